@@ -24,7 +24,7 @@ def named_path(text: str, origin: Argument | str) -> Path:
     Raises:
         UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
     """
-    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
     try:
         path = Path(text).expanduser().absolute()
     except RuntimeError as error:
@@ -41,7 +41,7 @@ def named_path(text: str, origin: Argument | str) -> Path:
     return path
 
 
-_SHOWN_CHARACTERS = 200
+_MAX_SHOWN = 200
 
 
 def probe_folder(target: Path, *, shown_as: Path) -> None:
@@ -51,7 +51,7 @@ def probe_folder(target: Path, *, shown_as: Path) -> None:
         OSError: it cannot; the error names the path as people know it.
     """
     folder = next(parent for parent in target.parents if parent.exists())
-    probe = folder / _partial(target)
+    probe = folder / _name_partial(target)
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -67,7 +67,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     power cut the target is as it was, or whole.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(_partial(target))
+    temporary = target.with_name(_name_partial(target))
     temporary.touch(exist_ok=False)  # mkstemp's files are for their owner alone, and so would be the target
     try:
         yield temporary
@@ -178,12 +178,12 @@ def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json
         temporary.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _partial(target: Path) -> str:
+def _name_partial(target: Path) -> str:
     """Returns the name of a file while it is written; no longer than a name may be."""
-    return f".{target.name[:_SHOWN_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
+    return f".{target.name[:_MAX_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
 
 
-_SHOWN_IN_PARTIAL = 40
+_MAX_IN_PARTIAL = 40
 
 
 def _sync(path: Path) -> None:

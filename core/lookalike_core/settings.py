@@ -64,7 +64,7 @@ class Settings:
             raise UsageError(f"LOOKALIKE_PROVIDER is {provider!r}; use one of {', '.join(ProviderChoice)}")
         home = environment.get("LOOKALIKE_HOME")
         return cls(
-            home=_checked(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
+            home=_check_home(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
             store=environment.get("LOOKALIKE_STORE") or None,
             qdrant_url=environment.get("QDRANT_URL") or None,
             qdrant_api_key=environment.get("QDRANT_API_KEY") or None,
@@ -127,7 +127,7 @@ def _default_home() -> Path:
     )
 
 
-def _checked(home: Path) -> Path:
+def _check_home(home: Path) -> Path:
     """Refuses a home that can be neither used nor made; a missing one is made later."""
     try:
         problem = "" if stat.S_ISDIR(home.stat().st_mode) else "is not a folder"

@@ -39,10 +39,10 @@ from lookalike_exporter.model_cache import (
 )
 from lookalike_exporter.network import SubNetwork
 from lookalike_exporter.onnx_file import OnnxModel, write_onnx
-from lookalike_exporter.quantization import calibration, write_fp16, write_int8
-from lookalike_exporter.spec import ModelSpec, kept_in_fp32
+from lookalike_exporter.quantization import measure_activation_ranges, write_fp16, write_int8
+from lookalike_exporter.spec import ModelSpec, find_fp32_convolutions
 from lookalike_exporter.weights import LayerArrays, fingerprint, read_arrays
-from lookalike_exporter.weights_sources import WeightsFile, locate_weights, weights_path
+from lookalike_exporter.weights_sources import WeightsFile, find_weights_file, locate_weights
 
 _logger = logger_of("exporter")
 
@@ -67,7 +67,7 @@ def ready_model(spec: ModelSpec, *, settings: Settings, timeout_s: float = WRITE
     if (model := find()) is not None:
         return model
     if spec.weights_kind is WeightsKind.FILE:
-        weights_path(spec.weights)  # refused before another process is waited for, and a folder made
+        find_weights_file(spec.weights)  # refused before another process is waited for, and a folder made
     with writing_alone(settings.models_dir, *EXPORTING, settings, timeout_s=timeout_s):
         return find() or _export_to_cache(spec, settings)
 
@@ -119,7 +119,7 @@ def calibrated(
         write_onnx(path, _graph(spec, network, arrays))
         del arrays
         images = sample_of(folder, count=CALIBRATED_ON)
-        ranges = calibration(path, images, backbone=spec.backbone.name)
+        ranges = measure_activation_ranges(path, images, backbone=spec.backbone.name)
     return replace(spec, activation_ranges=ranges)
 
 
@@ -147,7 +147,7 @@ def _check_writable(path: Path) -> None:
 
 def find_by_spec(models: Iterable[ModelFile], spec: ModelSpec) -> ModelFile | None:
     """Returns the first model that this version makes of a spec, from the same weights; None without one."""
-    return next((model for model in models if _fits(model, spec) and _same_source(model, spec.weights)), None)
+    return next((model for model in models if _fits(model, spec) and _is_from(model, spec.weights)), None)
 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
@@ -167,7 +167,7 @@ def _fits(model: ModelFile, spec: ModelSpec) -> bool:
     return is_of_layer and is_prepared_so and is_same_graph
 
 
-def _same_source(model: ModelFile, weights: str) -> bool:
+def _is_from(model: ModelFile, weights: str) -> bool:
     """Whether a model was made from these weights: for files, as long as size and time are the same."""
     source = model.manifest.weights
     if source.kind != WeightsKind.of(weights):
@@ -217,7 +217,7 @@ def _export(
     with atomic_path(model.path) as temporary:
         write_onnx(temporary, _with_manifest(_graph(spec, network, arrays), model.manifest))
         del arrays  # the steps below load the file, and both at once are not needed
-        _lower(temporary, spec)
+        _lower_precision(temporary, spec)
         _check(temporary, model.path)
     _logger.info("exported %s", model.path)
     return model
@@ -241,13 +241,13 @@ def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArray
     )
 
 
-def _lower(written: Path, spec: ModelSpec) -> None:
+def _lower_precision(written: Path, spec: ModelSpec) -> None:
     """Makes the fp32 model in a file what the spec asks for."""
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
         _logger.info("fp16, but for %s nodes in fp32: %s", len(kept), ", ".join(kept))
     elif spec.activation_ranges is not None:
-        write_int8(written, spec.activation_ranges, kept=kept_in_fp32(spec.network))
+        write_int8(written, spec.activation_ranges, kept=find_fp32_convolutions(spec.network))
 
 
 def _check(written: Path, path: Path) -> None:

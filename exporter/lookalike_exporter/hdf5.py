@@ -37,7 +37,7 @@ class NotFromKerasError(ValueError):
     """A file has what Keras never writes; the message says what."""
 
 
-def member(group: h5py.Group, name: str) -> Named:
+def get_member(group: h5py.Group, name: str) -> Named:
     """Returns the group or array at a path below `group`, which has to lie in this very file.
 
     Raises:
@@ -59,7 +59,7 @@ def member(group: h5py.Group, name: str) -> Named:
     return found
 
 
-def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
+def find_subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
     """Returns the group of this name, None where there is none.
 
     Raises:
@@ -69,11 +69,11 @@ def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
 
     if group.get(name, getlink=True) is None:
         return None
-    found = member(group, name)
+    found = get_member(group, name)
     return found if isinstance(found, h5py.Group) else None
 
 
-def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
+def iterate_subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
     """Yields the groups directly in a group.
 
     Raises:
@@ -84,12 +84,12 @@ def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
     if len(group) > MAX_MEMBERS:
         refuse(f"{group.name} has {len(group):,} members")
     for name in group:
-        found = member(group, name)
+        found = get_member(group, name)
         if isinstance(found, h5py.Group):
             yield found
 
 
-def length(holder: h5py.Group, attribute: str) -> int | None:
+def count_names(holder: h5py.Group, attribute: str) -> int | None:
     """Returns how many names a list declares to have, without reading any; None where there is no such list.
 
     Raises:
@@ -108,22 +108,22 @@ def has_list(holder: h5py.Group, attribute: str) -> bool:
     return attribute in holder.attrs or f"{attribute}0" in holder.attrs
 
 
-def listed(holder: h5py.Group, attribute: str) -> list[str]:
+def read_list(holder: h5py.Group, attribute: str) -> list[str]:
     """Returns a whole list of names; Keras splits one that is longer than an HDF5 attribute may be.
 
     Raises:
-        NotFromKerasError: as `length` and `names`.
+        NotFromKerasError: as `count_names` and `read_names`.
     """
     pieces = (f"{attribute}{i}" for i in range(MAX_MEMBERS))
     parts = [attribute] if attribute in holder.attrs else [*takewhile(holder.attrs.__contains__, pieces)]
-    counts = {part: length(holder, part) or 0 for part in parts}
+    counts = {part: count_names(holder, part) or 0 for part in parts}
     if (count := sum(counts.values())) > MAX_MEMBERS:
         refuse(f"{attribute} has {count:,} entries")
-    return [name for part in parts if counts[part] for name in names(holder, part)]
+    return [name for part in parts if counts[part] for name in read_names(holder, part)]
 
 
-def names(holder: h5py.Group, attribute: str) -> list[str]:
-    """Returns a list of names whose `length` is known to be small: each may take as much memory as the file.
+def read_names(holder: h5py.Group, attribute: str) -> list[str]:
+    """Returns a list of names that is known to be short: each may take as much memory as the file.
 
     Raises:
         NotFromKerasError: it holds something else, or names longer than names are.
@@ -135,7 +135,7 @@ def names(holder: h5py.Group, attribute: str) -> list[str]:
     return [_decoded(attribute, value) for value in values]
 
 
-def text(holder: h5py.Group, attribute: str) -> str | None:
+def read_text(holder: h5py.Group, attribute: str) -> str | None:
     """Returns one short text, None where there is none.
 
     Raises:

@@ -36,7 +36,7 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked_weights(path: Path) -> Iterator[Path]:
+def unpack_weights(path: Path) -> Iterator[Path]:
     """Unpacks the HDF5 file in a `.keras` file into a temporary folder, and yields where it is.
 
     Raises:

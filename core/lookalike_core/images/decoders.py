@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
 from lookalike_core.images.formats import is_avif, is_heif
-from lookalike_core.images.samples import unsupported
+from lookalike_core.images.samples import describe_unsupported
 from lookalike_core.images.unlimited import open_heif, open_image
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     try:
         return open_heif(stream) if _is_heif(head, name) else open_image(stream, FORMATS)
     except UnidentifiedImageError:
-        if (what := unsupported(stream, head)) is None:
+        if (what := describe_unsupported(stream, head)) is None:
             raise
         raise ImageError(
             f"{name} is {what}, which no decoder here reads; convert it to PNG",
@@ -43,11 +43,11 @@ def _is_heif(head: bytes, name: str) -> bool:
     """
     if is_heif(head):
         with _ONE_LOADER:  # threads that load a library at once may see it half loaded
-            is_read = _heif_is_read()
+            is_read = _can_read_heif()
         if not is_read:
             raise MissingDecoderError(f"{name} is HEIC", needed="this project's extra lookalike[heif]")
         return True
-    if is_avif(head) and not _avif_is_read():
+    if is_avif(head) and not _can_read_avif():
         raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow that was built with AVIF")
     return False
 
@@ -56,7 +56,7 @@ _ONE_LOADER = Lock()
 
 
 @cache
-def _heif_is_read() -> bool:
+def _can_read_heif() -> bool:
     """Whether the extra is there, and loads."""
     try:
         import pillow_heif  # noqa: F401 - `open_heif` uses it
@@ -66,7 +66,7 @@ def _heif_is_read() -> bool:
 
 
 @cache
-def _avif_is_read() -> bool:
+def _can_read_avif() -> bool:
     from PIL import features
 
     return bool(features.check("avif"))

@@ -25,8 +25,8 @@ from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
 from lookalike_core.images.decoders import open_header
 from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp
-from lookalike_core.images.frames import frame_bytes, frame_that_shows, mark_choice, may_move
-from lookalike_core.images.image_errors import translated_errors
+from lookalike_core.images.frames import find_frame, frame_bytes, mark_choice, may_be_animated
+from lookalike_core.images.image_errors import translate_errors
 from lookalike_core.images.jpeg import MAX_SCANS, count_scans
 from lookalike_core.images.memory_budget import BYTES_A_PIXEL, Budget, decoding_bytes
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
@@ -96,7 +96,7 @@ def decode(
     Raises:
         ImageError: it is no image that can be shown, or too large; `name` stands in the message.
     """
-    return _guarded(stream, name, max_pixels, REDUCED_SIDE, partial(_decoded, bands=bands))
+    return _process(stream, name, max_pixels, REDUCED_SIDE, partial(_prepare_decoded, bands=bands))
 
 
 def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
@@ -111,8 +111,8 @@ def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXE
     if 0 in image.size:
         raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
     _check_pixels(name, image.size, max_pixels)
-    with translated_errors(b"", name):
-        return _decoded(image.copy(), image.size, image.size)
+    with translate_errors(b"", name):
+        return _prepare_decoded(image.copy(), image.size, image.size)
 
 
 def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
@@ -153,7 +153,7 @@ def decode_small(
     def small(image: "Image.Image", full: tuple[int, int], _: Extent) -> "Image.Image":
         return prepare_small(image, full, edge, whole_pixels)
 
-    return _guarded(stream, name, max_pixels, 2 * edge, small)
+    return _process(stream, name, max_pixels, 2 * edge, small)
 
 
 def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> bool:
@@ -166,7 +166,7 @@ def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXE
         return is_as_before(image)
 
     try:
-        return _guarded(stream, name, max_pixels, REDUCED_SIDE, judge)
+        return _process(stream, name, max_pixels, REDUCED_SIDE, judge)
     except ImageError:
         return False
 
@@ -191,7 +191,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
             is_deep=is_deep,
         )
 
-    return _guarded(stream, name, max_pixels, 2 * edge, whole)
+    return _process(stream, name, max_pixels, 2 * edge, whole)
 
 
 T = TypeVar("T")
@@ -199,7 +199,7 @@ Make = Callable[["Image.Image", tuple[int, int], Extent], T]
 """Makes something of an open image that is stored as so many pixels and decoded to such an extent."""
 
 
-def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
+def _process(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
     """Makes something of a file; JPEGs are decoded at a part of their size where `side` is left of both.
 
     Where Pillow gives a file up, it is given once more what can be mended of it.
@@ -211,21 +211,21 @@ def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
         raise ImageError(f"{name} is empty", reason=SkipReason.EMPTY)
     if len(head) < _SMALLEST_MAGIC and not any(magic.startswith(head) for magic in _MAGICS):
         raise ImageError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
-    with translated_errors(head, name), _room_for_file(head, size, name):
+    with translate_errors(head, name), _hold_large_file(head, size, name):
         found = readable(stream, head, name)
-        with translated_errors(head, name, found.is_cut_off):
+        with translate_errors(head, name, found.is_cut_off):
             try:
-                return _opened_and_made(found, head, name, max_pixels, side, make)
+                return _open_and_make(found, head, name, max_pixels, side, make)
             except (ImageError, MemoryError):
                 raise
             except Exception as error:
                 clear_frames(error.__traceback__)  # or the image stays in memory with them
-                mended = found.mended(lambda view: _fingerprint(view, head, name, max_pixels))
+                mended = found.mend(lambda view: _fingerprint(view, head, name, max_pixels))
                 if mended is None:
                     raise
         found = replace(found, stream=mended, is_first=True)
-        with translated_errors(head, name):
-            return _opened_and_made(found, head, name, max_pixels, side, make)
+        with translate_errors(head, name):
+            return _open_and_make(found, head, name, max_pixels, side, make)
 
 
 _SMALLEST_MAGIC = 4
@@ -234,15 +234,15 @@ _SMALLEST_MAGIC = 4
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II", b"MM")
 
 
-def _opened_and_made(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
+def _open_and_make(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
     """Takes what it needs of the budget, and gives it back when nothing here is held any more."""
     if found.extent is not None:
         _check_pixels(name, found.extent, max_pixels)
     with ExitStack() as room:
-        return _made(found, head, name, max_pixels, side, make, room)
+        return _make_within(found, head, name, max_pixels, side, make, room)
 
 
-def _made(
+def _make_within(
     found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T], room: ExitStack
 ) -> T:
     with open_header(found.stream, head, name) as image:
@@ -250,16 +250,16 @@ def _made(
         _check_pixels(name, full, max_pixels)
         check_samples(image, name)
         mend_layout(image)
-        extent = _reduce(image, side)
+        extent = _draft(image, side)
         needed = _bytes_needed(image, full, found.stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
-        room.enter_context(DECODING.taken(needed + _working_bytes(image) + frame_bytes(image)))
+        room.enter_context(DECODING.reserve(needed + _working_bytes(image) + frame_bytes(image)))
         if needed >= LARGE_BYTES:
-            room.callback(_give_back)
+            room.callback(_return_memory)
         image.info.update(found.info)
-        if may_move(image):
+        if may_be_animated(image):
             mend_header(image)  # it is loaded now
-        frame = frame_that_shows(image, sound=found.sound_frames)
+        frame = find_frame(image, sound=found.sound_frames)
         if frame is None:
             mark_choice(image, is_first=found.is_first)
             made = make(image, full, extent)
@@ -286,7 +286,7 @@ def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
 def _fingerprint(view: BinaryIO, head: bytes, name: str, max_pixels: int) -> bytes | None:
     """Tells the images of mended files apart, at their full size; None where one cannot be decoded."""
     with suppress(Exception):
-        return _opened_and_made(Readable(stream=view), head, name, max_pixels, max_pixels, _digest)
+        return _open_and_make(Readable(stream=view), head, name, max_pixels, max_pixels, _digest)
     return None
 
 
@@ -303,7 +303,7 @@ def _digest(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> by
 _STRIP_LINES = 64
 
 
-def _give_back() -> None:
+def _return_memory() -> None:
     """Returns to the system what a large image took, or the C library keeps it, for each thread anew."""
     gc.collect()  # decoders hang in cycles of references
     with suppress(OSError, AttributeError, TypeError):  # glibc alone has it, and alone needs it
@@ -311,7 +311,7 @@ def _give_back() -> None:
 
 
 @contextmanager
-def _room_for_file(head: bytes, size: int, name: str) -> Iterator[None]:
+def _hold_large_file(head: bytes, size: int, name: str) -> Iterator[None]:
     """Holds back large files of which decoders want all in memory before they say how large the image is."""
     whole = is_webp(head) or is_avif(head) or is_heif(head)
     if whole and size > MAX_WHOLE_FILE_BYTES:
@@ -338,7 +338,7 @@ def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
         )
 
 
-def _reduce(image: "Image.Image", side: int) -> Extent:
+def _draft(image: "Image.Image", side: int) -> Extent:
     """Has a large JPEG decoded at a part of its size; returns its exact width and height then."""
     if image.format in _JPEGS:
         drafted = image.draft(None, (side, side))
@@ -371,7 +371,7 @@ def _working_bytes(image: "Image.Image") -> int:
     return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
 
 
-def _decoded(
+def _prepare_decoded(
     image: "Image.Image", full: tuple[int, int], extent: Extent, bands: BandSizes = BAND_SIZES
 ) -> DecodedImage:
     square, (width, height) = prepare_square(image, full, extent, bands)

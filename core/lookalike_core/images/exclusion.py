@@ -59,7 +59,7 @@ class Exclusion:
 
     def __init__(self, patterns: Sequence[str] = (), *, defaults: bool = True) -> None:
         self._defaults = defaults
-        self._last_first = [_compiled(pattern) for pattern in reversed(patterns)]
+        self._last_first = [_compile(pattern) for pattern in reversed(patterns)]
         self.has_patterns = bool(self._last_first)
         """Whether images have to be asked about one by one; by default folders and hidden files alone are."""
         self.hides_dotted = defaults and not any(rule.takes_back for rule in self._last_first)
@@ -114,7 +114,7 @@ class _Rule:
         return self.regex.search(nfc(path)) is not None
 
 
-def _compiled(pattern: str) -> _Rule:
+def _compile(pattern: str) -> _Rule:
     """Refuses, too, what gitignore skips without a word: a blank line, a comment, an open bracket."""
     takes_back = pattern.startswith("!")
     plain = nfc(pattern.removeprefix("!"))

@@ -65,7 +65,7 @@ def _holds_more(stream: BinaryIO, head: bytes) -> bool:
     if is_webp(head):
         return _is_substance(stream, 8 + int.from_bytes(head[4:8], "little"))
     if head.startswith(b"BM"):
-        return _is_substance(stream, _bmp_end(head))
+        return _is_substance(stream, _find_bmp_end(head))
     for magic, end_of in _ENDS.items():
         if head.startswith(magic):
             end = end_of(stream)
@@ -73,7 +73,7 @@ def _holds_more(stream: BinaryIO, head: bytes) -> bool:
     return False
 
 
-def _png_end(stream: BinaryIO) -> int | None:
+def _find_png_end(stream: BinaryIO) -> int | None:
     place = len(png.MAGIC)
     for _ in range(png.MAX_CHUNKS):
         head = read_at(stream, place, 8)
@@ -85,7 +85,7 @@ def _png_end(stream: BinaryIO) -> int | None:
     return None
 
 
-def _gif_end(stream: BinaryIO) -> int | None:
+def _find_gif_end(stream: BinaryIO) -> int | None:
     gif.count_sound_frames(stream, gif.MAX_BLOCKS)
     here = stream.tell()
     return here if here and read_at(stream, here - 1, 1) == b";" else None
@@ -93,12 +93,12 @@ def _gif_end(stream: BinaryIO) -> int | None:
 
 _ENDS: Mapping[bytes, Callable[[BinaryIO], int | None]] = {
     jpeg.MAGIC: jpeg.find_end,
-    png.MAGIC: _png_end,
-    b"GIF8": _gif_end,
+    png.MAGIC: _find_png_end,
+    b"GIF8": _find_gif_end,
 }
 
 
-def _bmp_end(head: bytes) -> int:
+def _find_bmp_end(head: bytes) -> int:
     """Returns where a BMP's rows end, or where it says that it ends: a colour profile may lie between."""
     if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
         return len(head)

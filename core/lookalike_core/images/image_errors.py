@@ -8,7 +8,7 @@ from lookalike_core.images.formats import is_avif, is_heif, is_webp
 
 
 @contextmanager
-def translated_errors(
+def translate_errors(
     head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: False
 ) -> Iterator[None]:
     """Translates whatever Pillow raises into one reason out of the closed set."""

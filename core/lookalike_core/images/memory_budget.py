@@ -69,7 +69,7 @@ class Budget:
         self._changed = Condition()
 
     @contextmanager
-    def taken(self, amount: int) -> Iterator[None]:
+    def reserve(self, amount: int) -> Iterator[None]:
         """Waits until there is room, and holds it."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + amount <= self._capacity)

@@ -37,7 +37,7 @@ def opened(
     """
     try:
         descriptor = os.open(path, _FLAGS)
-        with _checked(descriptor, path, max_bytes) as file:
+        with _open_checked(descriptor, path, max_bytes) as file:
             before = os.fstat(descriptor)
             if before.st_size <= in_memory_bytes:
                 yield io.BytesIO(file.read(before.st_size))
@@ -103,7 +103,7 @@ class _NamelessFile(io.FileIO):
         raise io.UnsupportedOperation("fileno")
 
 
-def _checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[_NamelessFile]":
+def _open_checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[_NamelessFile]":
     """Returns the open file if it is a regular one that is not too large; else closes it."""
     try:
         _check(os.fstat(descriptor), path, max_bytes)

@@ -128,22 +128,22 @@ def _prepare(image: "Image.Image", rendering: Rendering, extent: Extent, bands: 
     left, top = (extent[0] - side) / 2, (extent[1] - side) / 2
     box = (left, top, left + side, top + side)
     if rendering.is_plain:
-        return rendering.finish(_scaled(image, box, IMAGE_SIZE))
+        return rendering.finish(_scale(image, box, IMAGE_SIZE))
     if image.width * image.height <= bands.whole_pixels:
-        return _scaled(rendering.rgb(image), box, IMAGE_SIZE)
+        return _scale(rendering.rgb(image), box, IMAGE_SIZE)
     square = _pillow().new("RGB", (IMAGE_SIZE, IMAGE_SIZE))
-    lines = _lines_a_band(side, bands.band_pixels)
+    lines = _count_lines(side, bands.band_pixels)
     for first in range(0, IMAGE_SIZE, lines):
         last = min(first + lines, IMAGE_SIZE)
         box = (left, top + side * first / IMAGE_SIZE, left + side, top + side * last / IMAGE_SIZE)
-        square.paste(_band(image, rendering, box, last - first), (0, first))
+        square.paste(_render_band(image, rendering, box, last - first), (0, first))
     return cast("Image.Image", square)
 
 
 _MIN_LINES = 4
 
 
-def _lines_a_band(side: float, band_pixels: int) -> int:
+def _count_lines(side: float, band_pixels: int) -> int:
     """Returns how many of the square's lines are made at once; all of them for images of ordinary size."""
     rows = band_pixels / side - 2 * _reach(side)
     return min(IMAGE_SIZE, max(_MIN_LINES, int(rows * IMAGE_SIZE / side)))
@@ -154,17 +154,17 @@ def _reach(side: float) -> float:
     return 2 * max(1.0, side / IMAGE_SIZE) + 1
 
 
-def _band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
+def _render_band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
     """Returns `box` of the image as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
     part = crop(image, (left, top, min(right, image.width), min(bottom, image.height)))
     moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-    return _scaled(rendering.rgb(part), moved, lines)
+    return _scale(rendering.rgb(part), moved, lines)
 
 
-def _scaled(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
+def _scale(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
     return image.resize((IMAGE_SIZE, lines), _pillow().Resampling.BICUBIC, box=box)
 
 

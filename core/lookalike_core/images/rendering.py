@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lookalike_core.images import samples, transparency
-from lookalike_core.images.colour import Conversion, conversion_of
+from lookalike_core.images.colour import Conversion, find_conversion
 from lookalike_core.images.frames import is_first_frame
 from lookalike_core.images.tiff_tags import Tag, tags_of
 
@@ -58,7 +58,7 @@ def render(image: "Image.Image") -> "tuple[Image.Image, Rendering]":
     """Loads an opened image, and says how to go on with it: the image itself, or a plain one in its place."""
     samples.mend_header(image)
     image.load()
-    conversion = conversion_of(image)
+    conversion = find_conversion(image)
     if image.mode in ("RGB", "L") and not image.has_transparency_data and samples.scale_of(image) is None:
         is_small = image.width * image.height <= EXACT_PIXELS
         if conversion is not None and (is_small or not conversion.is_late):
@@ -77,7 +77,7 @@ def is_as_before(image: "Image.Image") -> bool:
     has_pages = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
     if not is_first_frame(image) or has_pages or Tag.SUB_IFDS in tags or tags.get(Tag.NEW_SUBFILE_TYPE, 0):
         return False
-    if conversion_of(image) is not None or not samples.is_ordinary(image):
+    if find_conversion(image) is not None or not samples.is_ordinary(image):
         return False
     if not image.has_transparency_data:
         return True

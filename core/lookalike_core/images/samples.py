@@ -184,7 +184,7 @@ def _is_negative(image: "Image.Image") -> bool:
     return image.format == "TIFF" and tags_of(image).get(Tag.PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
 
 
-def unsupported(stream: BinaryIO, head: bytes) -> str | None:
+def describe_unsupported(stream: BinaryIO, head: bytes) -> str | None:
     """Describes the samples of a TIFF that no decoder here takes; None for what is no TIFF.
 
     `stream` is read from its beginning.

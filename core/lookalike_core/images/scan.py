@@ -190,7 +190,7 @@ class _Walk:
             with suppress(OSError):
                 if not self._is_new(place):
                     continue
-                for name, is_folder, _ in self._listed(place, prefix):
+                for name, is_folder, _ in self._list(place, prefix):
                     if is_folder:
                         folders.append((f"{place}{name}/", f"{prefix}{name}/"))
                     else:
@@ -198,7 +198,7 @@ class _Walk:
 
     def _tree(self, place: str, prefix: str) -> Iterator[FoundFile | Skipped]:
         """Yields what is below one folder, where it was not walked already."""
-        top = self._entered(place, prefix)
+        top = self._enter(place, prefix)
         if isinstance(top, Skipped):
             yield top
             return
@@ -209,7 +209,7 @@ class _Walk:
                 if name not in here.folders:
                     yield self._look_at(here.place + name, here.prefix + name)
                     continue
-                below = self._entered(f"{here.place}{name}/", f"{here.prefix}{name}/")
+                below = self._enter(f"{here.place}{name}/", f"{here.prefix}{name}/")
                 if isinstance(below, Skipped):
                     yield below
                     continue
@@ -218,7 +218,7 @@ class _Walk:
             else:
                 way.pop()
 
-    def _entered(self, place: str, prefix: str) -> _Folder | Skipped:
+    def _enter(self, place: str, prefix: str) -> _Folder | Skipped:
         """Lists a folder. Of a million files only the names are held: entries take three times as much.
 
         Links to folders are put by; a folder that was walked already is empty.
@@ -228,7 +228,7 @@ class _Walk:
         links: list[str] = []
         try:
             if self._is_new(place):
-                for name, is_folder, is_link in self._listed(place, prefix):
+                for name, is_folder, is_link in self._list(place, prefix):
                     if is_link:
                         links.append(name)
                         continue
@@ -252,7 +252,7 @@ class _Walk:
         self._visited.add(key)
         return is_new
 
-    def _listed(self, place: str, prefix: str) -> Iterator[tuple[str, bool, bool]]:
+    def _list(self, place: str, prefix: str) -> Iterator[tuple[str, bool, bool]]:
         """Yields the images, by their names, and folders of a folder: name, is a folder, is a link.
 
         All else is counted, but for what is hidden.

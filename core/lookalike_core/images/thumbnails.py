@@ -62,7 +62,7 @@ def thumbnail(
     try:
         with opened(path) as stream:
             small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
-            return _encoded(small, encoding, quality)
+            return _encode(small, encoding, quality)
     except ImageError as error:
         return error.reason
 
@@ -100,11 +100,11 @@ def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int 
     """Returns pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
     from PIL import Image
 
-    return _encoded(Image.fromarray(pixels), encoding, quality)
+    return _encode(Image.fromarray(pixels), encoding, quality)
 
 
-def _encoded(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnail:
-    kind = encoding if encoding is Encoding.JPEG or _webp_is_written() else Encoding.JPEG
+def _encode(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnail:
+    kind = encoding if encoding is Encoding.JPEG or _can_write_webp() else Encoding.JPEG
     file = io.BytesIO()
     image.save(file, kind, quality=quality, optimize=True, method=4)  # each kind takes its own of these
     return Thumbnail(
@@ -116,7 +116,7 @@ def _encoded(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnai
 
 
 @cache
-def _webp_is_written() -> bool:
+def _can_write_webp() -> bool:
     from PIL import features
 
     return bool(features.check("webp"))

@@ -75,7 +75,7 @@ def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixe
 
     if not image.has_transparency_data or is_blank_alpha(image):
         return None
-    opacity = _opacity(_coarse(image))
+    opacity = _read_opacity(_sample_pixels(image))
     if turn is not None:
         opacity = opacity.transpose(Image.Transpose[turn])
     levels = np.asarray(opacity.resize(size, Image.Resampling.BICUBIC))
@@ -85,7 +85,7 @@ def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixe
 _OPAQUE = 255
 
 
-def _coarse(image: "Image.Image") -> "Image.Image":
+def _sample_pixels(image: "Image.Image") -> "Image.Image":
     """Returns the image, or a part of its pixels where a copy of all would take too much memory."""
     from PIL import Image
 
@@ -99,7 +99,7 @@ def _coarse(image: "Image.Image") -> "Image.Image":
 _MOST_PIXELS = 4_000_000
 
 
-def _opacity(image: "Image.Image") -> "Image.Image":
+def _read_opacity(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     key = image.info.get("transparency")

@@ -41,7 +41,7 @@ def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
     """
     stat = model.stat()
     file = [str(model.resolve()), stat.st_size, stat.st_mtime_ns, read_metadata(model)]
-    made_of = [_RECIPE, runtime, _processor(), *file]
+    made_of = [_RECIPE, runtime, _describe_processor(), *file]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     return folder / f"{model.stem}.{key}.onnx"
 
@@ -59,7 +59,7 @@ def kept(entry: Path, model: Path) -> Iterator[Path]:
         yield temporary
         append_metadata(temporary, _MADE_OF, _key(entry))
     with suppress(OSError):
-        _sweep(entry, model)
+        _remove_stale(entry, model)
 
 
 def require_own(entry: Path, model: Path) -> None:
@@ -78,7 +78,7 @@ def _key(entry: Path) -> str:
     return entry.name.rsplit(".", 2)[1]
 
 
-def _sweep(entry: Path, model: Path) -> None:
+def _remove_stale(entry: Path, model: Path) -> None:
     """Removes what stands for the model as it was, for models that are gone, and what kills left."""
     for other in entry.parent.glob("*.onnx"):
         name = other.name.rsplit(".", 2)[0]
@@ -89,7 +89,7 @@ def _sweep(entry: Path, model: Path) -> None:
             left_over.unlink(missing_ok=True)
 
 
-def _processor() -> str:
+def _describe_processor() -> str:
     """Returns what graphs are optimized for: on Linux the processor's features, elsewhere this machine."""
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a file of ours
         for line in lines:

@@ -1,4 +1,4 @@
-"""From labelled collections to a head: images are split, the layer is fitted, and asked what it gained.
+"""From labelled collections to a head: images are split, the layer is fitted and evaluated.
 
 What is held out is never seen while fitting. Which images that are follows from their bytes, their
 class's number of images, and the seed.
@@ -113,20 +113,20 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
     """
     check_name(request.name)
     require_writable(settings.heads_dir, settings)
-    base, images, left_out = _read(request, store, settings)
+    base, images, left_out = _read_collections(request, store, settings)
     for reason, count in sorted(left_out.items()):
         _logger.warning("left out: %s images (%s)", count, reason)
-    head = learned(request, base, images, left_out)
+    head = train_head(request, base, images, left_out)
     path = head_path(request.name, settings)
     with writing_alone(settings.heads_dir, "fit", "writes a head", settings):
-        made = not _is_there(head, path, settings, force=request.force)
+        made = not _is_fitted_already(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
         model = get_headed_model(head, settings=settings)
     return FitReport(head=head, path=path, model=model.path, made=made)
 
 
-def learned(
+def train_head(
     request: FitRequest, base: ModelManifest, images: TrainingImages, left_out: Mapping[LeftOut, int]
 ) -> Head:
     """The head that some images make.
@@ -136,8 +136,8 @@ def learned(
     """
     names = sorted(set(images.classes))
     if len(names) < FEWEST_CLASSES:
-        raise UsageError(_too_few(names, left_out), hint=Hint(Action.LABEL))
-    parts = split(images, seed=request.seed)
+        raise UsageError(_describe_too_few(names, left_out), hint=Hint(Action.LABEL))
+    parts = split_images(images, seed=request.seed)
     numbers = {name: number for number, name in enumerate(names)}
     units = LabelledUnits(
         vectors=images.vectors.astype(np.float64),
@@ -171,10 +171,10 @@ def learned(
     )
 
 
-def split(images: TrainingImages, *, seed: int) -> Split:
+def split_images(images: TrainingImages, *, seed: int) -> Split:
     """Holds a fifth of each class out, but leaves two to learn from; both in the order of their hashes."""
     rows_of: dict[str, list[int]] = {}
-    for row in sorted(range(len(images.sha256)), key=lambda row: salted(images.sha256[row], seed)):
+    for row in sorted(range(len(images.sha256)), key=lambda row: seeded_hash(images.sha256[row], seed)):
         rows_of.setdefault(images.classes[row], []).append(row)
     training, held_out = [], []
     for _, rows in sorted(rows_of.items()):
@@ -184,12 +184,12 @@ def split(images: TrainingImages, *, seed: int) -> Split:
     return Split(training=training, held_out=held_out)
 
 
-def salted(sha256: str, seed: int) -> str:
+def seeded_hash(sha256: str, seed: int) -> str:
     """What images are ordered by, so that another seed holds others out."""
     return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
 
 
-def _read(
+def _read_collections(
     request: FitRequest, store: Store, settings: Settings
 ) -> tuple[ModelManifest, TrainingImages, Counter[LeftOut]]:
     """Reads the model of the collections, which has to be had, and their images."""
@@ -204,7 +204,7 @@ def _read(
         collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
         base = get_recorded_model(collections[0].manifest, settings=settings).manifest
-        images, left_out = _images(collections, list(map(nfc, request.classes)))
+        images, left_out = _collect_images(collections, list(map(nfc, request.classes)))
     return base, images, left_out
 
 
@@ -222,7 +222,7 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
             )
 
 
-def _images(
+def _collect_images(
     collections: Sequence[Collection], classes: Sequence[str]
 ) -> tuple[TrainingImages, Counter[LeftOut]]:
     """Returns each image's bytes once, in the order of their hashes, with the class that all its files have.
@@ -252,9 +252,9 @@ def _images(
     vectors = np.empty((len(kept), dimension), dtype=np.float32)
     for collection in collections:
         rows = [row for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
-        vectors[rows] = _vectors(collection, [found[kept[row]][1] for row in rows])
+        vectors[rows] = _read_vectors(collection, [found[kept[row]][1] for row in rows])
     return (
-        TrainingImages(vectors=_units(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
+        TrainingImages(vectors=_normalize(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
         +left_out,
     )
 
@@ -268,20 +268,20 @@ def _require_classes(
         raise UsageError(f"no image of {there} is of the class {min(missing)!a}")
 
 
-def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
+def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
     there, vectors = stored_vectors(collection, payloads)
     if len(there) < len(payloads):
         raise LookalikeError(f"images of {collection.name} went meanwhile", hint=Hint(Action.REPEAT))
     return vectors
 
 
-def _units(vectors: FloatVector) -> FloatVector:
+def _normalize(vectors: FloatVector) -> FloatVector:
     if len(vectors) and not usable_rows(vectors).all():
         raise LookalikeError("a stored vector is zero or not finite, and nothing can be learned from it")
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
-def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
+def _describe_too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
     there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
     more = (
@@ -295,7 +295,7 @@ def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     )
 
 
-def _is_there(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
+def _is_fitted_already(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
     """Whether the very same head is there; another one of its name goes only where that is forced."""
     if not path.exists() or force:
         return False

@@ -178,7 +178,7 @@ def head_name(identity: ModelIdentity) -> str:
 
 def _read(path: Path) -> Head:
     try:
-        return _parsed(path)
+        return _parse(path)
     except ModelError:
         raise
     except (
@@ -197,7 +197,7 @@ def _read(path: Path) -> Head:
         ) from error
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """Reads an array of plain numbers: objects, which numpy would unpickle, are refused by default."""
     size = archive.getinfo(f"{name}.npy").file_size
     with archive.open(f"{name}.npy") as member:
@@ -212,12 +212,12 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def _parsed(path: Path) -> Head:
+def _parse(path: Path) -> Head:
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")
         weight, bias, trained, said = (
-            _array(archive, name) for name in ("weight", "bias", "trained", "said")
+            _read_array(archive, name) for name in ("weight", "bias", "trained", "said")
         )
     said = parse_json(said.tobytes())
     _check_known(path, said)

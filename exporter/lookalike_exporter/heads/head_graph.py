@@ -51,9 +51,10 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
         return model
     base = ready_model(ModelSpec.of_collection(head.base), settings=settings)
     if base.manifest.identity != head.base.identity:
+        then, now = (_describe_identity(each.identity) for each in (head.base, base.manifest))
         raise ManifestError(
-            f"the head {head.name} was fitted to vectors of {_shown(head.base.identity)}, and the weights "
-            f"give {_shown(base.manifest.identity)} now; bring the old weights back, or fit it again"
+            f"the head {head.name} was fitted to vectors of {then}, and the weights give {now} now; "
+            "bring the old weights back, or fit it again"
         )
     with writing_alone(settings.models_dir, *EXPORTING, settings):
         return find() or _export_to_cache(head, base, settings)
@@ -66,7 +67,7 @@ def _export_to_cache(head: Head, base: ModelFile, settings: Settings) -> ModelFi
         head.identity, made_of.weights, made_of.graph_precision, made_of.activation_ranges, settings
     )
     warn_of_replaced(model)
-    _write(model.path, base.path, head, model.manifest)
+    _write_headed(model.path, base.path, head, model.manifest)
     card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
     write_json(model.path.with_suffix(".json"), card | {"manifest": model.manifest.to_json()})
     _logger.info("exported %s", model.path)
@@ -85,11 +86,11 @@ def _require_current(head: Head) -> None:
         )
 
 
-def _shown(identity: ModelIdentity) -> str:
+def _describe_identity(identity: ModelIdentity) -> str:
     return f"{identity.backbone} {identity.layer} {identity.pooling} {identity.weights_fingerprint[:8]}"
 
 
-def _write(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
+def _write_headed(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
     """Writes the base and behind it length 1, the layer, and length 1 again, as in `Head.apply`."""
     import onnx
     from onnx import helper, numpy_helper

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from lookalike_core.images.colour import MAX_PROFILE_BYTES, conversion_of
+from lookalike_core.images.colour import MAX_PROFILE_BYTES, find_conversion
 from lookalike_core.images.decoding import decode, decode_small, prepare_image
 from lookalike_core.images.preparation import BandSizes
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, Chromaticities, matrix_profile
@@ -392,4 +392,4 @@ def test_threads_convert_what_one_thread_converts() -> None:
 def test_an_image_without_a_profile_asks_nothing_of_littlecms() -> None:
     """Nearly all images are such."""
     with Image.open(io.BytesIO(encoded(colourful(), "PNG"))) as image:
-        assert conversion_of(image) is None
+        assert find_conversion(image) is None

@@ -138,7 +138,7 @@ def test_a_long_colour_profile_is_kept() -> None:
     """Pillow takes none of more than 1 MiB, and gives the image up."""
     long = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(2**21)
     data = made_png(before=chunk(b"iCCP", b"p\0\0" + zlib.compress(long)))
-    assert png.needed_of(io.BytesIO(data), "a.png").profile == long
+    assert png.find_needed_chunks(io.BytesIO(data), "a.png").profile == long
     assert pixels(data).shape == (48, 80, 3)
 
 
@@ -245,7 +245,7 @@ def test_a_png_of_nothing_but_chunks_is_given_up() -> None:
     """Rather than gone through for minutes."""
     data = made_png(before=chunk(b"prVt", b"") * 50)
     with pytest.raises(ImageError, match="photo has more than 50 parts") as caught:
-        png.needed_of(io.BytesIO(data), "photo", max_chunks=50)
+        png.find_needed_chunks(io.BytesIO(data), "photo", max_chunks=50)
     assert caught.value.reason is SkipReason.UNREADABLE
     decode(io.BytesIO(data), "photo")
 

@@ -435,7 +435,7 @@ def test_an_avif_image_names_the_decoder_where_it_is_missing(
 @pytest.fixture
 def missing_decoders() -> Iterator[None]:
     """What is installed is looked up again, before and after."""
-    lookups = (decoders._heif_is_read, decoders._avif_is_read)  # noqa: SLF001 - they remember the first answer
+    lookups = (decoders._can_read_heif, decoders._can_read_avif)  # noqa: SLF001 - they remember the first answer
     for lookup in lookups:
         lookup.cache_clear()
     yield

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.images.decoding import DecodedImage, decode, decode_small
-from lookalike_core.images.frames import frame_that_shows
+from lookalike_core.images.frames import find_frame
 from lookalike_core.images.profiles import matrix_profile
 from PIL import Image, ImageDraw
 
@@ -115,7 +115,7 @@ def test_a_thumbnail_shows_the_frame_that_is_embedded(kind: str) -> None:
 def chosen(data: bytes, **limits: int) -> int | None:
     """The number of the frame that is taken, within limits of the test's own."""
     with Image.open(io.BytesIO(data)) as image:
-        return frame_that_shows(image, sound=lambda: image.n_frames, **limits)
+        return find_frame(image, sound=lambda: image.n_frames, **limits)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -85,7 +85,7 @@ def test_no_more_is_taken_at_a_time_than_there_is() -> None:
 
     def decode(amount: int) -> None:
         nonlocal now, most
-        with budget.taken(amount):
+        with budget.reserve(amount):
             with lock:
                 now += amount
                 most = max(most, now)
@@ -101,8 +101,8 @@ def test_no_more_is_taken_at_a_time_than_there_is() -> None:
 def test_what_exceeds_it_all_runs_alone() -> None:
     """It was asked for with --max-pixels; it would wait for ever otherwise."""
     budget = Budget(10)
-    with budget.taken(1000):
-        waiting = threading.Thread(target=lambda: budget.taken(1).__enter__(), daemon=True)
+    with budget.reserve(1000):
+        waiting = threading.Thread(target=lambda: budget.reserve(1).__enter__(), daemon=True)
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
@@ -114,5 +114,5 @@ def test_what_fails_gives_back_what_it_took() -> None:
     """Else a few broken images would stop everything."""
     budget = Budget(10)
     for _ in range(3):
-        with pytest.raises(OSError, match="broken"), budget.taken(10):
+        with pytest.raises(OSError, match="broken"), budget.reserve(10):
             raise OSError("broken")
