@@ -114,7 +114,7 @@ def test_a_home_that_is_no_folder_is_said_at_once(name: str, tmp_path: Path) -> 
     assert refused.value.exit_code == (2 if name == "long" else 1)
 
 
-def test_a_home_of_nobodys_is_wrong_usage() -> None:
+def test_an_unknown_users_home_is_a_usage_error() -> None:
     """It is no folder that is called `~nobody...`."""
     with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~nobody-of-this-name/x is in the folder of a user"):
         Settings.from_environment({"LOOKALIKE_HOME": "~nobody-of-this-name/x"})

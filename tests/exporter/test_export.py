@@ -139,7 +139,7 @@ def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings
     assert list_models(home) == [model]
 
 
-def test_another_model_under_the_name_is_not_believed(
+def test_another_model_in_the_place_of_a_model_is_replaced(
     spec: ModelSpec, home: Settings, weights: Path, said: list[str]
 ) -> None:
     """It is made again, with both sides named; its card alone makes nothing of it."""
@@ -159,7 +159,7 @@ def test_another_model_under_the_name_is_not_believed(
         shutil.copyfile(ready_model(other, settings=home).path, model.path)
 
 
-def test_the_card_of_another_model_is_not_believed(spec: ModelSpec, home: Settings, weights: Path) -> None:
+def test_the_card_of_another_model_is_ignored(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Copied beside a model, it does not make that one the other."""
     model = ready_model(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
@@ -243,7 +243,7 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
         get_model(_collection(model.manifest), settings=home)
 
 
-def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
+def test_a_collections_model_is_exported_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
     """Every cell of the feature map, rows before columns before channels; their mean is the old vector."""
     model = ready_model(spec, settings=home)
     unpooled = unpooled_model(_collection(model.manifest), settings=home)
@@ -307,7 +307,7 @@ def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Setting
     assert ready_model(spec, settings=home).path.is_file()
 
 
-def test_who_waited_takes_what_the_other_made(
+def test_a_waiting_process_takes_the_model_that_the_other_exported(
     spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is read or written a second time."""
@@ -353,7 +353,7 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(
     assert sorted(path.name for path in model.path.parent.iterdir()) == ["model.onnx"]
 
 
-def test_weights_that_do_not_fit_leave_nothing(home: Settings, weights: Path, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_leave_no_file(home: Settings, weights: Path, tmp_path: Path) -> None:
     """The layer is named, and no file appears."""
     spec = ModelSpec.of("vgg", layer="block3_pool", weights=str(weights))
     with pytest.raises(WeightsError, match=r"vgg\.h5: layer block3_conv1 is missing"):

@@ -78,7 +78,7 @@ def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
     np.testing.assert_allclose(_embed(half), _embed(_ready(spec, home)), rtol=1e-5)
 
 
-def test_fp16_on_a_processor_says_what_it_is_for(spec: ModelSpec, home: Settings) -> None:
+def test_fp16_on_a_processor_gives_a_notice(spec: ModelSpec, home: Settings) -> None:
     """In one line, where fp32 would be faster; of the others nothing is said."""
     half, whole = _ready(replace(spec, precision=Precision.FP16), home), _ready(spec, home)
     assert "which is for GPUs" in (Embedder.load(half.path, provider="cpu").notice or "")

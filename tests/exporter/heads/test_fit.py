@@ -175,7 +175,7 @@ def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: Mod
     assert other.record["split"]["left_out"] == {"copy": 30}
 
 
-def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) -> None:
+def test_images_left_out_of_fitting_are_counted(home: Settings, base: ModelFile) -> None:
     """Without a class, copies, the same bytes in two classes, and the only one of a class."""
     images = images_of({"cat": 6, "dog": 6})
     vector = images.vectors[0]
@@ -284,7 +284,7 @@ def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
-def test_a_damaged_head_is_said(home: Settings, content: bytes) -> None:
+def test_a_damaged_head_is_refused(home: Settings, content: bytes) -> None:
     """Its file is named."""
     path = head_path("pets", home)
     path.parent.mkdir(parents=True)
@@ -309,7 +309,7 @@ def changed(head: Head, home: Settings, **changes: object) -> None:
         np.savez(file, **arrays)
 
 
-def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: ModelFile) -> None:
+def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) -> None:
     """Values that are not finite, shapes that do not fit, words of another kind, and a head on a head."""
     head = train_head(
         FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {}
@@ -385,7 +385,7 @@ def test_a_collection_of_thousands_of_classes_of_two_images_makes_a_head(
     assert np.isfinite(head.bias).all()
 
 
-def test_of_two_fits_of_one_name_the_second_is_refused(
+def test_the_second_of_two_concurrent_fits_of_one_name_is_refused(
     home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """It waits while the first writes, finds the name taken then, and leaves no model."""
@@ -489,7 +489,7 @@ def test_collections_of_two_spaces_or_none_are_refused(home: Settings, base: Mod
 @pytest.mark.parametrize(
     "name", ["", "Pets", "a-b", "../x", "avg", "cosine", "vgg", "w0123abcd", "block5_pool", "x" * 41, "a\n"]
 )
-def test_names_that_mean_something_else_are_no_heads(name: str) -> None:
+def test_reserved_names_are_refused_for_heads(name: str) -> None:
     """In a collection's name, on some file system, or in a terminal."""
     with refuses(UsageError, match="--name"):
         check_name(name)
