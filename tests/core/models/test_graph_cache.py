@@ -105,7 +105,7 @@ def test_an_entry_of_another_runtime_is_made_anew(model: Path, monkeypatch: pyte
     load(model)
     [here] = entries(model)
     own = here.read_bytes()
-    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
     load(model)
     [there] = entries(model)
     monkeypatch.undo()
@@ -159,7 +159,7 @@ def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch
     here = entry_of(model, model.parent, runtime="1.0")
     assert entry_of(model, model.parent, runtime="1.0") == here
     assert entry_of(model, model.parent, runtime="1.1") != here
-    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
     assert entry_of(model, model.parent, runtime="1.0") != here
 
 
