@@ -15,7 +15,7 @@ from lookalike_core.hints import Argument
 
 _SUFFIX = ".partial"
 PARTIALS = f".*{_SUFFIX}"
-"""What files are called while `atomic_path` has them written."""
+"""The pattern of the names of files while `atomic_path` writes them."""
 
 
 def named_path(text: str, origin: Argument | str) -> Path:
@@ -145,7 +145,7 @@ def sync_folder(folder: Path) -> None:
 
 
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
-"""What file systems say that do not know how to sync a folder."""
+"""Error numbers of file systems that cannot sync a folder."""
 
 
 def sync_tree(folder: Path) -> None:

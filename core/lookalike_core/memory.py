@@ -70,7 +70,7 @@ def share_arenas() -> None:
 
 
 _M_ARENA_MAX = -8
-"""Of glibc's malloc.h."""
+"""`M_ARENA_MAX` in glibc's malloc.h."""
 
 
 def address_space_left() -> int | None:

@@ -1,4 +1,4 @@
-"""What is said of a file or folder that was named and is not there: how far its path leads."""
+"""Messages about a file or folder that was named and does not exist: how far its path leads."""
 
 import os
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from lookalike_core.hints import Action, Argument, Hint
 CHECK_PATH = Hint(Action.CHECK_PATH)
 
 NAMES_COMPARED = 1_000
-"""Of a folder, to find one that is almost that of what is missing."""
+"""How many names of a folder are compared with a missing one."""
 
 
 def require_folder(folder: Path, origin: Argument | str | None = None) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 OUTPUT = "embeddings"
 OPSET = 17
 IR_VERSION = 8
-"""Of ONNX 1.12: read by every ONNX Runtime since 1.12."""
+"""The version of ONNX 1.12, which every ONNX Runtime since 1.12 reads."""
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Source: `keras/src/applications/imagenet_utils.py`."""

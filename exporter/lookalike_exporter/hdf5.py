@@ -24,13 +24,13 @@ MAX_MEMBERS = 10_000
 """Layers of a network, and names in one list; Keras' largest networks have some hundreds."""
 
 MAX_NAME_BYTES = 1_000
-"""Of one name; HDF5 itself would take 64 KB and more."""
+"""The longest name that is read; HDF5 itself would take 64 KB and more."""
 
 _MAX_IDLE_CHUNK_BYTES = 2**20
 """A chunk may be larger than its array by so much; unpacking takes memory for the whole of it."""
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32_000: "lzf"}
-"""What is inside HDF5 and h5py themselves; anything else is a plug-in, looked for on the disk."""
+"""Filters inside HDF5 and h5py themselves; anything else is a plug-in, looked for on the disk."""
 
 
 class NotFromKerasError(ValueError):

@@ -27,7 +27,7 @@ _MAX_PLACE = 8
 """Names in the place of a model."""
 
 _KINDS = {Conv: "conv2d", BatchNorm: "batch_normalization", Dense: "dense"}
-"""What Keras calls groups of layers with variables."""
+"""Keras' names of groups of layers with variables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ _SHOWN = 8
 """Names in a message at most."""
 
 _SHOWN_CHARACTERS = 40
-"""Of a name in a message at most; the file may say anything."""
+"""Characters of a name in a message at most; the file may hold any."""
 
 
 def find_network(path: Path, models: Sequence[StoredModel], wanted: SubNetwork) -> StoredModel:

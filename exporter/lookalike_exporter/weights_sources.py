@@ -180,7 +180,7 @@ class _PoochBar:
             self._bar.advance(size)
 
     def reset(self) -> None:
-        """Ignores that pooch rewinds its bar at the end, to fill it once more; ours is full already."""
+        """Does nothing more: pooch rewinds its bar at the end, to fill it once more; ours is full already."""
         self._full = True
 
     def close(self) -> None:

@@ -20,11 +20,11 @@ MAX_PROFILE_BYTES = 4 * 2**20
 """Profiles above this are passed over; those of presses have up to three million bytes."""
 
 SAME_LEVELS = 2
-"""Of 255: a profile that moves no colour further is sRGB, of which every maker has his own."""
+"""Levels of 255: a profile that moves no colour further counts as sRGB, of which there are many versions."""
 
 LATE_LEVELS = 10
-"""Of 255: a profile that moves no grey further is converted after scaling, since mixing neighbours in its
-colours or in sRGB's is the same."""
+"""Levels of 255: a profile that moves no grey further is converted after scaling, since mixing neighbours in
+its colours or in sRGB's is the same."""
 
 _GREYS = ("L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _RGBS = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "YCbCr")
@@ -90,7 +90,7 @@ _LEAST_GAMMA = 0.1
 """Below it, or above what is ten times as much as none, the chunk is nonsense."""
 
 _USUAL = 0.02
-"""By which a gamma may differ from 1 / 2.2: programs write 45454, 45455, 45000 or 46000."""
+"""How much a gamma may differ from 1 / 2.2: programs write 45454, 45455, 45000 or 46000."""
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""Files become pixels: which files count as images, and how one becomes `uint8 [224, 224, 3]`.
+"""Files become pixels, whatever they hold: opened, judged by the header, decoded within a budget of memory.
 
 How much memory that may take: docs/adr/0006-memory-of-decoding.md.
 """
@@ -68,10 +68,10 @@ REDUCED_SIDE = 4 * IMAGE_SIZE
 """JPEGs are decoded at a half, a quarter or an eighth of their size where this much of both sides is left."""
 
 LARGE_BYTES = 64 * 2**20
-"""What an image takes that is given back to the system at once."""
+"""The size of a decoded image above which its memory is returned to the system at once."""
 
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
-"""What all threads together may take for decoding."""
+"""The memory that all threads together may decode in."""
 
 OpenImage: TypeAlias = "Image.Image"
 """An image that somebody has open in Pillow, for those who do not import it."""

@@ -37,7 +37,7 @@ DEFAULT_EXCLUDES = (
     "Temporary Items",
     "*.lrdata",  # Lightroom: previews
 )
-"""What is left out unless that is switched off: names of files and folders, wherever they lie.
+"""Names of files and folders that are left out wherever they lie, unless that is switched off.
 
 None of them is the name of an image that is not hidden.
 """

@@ -83,4 +83,4 @@ class FolderRules:
 
 
 DEFAULT_RULES = FolderRules()
-"""Of a dataset that nobody has said anything about."""
+"""The rules of a dataset for which none were given."""

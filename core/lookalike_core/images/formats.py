@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 HEAD_BYTES = 64
-"""As much of a file as is looked at here."""
+"""How many bytes of a file tell its format."""
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}

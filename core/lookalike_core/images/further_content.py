@@ -1,4 +1,4 @@
-"""What a file holds behind or beside its image: the video of a motion photo, maps of depth, layers.
+"""Further content of a file behind or beside its image: the video of a motion photo, depth maps, layers.
 
 Viewers show none of it, so that a copy without it looks the same; who deletes the file loses it.
 """
@@ -32,7 +32,7 @@ _XMP_WORDS = (
     *(b"GDepth:Data", b"GImage:Data", b"GAudio:Data"),
     *(b"GDepth:Format", b"GImage:Mime", b"GAudio:Mime"),
 )
-"""Of what phones keep in a JPEG's extended XMP: a map of depths, the image before it was blurred, a sound."""
+"""Words in a JPEG's extended XMP that stand for a depth map, the image before it was blurred, or a sound."""
 
 _FURTHER_TAGS = frozenset({Tag.SUB_IFDS, Tag.PHOTOSHOP_LAYERS})
 """SubIFDs, which are further images of a TIFF, and the layers of Photoshop."""

@@ -1,4 +1,4 @@
-"""What decoders raise becomes one reason out of a closed set."""
+"""Errors of decoders, translated into ours, each with a reason out of a closed set."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,7 +84,7 @@ _UNREAD_KINDS = {
     "unknown raw mode": "an image of an unusual layout of samples",
     "photo files not yet supported": "a JPEG XR",
 }
-"""What Pillow says of files that may well be sound, in lower case -> what they are."""
+"""Messages of Pillow about files that may well be sound, in lower case -> what they are."""
 
 
 def _unread_kind(error: Exception) -> str | None:

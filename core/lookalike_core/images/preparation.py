@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PREPARATION = "crop-bicubic-224-srgb"
-"""Named in the preprocessing id: two ways of preparing images are two spaces."""
+"""The name in the preprocessing id: two ways of preparing images are two spaces."""
 
 FORMER_PREPARATION = "crop-bicubic-224"
-"""Of versions that took every file for sRGB; most images give the same pixels (`decodes_as_before`)."""
+"""The one of versions that took every file for sRGB; most images give the same pixels."""
 
 WHOLE_PIXELS = 4_000_000
 """Size of an image up to which a copy or two of it do no harm."""

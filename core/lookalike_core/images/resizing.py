@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from lookalike_core.images.whole_image import Pixels
+from lookalike_core.arrays import Pixels
 
 
 class Resampling(StrEnum):

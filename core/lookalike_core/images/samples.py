@@ -72,7 +72,7 @@ class Scale:
 _BYTE = 8
 
 ORDINARY = Scale()
-"""Of what has 16 bits and is neither signed nor a negative."""
+"""The scale of 16 bits that are neither signed nor inverted."""
 
 
 def check_samples(image: "Image.Image", name: str) -> None:

@@ -127,7 +127,7 @@ def _read_page(stream: BinaryIO, layout: _Layout, place: int) -> tuple[Page, int
 
 
 _NEXT = -1
-"""Under which the place of the following directory stands beside a directory's tags."""
+"""The key of the place of the following directory beside a directory's tags."""
 
 
 def _tags(stream: BinaryIO, layout: _Layout, place: int) -> dict[int, tuple[int, ...]] | None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Tag(IntEnum):
-    """A tag's number; Pillow's `TiffImagePlugin` has them too, and takes long to import."""
+    """The number of a tag; Pillow's `TiffImagePlugin` names them, too, and is only imported to decode."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255

@@ -24,7 +24,7 @@ ENOUGH_ON_WHITE, ENOUGH_ON_BLACK = 0.5, 0.95
 """Shares of what is visible that must be seen on a ground for it to be taken."""
 
 JUDGED_PIXELS = 100_000
-"""As many of an image are looked at; of larger ones every so-manieth, where something may be visible."""
+"""How many pixels of an image are looked at; larger ones are sampled, where something may be visible."""
 
 
 def is_blank_alpha(image: "Image.Image") -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 PREFIX_BYTES = 16
-"""What Pillow's decoders tell their files by."""
+"""How many bytes Pillow's decoders tell their files by."""
 
 
 def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile":

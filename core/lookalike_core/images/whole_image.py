@@ -6,15 +6,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookalike_core.arrays import Pixels
 from lookalike_core.images.further_content import holds_further_content, names_further_content
 from lookalike_core.images.transparency import is_blank_alpha
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Pixels = NDArray[np.uint8]
 
 
 class Besides(StrEnum):

@@ -1,4 +1,4 @@
-"""Graphs as ONNX Runtime optimized them, kept, so that the next process need not do it again.
+"""The cache of graphs that ONNX Runtime has optimized, so that the next process need not do it again.
 
     HOME/models/optimized/MODEL.KEY.onnx
 
@@ -22,13 +22,13 @@ from lookalike_core.errors import ModelError
 from lookalike_core.models.external_data import append_metadata, read_metadata
 
 _MADE_OF = "lookalike-optimized"
-"""Under which an entry says its own key."""
+"""The metadata key under which an entry holds its own key."""
 
 _RECIPE = 2
-"""Counts up when sessions are opened with other options than those that entries were made with."""
+"""Raised when sessions are opened with other options than entries were made with."""
 
 _SPARE_BYTES = 2**30
-"""Kept free on the disk: a copy that only saves time must not be what fills it."""
+"""Bytes left free on the disk: a copy that only saves time must not be what fills it."""
 
 _ABANDONED_S = 3600
 

@@ -20,11 +20,11 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.models.backbones import Pooling, backbone_named
 
 METADATA_KEY = "lookalike"
-"""Under which a manifest lies in `metadata_props` and in a server collection's `metadata`."""
+"""The key of a manifest in `metadata_props` and in a server collection's `metadata`."""
 
 FORMER_NAMES = {"precision": "graph_precision", "quantization": "activation_ranges"}
 FORMER_COUNT = {"pictures": "images"}
-"""What fields of manifests were called in earlier versions."""
+"""Former names of fields of manifests -> their names of today."""
 
 
 class Precision(StrEnum):

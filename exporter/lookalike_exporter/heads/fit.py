@@ -129,7 +129,7 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
 def train_head(
     request: FitRequest, base: ModelManifest, images: TrainingImages, left_out: Mapping[LeftOut, int]
 ) -> Head:
-    """The head that some images make.
+    """Returns the head that some images make.
 
     Raises:
         UsageError: they are too few, or more `dims` are asked for than there are.
@@ -185,7 +185,7 @@ def split_images(images: TrainingImages, *, seed: int) -> Split:
 
 
 def seeded_hash(sha256: str, seed: int) -> str:
-    """What images are ordered by, so that another seed holds others out."""
+    """Returns what images are ordered by; another seed holds others out."""
     return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
 
 

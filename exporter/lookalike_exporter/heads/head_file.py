@@ -28,7 +28,7 @@ from lookalike_exporter.spec import NETWORKS
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 HEAD_SCHEMA = 1
-"""Of the files written by this version."""
+"""The schema of the files that this version writes."""
 
 _HASH_BYTES = 32
 

@@ -29,7 +29,7 @@ from lookalike_exporter.spec import ModelSpec
 _logger = logger_of("exporter")
 
 HEAD_KEY = "lookalike-head"
-"""Under which a model's metadata says what its head was learned from."""
+"""The metadata key of what a model's head was learned from."""
 
 _FEATURES = "head/features"
 
