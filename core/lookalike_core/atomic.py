@@ -29,7 +29,7 @@ def named_path(text: str, origin: Argument | str) -> Path:
         path = Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError.of(
-            origin, f"{shown} is in the folder of a user who has none here; write the whole path", path=text
+            origin, f"{shown} is in the home of a user who has none here; write the absolute path", path=text
         ) from error
     try:
         os.lstat(path)

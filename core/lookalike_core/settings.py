@@ -122,9 +122,7 @@ def _default_home() -> Path:
         home = user_data_path("lookalike", appauthor=False)
         if home.is_absolute():
             return home
-    raise UsageError(
-        "there is no user's folder to keep models and collections in", hint=Hint(Action.SET_HOME)
-    )
+    raise UsageError("this user has no home folder for models and collections", hint=Hint(Action.SET_HOME))
 
 
 def _check_home(home: Path) -> Path:

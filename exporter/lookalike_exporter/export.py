@@ -72,7 +72,7 @@ def ready_model(spec: ModelSpec, *, settings: Settings, timeout_s: float = WRITE
         return find() or _export_to_cache(spec, settings)
 
 
-EXPORTING = ("export", "makes a model")
+EXPORTING = ("export", "is exporting a model")
 """The lock under which models are made and weights fetched, and what is said of who holds it."""
 
 
@@ -142,7 +142,7 @@ def _check_writable(path: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path} cannot be written: you may not write to {folder}")
+        raise UsageError(f"{path} cannot be written: no permission to write to {folder}")
 
 
 def find_by_spec(models: Iterable[ModelFile], spec: ModelSpec) -> ModelFile | None:

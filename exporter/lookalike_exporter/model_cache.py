@@ -123,7 +123,7 @@ def writing_alone(
 ) -> Iterator[None]:
     """Lets one process at a time write to a folder of the home, and removes what killed ones left there.
 
-    `purpose`, as in "makes a model", is what is said of the process that is waited for.
+    `purpose`, as in "is exporting a model", is what is said of the process that is waited for.
 
     Raises:
         LookalikeError: the folder may only be read.

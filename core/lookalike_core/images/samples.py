@@ -83,11 +83,11 @@ def check_samples(image: "Image.Image", name: str) -> None:
     """
     what = None
     if image.mode == "F":
-        what = "floating-point pixels, whose range nobody knows"
+        what = "floating-point pixels, whose range is unknown"
     elif _is_subsampled(image):
-        what = "colours at a part of its size, uncompressed, as no decoder here reads"
+        what = "subsampled YCbCr without compression, which no decoder here reads"
     elif is_planar(image) and image.mode in _NEVER_PLANAR:
-        what = f"samples plane by plane, of {_NEVER_PLANAR[image.mode]}, as no decoder here reads"
+        what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which no decoder here reads"
     if what is not None:
         raise ImageError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
 

@@ -74,7 +74,7 @@ def read_metadata(path: Path) -> dict[str, str]:
                 if number == _METADATA
             ]
         except IndexError as error:
-            raise ValueError("it ends before its time") from error
+            raise ValueError("it is truncated") from error
     return {entry.get(_KEY, ""): entry.get(_VALUE, "") for entry in entries}
 
 
@@ -129,9 +129,9 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
         elif kind in (_FIXED64, _FIXED32):
             after = at + (8 if kind == _FIXED64 else 4)
         else:
-            raise ValueError(f"no field is of kind {kind}")
+            raise ValueError(f"there is no wire type {kind}")
         if after > end:
-            raise ValueError("a field ends behind its message")
+            raise ValueError("a field is longer than its message")
         yield tag >> 3, at, after
         at = after
 
@@ -145,4 +145,4 @@ def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004 - the eighth bit says that more follow
             return value, at
-    raise ValueError("a number without end")
+    raise ValueError("a varint does not end")

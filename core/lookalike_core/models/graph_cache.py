@@ -55,7 +55,7 @@ def kept(entry: Path, model: Path) -> Iterator[Path]:
     """
     with atomic_path(entry) as temporary:
         if shutil.disk_usage(entry.parent).free < _SPARE_BYTES + 2 * model.stat().st_size:
-            raise OSError("too little is free on the disk for a copy that only saves time")
+            raise OSError("too little disk space is free to cache a graph")
         yield temporary
         append_metadata(temporary, _MADE_OF, _key(entry))
     with suppress(OSError):
@@ -71,7 +71,7 @@ def require_own(entry: Path, model: Path) -> None:
         OSError: it is not there.
     """
     if read_metadata(entry) != {**read_metadata(model), _MADE_OF: _key(entry)}:
-        raise ModelError(f"{entry} was made of something else than {model}")
+        raise ModelError(f"{entry} was not made from {model}")
 
 
 def _key(entry: Path) -> str:

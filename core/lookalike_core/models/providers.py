@@ -78,7 +78,7 @@ def open_session(
         if session is not None:
             return OpenedSession(session=session, provider=OPENVINO, notice=notice)
         if choice is ProviderChoice.OPENVINO:
-            raise ProviderError(f"OpenVINO is asked for and cannot be used: {problem}")
+            raise ProviderError(f"OpenVINO was requested and cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
     session = _open_on_processor(path, threads, kept_in)
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)

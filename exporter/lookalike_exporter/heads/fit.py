@@ -118,7 +118,7 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
         _logger.warning("left out: %s images (%s)", count, reason)
     head = train_head(request, base, images, left_out)
     path = head_path(request.name, settings)
-    with writing_alone(settings.heads_dir, "fit", "writes a head", settings):
+    with writing_alone(settings.heads_dir, "fit", "is writing a head", settings):
         made = not _is_fitted_already(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
@@ -271,7 +271,9 @@ def _require_classes(
 def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
     there, vectors = stored_vectors(collection, payloads)
     if len(there) < len(payloads):
-        raise LookalikeError(f"images of {collection.name} went meanwhile", hint=Hint(Action.REPEAT))
+        raise LookalikeError(
+            f"images of {collection.name} were removed while they were read", hint=Hint(Action.REPEAT)
+        )
     return vectors
 
 

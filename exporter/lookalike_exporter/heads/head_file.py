@@ -81,7 +81,8 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!a} names no head; take a small letter, and up to 39 more, digits or underscores",
+            f"{name!a} is not a valid name of a head; use a lower-case letter and up to 39 more, digits or "
+            "underscores",
             argument=Argument.NAME,
         )
     taken = {
@@ -92,7 +93,7 @@ def check_name(name: str) -> None:
     }
     if name in taken or re.fullmatch("w[0-9a-f]{8}", name):
         raise UsageError(
-            f"{name} has a meaning of its own in a collection's name; take another one",
+            f"{name} is reserved in the names of collections; choose another name",
             argument=Argument.NAME,
         )
 
@@ -154,7 +155,7 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
     again = Hint(Action.REFIT_HEAD_AND_REBUILD, {Argument.NAME: name, Argument.COLLECTION: collection})
     if not path.is_file():
         raise ManifestError(
-            f"{collection} was made with the head {name}, which is not in {path}; bring that file back",
+            f"{collection} was made with the head {name}, which is not in {path}; restore that file",
             collection=collection,
             path=path,
             hint=again,
@@ -162,8 +163,8 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
     head = _read(path)
     if head.identity != identity:
         raise ManifestError(
-            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; bring that "
-            "file back",
+            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; "
+            "restore that file",
             collection=collection,
             path=path,
             hint=again,
@@ -191,7 +192,7 @@ def _read(path: Path) -> Head:
         ManifestError,
     ) as error:
         raise ModelError(
-            f"{path} is no head that lookalike wrote ({error}); bring it back",
+            f"{path} is no head that lookalike wrote ({error}); restore it",
             path=path,
             hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         ) from error
@@ -224,7 +225,7 @@ def _parse(path: Path) -> Head:
     base, classes, record = ModelManifest.from_json(said["base"]), said["classes"], said["record"]
     _check_arrays(weight, bias, trained, dimension=base.identity.dimension)
     if base.identity.head is not None or not isinstance(classes, list) or not isinstance(record, dict):
-        raise ValueError("what it says of itself is malformed")
+        raise ValueError("its description is malformed")
     hashes = trained.tobytes().hex()
     width = 2 * _HASH_BYTES
     return Head(
@@ -252,7 +253,7 @@ def _check_known(path: Path, said: Mapping[str, Any]) -> None:
     name = said.get("name", path.stem)
     if name != path.stem:
         raise ModelError(
-            f"{path} holds the head {name!a} and not {path.stem}; give the file its own name back",
+            f"{path} holds the head {name!a} and not {path.stem}; rename the file back",
             path=path,
             hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         )

@@ -54,7 +54,7 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
         then, now = (_describe_identity(each.identity) for each in (head.base, base.manifest))
         raise ManifestError(
             f"the head {head.name} was fitted to vectors of {then}, and the weights give {now} now; "
-            "bring the old weights back, or fit it again"
+            "restore the old weights, or fit it again"
         )
     with writing_alone(settings.models_dir, *EXPORTING, settings):
         return find() or _export_to_cache(head, base, settings)

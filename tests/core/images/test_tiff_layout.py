@@ -170,7 +170,7 @@ def test_unsupported_planar_modes_are_refused_by_name(
 ) -> None:
     """Libraries put them where they do not belong, without a word."""
     data = tiff(planes, bits=8, photometric=photometric, extra=extra, compression=compression)
-    with pytest.raises(ImageError, match=rf"plane by plane, of {words}") as error:
+    with pytest.raises(ImageError, match=rf"planar samples of {words}") as error:
         decode(io.BytesIO(data), "scan.tif")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
@@ -180,7 +180,7 @@ def test_uncompressed_planar_ycbcr_is_refused_by_name() -> None:
     planes = [RISING, np.full_like(RISING, 128), np.full_like(RISING, 128)]
     compressed = tiff(planes, bits=8, photometric=YCBCR, compression=DEFLATE)
     assert furthest(compressed, RISING[..., np.newaxis]) <= 2
-    with pytest.raises(ImageError, match="plane by plane, of YCbCr") as error:
+    with pytest.raises(ImageError, match="planar samples of YCbCr") as error:
         decode(io.BytesIO(tiff(planes, bits=8, photometric=YCBCR)), "scan.tif")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
