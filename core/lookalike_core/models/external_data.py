@@ -80,9 +80,10 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def append_metadata(path: Path, key: str, value: str) -> None:
     """Adds an entry to a model's `metadata_props`: behind a message, more of its fields may follow."""
-    entry = b"".join(_field(number, text.encode()) for number, text in ((_KEY, key), (_VALUE, value)))
+    texts = ((_KEY, key.encode()), (_VALUE, value.encode()))
+    entry = b"".join(field_header(number, len(text)) + text for number, text in texts)
     with path.open("ab") as file:
-        file.write(_field(_METADATA, entry))
+        file.write(field_header(_METADATA, len(entry)) + entry)
 
 
 def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
@@ -91,11 +92,15 @@ def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
         yield number, data[first:last].decode(errors="replace")
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """Returns a field of bytes, shorter than 16 KB: tag, length, content."""
-    size = len(content)
-    length = bytes([size]) if size < 0x80 else bytes([size & 0x7F | 0x80, size >> 7])  # noqa: PLR2004
-    return bytes([number << 3 | _LENGTH_DELIMITED]) + length + content
+def field_header(number: int, size: int) -> bytes:
+    """Returns the tag and the length that stand before a field of `size` bytes."""
+    return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(size)
+
+
+def _encode_varint(value: int) -> bytes:
+    """Returns a number as seven bits a byte, the lowest first; the eighth bit says that more follow."""
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _encode_varint(rest) if rest else bytes([low])
 
 
 def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:
