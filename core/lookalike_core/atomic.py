@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,13 +117,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep_partials(folder: Path) -> None:
+def sweep_partials(folder: Path, *, older_than_s: float | None = None) -> None:
     """Removes what killed processes left of files that `atomic_path` was to write in a folder.
 
-    Only for who holds the lock under which that folder is written.
+    Without an age only for the holder of the lock under which that folder is written.
     """
     for left_over in folder.glob(PARTIALS):
-        left_over.unlink(missing_ok=True)
+        if older_than_s is None or left_over.stat().st_mtime < time.time() - older_than_s:
+            left_over.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images import file_endings as endings
 from lookalike_core.images import gif, jpeg, png, tiff_pages
 from lookalike_core.images.formats import is_avif, is_heif, is_webp
 from lookalike_core.images.frames import MAX_FRAMES
+from lookalike_core.images.image_errors import unsupported_error
 from lookalike_core.images.views import view_of, whole
 
 Fingerprint = Callable[[BinaryIO], bytes | None]
@@ -77,9 +77,7 @@ def _simple(stream: BinaryIO, head: bytes) -> Readable:
 
 def _tiff(stream: BinaryIO, head: bytes, name: str) -> Readable:
     if head.startswith(b"MM\0+"):  # Pillow takes it for an ordinary one
-        raise ImageError(
-            f"{name} is a big-endian BigTIFF; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT
-        )
+        raise unsupported_error(f"{name} is a big-endian BigTIFF")
     page = tiff_pages.page_view(stream, head)
     is_cut_off = partial(tiff_pages.is_cut_off, page or stream)
     return Readable(stream=page or stream, is_first=page is None, is_cut_off=is_cut_off)

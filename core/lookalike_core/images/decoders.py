@@ -4,8 +4,9 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
-from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
+from lookalike_core.errors import MissingDecoderError
 from lookalike_core.images.formats import is_avif, is_heif
+from lookalike_core.images.image_errors import unsupported_error
 from lookalike_core.images.samples import describe_unsupported
 from lookalike_core.images.unlimited import open_heif, open_image
 
@@ -29,10 +30,7 @@ def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     except UnidentifiedImageError:
         if (what := describe_unsupported(stream, head)) is None:
             raise
-        raise ImageError(
-            f"{name} is {what}, which no decoder here reads; convert it to PNG",
-            reason=SkipReason.UNSUPPORTED_FORMAT,
-        ) from None
+        raise unsupported_error(f"{name} is {what}, which no decoder here reads") from None
 
 
 def _is_heif(head: bytes, name: str) -> bool:

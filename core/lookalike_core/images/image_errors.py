@@ -29,15 +29,17 @@ def translate_errors(
         raise _unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
         if (what := _unread_kind(error)) is not None:
-            raise ImageError(
-                f"{name} is {what}, which no decoder here reads; convert it to PNG",
-                reason=SkipReason.UNSUPPORTED_FORMAT,
-            ) from error
+            raise unsupported_error(f"{name} is {what}, which no decoder here reads") from error
         if is_cut_off() or _says_cut_off(error):
             raise ImageError(
                 f"{name} ends before its image does ({error})", reason=SkipReason.TRUNCATED
             ) from error
         raise ImageError(f"{name} is damaged: {error}", reason=SkipReason.UNREADABLE) from error
+
+
+def unsupported_error(message: str) -> ImageError:
+    """Returns the error of a sound file that cannot be read, with the remedy."""
+    return ImageError(f"{message}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
 
 
 _CUT_OFF = ("truncated", "unexpected end", "not enough", "premature")
@@ -62,7 +64,7 @@ def _unidentified(head: bytes, name: str, *, is_cut_off: bool) -> ImageError:
     """Says what the first bytes tell of a file that no decoder takes, and whether it ends too early."""
     for magic, what in _OTHER_MAGIC.items():
         if head.startswith(magic):
-            return ImageError(f"{name} is {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+            return unsupported_error(f"{name} is {what}")
     if head.startswith(_OUR_MAGIC) or is_webp(head) or is_avif(head) or is_heif(head):
         if is_cut_off:
             return ImageError(f"{name} ends before its image does", reason=SkipReason.TRUNCATED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from lookalike_core.errors import ImageError, SkipReason
+from lookalike_core.images.image_errors import unsupported_error
 from lookalike_core.images.tiff_layout import is_misread, is_planar
 from lookalike_core.images.tiff_tags import Tag, first_number, tags_of
 
@@ -89,7 +89,7 @@ def check_samples(image: "Image.Image", name: str) -> None:
     elif is_planar(image) and image.mode in _NEVER_PLANAR:
         what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which no decoder here reads"
     if what is not None:
-        raise ImageError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+        raise unsupported_error(f"{name} has {what}")
 
 
 _NEVER_PLANAR = {

@@ -12,12 +12,11 @@ import json
 import os
 import platform
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lookalike_core.atomic import PARTIALS, atomic_path
+from lookalike_core.atomic import atomic_path, sweep_partials
 from lookalike_core.errors import ModelError
 from lookalike_core.models.external_data import append_metadata, read_metadata
 
@@ -84,9 +83,7 @@ def _remove_stale(entry: Path, model: Path) -> None:
         name = other.name.rsplit(".", 2)[0]
         if other != entry and (name == model.stem or not model.with_name(f"{name}.onnx").exists()):
             other.unlink(missing_ok=True)
-    for left_over in entry.parent.glob(PARTIALS):
-        if left_over.stat().st_mtime < time.time() - _ABANDONED_S:
-            left_over.unlink(missing_ok=True)
+    sweep_partials(entry.parent, older_than_s=_ABANDONED_S)
 
 
 def _describe_processor() -> str:
