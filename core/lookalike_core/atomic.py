@@ -1,4 +1,4 @@
-"""Paths that people name, and writing so that what stands under a name is always whole."""
+"""Paths that people name, and atomic writes: a file under its name is always whole."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""One process at a time: OS locks that say who holds them.
+"""File locks that say which process holds them.
 
 FOLDER/NAME.lock      held by one process; a dead one's lock is free again
 FOLDER/NAME.holder    who that is, for the message that another process shows

@@ -1,4 +1,4 @@
-"""Running out of memory: told from damage, and prevented where it would not end.
+"""Running out of memory: told apart from damage, and prevented where it would never end.
 
 What runs out may be the machine's memory or what a shell, a batch system or a service may have of it (`ulimit
 -v`, `ulimit -d`). Each library says so in words of its own. What a container may have is watched by the

@@ -1,4 +1,4 @@
-"""Where people have results written: checked before the work, and never in the place of their images."""
+"""Where results may be written: checked before the work, and never over people's images."""
 
 import os
 import re

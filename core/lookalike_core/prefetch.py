@@ -1,4 +1,4 @@
-"""Work done ahead, in threads and in order: files are read and decoded while the network is busy."""
+"""Bounded look-ahead in threads, in order: files are read and decoded while the network is busy."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator

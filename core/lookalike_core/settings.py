@@ -1,4 +1,4 @@
-"""What the environment decides, read once at the start of a command."""
+"""Settings from the environment, read once at the start of a command."""
 
 import os
 import stat

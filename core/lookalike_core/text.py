@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for a line that people read: shown, never obeyed.
+"""Text that others wrote, made safe to show on one line.
 
 Names of files and classes, labels and what servers say may hold anything that a terminal acts on. Whatever
 is shown in `console`, drawn or put on a page comes through here; nobody else has to think of it.

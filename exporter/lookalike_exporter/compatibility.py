@@ -1,4 +1,4 @@
-"""Whether a collection is of this version's making, or would have to be made anew."""
+"""Whether this version can use a collection, or it has to be rebuilt."""
 
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint

@@ -1,4 +1,4 @@
-"""Keras' HDF5 files, opened as if a stranger had written them.
+"""Keras' HDF5 files, opened without trusting them.
 
 HDF5 is more than named arrays: a member may be a link into another file, an array may keep its values in
 any file of the machine, compose them of others or unpack them with a plug-in, and a few bytes may declare

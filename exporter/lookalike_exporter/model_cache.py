@@ -1,4 +1,4 @@
-"""The cache of exported models: what each says of itself, where one lies, and who may write there.
+"""The cache of exported models: their cards, where each lies, and who may write there.
 
 Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
 file, so that the right model is found without opening all of them. A card is believed as long as the model

@@ -1,4 +1,4 @@
-"""Which of the models in a Keras file is the network that is wanted, and what there is where none is."""
+"""The model in a Keras file that is the wanted network; where none is, what there is instead."""
 
 import re
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Models that are made again from what a collection records of its weights: with and without their pooling.
+"""Models exported again from the weights that a collection records, with and without pooling.
 
-A collection with a head is no subject of this module; its base is made of the spec that the head records.
+Collections with a head are not for this module: the base of a head is exported from the spec in its file.
 """
 
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from pathlib import Path
 from lookalike_core.errors import ManifestError, UsageError, WeightsError
 from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision, WeightsKind
+from lookalike_core.models.model_manifest import ModelIdentity, Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
@@ -29,11 +29,9 @@ _logger = logger_of("exporter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureModel:
+class FeatureModel(ModelFile):
     """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
 
-    path: Path
-    manifest: ModelManifest
     shape: tuple[int, int, int]
 
 
@@ -68,10 +66,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> Feature
 
 
 def _find_or_export(
-    wanted: CollectionManifest,
-    spec: ModelSpec,
-    identity: ModelIdentity,
-    settings: Settings,
+    wanted: CollectionManifest, spec: ModelSpec, identity: ModelIdentity, settings: Settings
 ) -> ModelFile:
     """Returns the model with this identity, by the weights of a collection."""
     if (model := find_by_identity(list_models(settings), identity, precision=spec.precision)) is not None:

@@ -1,4 +1,4 @@
-"""What a model is to be: a backbone, a layer, a pooling, weights, and the precision of its graph.
+"""The spec of a model: backbone, layer, pooling, weights, and the precision of its graph.
 
 A `ModelSpec` only describes. It knows the networks, which are records too, and nothing that finds, makes or
 reads a model.

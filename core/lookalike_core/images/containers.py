@@ -1,4 +1,4 @@
-"""Files as Pillow shall see them: with the page that is the image first, and without what viewers ignore.
+"""Files as Pillow is to see them: the page that is the image first, without what viewers ignore.
 
 What is damaged beside the pixels, or ends wrong, does not matter where all of the pixels are there.
 """

@@ -1,4 +1,4 @@
-"""What a walk leaves out, by names and paths: what systems and programs make beside images, and patterns.
+"""What a walk leaves out by name or path: files of systems and programs, and patterns.
 
 Patterns follow gitignore's rules (https://git-scm.com/docs/gitignore), which pathspec knows. A folder that is
 left out is not looked into, so that nothing in it can be taken back in.

@@ -1,4 +1,4 @@
-"""Where files of several formats should end: whether one is cut off, and WebP files that tell it wrong."""
+"""Where files of several formats end: whether one is cut off, and WebP files of a wrong length."""
 
 import struct
 from collections.abc import Iterator

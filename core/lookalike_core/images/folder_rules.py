@@ -1,4 +1,4 @@
-"""How the folder of a dataset is walked, which is remembered with the dataset."""
+"""The rules by which the folder of a dataset is walked; they are stored with the dataset."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

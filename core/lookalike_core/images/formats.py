@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes; its name proves nothing."""
+"""The format of a file by its first bytes; its name proves nothing."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""Which frame of an animation stands for it: the first that shows something.
+"""The frame of an animation that stands for it: the first that shows something.
 
 Animations fade in from black or white, or begin with nothing at all. How far one looks is bounded in frames
 and in pixels, not in seconds, so that a file gives the same image on every machine.

@@ -1,4 +1,4 @@
-"""What decoding an image takes: known from its header, and shared out among the threads that decode.
+"""Memory that decoding an image takes, by its header, and a budget that decoding threads share.
 
 Measured as a process' peak on images of 24 megapixels: 4 bytes a pixel for what Pillow holds itself, 16 and
 more for the libraries behind WebP, AVIF and HEIC, and for JPEGs in several scans 2 bytes more for every

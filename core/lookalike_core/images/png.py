@@ -1,4 +1,4 @@
-"""PNG files with no more of them than their image is made of.
+"""PNG files reduced to the chunks that their image is made of.
 
 Pillow reads every chunk, and gives a file up for one that no viewer needs. Here chunks are passed over as
 viewers do (PNG 3rd edition, 13.2): text, what is unknown, misplaced, doubled or damaged beside the pixels.

@@ -1,4 +1,4 @@
-"""Colour profiles that are made here, since a file says in a few numbers what a profile says in tables."""
+"""ICC profiles made of the few numbers that a file gives instead of one."""
 
 import struct
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Pixels brought to another size, in one of the ways in which people make smaller copies of images."""
+"""Pixels resized by the filters that people make smaller copies with."""
 
 from enum import StrEnum
 

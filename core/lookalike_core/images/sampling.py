@@ -1,4 +1,4 @@
-"""A few images of a folder, the same ones every time, wherever it lies."""
+"""A sample of the images of a folder, the same every time, wherever it lies."""
 
 import hashlib
 import heapq

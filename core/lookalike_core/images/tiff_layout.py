@@ -1,4 +1,4 @@
-"""TIFFs whose samples lie plane by plane, or whose bytes begin with their lowest bit.
+"""TIFFs whose samples lie plane by plane, or whose bits are in reversed order.
 
 Where these are not compressed Pillow reads them by itself, and wrong: of a plane's samples of 16 bits as many
 as there are bytes, white for black where zero is white. libtiff knows both, and is given them.

@@ -1,4 +1,4 @@
-"""What transparent images are laid on: white, unless that hides what is visible of them."""
+"""The ground that transparent images are laid on: white, unless that hides what is visible of them."""
 
 import math
 from typing import TYPE_CHECKING, Any

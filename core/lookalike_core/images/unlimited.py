@@ -1,4 +1,4 @@
-"""Pillow without its own limit of pixels, which is the host's to set and holds for all of its threads.
+"""Pillow without its own limit of pixels, which belongs to the host and holds for all of its threads.
 
 `PIL.Image.open` and `crop` compare with `PIL.Image.MAX_IMAGE_PIXELS`, and so does a TIFF that is loaded; what
 they do besides is done here, and ours is the only limit. Where a decoder itself compares (a WebP of twice the

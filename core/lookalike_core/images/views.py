@@ -1,4 +1,4 @@
-"""A file as it would be with pieces left out, put in or replaced: a stream that copies nothing."""
+"""A file with pieces left out, put in or replaced: a stream that copies nothing."""
 
 import io
 from bisect import bisect_right

@@ -1,4 +1,4 @@
-"""What of an image has to agree with another before its file may stand for the other's."""
+"""All of an image that has to agree before one file may stand for another."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The two networks that images are looked at with, each one literal record.
+"""The two backbones, each one literal record.
 
 The records say what every stage must agree on: names, the default tap, how pixels are prepared and
 where the official weights are. How a network is built is the exporter's own knowledge.

@@ -1,4 +1,4 @@
-"""A model file, looked over before ONNX Runtime is given it, and what it says of itself.
+"""A model file, checked before ONNX Runtime loads it, and its metadata.
 
 ONNX lets a tensor name another file that holds its values, and the runtime follows that. Our models hold
 everything themselves, so that what is beside one can never change what it computes. The runtime has no

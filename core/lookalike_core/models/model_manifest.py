@@ -1,4 +1,4 @@
-"""What a model says of itself, and its identity: which vectors may be compared with which.
+"""The manifest of a model, and its identity: which vectors may be compared with which.
 
 A model carries a `ModelManifest` in its ONNX `metadata_props`. The identity inside decides whether two
 models, or a model and a collection, are of the same space. What is recorded beside it (where weights came

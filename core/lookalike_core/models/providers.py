@@ -1,4 +1,4 @@
-"""What a model runs on: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the processor alone.
+"""Execution providers: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the processor alone.
 
 The list of available providers names more than works, so each one is tried in its turn, and what a session
 really runs on is read back from it. Source: https://onnxruntime.ai/docs/execution-providers/
