@@ -20,7 +20,7 @@ from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_exporter.export import export_to
 from lookalike_exporter.heads.head_file import Head, named_head
-from lookalike_exporter.heads.head_graph import get_wanted_model
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verification import verify_head, verify_spec
 from lookalike_exporter.verify import VerifyReport
@@ -154,7 +154,7 @@ class Model:
             WeightsError, ModelError: the model cannot be had.
         """
         if path is None:
-            return get_wanted_model(self._wanted, settings=self._settings).path
+            return get_model(self._wanted, settings=self._settings).path
         if isinstance(self._wanted, Head):
             raise UsageError("the model of a head is kept among the models; export it without a path")
         return export_to(Path(path).expanduser(), self._wanted, settings=self._settings).path
@@ -177,7 +177,7 @@ class Model:
         with self._loading:
             if self._embedder is None:
                 settings = self._settings
-                model = get_wanted_model(self._wanted, settings=settings)
+                model = get_model(self._wanted, settings=settings)
                 self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
             return self._embedder
 

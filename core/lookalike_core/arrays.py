@@ -1,4 +1,4 @@
-"""What the arrays hold that go from room to room."""
+"""Types of the arrays that the rooms hand to each other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ IMAGE_SIZE = 224
 """Height and width in pixels of what both networks were trained on, and so of every prepared image."""
 
 Pixels = NDArray[np.uint8]
-"""One prepared image, uint8 `[224, 224, 3]` RGB, or a batch of them, uint8 `[N, 224, 224, 3]`."""
+"""RGB, uint8 `[H, W, 3]`; unless said otherwise one prepared image, `[224, 224, 3]`, or a batch of them."""
 
 FloatVector = NDArray[np.float32]
 """One embedding, float32 `[D]`, or several, float32 `[N, D]`."""

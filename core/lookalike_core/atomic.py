@@ -1,10 +1,11 @@
-"""Paths that people name, and writing so that what stands under a name is always whole."""
+"""Paths that people name, and atomic writes: a file under its name is always whole."""
 
 import errno
 import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,21 +16,21 @@ from lookalike_core.hints import Argument
 
 _SUFFIX = ".partial"
 PARTIALS = f".*{_SUFFIX}"
-"""What files are called while `atomic_path` has them written."""
+"""The pattern of the names of files while `atomic_path` writes them."""
 
 
 def named_path(text: str, origin: Argument | str) -> Path:
-    """The absolute path that an argument, an option or a variable names; `~` is the user's own folder.
+    """Returns the absolute path that an argument, an option or a variable names; `~` is the user's home.
 
     Raises:
         UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
     """
-    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
     try:
         path = Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError.of(
-            origin, f"{shown} is in the folder of a user who has none here; write the whole path", path=text
+            origin, f"{shown} is in the home of a user who has none here; write the absolute path", path=text
         ) from error
     try:
         os.lstat(path)
@@ -41,7 +42,7 @@ def named_path(text: str, origin: Argument | str) -> Path:
     return path
 
 
-_SHOWN_CHARACTERS = 200
+_MAX_SHOWN = 200
 
 
 def probe_folder(target: Path, *, shown_as: Path) -> None:
@@ -51,7 +52,7 @@ def probe_folder(target: Path, *, shown_as: Path) -> None:
         OSError: it cannot; the error names the path as people know it.
     """
     folder = next(parent for parent in target.parents if parent.exists())
-    probe = folder / _partial(target)
+    probe = folder / _name_partial(target)
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -61,13 +62,13 @@ def probe_folder(target: Path, *, shown_as: Path) -> None:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that takes its place when the block ends without an error.
+    """Yields a temporary path beside `target` that replaces it when the block ends without an error.
 
     The content is on the disk before the name is, and the name when the block is left; after an error or a
     power cut the target is as it was, or whole.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(_partial(target))
+    temporary = target.with_name(_name_partial(target))
     temporary.touch(exist_ok=False)  # mkstemp's files are for their owner alone, and so would be the target
     try:
         yield temporary
@@ -116,17 +117,18 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep_partials(folder: Path) -> None:
+def sweep_partials(folder: Path, *, older_than_s: float | None = None) -> None:
     """Removes what killed processes left of files that `atomic_path` was to write in a folder.
 
-    Only for who holds the lock under which that folder is written.
+    Without an age only for the holder of the lock under which that folder is written.
     """
     for left_over in folder.glob(PARTIALS):
-        left_over.unlink(missing_ok=True)
+        if older_than_s is None or left_over.stat().st_mtime < time.time() - older_than_s:
+            left_over.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Has what was made, renamed or removed in a folder on the disk, where the system can.
+    """Writes to the disk what was made, renamed or removed in a folder, where the system can.
 
     Raises:
         OSError: the disk is full or fails.
@@ -145,11 +147,11 @@ def sync_folder(folder: Path) -> None:
 
 
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
-"""What file systems say that do not know how to sync a folder."""
+"""Error numbers of file systems that cannot sync a folder."""
 
 
 def sync_tree(folder: Path) -> None:
-    """Has a folder with all files and folders below it on the disk; what a folder holds before the folder.
+    """Writes a folder with all files and folders below it to the disk; what a folder holds before the folder.
 
     Raises:
         OSError: the disk is full or fails.
@@ -178,12 +180,12 @@ def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json
         temporary.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _partial(target: Path) -> str:
-    """What a file is called while it is written; no longer than its name may be."""
-    return f".{target.name[:_SHOWN_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
+def _name_partial(target: Path) -> str:
+    """Returns the name of a file while it is written; no longer than a name may be."""
+    return f".{target.name[:_MAX_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
 
 
-_SHOWN_IN_PARTIAL = 40
+_MAX_IN_PARTIAL = 40
 
 
 def _sync(path: Path) -> None:

@@ -8,33 +8,33 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
-    """At least 1: those that it may run on, and no more than its control groups pay for.
+    """Returns how many cores this process may run on, and its control groups pay for; at least 1.
 
     Source: `cpu.max` in https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
-    everyone = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else everyone
-    return max(1, min([allowed, *_quotas(cgroups, own)]))
+    total = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
+    return max(1, min([allowed, *_read_quotas(cgroups, own)]))
 
 
 def fewer_than_all() -> int | None:
-    """How many it may use where that is fewer than the machine has; None where it may use them all."""
+    """Returns how many cores it may use where that is fewer than the machine has; else None."""
     usable = cores()
     return usable if usable < (os.cpu_count() or 1) else None
 
 
-def _quotas(cgroups: Path, own: Path) -> list[int]:
-    """What each group pays for that the process is in, rounded up to whole cores; none without a limit."""
+def _read_quotas(cgroups: Path, own: Path) -> list[int]:
+    """Returns what each group of the process pays for, rounded up to whole cores; empty without a limit."""
     with suppress(OSError, ValueError, ZeroDivisionError):
         [name] = [line[3:] for line in own.read_text(encoding="utf-8").splitlines() if line[:3] == "0::"]
         group = cgroups / name.lstrip("/")
         groups = [group, *group.parents] if ".." not in group.parts else [cgroups]
-        found = [_quota(each / "cpu.max") for each in groups if each.is_relative_to(cgroups)]
+        found = [_read_quota(each / "cpu.max") for each in groups if each.is_relative_to(cgroups)]
         return [quota for quota in found if quota is not None]
     return []
 
 
-def _quota(file: Path) -> int | None:
+def _read_quota(file: Path) -> int | None:
     with suppress(OSError, ValueError, ZeroDivisionError):
         allowed, period = file.read_text(encoding="utf-8").split()
         return -(-int(allowed) // int(period))

@@ -22,9 +22,16 @@ for every caller, and else is a `Hint`, which `console` puts into words about op
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 from lookalike_core.hints import Argument, Hint
+
+
+class About(TypedDict, total=False):
+    """What every error may carry as data: the file or folder that it is about, and what could be done."""
+
+    path: Path | str | None
+    hint: Hint | None
 
 
 class LookalikeError(Exception):
@@ -43,7 +50,7 @@ class LookalikeError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """With its attributes, for processes that hand errors to each other."""
+        """Pickles the error with its attributes, for processes that hand errors to each other."""
         return _restore_error, (type(self), self.args, self.__dict__)
 
 
@@ -74,27 +81,19 @@ class UsageError(LookalikeError):
         argument: Argument | str | None = None,
         choices: Sequence[str] = (),
         bounds: tuple[float, float] | None = None,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
+        **about: Unpack[About],
     ) -> None:
-        super().__init__(message, path=path, hint=hint)
+        super().__init__(message, **about)
         self.argument = argument
         self.choices = tuple(choices)
         self.bounds = bounds
 
     @classmethod
-    def of(
-        cls,
-        origin: Argument | str,
-        message: str,
-        *,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
-    ) -> Self:
-        """About a value from `origin`: an argument, kept as data, or a variable or option, which is named."""
+    def of(cls, origin: Argument | str, message: str, **about: Unpack[About]) -> Self:
+        """Returns the error about a value from an argument, kept as data, or a variable or option, named."""
         if isinstance(origin, Argument):
-            return cls(message, argument=origin, path=path, hint=hint)
-        return cls(f"{origin}: {message}", path=path, hint=hint)
+            return cls(message, argument=origin, **about)
+        return cls(f"{origin}: {message}", **about)
 
 
 class ModelError(LookalikeError):
@@ -150,10 +149,9 @@ class ImageError(LookalikeError):
         *,
         reason: SkipReason,
         limit: int | None = None,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
+        **about: Unpack[About],
     ) -> None:
-        super().__init__(message, path=path, hint=hint)
+        super().__init__(message, **about)
         self.reason = reason
         self.limit = limit
 
@@ -181,15 +179,8 @@ class StoreError(LookalikeError):
 
     exit_code = 5
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        store: str | None = None,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
-    ) -> None:
-        super().__init__(message, path=path, hint=hint)
+    def __init__(self, message: str, *, store: str | None = None, **about: Unpack[About]) -> None:
+        super().__init__(message, **about)
         self.store = store
 
 
@@ -206,15 +197,8 @@ class CollectionError(LookalikeError):
 
     exit_code = 6
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        collection: str | None = None,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
-    ) -> None:
-        super().__init__(message, path=path, hint=hint)
+    def __init__(self, message: str, *, collection: str | None = None, **about: Unpack[About]) -> None:
+        super().__init__(message, **about)
         self.collection = collection
 
 
@@ -231,10 +215,9 @@ class CollectionMissingError(CollectionError):
         *,
         collection: str | None = None,
         holder: str | None = None,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
+        **about: Unpack[About],
     ) -> None:
-        super().__init__(message, collection=collection, path=path, hint=hint)
+        super().__init__(message, collection=collection, **about)
         self.holder = holder
 
 
@@ -258,9 +241,8 @@ class StoreLockedError(LookalikeError):
         *,
         holder: str | None = None,
         waited_s: float = 0.0,
-        path: Path | str | None = None,
-        hint: Hint | None = None,
+        **about: Unpack[About],
     ) -> None:
-        super().__init__(message, path=path, hint=hint)
+        super().__init__(message, **about)
         self.holder = holder
         self.waited_s = waited_s

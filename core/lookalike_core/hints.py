@@ -195,7 +195,7 @@ class Notice(str):
     hint: Hint | None
 
     def __new__(cls, text: str, *, hint: Hint | None = None) -> Self:
-        """The text, which is all that `str` and a log handler see of it."""
+        """Returns the text, which is all that `str` and a log handler see of it."""
         notice = super().__new__(cls, text)
         notice.hint = hint
         return notice

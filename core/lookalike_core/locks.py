@@ -1,4 +1,4 @@
-"""One process at a time: OS locks that say who holds them.
+"""File locks that say which process holds them.
 
 FOLDER/NAME.lock      held by one process; a dead one's lock is free again
 FOLDER/NAME.holder    who that is, for the message that another process shows
@@ -39,11 +39,11 @@ def acquire(
         lock.acquire(timeout=0)
     except Timeout:
         if on_wait is not None:
-            on_wait(_said_by(holder))
+            on_wait(_read_holder(holder))
         try:
             lock.acquire(timeout=timeout_s)
         except Timeout as error:
-            raise _in_use(what, _said_by(holder), timeout_s) from error
+            raise _locked_error(what, _read_holder(holder), timeout_s) from error
     try:
         holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})\n", encoding="utf-8")
     except OSError as error:
@@ -56,7 +56,7 @@ def acquire(
 def held(
     folder: Path, name: str, *, what: str, timeout_s: float, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """`acquire` for the length of a block."""
+    """Holds the lock of `acquire` for the length of a block."""
     lock = acquire(folder, name, what=what, timeout_s=timeout_s, on_wait=on_wait)
     try:
         yield
@@ -81,9 +81,9 @@ def shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iterator[
         return
     try:
         until = time.monotonic() + timeout_s
-        while not _share(descriptor):
+        while not _try_share(descriptor):
             if time.monotonic() >= until:
-                raise _in_use(what, _said_by(folder / f"{name}.holder"), timeout_s)
+                raise _locked_error(what, _read_holder(folder / f"{name}.holder"), timeout_s)
             time.sleep(_POLL_S)
         yield
     finally:
@@ -102,7 +102,7 @@ def holder_of(folder: Path, name: str) -> str | None:
 _POLL_S = 0.05
 
 
-def _share(descriptor: int) -> bool:
+def _try_share(descriptor: int) -> bool:
     """Takes a shared lock on an open lock file; whether nobody is in the way of it."""
     with suppress(ImportError):  # Windows has none, and a file that is locked there cannot be read
         import fcntl
@@ -114,7 +114,7 @@ def _share(descriptor: int) -> bool:
     return True
 
 
-def _in_use(what: str, holder: str, waited_s: float) -> StoreLockedError:
+def _locked_error(what: str, holder: str, waited_s: float) -> StoreLockedError:
     return StoreLockedError(
         f"{what} is in use by {holder} (waited {waited_s:g} s); wait for it to end",
         holder=holder,
@@ -122,7 +122,7 @@ def _in_use(what: str, holder: str, waited_s: float) -> StoreLockedError:
     )
 
 
-def _said_by(holder: Path) -> str:
+def _read_holder(holder: Path) -> str:
     try:
         return holder.read_text(encoding="utf-8").strip() or "another process"
     except (OSError, ValueError):

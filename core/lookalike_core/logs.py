@@ -1,4 +1,4 @@
-"""Loggers, all below `lookalike`: what a host or a command does not ask to hear is not said.
+"""Loggers, all below `lookalike`; without a handler they print nothing.
 
 INFO is what is going on, WARNING what went wrong or was left out. Messages are sentences that stand alone.
 A record of something that can be helped carries a `Hint` as its attribute `hint`.

@@ -1,4 +1,4 @@
-"""Running out of memory: told from damage, and prevented where it would not end.
+"""Running out of memory: told apart from damage, and prevented where it would never end.
 
 What runs out may be the machine's memory or what a shell, a batch system or a service may have of it (`ulimit
 -v`, `ulimit -d`). Each library says so in words of its own. What a container may have is watched by the
@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-_SAID = re.compile(
+_OUT_OF_MEMORY = re.compile(
     r"out of memory|\(os error 12\)|cannot allocate memory|can't allocate|bad[_ ]alloc(ation)?\b"
     r"|not enough memory|failed to allocate|unable to allocate|memory allocation|alloc_failed"
     r"|failed to map segment|can't start new thread|thread pool.*\(os error 11\)",
@@ -29,16 +29,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     For where the library is called: words of ours may hold the name of anything.
     """
-    return any(_is_by_kind(each) or _says_so(each) for each in _chain(error))
+    return any(_is_memory_error(each) or _says_out_of_memory(each) for each in _causes_of(error))
 
 
 def comes_of_memory(error: BaseException) -> bool:
     """Whether an error of ours came of one that says by its kind, not by its words, that memory ran out."""
-    return any(_is_by_kind(each) for each in _chain(error))
+    return any(_is_memory_error(each) for each in _causes_of(error))
 
 
 def memory_error(error: BaseException, what: str) -> MemoryError:
-    """An error of a library as the one error that all of them stand for; `what` was being done."""
+    """Returns a library's error as the `MemoryError` that it stands for; `what` was being done."""
     said = (str(error).splitlines() or [""])[0][:200]
     return MemoryError(f"{what} ({said})" if said else what)
 
@@ -53,7 +53,9 @@ def require_address_space(size: int, what: str) -> None:
     """
     left = address_space_left()
     if left is not None and left < size:
-        raise MemoryError(f"{what} takes {_in_mb(size)} of address space, and {_in_mb(left)} are left to it")
+        raise MemoryError(
+            f"{what} takes {_format_mb(size)} of address space, and {_format_mb(left)} are left to it"
+        )
 
 
 @cache
@@ -68,11 +70,11 @@ def share_arenas() -> None:
 
 
 _M_ARENA_MAX = -8
-"""Of glibc's malloc.h."""
+"""`M_ARENA_MAX` in glibc's malloc.h."""
 
 
 def address_space_left() -> int | None:
-    """Bytes that the limits of the process leave; None where there are none, or nothing tells."""
+    """Returns the bytes that the limits of the process leave; None without limits."""
     if sys.platform != "linux":
         return None
     limits = address_space_limits()
@@ -84,7 +86,7 @@ def address_space_left() -> int | None:
 
 
 def address_space_limits() -> tuple[int | None, int | None]:
-    """Of all address space, and of that for data; what a child process starts with. None is no limit."""
+    """Returns the limits of address space and of data, as child processes inherit them; None: no limit."""
     if sys.platform == "win32":
         return None, None
     import resource
@@ -93,22 +95,22 @@ def address_space_limits() -> tuple[int | None, int | None]:
     return tuple(None if each == resource.RLIM_INFINITY else each for each in (total, data))  # type: ignore[return-value]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of, one after the other."""
+def _causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and its causes, one after the other."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _is_by_kind(error: BaseException) -> bool:
+def _is_memory_error(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
-def _says_so(error: BaseException) -> bool:
-    """An error of the system has a number, and in its words the name of a file."""
+def _says_out_of_memory(error: BaseException) -> bool:
+    """Whether the message says so; errors of the system have a number, and a file's name in their words."""
     is_numbered = isinstance(error, OSError) and error.errno is not None
-    return not is_numbered and _SAID.search(str(error)) is not None
+    return not is_numbered and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
-def _in_mb(size: int) -> str:
+def _format_mb(size: int) -> str:
     return f"{max(size, 0) / 2**20:,.0f} MB"

@@ -1,4 +1,4 @@
-"""What is said of a file or folder that was named and is not there: how far its path leads."""
+"""Messages about a file or folder that was named and does not exist: how far its path leads."""
 
 import os
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from lookalike_core.hints import Action, Argument, Hint
 CHECK_PATH = Hint(Action.CHECK_PATH)
 
 NAMES_COMPARED = 1_000
-"""Of a folder, to find one that is almost that of what is missing."""
+"""How many names of a folder are compared with a missing one."""
 
 
 def require_folder(folder: Path, origin: Argument | str | None = None) -> None:
@@ -23,7 +23,7 @@ def require_folder(folder: Path, origin: Argument | str | None = None) -> None:
     """
     require_there(folder, origin)
     if not folder.is_dir():
-        raise _refused(f"{folder} is not a folder", folder, origin)
+        raise _usage_error(f"{folder} is not a folder", folder, origin)
 
 
 def require_there(path: Path, origin: Argument | str | None = None) -> None:
@@ -34,7 +34,7 @@ def require_there(path: Path, origin: Argument | str | None = None) -> None:
         OSError: it cannot be looked at.
     """
     if not path.exists():
-        raise _refused(describe_missing(path), path, origin, CHECK_PATH)
+        raise _usage_error(describe_missing(path), path, origin, CHECK_PATH)
 
 
 def describe_missing(path: Path) -> str:
@@ -49,15 +49,15 @@ def describe_missing(path: Path) -> str:
         missing, nearest = next(pair for pair in pairwise([path, *path.parents]) if pair[1].exists())
         if not nearest.is_dir():
             return f"{said}: {nearest} is not a folder"
-        if close := _called_like(missing.name, nearest, is_last=missing == path):
+        if close := _find_similar(missing.name, nearest, is_last=missing == path):
             return f"{said}, but {close} does"
     except (OSError, ValueError, StopIteration):  # it cannot be looked at, or be a path
         return said
     return said if missing == path else f"{said}; the last of its folders that does is {nearest.absolute()}"
 
 
-def _called_like(name: str, folder: Path, *, is_last: bool) -> Path | None:
-    """What lies in a folder under almost that name; another number is another name.
+def _find_similar(name: str, folder: Path, *, is_last: bool) -> Path | None:
+    """Returns what lies in a folder under almost that name; another number is another name.
 
     The last name of a path with a file's suffix is not taken for a folder's without that suffix.
     """
@@ -69,18 +69,20 @@ def _called_like(name: str, folder: Path, *, is_last: bool) -> Path | None:
             and not (is_last and entry.is_dir() and Path(entry.name).suffix != Path(name).suffix)
         ]
     stems = {Path(each).stem.casefold(): each for each in names if each != name}
-    close = get_close_matches(Path(name).stem.casefold(), stems, n=1, cutoff=_ALMOST)
+    close = get_close_matches(Path(name).stem.casefold(), stems, n=1, cutoff=_LEAST_SIMILARITY)
     return folder / stems[close[0]] if close else None
 
 
-_ALMOST = 0.7
+_LEAST_SIMILARITY = 0.7
 
 
 def _digits(name: str) -> str:
     return "".join(filter(str.isdigit, name))
 
 
-def _refused(message: str, path: Path, origin: Argument | str | None, hint: Hint | None = None) -> UsageError:
+def _usage_error(
+    message: str, path: Path, origin: Argument | str | None, hint: Hint | None = None
+) -> UsageError:
     if origin is None:
         return UsageError(message, path=path, hint=hint)
     return UsageError.of(origin, message, path=path, hint=hint)

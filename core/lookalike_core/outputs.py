@@ -1,4 +1,4 @@
-"""Where people have results written: checked before the work, and never in the place of their images."""
+"""Where results may be written: checked before the work, and never over people's images."""
 
 import os
 import re
@@ -60,7 +60,7 @@ def is_text_result(file: Path) -> bool:
     Raises:
         OSError: it cannot be read, and so cannot be known.
     """
-    text = _head(file).removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = _read_head(file).removeprefix(b"\xef\xbb\xbf").lstrip()
     return any(kind.match(text) for kind in (_PAGE, _JSON, _HEADER))
 
 
@@ -70,7 +70,7 @@ def is_onnx(file: Path) -> bool:
     Raises:
         OSError: it cannot be read, and so cannot be known.
     """
-    head = _head(file)
+    head = _read_head(file)
     return len(head) > 2 and head[0] == 8 and 3 <= head[1] < 128 and head[2:3] in {b"\x12", b"\x3a"}  # noqa: PLR2004
 
 
@@ -81,7 +81,7 @@ def output_path(
     *,
     is_ours: Callable[[Path], bool] = is_text_result,
 ) -> Path:
-    """Where an option wants something written, checked before the long work that it is the result of.
+    """Returns where an option's result is to be written, checked before the long work.
 
     A link is followed, so that it stays one. Nothing is left behind. Of what lies there only an empty file is
     replaced, and one that `is_ours`: by what is in it, the result of an earlier run.
@@ -105,7 +105,7 @@ def output_path(
     if target.exists() and target.stat().st_size and not is_ours(target):
         raise UsageError.of(
             option,
-            f"{named} is {_content(target)} and is not replaced; name another file, or remove it",
+            f"{named} is {_describe_content(target)} and is not replaced; name another file, or remove it",
             path=named,
         )
     probe_folder(target, shown_as=named)
@@ -122,12 +122,12 @@ def check_outside_store(path: Path, option: Argument | str) -> None:
     own = [settings.weights_dir, settings.models_dir, settings.heads_dir, settings.qdrant_dir]
     for folder in (path, *path.parents):
         if any(_is_same(folder, each) for each in own) or _is_collection(folder):
-            raise _in_store(path, folder, option)
+            raise _in_store_error(path, folder, option)
     if any(_is_collection(each.parent) for each in path.parent.glob("*/manifest.json")):
-        raise _in_store(path, path.parent, option)
+        raise _in_store_error(path, path.parent, option)
 
 
-def _in_store(path: Path, folder: Path, option: Argument | str) -> UsageError:
+def _in_store_error(path: Path, folder: Path, option: Argument | str) -> UsageError:
     return UsageError.of(
         option, f"{path} is in {folder}, where lookalike keeps its own files; name another place", path=path
     )
@@ -145,9 +145,9 @@ def check_apart(outputs: Mapping[str, Path | None]) -> None:
             raise UsageError(f"{other} and {option} both name {path}; give each a file of its own")
 
 
-def _content(path: Path) -> str:
-    """What lies there by its first bytes; its name says nothing."""
-    head = _head(path)
+def _describe_content(path: Path) -> str:
+    """Describes what lies there by its first bytes; its name proves nothing."""
+    head = _read_head(path)
     if is_webp(head) or is_avif(head) or is_heif(head):
         return "an image"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<svg", b"<?xml", b"<!--")) and b"<svg" in head:
@@ -158,13 +158,13 @@ def _content(path: Path) -> str:
     return next(known, "no result of an earlier run")
 
 
-def _head(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_HEAD_BYTES)
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """By what is there, and by the name where nothing is."""
+    """Whether both are the same file, or have the same name where nothing is."""
     try:
         return path.samefile(other)
     except OSError:

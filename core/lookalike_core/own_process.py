@@ -1,4 +1,4 @@
-"""Whether this process is ours alone, as a command's is: then what holds for all of it is ours to set.
+"""Whether this process is ours alone, as a command's is, so that we may set what holds for all of it.
 
 In a host's process nothing is set. This imports nothing that takes long.
 """
@@ -6,7 +6,7 @@ In a host's process nothing is set. This imports nothing that takes long.
 import os
 
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TF_CPP_MIN_LOG_LEVEL": "3"}
-"""What libraries read as they are loaded; who has set one is left in charge.
+"""Environment variables that libraries read as they are loaded, where they are not set already.
 
 OpenMP's threads wait for each other at full speed, t-SNE's thousands of times, which takes four times as long
 where another process wants a core, too. TensorFlow, beside which models are verified, talks on stderr before

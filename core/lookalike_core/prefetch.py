@@ -1,4 +1,4 @@
-"""Work done ahead, in threads and in order: files are read and decoded while the network is busy."""
+"""Bounded look-ahead in threads, in order: files are read and decoded while the network is busy."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -19,7 +19,7 @@ def map_ahead(
     ahead: int | Callable[[], int],
     workers: int | None = None,
 ) -> Generator[R, None, None]:
-    """`map` in threads and in order, never more than `ahead` items in front of the consumer.
+    """Maps in threads and in order, never more than `ahead` items in front of the consumer.
 
     As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own;
     an error of theirs is raised when what they gave before has been handed on.

@@ -1,4 +1,4 @@
-"""How far long work has come, told to the one that shows it: a command, a notebook, or nobody.
+"""Progress of long work, reported to whoever shows it: a command, a notebook, or nobody.
 
 The library opens a bar and moves it on. Who wants to see bars names a `ShowBar` by `shown_by`.
 """

@@ -1,4 +1,4 @@
-"""What the environment decides, read once at the start of a command."""
+"""Settings from the environment, read once at the start of a command."""
 
 import os
 import stat
@@ -64,7 +64,7 @@ class Settings:
             raise UsageError(f"LOOKALIKE_PROVIDER is {provider!r}; use one of {', '.join(ProviderChoice)}")
         home = environment.get("LOOKALIKE_HOME")
         return cls(
-            home=_checked(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
+            home=_check_home(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
             store=environment.get("LOOKALIKE_STORE") or None,
             qdrant_url=environment.get("QDRANT_URL") or None,
             qdrant_api_key=environment.get("QDRANT_API_KEY") or None,
@@ -74,7 +74,7 @@ class Settings:
     def on_provider(
         self, provider: ProviderChoice | None, *, require_gpu: bool, threads: int | None = None
     ) -> Self:
-        """The same settings, with the provider that was named, or CUDA alone where it is required.
+        """Returns the same settings with the provider that was named, or CUDA alone where it is required.
 
         Raises:
             UsageError: a GPU is required and another provider was named.
@@ -91,27 +91,27 @@ class Settings:
 
     @property
     def weights_dir(self) -> Path:
-        """Downloaded weights files."""
+        """Returns the folder of downloaded weights files."""
         return self.home / "weights"
 
     @property
     def models_dir(self) -> Path:
-        """Exported `.onnx` models."""
+        """Returns the folder of exported `.onnx` models."""
         return self.home / "models"
 
     @property
     def optimized_dir(self) -> Path:
-        """Models as they were optimized for this processor; see `lookalike_core.models.graph_cache`."""
+        """Returns the folder of optimized graphs; see `lookalike_core.models.graph_cache`."""
         return self.models_dir / "optimized"
 
     @property
     def heads_dir(self) -> Path:
-        """New last layers that were fitted."""
+        """Returns the folder of fitted last layers."""
         return self.home / "heads"
 
     @property
     def qdrant_dir(self) -> Path:
-        """The embedded store's collections."""
+        """Returns the folder of the embedded store's collections."""
         return self.home / "qdrant"
 
 
@@ -122,13 +122,11 @@ def _default_home() -> Path:
         home = user_data_path("lookalike", appauthor=False)
         if home.is_absolute():
             return home
-    raise UsageError(
-        "there is no user's folder to keep models and collections in", hint=Hint(Action.SET_HOME)
-    )
+    raise UsageError("this user has no home folder for models and collections", hint=Hint(Action.SET_HOME))
 
 
-def _checked(home: Path) -> Path:
-    """It may be missing, and is made then; what can be made neither now nor later is said now."""
+def _check_home(home: Path) -> Path:
+    """Refuses a home that can be neither used nor made; a missing one is made later."""
     try:
         problem = "" if stat.S_ISDIR(home.stat().st_mode) else "is not a folder"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for a line that people read: shown, never obeyed.
+"""Text that others wrote, made safe to show on one line.
 
 Names of files and classes, labels and what servers say may hold anything that a terminal acts on. Whatever
 is shown in `console`, drawn or put on a page comes through here; nobody else has to think of it.
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def one_line(text: str, *, kept: str = "") -> str:
-    """Text as one line that a terminal shows and does not obey.
+    """Returns text as one line that a terminal shows and does not obey.
 
     What cannot be printed (control characters of both sets, line breaks of every kind, what turns the
     direction of writing, what has no width, lone surrogates) stands as in Python's `repr`, but for `kept`.
@@ -27,7 +27,7 @@ def one_line(text: str, *, kept: str = "") -> str:
 
 
 def valid_text(text: str) -> str:
-    """The text itself where it is valid Unicode; else with U+FFFD where the bytes of a name were no UTF-8."""
+    """Returns valid Unicode: U+FFFD stands where the bytes of a name were no UTF-8."""
     if text.isascii():
         return text
     try:
@@ -66,7 +66,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
-    """One JSON document on one line of visible ASCII, as strict readers take it.
+    """Returns one JSON document on one line of visible ASCII, as strict readers take it.
 
     What is no Unicode stands as in `valid_text`, and a number that JSON does not know is null.
     A record (a dataclass) is written by its `to_json`, or else by its fields in their order; a path as text.

@@ -1,4 +1,4 @@
-"""Whether a collection is of this version's making, or would have to be made anew."""
+"""Whether this version can use a collection, or it has to be rebuilt."""
 
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
@@ -25,7 +25,7 @@ def require_current(wanted: CollectionManifest) -> None:
 
 
 def outdated(manifest: CollectionManifest) -> list[str]:
-    """In what a collection is unlike those that this version makes; nothing where it can be used."""
+    """Returns in what a collection differs from those that this version makes; empty where it can be used."""
     identity = manifest.identity
     sides = {
         "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),

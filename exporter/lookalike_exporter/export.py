@@ -1,17 +1,15 @@
-"""From the spec of a model to a model file that is ready to run: found here, or exported.
+"""From the spec of a model to a model file that is ready to run: found in the cache, or exported.
 
-The embedder reads the manifest in the model; `model_cache` finds it by the card beside it.
+The embedder reads the manifest in the model; `model_cache` finds the model by the card beside it.
 """
 
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
 from lookalike_core.errors import ModelError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
@@ -23,57 +21,59 @@ from lookalike_core.models.model_manifest import (
     ModelManifest,
     Precision,
     WeightsKind,
-    WeightsSource,
 )
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.outputs import MODEL_SUFFIXES, is_onnx, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_exporter import model_cache
 from lookalike_exporter.graph import build_graph
-from lookalike_exporter.model_cache import ModelFile, known_models, place_for
+from lookalike_exporter.model_cache import (
+    GRAPH_REVISION,
+    WRITE_TIMEOUT_S,
+    ModelFile,
+    list_models,
+    new_model,
+    warn_of_replaced,
+    writing_alone,
+)
 from lookalike_exporter.network import SubNetwork
 from lookalike_exporter.onnx_file import OnnxModel, write_onnx
-from lookalike_exporter.quantization import calibration, write_fp16, write_int8
-from lookalike_exporter.spec import ModelSpec, kept_in_fp32
+from lookalike_exporter.quantization import measure_activation_ranges, write_fp16, write_int8
+from lookalike_exporter.spec import ModelSpec, find_fp32_convolutions
 from lookalike_exporter.weights import LayerArrays, fingerprint, read_arrays
-from lookalike_exporter.weights_sources import WeightsFile, locate_weights, weights_path
+from lookalike_exporter.weights_sources import WeightsFile, find_weights_file, locate_weights
 
 _logger = logger_of("exporter")
 
 CALIBRATED_ON = 64
 """Images of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
 
-EXPORT_TIMEOUT_S = 600.0
-"""How long to wait for another process that makes a model, downloads included."""
 
-PathFor = Callable[[ModelManifest], Path]
-"""Where a model goes; most are named after their identity, which is known once the weights are read."""
-
-
-def ready_model(spec: ModelSpec, *, settings: Settings, timeout_s: float = EXPORT_TIMEOUT_S) -> ModelFile:
+def ready_model(spec: ModelSpec, *, settings: Settings, timeout_s: float = WRITE_TIMEOUT_S) -> ModelFile:
     """Returns the model of a spec; exports it where it is not here.
 
-    Whoever has waited for another process, up to `timeout_s`, finds what that one made.
+    Waits up to `timeout_s` for another process that exports, and takes what that one made.
 
     Raises:
         UsageError: the spec is of an int8 model and lacks what `calibrated` finds.
         WeightsError: the weights cannot be had or do not fit.
         StoreLockedError: another process has been making a model all the while.
     """
-    if (model := _known_model(spec, settings)) is not None:
+
+    def find() -> ModelFile | None:
+        return find_by_spec(list_models(settings), spec)
+
+    if (model := find()) is not None:
         return model
     if spec.weights_kind is WeightsKind.FILE:
-        weights_path(spec.weights)  # what cannot be need not wait, and leaves no folder behind
-    with _alone(settings, timeout_s):
-        if (model := _known_model(spec, settings)) is not None:
-            return model
-        weights = _locate(spec, settings)
-        model = _export(spec, weights, lambda manifest: place_for(manifest, settings))
-        card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
-        write_json(model.path.with_suffix(".json"), card)
-    return model
+        find_weights_file(spec.weights)  # refused before another process is waited for, and a folder made
+    with writing_alone(settings.models_dir, *EXPORTING, settings, timeout_s=timeout_s):
+        return find() or _export_to_cache(spec, settings)
+
+
+EXPORTING = ("export", "is exporting a model")
+"""The lock under which models are made and weights fetched, and what is said of who holds it."""
 
 
 def calibrated(
@@ -101,17 +101,15 @@ def calibrated(
     known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
         candidate = replace(spec, activation_ranges=manifest.activation_ranges)
-        model = _known_model(candidate, settings)
+        model = find_by_spec(list_models(settings), candidate)
         if model is not None and model.manifest.identity == manifest.identity:
             return candidate
-    own_file = spec.weights_kind is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings):
-        weights = _locate(spec, settings)
+    weights = _fetch_weights(spec, settings)
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     for manifest in known:
         candidate = replace(spec, activation_ranges=manifest.activation_ranges)
-        if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
+        if _identity(candidate, fingerprint(network, arrays)) == manifest.identity:
             return candidate
     _logger.info(
         "calibrating %s for int8 on up to %s images of %s", spec.backbone.name, CALIBRATED_ON, folder
@@ -121,7 +119,7 @@ def calibrated(
         write_onnx(path, _graph(spec, network, arrays))
         del arrays
         images = sample_of(folder, count=CALIBRATED_ON)
-        ranges = calibration(path, images, backbone=spec.backbone.name)
+        ranges = measure_activation_ranges(path, images, backbone=spec.backbone.name)
     return replace(spec, activation_ranges=ranges)
 
 
@@ -135,43 +133,21 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """
     _check_writable(path)
     path = output_path(path, Argument.OUTPUT, MODEL_SUFFIXES, is_ours=is_onnx)
-    own_file = spec.weights_kind is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings):
-        return _export(spec, _locate(spec, settings), lambda _: path)
+    return _export(spec, _fetch_weights(spec, settings), settings, path=path)
 
 
 def _check_writable(path: Path) -> None:
-    """As far as it can be known before weights are fetched and a model is built for nothing."""
+    """Refuses a path that cannot be written, before weights are fetched and a model is built for it."""
     folder = next(parent for parent in named_path(str(path), Argument.OUTPUT).parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path} cannot be written: you may not write to {folder}")
+        raise UsageError(f"{path} cannot be written: no permission to write to {folder}")
 
 
-@contextmanager
-def _alone(settings: Settings, timeout_s: float = EXPORT_TIMEOUT_S) -> Iterator[None]:
-    """One process at a time fetches weights and writes models; it clears what killed ones left."""
-
-    def say_wait(holder: str) -> None:
-        _logger.info("waiting up to %g s for %s, which makes a model", timeout_s, holder)
-
-    folder = settings.models_dir
-    model_cache.require_writable(folder, settings)
-    with locks.held(folder, "export", what=str(folder), timeout_s=timeout_s, on_wait=say_wait):
-        sweep_partials(folder)
-        sweep_partials(settings.weights_dir)
-        yield
-
-
-def standing_model(spec: ModelSpec, settings: Settings) -> ModelFile | None:
-    """What lies where the model of a spec should, whatever it is: to be looked into, not to be used."""
-    return _known_model(spec, settings, by_card=True)
-
-
-def _known_model(spec: ModelSpec, settings: Settings, *, by_card: bool = False) -> ModelFile | None:
-    fitting = (model for model in known_models(settings, by_card=by_card) if _fits(model, spec))
-    return next((model for model in fitting if _same_source(model, spec.weights)), None)
+def find_by_spec(models: Iterable[ModelFile], spec: ModelSpec) -> ModelFile | None:
+    """Returns the first model that this version makes of a spec, from the same weights; None without one."""
+    return next((model for model in models if _fits(model, spec) and _is_from(model, spec.weights)), None)
 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
@@ -184,14 +160,14 @@ def _fits(model: ModelFile, spec: ModelSpec) -> bool:
     )
     is_prepared_so = identity.preprocessing == preprocessing_id(spec.backbone)
     is_same_graph = (manifest.graph_revision, manifest.graph_precision, identity.precision_class) == (
-        model_cache.GRAPH_REVISION,
+        GRAPH_REVISION,
         spec.precision,
         spec.precision_class,
     )
     return is_of_layer and is_prepared_so and is_same_graph
 
 
-def _same_source(model: ModelFile, weights: str) -> bool:
+def _is_from(model: ModelFile, weights: str) -> bool:
     """Whether a model was made from these weights: for files, as long as size and time are the same."""
     source = model.manifest.weights
     if source.kind != WeightsKind.of(weights):
@@ -207,26 +183,49 @@ def _locate(spec: ModelSpec, settings: Settings) -> WeightsFile:
     return locate_weights(spec.backbone, spec.weights, with_top=spec.needs_top, settings=settings)
 
 
-def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor) -> ModelFile:
+def _fetch_weights(spec: ModelSpec, settings: Settings) -> WeightsFile:
+    """Locates weights outside of an export; official ones with no other process at it."""
+    if spec.weights_kind is WeightsKind.FILE:
+        return _locate(spec, settings)
+    with writing_alone(settings.models_dir, *EXPORTING, settings):
+        sweep_partials(settings.weights_dir)
+        return _locate(spec, settings)
+
+
+def _export_to_cache(spec: ModelSpec, settings: Settings) -> ModelFile:
+    """Exports a model to its place in the cache, and writes its card; for who holds the lock."""
+    sweep_partials(settings.weights_dir)
+    weights = _locate(spec, settings)
+    model = _export(spec, weights, settings)
+    card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
+    write_json(model.path.with_suffix(".json"), card)
+    return model
+
+
+def _export(
+    spec: ModelSpec, weights: WeightsFile, settings: Settings, *, path: Path | None = None
+) -> ModelFile:
+    """Writes a model to a path, by default to its place in the cache."""
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
-    manifest = _manifest(spec, weights.source, fingerprint(network, arrays))
-    path = path_for(manifest)
-    with atomic_path(path) as temporary:
-        write_onnx(temporary, _model(spec, network, arrays, manifest))
-        del arrays  # what follows loads the file, and both at once are not needed
-        _lower(temporary, spec)
-        _check(temporary, path)
-    _logger.info("exported %s", path)
-    return ModelFile(path=path, manifest=manifest)
+    identity = _identity(spec, fingerprint(network, arrays))
+    model = new_model(identity, weights.source, spec.precision, spec.activation_ranges, settings)
+    if path is None:
+        warn_of_replaced(model)
+    else:
+        model = replace(model, path=path)
+    with atomic_path(model.path) as temporary:
+        write_onnx(temporary, _with_manifest(_graph(spec, network, arrays), model.manifest))
+        del arrays  # the steps below load the file, and both at once are not needed
+        _lower_precision(temporary, spec)
+        _check(temporary, model.path)
+    _logger.info("exported %s", model.path)
+    return model
 
 
-def _model(
-    spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArrays], manifest: ModelManifest
-) -> OnnxModel:
+def _with_manifest(model: OnnxModel, manifest: ModelManifest) -> OnnxModel:
     from onnx import helper
 
-    model = _graph(spec, network, arrays)
     helper.set_model_props(model.proto, {METADATA_KEY: json.dumps(manifest.to_json(), sort_keys=True)})
     return model
 
@@ -242,13 +241,13 @@ def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArray
     )
 
 
-def _lower(written: Path, spec: ModelSpec) -> None:
+def _lower_precision(written: Path, spec: ModelSpec) -> None:
     """Makes the fp32 model in a file what the spec asks for."""
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
         _logger.info("fp16, but for %s nodes in fp32: %s", len(kept), ", ".join(kept))
     elif spec.activation_ranges is not None:
-        write_int8(written, spec.activation_ranges, kept=kept_in_fp32(spec.network))
+        write_int8(written, spec.activation_ranges, kept=find_fp32_convolutions(spec.network))
 
 
 def _check(written: Path, path: Path) -> None:
@@ -263,22 +262,15 @@ def _check(written: Path, path: Path) -> None:
         ) from error
 
 
-def _manifest(spec: ModelSpec, source: WeightsSource, weights_fingerprint: str) -> ModelManifest:
-    return ModelManifest(
-        identity=ModelIdentity(
-            backbone=spec.backbone.name,
-            layer=spec.layer,
-            pooling=spec.pooling,
-            preprocessing=preprocessing_id(spec.backbone),
-            precision_class=spec.precision_class,
-            weights_fingerprint=weights_fingerprint,
-            dimension=spec.dimension,
-        ),
-        weights=source,
-        graph_revision=model_cache.GRAPH_REVISION,
-        exporter_version=__version__,
-        graph_precision=spec.precision,
-        activation_ranges=spec.activation_ranges,
+def _identity(spec: ModelSpec, weights_fingerprint: str) -> ModelIdentity:
+    return ModelIdentity(
+        backbone=spec.backbone.name,
+        layer=spec.layer,
+        pooling=spec.pooling,
+        preprocessing=preprocessing_id(spec.backbone),
+        precision_class=spec.precision_class,
+        weights_fingerprint=weights_fingerprint,
+        dimension=spec.dimension,
     )
 
 

@@ -1,4 +1,4 @@
-"""Keras' HDF5 files, opened as if a stranger had written them.
+"""Keras' HDF5 files, opened without trusting them.
 
 HDF5 is more than named arrays: a member may be a link into another file, an array may keep its values in
 any file of the machine, compose them of others or unpack them with a plug-in, and a few bytes may declare
@@ -24,21 +24,21 @@ MAX_MEMBERS = 10_000
 """Layers of a network, and names in one list; Keras' largest networks have some hundreds."""
 
 MAX_NAME_BYTES = 1_000
-"""Of one name; HDF5 itself would take 64 KB and more."""
+"""The longest name that is read; HDF5 itself would take 64 KB and more."""
 
 _MAX_IDLE_CHUNK_BYTES = 2**20
 """A chunk may be larger than its array by so much; unpacking takes memory for the whole of it."""
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32_000: "lzf"}
-"""What is inside HDF5 and h5py themselves; anything else is a plug-in, looked for on the disk."""
+"""Filters inside HDF5 and h5py themselves; anything else is a plug-in, looked for on the disk."""
 
 
 class NotFromKerasError(ValueError):
     """A file has what Keras never writes; the message says what."""
 
 
-def member(group: h5py.Group, name: str) -> Named:
-    """The group or array at a path below `group`, which has to lie in this very file.
+def get_member(group: h5py.Group, name: str) -> Named:
+    """Returns the group or array at a path below `group`, which has to lie in this very file.
 
     Raises:
         KeyError: there is none.
@@ -59,8 +59,8 @@ def member(group: h5py.Group, name: str) -> Named:
     return found
 
 
-def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
-    """The group of this name, None where there is none.
+def find_subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
+    """Returns the group of this name, None where there is none.
 
     Raises:
         NotFromKerasError: a link leads there.
@@ -69,12 +69,12 @@ def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
 
     if group.get(name, getlink=True) is None:
         return None
-    found = member(group, name)
+    found = get_member(group, name)
     return found if isinstance(found, h5py.Group) else None
 
 
-def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
-    """The groups directly in a group.
+def iterate_subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
+    """Yields the groups directly in a group.
 
     Raises:
         NotFromKerasError: there are more members than a network has layers, or a link among them.
@@ -84,13 +84,13 @@ def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
     if len(group) > MAX_MEMBERS:
         refuse(f"{group.name} has {len(group):,} members")
     for name in group:
-        found = member(group, name)
+        found = get_member(group, name)
         if isinstance(found, h5py.Group):
             yield found
 
 
-def length(holder: h5py.Group, attribute: str) -> int | None:
-    """How many names a list declares to have, without reading any; None where there is no such list.
+def count_names(holder: h5py.Group, attribute: str) -> int | None:
+    """Returns how many names a list declares to have, without reading any; None where there is no such list.
 
     Raises:
         NotFromKerasError: more than any network has.
@@ -108,22 +108,22 @@ def has_list(holder: h5py.Group, attribute: str) -> bool:
     return attribute in holder.attrs or f"{attribute}0" in holder.attrs
 
 
-def listed(holder: h5py.Group, attribute: str) -> list[str]:
+def read_list(holder: h5py.Group, attribute: str) -> list[str]:
     """Returns a whole list of names; Keras splits one that is longer than an HDF5 attribute may be.
 
     Raises:
-        NotFromKerasError: as `length` and `names`.
+        NotFromKerasError: as `count_names` and `read_names`.
     """
     pieces = (f"{attribute}{i}" for i in range(MAX_MEMBERS))
     parts = [attribute] if attribute in holder.attrs else [*takewhile(holder.attrs.__contains__, pieces)]
-    counts = {part: length(holder, part) or 0 for part in parts}
+    counts = {part: count_names(holder, part) or 0 for part in parts}
     if (count := sum(counts.values())) > MAX_MEMBERS:
         refuse(f"{attribute} has {count:,} entries")
-    return [name for part in parts if counts[part] for name in names(holder, part)]
+    return [name for part in parts if counts[part] for name in read_names(holder, part)]
 
 
-def names(holder: h5py.Group, attribute: str) -> list[str]:
-    """A list of names, once its `length` is known to be small: each may take as much memory as the file.
+def read_names(holder: h5py.Group, attribute: str) -> list[str]:
+    """Returns a list of names that is known to be short: each may take as much memory as the file.
 
     Raises:
         NotFromKerasError: it holds something else, or names longer than names are.
@@ -135,8 +135,8 @@ def names(holder: h5py.Group, attribute: str) -> list[str]:
     return [_decoded(attribute, value) for value in values]
 
 
-def text(holder: h5py.Group, attribute: str) -> str | None:
-    """One short text, None where there is none.
+def read_text(holder: h5py.Group, attribute: str) -> str | None:
+    """Returns one short text, None where there is none.
 
     Raises:
         NotFromKerasError: it is a list, something else, or longer than a name.
@@ -150,7 +150,7 @@ def text(holder: h5py.Group, attribute: str) -> str | None:
 
 
 def _is_text(dtype: np.dtype[Any]) -> bool:
-    """Of fixed length or not: Keras has written both."""
+    """Whether a type is text of fixed or variable length: Keras has written both."""
     import h5py
 
     return h5py.check_string_dtype(dtype) is not None and dtype.itemsize <= MAX_NAME_BYTES

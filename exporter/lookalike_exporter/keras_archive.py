@@ -21,7 +21,7 @@ MAX_BYTES = 8 * 2**30
 """Unpacked; VGG16 with its dense layers and an optimizer's state has less than 2 GiB."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
-"""What `zipfile` raises on archives that are damaged, encrypted or packed in another way."""
+"""Errors of `zipfile` on archives that are damaged, encrypted or packed in another way."""
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 
@@ -36,7 +36,7 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked_weights(path: Path) -> Iterator[Path]:
+def unpack_weights(path: Path) -> Iterator[Path]:
     """Unpacks the HDF5 file in a `.keras` file into a temporary folder, and yields where it is.
 
     Raises:

@@ -27,7 +27,7 @@ _MAX_PLACE = 8
 """Names in the place of a model."""
 
 _KINDS = {Conv: "conv2d", BatchNorm: "batch_normalization", Dense: "dense"}
-"""What Keras calls groups of layers with variables."""
+"""Keras' names of groups of layers with variables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,34 +46,34 @@ class StoredModel:
     layers: Mapping[str, StoredLayer]
 
 
-def stored_models(file: "h5py.File") -> list[StoredModel]:
+def find_models(file: "h5py.File") -> list[StoredModel]:
     """Returns every model in a file whose layers have names, or an order that names them.
 
     Raises:
         NotFromKerasError: Keras writes no such file.
         Whatever h5py raises on damaged files.
     """
-    root = hdf5.subgroup(file, "model_weights") or file
-    models = _listed_models(root) if hdf5.has_list(root, "layer_names") else _numbered_models(file)
+    root = hdf5.find_subgroup(file, "model_weights") or file
+    models = _find_listed_models(root) if hdf5.has_list(root, "layer_names") else _find_numbered_models(file)
     return [model for model in models if model.layers]
 
 
-def _listed_models(root: "h5py.Group") -> Iterator[StoredModel]:
+def _find_listed_models(root: "h5py.Group") -> Iterator[StoredModel]:
     layers: dict[str, StoredLayer] = {}
     count = 0
-    for name in dict.fromkeys(hdf5.listed(root, "layer_names")):
-        if (group := hdf5.subgroup(root, name)) is None:
+    for name in dict.fromkeys(hdf5.read_list(root, "layer_names")):
+        if (group := hdf5.find_subgroup(root, name)) is None:
             continue
-        names = hdf5.listed(group, "weight_names")
+        names = hdf5.read_list(group, "weight_names")
         layers[name] = StoredLayer(group=group, names=names)
         count += len(names)
         if count > hdf5.MAX_MEMBERS:
             hdf5.refuse(f"it has more than {hdf5.MAX_MEMBERS:,} arrays")
-        yield from _models_within(name, layers[name])
+        yield from _find_models_within(name, layers[name])
     yield StoredModel(place=(), layers=layers)
 
 
-def _models_within(name: str, listed: StoredLayer) -> Iterator[StoredModel]:
+def _find_models_within(name: str, listed: StoredLayer) -> Iterator[StoredModel]:
     """Yields what a listed model consists of: none where it is a layer, whose arrays bear its own name.
 
     Variables that are trained are listed before all others, so the arrays of one layer may lie apart.
@@ -81,7 +81,7 @@ def _models_within(name: str, listed: StoredLayer) -> Iterator[StoredModel]:
     models: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in map(str, listed.names):
         *scopes, last = path.split("/")[:-1] or [name]
-        layer, copy = _without_copy_number(last)
+        layer, copy = _split_copy_number(last)
         if layer != name:
             models[*scopes, *copy][layer].append(path)
     for place, layers in models.items():
@@ -91,18 +91,18 @@ def _models_within(name: str, listed: StoredLayer) -> Iterator[StoredModel]:
         )
 
 
-def _without_copy_number(layer: str) -> tuple[str, tuple[str, ...]]:
+def _split_copy_number(layer: str) -> tuple[str, tuple[str, ...]]:
     """Splits `block1_conv1_2`: TensorFlow 1 counted networks of one kind in the names of their arrays."""
     stem, _, number = layer.rpartition("_")
-    return (stem, (f"copy {number}",)) if number.isdigit() and stem in _known_layers() else (layer, ())
+    return (stem, (f"copy {number}",)) if number.isdigit() and stem in _list_known_layers() else (layer, ())
 
 
 @cache
-def _known_layers() -> frozenset[str]:
-    return frozenset(layer.name for order in _orders() for layer in order)
+def _list_known_layers() -> frozenset[str]:
+    return frozenset(layer.name for order in _list_orders() for layer in order)
 
 
-def _numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
+def _find_numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
     """Yields a model for each group that holds layers.
 
     In a made-up file a group may hold itself: what is looked at is counted.
@@ -113,22 +113,22 @@ def _numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
         group = waiting.pop()
         named: dict[str, StoredLayer] = {}
         numbered: dict[str, StoredLayer] = {}
-        for child in hdf5.subgroups(group):
+        for child in hdf5.iterate_subgroups(group):
             looked_at += 1
             if looked_at > hdf5.MAX_MEMBERS:
                 hdf5.refuse(f"it has more than {hdf5.MAX_MEMBERS:,} layers")
             if (kind := _base_name(child)) == "vars":
                 continue
             waiting.append(child)
-            if (variables := hdf5.subgroup(child, "vars")) is not None:
-                name = hdf5.text(variables, "name")
+            if (variables := hdf5.find_subgroup(child, "vars")) is not None:
+                name = hdf5.read_text(variables, "name")
                 layer = StoredLayer(group=variables, names=range(len(variables)))
                 (numbered if name is None else named)[kind if name is None else name] = layer
         if named:
             yield StoredModel(place=_place(group), layers=named)
         else:
-            for order in _orders() if numbered else ():
-                if layers := _layers_by_order(order, numbered):
+            for order in _list_orders() if numbered else ():
+                if layers := _name_by_order(order, numbered):
                     yield StoredModel(place=_place(group), layers=layers)
 
 
@@ -139,13 +139,13 @@ def _place(group: "h5py.Group") -> tuple[str, ...]:
     """
     place: list[str] = []
     while group.name != "/" and len(place) < _MAX_PLACE:
-        if (variables := hdf5.subgroup(group, "vars")) is not None:
-            place.append(hdf5.text(variables, "name") or _base_name(group))
+        if (variables := hdf5.find_subgroup(group, "vars")) is not None:
+            place.append(hdf5.read_text(variables, "name") or _base_name(group))
         group = group.parent
     return tuple(reversed(place))
 
 
-def _layers_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]) -> dict[str, StoredLayer]:
+def _name_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]) -> dict[str, StoredLayer]:
     """Returns the layers of a network by name, where layers without names have its every shape in order.
 
     None where they do not; without the dense layers where only these do not fit.
@@ -166,8 +166,8 @@ def _layers_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]
 
 
 @cache
-def _orders() -> tuple[tuple[Layer, ...], ...]:
-    """The layers with variables of each network, as Keras numbers them; the dense ones are last."""
+def _list_orders() -> tuple[tuple[Layer, ...], ...]:
+    """Returns the layers with variables of each network, as Keras numbers them; the dense ones are last."""
     networks = (build() for build in NETWORKS.values())
     return tuple(tuple(layer for layer in net.in_keras_order() if layer.variables) for net in networks)
 
@@ -175,7 +175,7 @@ def _orders() -> tuple[tuple[Layer, ...], ...]:
 def _fits(stored: StoredLayer, layer: Layer) -> bool:
     if len(stored.names) != len(layer.variables):
         return False
-    arrays = [hdf5.member(stored.group, str(name)) for name in stored.names]
+    arrays = [hdf5.get_member(stored.group, str(name)) for name in stored.names]
     return [getattr(array, "shape", None) for array in arrays] == [*layer.variables.values()]
 
 

@@ -1,4 +1,4 @@
-"""What a model or a collection was asked for by, as arguments of a hint: what makes the same again."""
+"""The arguments by which a model or a collection is made again, for hints."""
 
 from collections.abc import Iterable, Mapping
 

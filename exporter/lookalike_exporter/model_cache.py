@@ -1,26 +1,39 @@
-"""The models that are here: what each says of itself, and where one lies.
+"""The cache of exported models: their cards, where each lies, and who may write there.
 
 Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
 file, so that the right model is found without opening all of them. A card is believed as long as the model
 says the same of itself; models are a cache, and one that is something else is made again.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike_core.atomic import may_write, nearest_there, parse_json, why_read_only
+from lookalike_core import __version__, locks
+from lookalike_core.atomic import may_write, nearest_there, parse_json, sweep_partials, why_read_only
 from lookalike_core.errors import LookalikeError, ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import logger_of
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.external_data import read_metadata
-from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision
+from lookalike_core.models.model_manifest import (
+    ActivationRanges,
+    ModelIdentity,
+    ModelManifest,
+    Precision,
+    WeightsSource,
+)
 from lookalike_core.settings import Settings
 
 _logger = logger_of("exporter")
 
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
+
+
+WRITE_TIMEOUT_S = 600.0
+"""How long to wait for another process that makes a model or a head, downloads included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,29 +44,10 @@ class ModelFile:
     manifest: ModelManifest
 
 
-def model_at_hand(
-    identity: ModelIdentity,
-    settings: Settings,
-    *,
-    precision: Precision = Precision.FP32,
-    by_card: bool = False,
-) -> ModelFile | None:
-    """The model of an identity, of several that of this precision; None where there is none.
+def list_cards(settings: Settings) -> list[ModelFile]:
+    """Returns the models that cards in `settings.models_dir` speak of, by name, whatever their files hold.
 
-    One image is embedded in fp32: fp16 is for many of them on a GPU, and its space is the same.
-    """
-    current = [
-        model
-        for model in known_models(settings, by_card=by_card)
-        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
-    ]
-    return min(current, key=lambda model: model.manifest.graph_precision is not precision, default=None)
-
-
-def known_models(settings: Settings, *, by_card: bool = False) -> list[ModelFile]:
-    """The models in `settings.models_dir`, by name; what cannot be read, or is another one, is not one.
-
-    `by_card` takes a card's word for what lies beside it: to look into that, not to use it.
+    They may be looked into, and are only used where `describe_mismatch` finds nothing.
     """
     models = []
     for card in sorted(settings.models_dir.glob("*.json")):
@@ -62,27 +56,87 @@ def known_models(settings: Settings, *, by_card: bool = False) -> list[ModelFile
             manifest = ModelManifest.from_json(parse_json(card.read_text(encoding="utf-8"))["manifest"])
         except (OSError, ValueError, KeyError, TypeError, ManifestError):
             continue
-        if path.is_file() and (by_card or not other_in(path, manifest)):
+        if path.is_file():
             models.append(ModelFile(path=path, manifest=manifest))
     return models
 
 
-def other_in(path: Path, manifest: ModelManifest) -> str:
-    """In what a file is another model than a manifest says, or that it is none; nothing where it is that."""
+def list_models(settings: Settings) -> list[ModelFile]:
+    """Returns the models in `settings.models_dir`, by name: those whose files hold what their cards say."""
+    return [model for model in list_cards(settings) if not describe_mismatch(model)]
+
+
+def find_by_identity(
+    models: Iterable[ModelFile], identity: ModelIdentity, *, precision: Precision = Precision.FP32
+) -> ModelFile | None:
+    """Returns the model of an identity, of several the one of this precision; None where there is none.
+
+    One image is embedded in fp32: fp16 is for many of them on a GPU, and its space is the same.
+    """
+    current = [
+        model
+        for model in models
+        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
+    ]
+    return min(current, key=lambda model: model.manifest.graph_precision is not precision, default=None)
+
+
+def describe_mismatch(model: ModelFile) -> str:
+    """Returns in what a file differs from its manifest, or why it is no model; empty where it is that one."""
     try:
-        return "; ".join(ModelManifest.from_metadata(read_metadata(path)).differences(manifest))
+        found = ModelManifest.from_metadata(read_metadata(model.path))
     except (OSError, ValueError, ManifestError) as error:
         if comes_of_memory(error):
             raise
         return f"no whole model of ours, {error}"
+    return "; ".join(found.differences(model.manifest))
 
 
-def place_for(manifest: ModelManifest, settings: Settings) -> Path:
-    """Where a new model goes, which says so where something else lies there."""
-    path = model_path(manifest, settings)
-    if path.exists() and (other := other_in(path, manifest)):
-        _logger.warning("%s is another model: %s; it is made again", path, other)
-    return path
+def new_model(
+    identity: ModelIdentity,
+    weights: WeightsSource,
+    precision: Precision,
+    activation_ranges: ActivationRanges | None,
+    settings: Settings,
+) -> ModelFile:
+    """Returns what this version says of a model, and where that goes; nothing is looked at or written."""
+    manifest = ModelManifest(
+        identity=identity,
+        weights=weights,
+        graph_revision=GRAPH_REVISION,
+        exporter_version=__version__,
+        graph_precision=precision,
+        activation_ranges=activation_ranges,
+    )
+    return ModelFile(path=model_path(manifest, settings), manifest=manifest)
+
+
+def warn_of_replaced(model: ModelFile) -> None:
+    """Logs what is replaced where something else lies in the place of a model."""
+    if model.path.exists() and (other := describe_mismatch(model)):
+        _logger.warning("%s is another model: %s; it is made again", model.path, other)
+
+
+@contextmanager
+def writing_alone(
+    folder: Path, lock: str, purpose: str, settings: Settings, *, timeout_s: float = WRITE_TIMEOUT_S
+) -> Iterator[None]:
+    """Lets one process at a time write to a folder of the home, and removes what killed ones left there.
+
+    `purpose`, as in "is exporting a model", is what is said of the process that is waited for.
+
+    Raises:
+        LookalikeError: the folder may only be read.
+        StoreLockedError: another process has held it for `timeout_s`.
+    """
+
+    def log_wait(holder: str) -> None:
+        _logger.info("waiting up to %g s for %s, which %s", timeout_s, holder, purpose)
+
+    require_writable(folder, settings)
+    with locks.held(folder, lock, what=str(folder), timeout_s=timeout_s, on_wait=log_wait):
+        sweep_partials(folder)
+        yield
 
 
 def require_writable(folder: Path, settings: Settings) -> None:
@@ -101,14 +155,14 @@ def require_writable(folder: Path, settings: Settings) -> None:
 
 
 def _other_home(settings: Settings) -> Hint:
-    """What to do without this one, and how its collections are still found then."""
+    """Returns the hint to use another home, from which the collections of this one are still found."""
     if not settings.qdrant_dir.is_dir():
         return Hint(Action.SET_HOME)
     return Hint(Action.OTHER_HOME, {Argument.STORE: f"embedded:{settings.qdrant_dir}"})
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
-    """Keyed by the identity and the graph revision, with a readable beginning."""
+    """Returns where a model goes: named by layer, key of the identity, and graph revision."""
     identity, precision = manifest.identity, manifest.graph_precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
     if precision is not Precision.FP32:

@@ -28,7 +28,7 @@ class Layer:
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Shapes of the variables in Keras' order."""
+        """Returns the shapes of the variables in Keras' order."""
         return {}
 
 
@@ -52,7 +52,7 @@ class Conv(Layer):
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Kernel as Keras stores it, `[height, width, in, out]`, and the bias where there is one."""
+        """Returns the shapes of the kernel, `[height, width, in, out]`, and of the bias, if there is one."""
         filters = self.shape[-1]
         kernel = {"kernel": (self.kernel, self.kernel, self.channels, filters)}
         return kernel | ({"bias": (filters,)} if self.use_bias else {})
@@ -66,7 +66,7 @@ class BatchNorm(Layer):
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """The four vectors in Keras' order."""
+        """Returns the shapes of the four vectors in Keras' order."""
         channels = (self.shape[-1],)
         return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), channels)
 
@@ -102,7 +102,7 @@ class Dense(Layer):
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Kernel `[in, out]` and bias."""
+        """Returns the shapes of the kernel `[in, out]` and the bias."""
         return {"kernel": (self.features, self.shape[0]), "bias": self.shape}
 
 
@@ -115,7 +115,7 @@ class Network:
         self._input_shape = input_shape
 
     def zero_padding(self, x: str, pad: int, *, name: str) -> str:
-        """`ZeroPadding2D(padding=((pad, pad), (pad, pad)))`."""
+        """Adds `ZeroPadding2D(padding=((pad, pad), (pad, pad)))`."""
         height, width, channels = self._shape(x)
         shape = (height + 2 * pad, width + 2 * pad, channels)
         return self._add(ZeroPadding(name=name, inputs=(x,), shape=shape, pad=pad))
@@ -132,7 +132,7 @@ class Network:
         use_bias: bool = True,
         relu: bool = False,
     ) -> str:
-        """`Conv2D`; `same` stands for `padding="same"`, which here only meets stride 1 and odd kernels."""
+        """Adds `Conv2D`; `same` is `padding="same"`, which here only meets stride 1 and odd kernels."""
         height, width, channels = self._shape(x)
         pad = kernel // 2 if same else 0
         size = ((edge + 2 * pad - kernel) // stride + 1 for edge in (height, width))
@@ -151,35 +151,35 @@ class Network:
         )
 
     def batch_norm(self, x: str, *, name: str, epsilon: float) -> str:
-        """`BatchNormalization(epsilon=epsilon)`."""
+        """Adds `BatchNormalization(epsilon=epsilon)`."""
         return self._add(BatchNorm(name=name, inputs=(x,), shape=self._shape(x), epsilon=epsilon))
 
     def relu(self, x: str, *, name: str) -> str:
-        """`Activation("relu")`."""
+        """Adds `Activation("relu")`."""
         return self._add(Relu(name=name, inputs=(x,), shape=self._shape(x)))
 
     def max_pool(self, x: str, size: int, *, stride: int, name: str) -> str:
-        """`MaxPooling2D(size, strides=stride)`."""
+        """Adds `MaxPooling2D(size, strides=stride)`."""
         height, width, channels = self._shape(x)
         shape = ((height - size) // stride + 1, (width - size) // stride + 1, channels)
         return self._add(MaxPool(name=name, inputs=(x,), shape=shape, size=size, stride=stride))
 
     def add(self, x: str, y: str, *, name: str) -> str:
-        """`Add()([x, y])`."""
+        """Adds `Add()([x, y])`."""
         return self._add(Add(name=name, inputs=(x, y), shape=self._shape(x)))
 
     def flatten(self, x: str, *, name: str) -> str:
-        """`Flatten()`."""
+        """Adds `Flatten()`."""
         height, width, channels = self._shape(x)
         return self._add(Flatten(name=name, inputs=(x,), shape=(height * width * channels,)))
 
     def dense(self, x: str, units: int, *, name: str) -> str:
-        """`Dense(units, activation="relu")`."""
+        """Adds `Dense(units, activation="relu")`."""
         (features,) = self._shape(x)
         return self._add(Dense(name=name, inputs=(x,), shape=(units,), features=features))
 
     def up_to(self, tap: str) -> "SubNetwork":
-        """The layers that the tap depends on, itself included, in order.
+        """Returns the layers that the tap depends on, itself included, in order.
 
         Raises:
             UsageError: there is no such layer.
@@ -235,12 +235,12 @@ class SubNetwork:
 
     @cached_property
     def shape(self) -> Shape:
-        """Of one output of the tap."""
+        """Returns the shape of one output of the tap."""
         return self.layers[-1].shape
 
     @cached_property
     def consumers(self) -> Mapping[str, int]:
-        """How many layers take each layer's output; the tap itself counts as taken once more."""
+        """Returns how many layers take each layer's output; the tap itself counts as taken once more."""
         counts = dict.fromkeys((layer.name for layer in self.layers), 0)
         for layer in self.layers:
             for name in layer.inputs:

@@ -1,4 +1,4 @@
-"""Which of the models in a Keras file is the network that is wanted, and what there is where none is."""
+"""The model in a Keras file that is the wanted network; where none is, what there is instead."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _SHOWN = 8
 """Names in a message at most."""
 
 _SHOWN_CHARACTERS = 40
-"""Of a name in a message at most; the file may say anything."""
+"""Characters of a name in a message at most; the file may hold any."""
 
 
 def find_network(path: Path, models: Sequence[StoredModel], wanted: SubNetwork) -> StoredModel:
@@ -28,36 +28,37 @@ def find_network(path: Path, models: Sequence[StoredModel], wanted: SubNetwork) 
     names = [layer.name for layer in wanted.layers if layer.variables]
     whole = [model for model in models if model.layers.keys() >= set(names)]
     if len(whole) > 1:
-        raise _is_ambiguous(path, whole, names)
+        raise _ambiguous_error(path, whole, names)
     model = max(models, key=lambda model: len(model.layers.keys() & set(names)))
     if not model.layers.keys() & set(names):
-        raise _is_not_there(path, models, names)
-    _check_is_no_larger(path, model, next(net for net in _networks() if wanted.tap in net.layers))
+        raise _missing_error(path, models, names)
+    network = next(net for net in (build() for build in NETWORKS.values()) if wanted.tap in net.layers)
+    _refuse_larger(path, model, network)
     return model
 
 
-def inside(model: StoredModel) -> str:
+def describe_place(model: StoredModel) -> str:
     """Returns where a model lies, to stand behind the name of its file; nothing for the file's own."""
-    return f", inside {_place(model)}" if model.place else ""
+    return f", inside {_describe_names(model)}" if model.place else ""
 
 
-def _is_ambiguous(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
-    places = sorted(_place(model) or "at the top" for model in models)
+def _ambiguous_error(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
+    places = sorted(_describe_names(model) or "at the top" for model in models)
     return WeightsError(
-        f"{path} holds {len(models)} networks with a layer {names[0]}: {_listed(places)}; "
+        f"{path} holds {len(models)} networks with a layer {names[0]}: {_shorten_list(places)}; "
         "save the one to use alone, with Keras' model.get_layer(NAME).save_weights('x.weights.h5')",
         path=path,
     )
 
 
-def _is_not_there(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
+def _missing_error(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
     """Says which of the other networks is there, or else which layers are."""
     for backbone in BACKBONES:
         others = {name for name, layer in NETWORKS[backbone.name]().layers.items() if layer.variables}
         model = max(models, key=lambda model: len(model.layers.keys() & others))
         if names[0] not in others and model.layers.keys() & others:
             return WeightsError(
-                f"{path}{inside(model)}: layer {names[0]} is missing, and there are layers of "
+                f"{path}{describe_place(model)}: layer {names[0]} is missing, and there are layers of "
                 f"{backbone.title}; these are another network's weights",
                 path=path,
                 hint=Hint(Action.USE, {Argument.BACKBONE: backbone.short_name}),
@@ -65,37 +66,33 @@ def _is_not_there(path: Path, models: Sequence[StoredModel], names: Sequence[str
     top = min(models, key=lambda model: len(model.place))
     return WeightsError(
         f"{path}: layer {names[0]} is missing, at the top and inside its models; it holds "
-        f"{_listed(sorted(top.layers))}. Name a file that Keras saved of the network, or of a model that "
-        "has it as a layer",
+        f"{_shorten_list(sorted(top.layers))}. Name a file that Keras saved of the network, or of a model "
+        "that has it as a layer",
         path=path,
     )
 
 
-def _check_is_no_larger(path: Path, model: StoredModel, network: Network) -> None:
+def _refuse_larger(path: Path, model: StoredModel, network: Network) -> None:
     """Refuses networks that have all layers of a smaller one and more: VGG19, ResNet152V2."""
-    known = {_form(name) for name, layer in network.layers.items() if layer.variables}
+    known = {_layer_form(name) for name, layer in network.layers.items() if layer.variables}
     for name in model.layers:
-        if name not in network.layers and _form(name) in known:
+        if name not in network.layers and _layer_form(name) in known:
             raise WeightsError(
-                f"{path}{inside(model)}: there is a layer {name}, which {network.title} does not have; "
-                "these are another network's weights",
+                f"{path}{describe_place(model)}: there is a layer {name}, which {network.title} does not "
+                "have; these are another network's weights",
                 path=path,
             )
 
 
-def _form(name: str) -> tuple[str, str]:
+def _layer_form(name: str) -> tuple[str, str]:
     """Returns `block3`, and `block#_conv#`: what layers of one kind in one stage have in common."""
     return name.partition("_")[0], re.sub(r"\d+", "#", name)
 
 
-def _networks() -> list[Network]:
-    return [build() for build in NETWORKS.values()]
-
-
-def _place(model: StoredModel) -> str:
+def _describe_names(model: StoredModel) -> str:
     return "/".join(name[:_SHOWN_CHARACTERS] for name in model.place[-_SHOWN:])
 
 
-def _listed(names: Sequence[str]) -> str:
+def _shorten_list(names: Sequence[str]) -> str:
     shown = ", ".join(name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN])
     return f"{shown}, ..." if len(names) > _SHOWN else shown

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.models.external_data import field_header
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import onnx
 
 Array = NDArray[Any]
-
-_LENGTH_DELIMITED = 2
-"""The wire type of a field that holds a message or bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ def write_onnx(path: Path, model: OnnxModel) -> None:
     size = len(graph) + sum(len(headers[name]) + array.nbytes for name, array in model.initializers.items())
     with path.open("wb") as file:
         file.write(rest.SerializeToString())
-        file.write(_field(onnx.ModelProto.GRAPH_FIELD_NUMBER, size))
+        file.write(field_header(onnx.ModelProto.GRAPH_FIELD_NUMBER, size))
         file.write(graph)
         for name, array in model.initializers.items():
             file.write(headers[name])
@@ -51,24 +49,13 @@ def write_onnx(path: Path, model: OnnxModel) -> None:
 
 
 def _tensor_header(name: str, array: Array) -> bytes:
-    """Everything of an initializer but its values, which have to follow."""
+    """Returns an initializer up to its values, which have to follow."""
     import onnx
 
     kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     tensor = onnx.TensorProto(name=name, dims=array.shape, data_type=kind).SerializeToString()
-    tensor += _field(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, array.nbytes)
-    return _field(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, len(tensor) + array.nbytes) + tensor
-
-
-def _field(number: int, size: int) -> bytes:
-    """The tag and the length that stand before `size` bytes."""
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
-    low, rest = value & 0x7F, value >> 7
-    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+    tensor += field_header(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, array.nbytes)
+    return field_header(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, len(tensor) + array.nbytes) + tensor
 
 
 def _little_endian(array: Array) -> Array:

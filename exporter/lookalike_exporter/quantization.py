@@ -39,7 +39,7 @@ _QUANTIZED = ["Conv", "Relu", "MaxPool", "Gemm"]
 
 
 def trial_images() -> Pixels:
-    """uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and coarser than most kernels see."""
+    """Returns uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and in large cells."""
     rng, images = np.random.default_rng(0), []
     for cell in (1, 8, 56):
         size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
@@ -47,15 +47,15 @@ def trial_images() -> Pixels:
     return np.stack(images)
 
 
-def calibration(path: Path, images: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
-    """What the values of an fp32 model are like on some images, uint8 `[224, 224, 3]` each.
+def measure_activation_ranges(path: Path, images: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
+    """Measures the activation ranges of an fp32 model on some images, uint8 `[224, 224, 3]` each.
 
     Raises:
         UsageError: there are no images.
         ModelError: values are not finite on them.
     """
     method = METHODS[backbone]
-    ranges, count = _ranges(path, images, kinds=_QUANTIZED, averaged=method == AVERAGED)
+    ranges, count = _measure_ranges(path, images, kinds=_QUANTIZED, averaged=method == AVERAGED)
     return ActivationRanges(method=method, images=count, ranges=ranges)
 
 
@@ -104,18 +104,18 @@ def write_fp16(path: Path) -> list[str]:
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    ranges, _ = _ranges(path, trial_images(), kinds=None, averaged=False)
+    ranges, _ = _measure_ranges(path, trial_images(), kinds=None, averaged=False)
     model = onnx.load(path)
-    kept = list(_not_for_fp16(model, ranges))
+    kept = list(_find_fp32_nodes(model, ranges))
     model = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=kept)
-    _let_fp32_pass(model.graph)
+    _remove_double_casts(model.graph)
     ordered = ONNXModel(model)
     ordered.topological_sort()
     onnx.save_model(ordered.model, path)
     return kept
 
 
-def _let_fp32_pass(graph: "onnx.GraphProto") -> None:
+def _remove_double_casts(graph: "onnx.GraphProto") -> None:
     """Takes out the 16 bits between two nodes of 32: the library casts around every node that is kept."""
     from onnx import TensorProto
 
@@ -132,7 +132,7 @@ def _let_fp32_pass(graph: "onnx.GraphProto") -> None:
             graph.node.remove(node)
 
 
-def _not_for_fp16(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+def _find_fp32_nodes(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     from onnx import numpy_helper
 
     large = {name for name, sides in ranges.items() if max(map(abs, sides)) > LARGEST_IN_FP16}
@@ -146,10 +146,10 @@ def _not_for_fp16(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, fl
             yield node.name
 
 
-def _ranges(
+def _measure_ranges(
     path: Path, images: Iterable[Pixels], *, kinds: Sequence[str] | None, averaged: bool
 ) -> tuple[dict[str, tuple[float, float]], int]:
-    """Lowest and highest value of the tensors around nodes of some kinds, and on how many images.
+    """Returns the least and greatest value of the tensors around some nodes, and the number of images.
 
     The graph itself finds them, so that nothing larger than a number leaves it.
     """
@@ -187,7 +187,7 @@ class _Reader:
         self._images = chain(first, rest)
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next input of the session; None behind the last."""
+        """Returns the next input of the session; None after the last."""
         pixels = next(self._images, None)
         if pixels is None:
             return None

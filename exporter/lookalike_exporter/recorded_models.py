@@ -1,40 +1,37 @@
-"""Models that are made again from what a collection records of its weights: with and without their pooling.
+"""Models exported again from the weights that a collection records, with and without pooling.
 
-A collection with a head is no subject of this module; its base is made of the spec that the head records.
+Collections with a head are not for this module: the base of a head is exported from the spec in its file.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike_core import __version__
 from lookalike_core.errors import ManifestError, UsageError, WeightsError
 from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.model_manifest import (
-    ModelIdentity,
-    ModelManifest,
-    Precision,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_exporter import model_cache
 from lookalike_exporter.compatibility import require_current
 from lookalike_exporter.export import ready_model
-from lookalike_exporter.model_cache import ModelFile, model_at_hand, model_path, other_in
+from lookalike_exporter.model_cache import (
+    ModelFile,
+    describe_mismatch,
+    find_by_identity,
+    list_models,
+    new_model,
+    require_writable,
+)
 from lookalike_exporter.spec import ModelSpec
 
 _logger = logger_of("exporter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureModel:
+class FeatureModel(ModelFile):
     """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
 
-    path: Path
-    manifest: ModelManifest
     shape: tuple[int, int, int]
 
 
@@ -47,7 +44,7 @@ def get_recorded_model(wanted: CollectionManifest, *, settings: Settings) -> Mod
         StoreLockedError: another process has been making a model all the while.
     """
     require_current(wanted)
-    return _find_or_export(wanted, _to_search_with(wanted), wanted.identity, settings)
+    return _find_or_export(wanted, _get_query_spec(wanted), wanted.identity, settings)
 
 
 def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
@@ -58,7 +55,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> Feature
         WeightsError, ManifestError, StoreLockedError: as `get_recorded_model`.
     """
     require_current(wanted)
-    spec = _to_search_with(wanted)
+    spec = _get_query_spec(wanted)
     if spec.pooling is Pooling.NONE:
         raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
     spec = spec.unpooled
@@ -69,53 +66,38 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> Feature
 
 
 def _find_or_export(
-    wanted: CollectionManifest,
-    spec: ModelSpec,
-    identity: ModelIdentity,
-    settings: Settings,
+    wanted: CollectionManifest, spec: ModelSpec, identity: ModelIdentity, settings: Settings
 ) -> ModelFile:
     """Returns the model with this identity, by the weights of a collection."""
-    if (model := model_at_hand(identity, settings, precision=spec.precision)) is not None:
+    if (model := find_by_identity(list_models(settings), identity, precision=spec.precision)) is not None:
         return model
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
+        expected = new_model(identity, wanted.weights, spec.precision, spec.activation_ranges, settings)
+        other = describe_mismatch(expected) if expected.path.exists() else ""
+        instead = other and f" ({expected.path} is another: {other})"
         raise WeightsError(
-            f"the model of {wanted.collection} is not here any more{_instead(spec, identity, settings)}, and "
-            f"neither are its weights {spec.weights}; put that file back, or ingest anew"
+            f"the model of {wanted.collection} is missing{instead}, and so are its weights {spec.weights}; "
+            "restore that file, or ingest again"
         )
-    model_cache.require_writable(settings.models_dir, settings)
+    require_writable(settings.models_dir, settings)
     again = "again from" if identity == wanted.identity else "without its pooling from"
     _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
     model = ready_model(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(
-            f"{spec.weights} gives another space than {wanted.collection} was made with: "
-            f"{_difference(identity, model.manifest.identity)}. "
-            "Bring the old weights back, or ingest anew"
+            f"{spec.weights} produces another space than {wanted.collection} was made with: "
+            f"{_describe_difference(identity, model.manifest.identity)}. "
+            "Restore the old weights, or ingest again"
         )
     return model
 
 
-def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> str:
-    """What lies in a model's place, where something else does."""
-    manifest = ModelManifest(
-        identity=identity,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
-        graph_revision=model_cache.GRAPH_REVISION,
-        exporter_version=__version__,
-        graph_precision=spec.precision,
-        activation_ranges=spec.activation_ranges,
-    )
-    path = model_path(manifest, settings)
-    other = other_in(path, manifest) if path.exists() else ""
-    return other and f" ({path} is another: {other})"
-
-
-def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
-    """What one query is embedded with: fp16 is for many images on a GPU, and its space is that of fp32."""
+def _get_query_spec(manifest: CollectionManifest) -> ModelSpec:
+    """Returns the spec that one query is embedded with: in fp32 for fp16, whose space is the same."""
     spec = ModelSpec.of_collection(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
 
 
-def _difference(old: ModelIdentity, new: ModelIdentity) -> str:
+def _describe_difference(old: ModelIdentity, new: ModelIdentity) -> str:
     names = [name for name in old.__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
     return "; ".join(f"{name} was {getattr(old, name)} and is {getattr(new, name)}" for name in names)

@@ -12,7 +12,7 @@ EPSILON = 1.001e-5
 
 
 def resnet101v2() -> Network:
-    """The network without its classifier: pre-activated bottlenecks, 3 + 4 + 23 + 3 of them."""
+    """Returns the network without its classifier: pre-activated bottlenecks, 3 + 4 + 23 + 3 of them."""
     net = Network(title=RESNET101V2.title, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
     x = net.zero_padding(INPUT, 3, name="conv1_pad")
     x = net.conv(x, 64, 7, stride=2, name="conv1_conv")
@@ -61,6 +61,6 @@ def _block(
 
 
 def _next_max_pooling(net: Network) -> str:
-    """Keras numbers these three layers itself: max_pooling2d, max_pooling2d_1, max_pooling2d_2."""
+    """Returns the name that Keras gives by counting: `max_pooling2d`, `max_pooling2d_1`, and so on."""
     count = sum(name.startswith("max_pooling2d") for name in net.layers)
     return f"max_pooling2d_{count}" if count else "max_pooling2d"

@@ -1,4 +1,4 @@
-"""What a model is to be: a backbone, a layer, a pooling, weights, and the precision of its graph.
+"""The spec of a model: backbone, layer, pooling, weights, and the precision of its graph.
 
 A `ModelSpec` only describes. It knows the networks, which are records too, and nothing that finds, makes or
 reads a model.
@@ -102,7 +102,7 @@ class ModelSpec:
 
     @property
     def weights_kind(self) -> WeightsKind:
-        """Where the weights come from."""
+        """Returns where the weights come from."""
         return WeightsKind.of(self.weights)
 
     @property
@@ -112,7 +112,7 @@ class ModelSpec:
 
     @property
     def precision_class(self) -> str:
-        """What the identity says: one for fp32 and fp16, and for int8 one for each set of ranges."""
+        """Returns the precision class: one for fp32 and fp16, and for int8 one for each set of ranges."""
         if self.precision is not Precision.INT8:
             return FLOAT32
         if self.activation_ranges is None:
@@ -121,7 +121,7 @@ class ModelSpec:
 
     @property
     def unpooled(self) -> "ModelSpec":
-        """The same layer, every value of it: to look into, not to be a collection.
+        """Returns the same without pooling: for looking into feature maps, not for collections.
 
         So its vectors may be longer than Qdrant takes.
         """
@@ -129,22 +129,22 @@ class ModelSpec:
 
     @property
     def in_fp32(self) -> "ModelSpec":
-        """The same in 32 bits: what fewer bits are compared with."""
+        """Returns the same in 32 bits, with which fewer bits are compared."""
         return replace(self, precision=Precision.FP32, activation_ranges=None)
 
     @property
     def network(self) -> SubNetwork:
-        """The part of the backbone that the tap needs."""
+        """Returns the part of the backbone that the tap needs."""
         return self.whole_network.up_to(self.layer)
 
     @property
     def whole_network(self) -> Network:
-        """All layers of the backbone."""
+        """Returns all layers of the backbone."""
         return NETWORKS[self.backbone.name]()
 
     @property
     def dimension(self) -> int:
-        """How many values one vector has."""
+        """Returns how many values one vector has."""
         shape = self.network.shape
         if self.pooling is Pooling.FLATTEN:
             return shape[0] * shape[1] * shape[2]
@@ -152,17 +152,17 @@ class ModelSpec:
 
 
 def _check_tap(backbone: Backbone, tap: str) -> None:
-    """A layer that is there, and that is not another name for a layer and a pooling."""
+    """Refuses a layer that is not there, or is another name for a layer and a pooling."""
     last = NETWORKS[backbone.name]().up_to(tap).layers[-1]
     if isinstance(last, Flatten):
         raise UsageError(
-            f"{backbone.title}'s {tap} is {last.inputs[0]} as one row",
+            f"{backbone.title}'s {tap} is {last.inputs[0]} flattened",
             hint=Hint(Action.USE, {Argument.LAYER: last.inputs[0], Argument.POOLING: "flatten"}),
         )
 
 
-def kept_in_fp32(network: SubNetwork) -> list[str]:
-    """Convolutions that int8 leaves alone: cheap ones that it would cost most neighbours.
+def find_fp32_convolutions(network: SubNetwork) -> list[str]:
+    """Returns the convolutions that int8 leaves alone: cheap ones that would cost most neighbours.
 
     The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
     """
@@ -172,5 +172,5 @@ def kept_in_fp32(network: SubNetwork) -> list[str]:
 
 def has_int8(network: SubNetwork) -> bool:
     """Whether int8 makes anything of a network other."""
-    kept = kept_in_fp32(network)
+    kept = find_fp32_convolutions(network)
     return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)

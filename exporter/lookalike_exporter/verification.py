@@ -8,10 +8,10 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
-from lookalike_exporter.export import calibrated, ready_model, standing_model
+from lookalike_exporter.export import calibrated, find_by_spec, ready_model
 from lookalike_exporter.heads.head_file import named_head
 from lookalike_exporter.heads.head_graph import get_headed_model
-from lookalike_exporter.model_cache import ModelFile, model_at_hand
+from lookalike_exporter.model_cache import ModelFile, find_by_identity, list_cards
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verify import Comparison, VerifyReport, verify_headed_model, verify_model
 
@@ -47,7 +47,7 @@ def verify_spec(
             hint=Hint(Action.USE, {Argument.PRECISION: "fp16"}),
         )
     spec = calibrated(spec, calibrated_on or images, settings=settings)
-    model = standing_model(spec, settings) or ready_model(spec, settings=settings)
+    model = find_by_spec(list_cards(settings), spec) or ready_model(spec, settings=settings)
     comparison = None
     if spec.precision is not Precision.FP32:
         fp32 = ready_model(spec.in_fp32, settings=settings)
@@ -62,7 +62,7 @@ def verify_head(name: str, *, settings: Settings) -> Verification:
         ModelError: there is no such head, or its model or the base's cannot be made.
     """
     head = named_head(name, settings)
-    model = model_at_hand(head.identity, settings, precision=head.base.graph_precision, by_card=True)
+    model = find_by_identity(list_cards(settings), head.identity, precision=head.base.graph_precision)
     model = model or get_headed_model(head, settings=settings)
     spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.graph_precision)
     base = ready_model(spec, settings=settings)

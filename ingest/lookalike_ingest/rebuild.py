@@ -28,8 +28,8 @@ from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store, opened_together
 from lookalike_exporter.heads.head_file import Head, head_name, named_head
-from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.absence import is_missing
@@ -174,7 +174,7 @@ class _Rebuild:
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
-        self._stage(old, get_wanted_model(spec, settings=self._settings))
+        self._stage(old, get_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
             manifest = self._old()

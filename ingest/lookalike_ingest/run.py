@@ -18,9 +18,9 @@ from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_core.text import find_name, nfc
 from lookalike_exporter.export import calibrated
 from lookalike_exporter.heads.head_file import Head
-from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.made_with import arguments_of
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.apply import Applier
@@ -223,7 +223,7 @@ def _get_models(request: IngestRequest, store: Store, settings: Settings) -> lis
         root = request.dataset.root
         if isinstance(wanted, ModelSpec):
             wanted = calibrated(wanted, root, recorded=recorded, settings=settings)
-        return get_wanted_model(wanted, settings=settings)
+        return get_model(wanted, settings=settings)
 
     return [ready(wanted) for wanted in request.specs]
 

@@ -27,7 +27,7 @@ def break_off(target: Path, error: type[BaseException]) -> None:
         raise error
 
 
-def test_the_new_content_takes_the_old_ones_place(tmp_path: Path) -> None:
+def test_an_atomic_write_replaces_the_file(tmp_path: Path) -> None:
     """Until the block ends the old content stands; afterwards nothing else is in the folder."""
     target = tmp_path / "model.onnx"
     target.write_text("old", encoding="utf-8")
@@ -49,7 +49,7 @@ def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path: Path, error:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_an_error_leaves_no_file_where_none_was(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_new_file(tmp_path: Path) -> None:
     """Half a file is none."""
     with pytest.raises(ValueError, match="broken"), atomic_path(tmp_path / "new" / "model.onnx"):
         raise ValueError("broken")
@@ -69,7 +69,7 @@ def test_the_temporary_file_is_hidden_and_beside_its_target(tmp_path: Path) -> N
         assert temporary.name.startswith(".model.onnx.")
 
 
-def test_two_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     """Two runs may export the same model at once; the last one to end wins."""
     target = tmp_path / "model.onnx"
     with atomic_path(target) as one:
@@ -115,7 +115,7 @@ def test_a_tree_is_synced_from_its_leaves_on(tmp_path: Path, synced: list[Path])
 @pytest.mark.parametrize(
     ("number", "is_raised"), [(errno.EINVAL, False), (errno.ENOSPC, True), (errno.EIO, True)]
 )
-def test_only_what_a_file_system_does_not_know_is_passed_over(
+def test_only_unsupported_folder_syncs_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_raised: bool
 ) -> None:
     """A disk that is full or fails at a sync has not taken what was written."""
@@ -140,7 +140,7 @@ def test_whatever_has_a_name_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
-def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+def test_written_files_follow_the_umask(tmp_path: Path) -> None:
     """A model in a shared folder is for all who share it."""
     plain = tmp_path / "plain"
     plain.touch()
@@ -158,7 +158,7 @@ def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "\ud800"])
-def test_what_is_no_json_is_one_kind_of_error(text: str) -> None:
+def test_invalid_json_raises_value_error(text: str) -> None:
     """However deeply it is nested: who reads a stranger's file has one thing to catch."""
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
@@ -178,14 +178,14 @@ def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (
             "~nobody-of-this-name/x",
-            "--weights: ~nobody-of-this-name/x is in the folder of a user who has none",
+            "--weights: ~nobody-of-this-name/x is in the home of a user who has none",
         ),
         ("x" * 5_000, "--weights: x{200}\\.\\.\\. is longer than the name of a file may be"),
         ("/".join(["x"] * 5_000), "is longer than the name of a file may be"),
     ],
     ids=["nobody", "long-name", "long-path"],
 )
-def test_what_no_file_can_be_called_is_wrong_usage(text: str, said: str) -> None:
+def test_an_impossible_path_is_a_usage_error(text: str, said: str) -> None:
     """The option is named, and a long name is not shown whole."""
     with pytest.raises(UsageError, match=said):
         named_path(text, "--weights")

@@ -59,7 +59,7 @@ def test_an_interrupted_command_ends_as_shells_have_it() -> None:
     assert INTERRUPTED_EXIT_CODE == 130
 
 
-def test_a_image_error_says_why_in_one_of_a_closed_set_of_words() -> None:
+def test_an_image_error_has_a_reason_of_a_closed_set() -> None:
     """`--json` prints the word, the message is for people."""
     error = ImageError("x.jpg is empty", reason=SkipReason.EMPTY)
     assert (str(error), error.reason) == ("x.jpg is empty", "empty")

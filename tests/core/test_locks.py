@@ -53,7 +53,7 @@ def test_a_held_lock_names_its_holder_and_a_killed_one_frees_it(
         pass
 
 
-def test_a_holder_that_nobody_can_read_is_another_process(
+def test_an_unreadable_lock_holder_is_called_another_process(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     """Half a name, written as a disk filled up, is no reason to fail otherwise."""

@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Path:
     ],
     ids=lambda error: str(error)[:40],
 )
-def test_every_librarys_way_of_saying_it_is_known(error: Exception) -> None:
+def test_out_of_memory_errors_of_every_library_are_recognized(error: Exception) -> None:
     """By itself, and as what another error came of."""
     assert is_out_of_memory(error)
     assert is_out_of_memory(caused_by(error, RuntimeError("session failed")))
@@ -76,12 +76,12 @@ def test_every_librarys_way_of_saying_it_is_known(error: Exception) -> None:
     ],
     ids=lambda error: str(error)[:40],
 )
-def test_other_errors_are_what_they_say(error: Exception) -> None:
+def test_other_errors_are_not_taken_for_out_of_memory(error: Exception) -> None:
     """Names of files among them."""
     assert not is_out_of_memory(error)
 
 
-def test_an_error_of_ours_is_judged_by_what_it_came_of() -> None:
+def test_our_errors_are_judged_by_their_cause() -> None:
     """Its words may be those of a server, whose memory is not this machine's."""
     assert comes_of_memory(caused_by(MemoryError(), StoreError("the files are damaged")))
     assert not comes_of_memory(caused_by(Exception("out of memory"), StoreError("the server: out of memory")))

@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
         ("moved", "{root}/moved is a link to elsewhere, which does not exist"),
     ],
 )
-def test_it_is_said_how_far_a_path_leads(root: Path, name: str, said: str) -> None:
+def test_a_missing_path_is_described_by_its_nearest_existing_folder(root: Path, name: str, said: str) -> None:
     """And what is called almost like the first part that is missing."""
     assert describe_missing(root / name) == said.format(root=root)
 

@@ -117,7 +117,7 @@ def test_an_image_is_never_replaced_whatever_its_name(kind: str, tmp_path: Path)
     ],
     ids=["weights", "database", "svg", "bare svg", "heic", "raw"],
 )
-def test_what_people_would_miss_is_not_replaced(content: bytes, tmp_path: Path) -> None:
+def test_weights_databases_and_drawings_are_not_overwritten(content: bytes, tmp_path: Path) -> None:
     """Weights, databases and drawings, unless who writes knows it as its own."""
     target = tmp_path / "model.onnx"
     target.write_bytes(content)
@@ -145,7 +145,7 @@ def test_what_people_would_miss_is_not_replaced(content: bytes, tmp_path: Path) 
     [(PAGE_SUFFIXES, is_text_result), (MODEL_SUFFIXES, is_onnx)],
     ids=["page", "model"],
 )
-def test_what_nobody_wrote_here_is_not_replaced(
+def test_unknown_files_are_not_overwritten(
     content: bytes, suffixes: tuple[str, ...], is_ours: Callable[[Path], bool], tmp_path: Path
 ) -> None:
     """Whatever it is: what is replaced is known, and not what is kept."""
@@ -167,7 +167,7 @@ def test_what_nobody_wrote_here_is_not_replaced(
         b'{"schema": 1}\n',
     ],
 )
-def test_what_was_written_before_is_written_again(content: bytes, tmp_path: Path) -> None:
+def test_earlier_results_are_overwritten(content: bytes, tmp_path: Path) -> None:
     """Tables and pages."""
     target = tmp_path / "old.html"
     target.write_bytes(content)

@@ -46,7 +46,7 @@ def test_a_bar_that_nobody_shows_is_silent(capsys: pytest.CaptureFixture[str]) -
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_the_inner_one_shows_and_none_hides() -> None:
+def test_the_innermost_show_bar_wins_and_none_hides() -> None:
     """As a command does for one bar among its lines."""
     outer, inner = Recorded(), Recorded()
     with shown_by(outer):
@@ -84,7 +84,7 @@ def test_another_context_shows_its_own() -> None:
     assert recorded.opened == []
 
 
-def test_it_is_known_whether_somebody_has_said_who_shows_bars() -> None:
+def test_is_decided_tells_whether_show_bar_was_set() -> None:
     """Also that nobody does; a notebook shows them where nothing was said."""
 
     def look() -> None:

@@ -114,9 +114,9 @@ def test_a_home_that_is_no_folder_is_said_at_once(name: str, tmp_path: Path) -> 
     assert refused.value.exit_code == (2 if name == "long" else 1)
 
 
-def test_a_home_of_nobodys_is_wrong_usage() -> None:
+def test_an_unknown_users_home_is_a_usage_error() -> None:
     """It is no folder that is called `~nobody...`."""
-    with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~nobody-of-this-name/x is in the folder of a user"):
+    with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~nobody-of-this-name/x is in the home of a user"):
         Settings.from_environment({"LOOKALIKE_HOME": "~nobody-of-this-name/x"})
 
 
@@ -126,9 +126,9 @@ def test_a_user_without_a_folder_is_told_to_name_one(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
-    with pytest.raises(UsageError, match="there is no user's folder") as refused:
+    with pytest.raises(UsageError, match="this user has no home folder") as refused:
         Settings.from_environment({})
     assert refused.value.hint == Hint(Action.SET_HOME)
-    with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~/x is in the folder of a user who has none"):
+    with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~/x is in the home of a user who has none"):
         Settings.from_environment({"LOOKALIKE_HOME": "~/x"})
     assert Settings.from_environment({"LOOKALIKE_HOME": str(tmp_path)}).home == tmp_path

@@ -46,13 +46,13 @@ def test_what_is_printable_stays(text: str) -> None:
     assert one_line(text) == text
 
 
-def test_what_is_kept_is_named() -> None:
+def test_named_characters_are_kept() -> None:
     """Joiners, for one, on pages."""
     assert one_line("a\u200db\u200ec", kept="\u200d") == "a\u200db\\u200ec"
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
-def test_a_line_is_one_line_however_often_it_is_made(text: str) -> None:
+def test_one_line_is_idempotent(text: str) -> None:
     """Those who show it need not know whether it was shown before."""
     line = one_line(text)
     assert one_line(line) == line

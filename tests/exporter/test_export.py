@@ -26,10 +26,9 @@ from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, We
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_exporter import export
-from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import export_to, ready_model
-from lookalike_exporter.model_cache import ModelFile, known_models, model_path
+from lookalike_exporter.model_cache import ModelFile, list_models, model_path
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.vgg16 import vgg16
@@ -121,7 +120,7 @@ def test_another_graph_revision_is_exported_anew(spec: ModelSpec, home: Settings
     old.path.with_suffix(".json").write_text(old_card, encoding="utf-8")
     for suffix in (".onnx", ".json"):
         new.path.with_suffix(suffix).unlink()
-    assert known_models(home) == [old]
+    assert list_models(home) == [old]
     again = ready_model(spec, settings=home)
     assert again.path == new.path != old.path
     assert again.manifest.identity == old.manifest.identity
@@ -133,14 +132,14 @@ def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings
     card = model.path.with_suffix(".json")
     for content in ("", "{}", "[]", "[" * 100_000, '{"manifest": {"identity": 3}}', "\ud800"):
         card.write_text(content, encoding="utf-8", errors="surrogatepass")
-        assert known_models(home) == []
+        assert list_models(home) == []
     said.clear()
     assert ready_model(spec, settings=home).path == model.path
     assert said == [f"exported {model.path}"]
-    assert known_models(home) == [model]
+    assert list_models(home) == [model]
 
 
-def test_another_model_under_the_name_is_not_believed(
+def test_another_model_in_the_place_of_a_model_is_replaced(
     spec: ModelSpec, home: Settings, weights: Path, said: list[str]
 ) -> None:
     """It is made again, with both sides named; its card alone makes nothing of it."""
@@ -150,7 +149,7 @@ def test_another_model_under_the_name_is_not_believed(
     shutil.copyfile(ready_model(other, settings=home).path, model.path)
     for get_again in (
         partial(ready_model, spec),
-        partial(get_collection_model, _collection(model.manifest)),
+        partial(get_model, _collection(model.manifest)),
     ):
         said.clear()
         assert get_again(settings=home) == model
@@ -160,15 +159,15 @@ def test_another_model_under_the_name_is_not_believed(
         shutil.copyfile(ready_model(other, settings=home).path, model.path)
 
 
-def test_the_card_of_another_model_is_not_believed(spec: ModelSpec, home: Settings, weights: Path) -> None:
+def test_the_card_of_another_model_is_ignored(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Copied beside a model, it does not make that one the other."""
     model = ready_model(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
     card = ready_model(other, settings=home).path.with_suffix(".json")
     shutil.copyfile(card, model.path.with_suffix(".json"))
-    assert [each.path for each in known_models(home)] == [card.with_suffix(".onnx")]
+    assert [each.path for each in list_models(home)] == [card.with_suffix(".onnx")]
     assert ready_model(spec, settings=home) == model
-    assert len(known_models(home)) == 2
+    assert len(list_models(home)) == 2
 
 
 def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
@@ -191,10 +190,8 @@ def test_another_model_without_weights_to_make_it_again_is_refused(
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
     shutil.copyfile(ready_model(other, settings=home).path, model.path)
     weights.unlink()
-    with pytest.raises(
-        WeightsError, match=r"pooling is max there and avg is wanted.*neither are its weights"
-    ):
-        get_collection_model(_collection(model.manifest), settings=home)
+    with pytest.raises(WeightsError, match=r"pooling is max there and avg is wanted.*so are its weights"):
+        get_model(_collection(model.manifest), settings=home)
 
 
 def test_a_collection_finds_the_model_it_was_made_with(
@@ -203,7 +200,7 @@ def test_a_collection_finds_the_model_it_was_made_with(
     """As long as the model is here, its weights may be gone."""
     model = ready_model(spec, settings=home)
     weights.unlink()
-    assert get_collection_model(_collection(model.manifest), settings=home) == model
+    assert get_model(_collection(model.manifest), settings=home) == model
 
 
 def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
@@ -211,7 +208,7 @@ def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settin
     model = ready_model(spec, settings=home)
     model.path.unlink()
     said.clear()
-    again = get_collection_model(_collection(model.manifest), settings=home)
+    again = get_model(_collection(model.manifest), settings=home)
     assert again == model
     assert again.path.is_file()
     assert f"again from {spec.weights}" in said[0]
@@ -225,8 +222,8 @@ def test_a_collection_refuses_other_weights_under_the_old_name(
     model.path.unlink()
     vgg_arrays["block1_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
-    with pytest.raises(ManifestError, match="Bring the old weights back, or ingest anew") as caught:
-        get_collection_model(_collection(model.manifest), settings=home)
+    with pytest.raises(ManifestError, match="Restore the old weights, or ingest again") as caught:
+        get_model(_collection(model.manifest), settings=home)
     assert f"weights_fingerprint was {model.manifest.identity.weights_fingerprint} and is" in str(
         caught.value
     )
@@ -240,11 +237,11 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
     model = ready_model(spec, settings=home)
     model.path.unlink()
     weights.unlink()
-    with pytest.raises(WeightsError, match=r"neither are its weights .*vgg\.h5"):
-        get_collection_model(_collection(model.manifest), settings=home)
+    with pytest.raises(WeightsError, match=r"so are its weights .*vgg\.h5"):
+        get_model(_collection(model.manifest), settings=home)
 
 
-def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
+def test_a_collections_model_is_exported_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
     """Every cell of the feature map, rows before columns before channels; their mean is the old vector."""
     model = ready_model(spec, settings=home)
     unpooled = unpooled_model(_collection(model.manifest), settings=home)
@@ -259,7 +256,7 @@ def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: S
     assert rows[:12].min() > 2 * rows[20:].max()
     assert columns.max() < 2 * columns.min()
     assert unpooled_model(_collection(model.manifest), settings=home) == unpooled
-    assert len(known_models(home)) == 2
+    assert len(list_models(home)) == 2
 
 
 def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
@@ -304,11 +301,11 @@ def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Setting
         pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
     ):
         ready_model(spec, settings=home, timeout_s=0.2)
-    assert said == [f"waiting up to 0.2 s for {us}, which makes a model"]
+    assert said == [f"waiting up to 0.2 s for {us}, which is exporting a model"]
     assert ready_model(spec, settings=home).path.is_file()
 
 
-def test_who_waited_takes_what_the_other_made(
+def test_a_waiting_process_takes_the_model_that_the_other_exported(
     spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is read or written a second time."""
@@ -319,7 +316,7 @@ def test_who_waited_takes_what_the_other_made(
         made.append(ready_model(spec, settings=home))
         return nullcontext()
 
-    monkeypatch.setattr(export.locks, "held", other_process)
+    monkeypatch.setattr(locks, "held", other_process)
     before = ready_model(spec, settings=home)
     assert [before] == made
     assert len(list(home.models_dir.glob("*.onnx"))) == 1
@@ -354,7 +351,7 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(
     assert sorted(path.name for path in model.path.parent.iterdir()) == ["model.onnx"]
 
 
-def test_weights_that_do_not_fit_leave_nothing(home: Settings, weights: Path, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_leave_no_file(home: Settings, weights: Path, tmp_path: Path) -> None:
     """The layer is named, and no file appears."""
     spec = ModelSpec.of("vgg", layer="block3_pool", weights=str(weights))
     with pytest.raises(WeightsError, match=r"vgg\.h5: layer block3_conv1 is missing"):
@@ -455,7 +452,7 @@ def _into_a_closed_folder(tmp_path: Path) -> Path:
     [
         (_into_a_folder, "is a folder; name the file to write in it"),
         (_below_a_file, "cannot be written: .*file is not a folder"),
-        (_into_a_closed_folder, "cannot be written: you may not write to .*closed"),
+        (_into_a_closed_folder, "cannot be written: no permission to write to .*closed"),
     ],
 )
 def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_done(

@@ -24,7 +24,7 @@ def pixels() -> Any:
     return np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
 
 
-def test_zeros_around_negative_values_are_the_largest(
+def test_zero_padding_before_max_pooling_counts_over_negative_values(
     tmp_path: Path, home: Settings, save: Any, resnet_arrays: Any, pixels: Any
 ) -> None:
     """The padding before ResNet101V2's first pooling counts, although the runtime likes to optimise it away.
@@ -107,7 +107,7 @@ def test_flattening_keeps_the_order_of_keras(
     np.testing.assert_allclose(features.mean(axis=(1, 2)), mean, rtol=TOLERANCE)
 
 
-def test_a_image_has_the_same_vector_in_every_batch(
+def test_an_image_has_the_same_vector_in_every_batch(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any
 ) -> None:
     """The batch dimension is free, and images do not see each other."""

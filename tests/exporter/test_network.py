@@ -51,7 +51,7 @@ def test_vgg_is_16_layers_deep() -> None:
     assert sum(isinstance(layer, Conv | Dense) for layer in vgg16().layers.values()) + 1 == 16
 
 
-def test_a_tap_keeps_its_ancestors_only() -> None:
+def test_a_subnetwork_holds_the_ancestors_of_its_tap_only() -> None:
     """The shortcut's convolution stands before the tap in Keras' order, and is not needed for it."""
     network = resnet101v2()
     assert "conv2_block1_0_conv" in network.layers
@@ -91,14 +91,14 @@ def test_a_layer_like_no_other_is_refused_with_the_last_ones() -> None:
 
 
 @pytest.mark.parametrize("layer", ["flaten", "flatten_", "Flatten"])
-def test_a_layer_that_is_refused_itself_is_not_what_was_meant(layer: str) -> None:
+def test_flatten_is_not_suggested_for_an_unknown_layer(layer: str) -> None:
     """`flatten` is a pooling here, and so no correction of anything."""
     with pytest.raises(UsageError) as refused:
         vgg16().up_to(layer)
     assert "flatten" not in str(refused.value).partition("did you mean")[2]
 
 
-def test_the_tap_counts_as_taken_once_more() -> None:
+def test_the_tap_counts_as_one_more_consumer() -> None:
     """A convolution that is looked at must not disappear in what comes behind it."""
     network = resnet101v2()
     assert network.up_to("conv2_block1_1_conv").consumers["conv2_block1_1_conv"] == 1

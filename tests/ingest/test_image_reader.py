@@ -84,8 +84,8 @@ def test_a_large_file_is_not_held_in_memory(image: Path) -> None:
 def test_an_image_that_needs_another_decoder_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command sums them up."""
-    monkeypatch.setattr("lookalike_core.images.decoding._heif_is_read", lambda: False)
+    """The command counts them and says so once."""
+    monkeypatch.setattr("lookalike_core.images.decoders._can_read_heif", lambda: False)
     (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     read = read_image(found(tmp_path / "1.heic"), lambda _: False)
     assert (read.problem, read.needed) == (

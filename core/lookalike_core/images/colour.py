@@ -20,11 +20,11 @@ MAX_PROFILE_BYTES = 4 * 2**20
 """Profiles above this are passed over; those of presses have up to three million bytes."""
 
 SAME_LEVELS = 2
-"""Of 255: a profile that moves no colour further is sRGB, of which every maker has his own."""
+"""Levels of 255: a profile that moves no colour further counts as sRGB, of which there are many versions."""
 
 LATE_LEVELS = 10
-"""Of 255: a profile that moves no grey further is converted after scaling, since mixing neighbours in its
-colours or in sRGB's is the same."""
+"""Levels of 255: a profile that moves no grey further is converted after scaling, since mixing neighbours in
+its colours or in sRGB's is the same."""
 
 _GREYS = ("L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _RGBS = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "YCbCr")
@@ -45,32 +45,32 @@ class Conversion:
     is_late: bool = False
 
     def apply(self, image: "Image.Image", *, in_place: bool = False) -> "Image.Image":
-        """RGB or RGBA, for one of these or CMYK or Lab; L for L. RGB may be changed `in_place`."""
+        """Returns RGB or RGBA for one of these or CMYK or Lab; L for L. RGB may be changed `in_place`."""
         if self.curve is not None:
             alpha = range(256) if image.mode == "RGBA" else ()
             return image.point([*(self.curve * min(3, len(image.getbands()))), *alpha])
-        transform = _transform(self.profile, image.mode)
+        transform = _cached_transform(self.profile, image.mode)
         return transform.apply_in_place(image) if in_place else transform.apply(image)
 
 
-def conversion_of(image: "Image.Image") -> Conversion | None:
-    """None where the file's colours are sRGB, or are to be taken for it.
+def find_conversion(image: "Image.Image") -> Conversion | None:
+    """Returns how a file's colours become sRGB; None where they are sRGB, or are to be taken for it.
 
     That is so without a profile, and where it is broken, absurdly large or made for other colours.
     """
     profile = image.info.get("icc_profile")
     if profile is None and image.format == "PNG" and not image.info.keys() & {"icc_profile", "srgb"}:
-        profile = _png_profile(image.info)
+        profile = _make_png_profile(image.info)
     if not isinstance(profile, bytes) or not 0 < len(profile) <= MAX_PROFILE_BYTES:
         return None
     for kind, modes in (("L", _GREYS), ("RGB", _RGBS), ("CMYK", ("CMYK",)), ("LAB", ("LAB",))):
         if image.mode in modes:
-            return _conversion(profile, kind)
+            return _make_conversion(profile, kind)
     return None
 
 
-def _png_profile(info: dict[Any, Any]) -> bytes | None:
-    """What gAMA and cHRM say, together or alone (PNG, third edition, 11.3.2).
+def _make_png_profile(info: dict[Any, Any]) -> bytes | None:
+    """Returns a profile for what gAMA and cHRM say, together or alone (PNG, third edition, 11.3.2).
 
     Nearly all gAMA chunks say 1 / 2.2, which is how a file calls itself sRGB to those that know no better.
     """
@@ -90,57 +90,59 @@ _LEAST_GAMMA = 0.1
 """Below it, or above what is ten times as much as none, the chunk is nonsense."""
 
 _USUAL = 0.02
-"""By which a gamma may differ from 1 / 2.2: programs write 45454, 45455, 45000 or 46000."""
+"""How much a gamma may differ from 1 / 2.2: programs write 45454, 45455, 45000 or 46000."""
 
 
 @lru_cache(maxsize=16)
-def _conversion(profile: bytes, mode: str) -> Conversion | None:
-    """For pixels of a mode, L standing for all greys and RGB for all that become RGB by themselves."""
+def _make_conversion(profile: bytes, mode: str) -> Conversion | None:
+    """Returns the conversion of a mode: L stands for all greys, RGB for what becomes RGB by itself."""
     from PIL import ImageCms
 
     try:
-        said = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
-        space, is_matrix = said.xcolor_space.strip().upper(), said.is_matrix_shaper
+        described = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+        space, is_matrix = described.xcolor_space.strip().upper(), described.is_matrix_shaper
         if mode == "L" and space in ("GRAY", "RGB"):
-            return _grey_conversion(profile, space)
-        if space != mode or not (mode == "LAB" or said.device_class.strip() in _CLASSES):
+            return _convert_greys(profile, space)
+        if space != mode or not (mode == "LAB" or described.device_class.strip() in _CLASSES):
             return None
         if mode != "RGB":
-            _transform(profile, mode)
+            _cached_transform(profile, mode)
             return Conversion(profile=profile)
-        if _moved(profile, _cube()) <= SAME_LEVELS:
+        if _largest_shift(profile, _make_cube()) <= SAME_LEVELS:
             return None
-        return Conversion(profile=profile, is_late=is_matrix and _moved(profile, _ramp()) <= LATE_LEVELS)
+        return Conversion(
+            profile=profile, is_late=is_matrix and _largest_shift(profile, _make_ramp()) <= LATE_LEVELS
+        )
     except (OSError, TypeError, ValueError, ImageCms.PyCMSError):
         return None
 
 
-def _grey_conversion(profile: bytes, space: str) -> Conversion | None:
-    """Greys have one curve, by a profile of theirs or as the greys of RGB."""
-    ramp = _ramp().convert("L")
+def _convert_greys(profile: bytes, space: str) -> Conversion | None:
+    """Returns the one curve of greys, by a profile of theirs or as the greys of RGB."""
+    ramp = _make_ramp().convert("L")
     source = ramp if space == "GRAY" else ramp.convert("RGB")
-    transform = _built(profile, source.mode)
+    transform = _build_transform(profile, source.mode)
     curve = np.asarray(transform.apply(source).convert("L"))[0]
     if np.abs(curve.astype(int) - np.arange(256)).max() <= SAME_LEVELS:
         return None
     return Conversion(profile=profile, curve=tuple(curve.tolist()))
 
 
-def _moved(profile: bytes, image: "Image.Image") -> int:
-    """By how many levels a profile moves the colour that it moves furthest."""
+def _largest_shift(profile: bytes, image: "Image.Image") -> int:
+    """Returns by how many levels a profile moves the colour that it moves furthest."""
     there = np.asarray(image).astype(int)
-    return int(np.abs(np.asarray(_transform(profile, "RGB").apply(image)).astype(int) - there).max())
+    return int(np.abs(np.asarray(_cached_transform(profile, "RGB").apply(image)).astype(int) - there).max())
 
 
-def _ramp() -> "Image.Image":
-    """All greys as RGB, 256 x 1 pixels."""
+def _make_ramp() -> "Image.Image":
+    """Returns all greys as RGB, 256 x 1 pixels."""
     from PIL import Image
 
     return Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis].repeat(3, axis=2))
 
 
-def _cube() -> "Image.Image":
-    """Colours from everywhere in RGB."""
+def _make_cube() -> "Image.Image":
+    """Returns colours from everywhere in RGB."""
     from PIL import Image
 
     levels = np.array([0, 8, 16, 32, 64, 96, 128, 160, 192, 224, 255], dtype=np.uint8)
@@ -149,12 +151,12 @@ def _cube() -> "Image.Image":
 
 
 @lru_cache(maxsize=16)
-def _transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
-    """Usable by several threads at once, as LittleCMS has it of every transform."""
-    return _built(profile, mode)
+def _cached_transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
+    """Returns a cached transform, usable by several threads at once, as LittleCMS has it."""
+    return _build_transform(profile, mode)
 
 
-def _built(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
+def _build_transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
     from PIL import ImageCms
 
     return ImageCms.ImageCmsTransform(

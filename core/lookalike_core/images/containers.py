@@ -1,4 +1,4 @@
-"""Files as Pillow shall see them: with the page that is the image first, and without what viewers ignore.
+"""Files as Pillow is to see them: the page that is the image first, without what viewers ignore.
 
 What is damaged beside the pixels, or ends wrong, does not matter where all of the pixels are there.
 """
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images import file_endings as endings
 from lookalike_core.images import gif, jpeg, png, tiff_pages
 from lookalike_core.images.formats import is_avif, is_heif, is_webp
 from lookalike_core.images.frames import MAX_FRAMES
+from lookalike_core.images.image_errors import unsupported_error
 from lookalike_core.images.views import view_of, whole
 
 Fingerprint = Callable[[BinaryIO], bytes | None]
@@ -25,7 +25,7 @@ class Readable:
 
     `info` is what Pillow does not read of it, as it would. `is_first` is whether the image is what Pillow
     would take for the file's first one. `sound_frames` are those that lie within the image, and `extent` is
-    how far the first one reaches, where that can be more than the header says. `mended` gives, where Pillow
+    how far the first one reaches, where that can be more than the header says. `mend` gives, where Pillow
     gives the file up, what else to try. `is_cut_off` tells by the file's structure whether it ends early, and
     `lacks_pixels` whether there are fewer pixels than Pillow makes of it, where its last lines are empty.
     """
@@ -35,13 +35,13 @@ class Readable:
     is_first: bool = True
     extent: tuple[int, int] | None = None
     sound_frames: Callable[[], int] = lambda: MAX_FRAMES
-    mended: Callable[[Fingerprint], BinaryIO | None] = lambda _: None
+    mend: Callable[[Fingerprint], BinaryIO | None] = lambda _: None
     is_cut_off: Callable[[], bool] = lambda: False
     lacks_pixels: Callable[[], bool] = lambda: False
 
 
 def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
-    """What to give Pillow of a file that begins with `head`.
+    """Returns what to give Pillow of a file that begins with `head`.
 
     Raises:
         ImageError: it is of a kind that is not read, or damaged where its image cannot do without.
@@ -58,16 +58,16 @@ def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
 
 
 def _simple(stream: BinaryIO, head: bytes) -> Readable:
-    """What Pillow reads as it is."""
-    if head.startswith(b"\xff\xd8\xff"):
-        mended, is_cut_off = partial(_whole_jpeg, stream), partial(endings.is_jpeg_cut_off, stream)
-        return Readable(stream=stream, mended=mended, is_cut_off=is_cut_off)
+    """Returns a file of a kind that Pillow reads as it is."""
+    if head.startswith(jpeg.MAGIC):
+        mend, is_cut_off = partial(_complete_jpeg, stream), partial(jpeg.is_cut_off, stream)
+        return Readable(stream=stream, mend=mend, is_cut_off=is_cut_off)
     if head.startswith(b"GIF8"):
         return Readable(
             stream=stream,
             extent=gif.first_extent(stream),
             sound_frames=partial(gif.count_sound_frames, stream, MAX_FRAMES),
-            mended=partial(_completed, stream, _GIF_ENDS),
+            mend=partial(_complete, stream, _GIF_ENDS),
             is_cut_off=partial(gif.is_cut_off, stream),
         )
     if head.startswith(b"BM"):
@@ -77,9 +77,7 @@ def _simple(stream: BinaryIO, head: bytes) -> Readable:
 
 def _tiff(stream: BinaryIO, head: bytes, name: str) -> Readable:
     if head.startswith(b"MM\0+"):  # Pillow takes it for an ordinary one
-        raise ImageError(
-            f"{name} is a big-endian BigTIFF; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT
-        )
+        raise unsupported_error(f"{name} is a big-endian BigTIFF")
     page = tiff_pages.page_view(stream, head)
     is_cut_off = partial(tiff_pages.is_cut_off, page or stream)
     return Readable(stream=page or stream, is_first=page is None, is_cut_off=is_cut_off)
@@ -91,19 +89,19 @@ def _webp(stream: BinaryIO) -> Readable:
 
 
 def _png(stream: BinaryIO, name: str) -> Readable:
-    parts = png.needed_of(stream, name)
+    parts = png.find_needed_chunks(stream, name)
     return Readable(
         stream=png.png_view(stream, parts.chunks),
         info={} if parts.profile is None else {"icc_profile": parts.profile},
         is_first=not parts.is_other,
-        mended=partial(_mended_png, stream, parts),
+        mend=partial(_mend_png, stream, parts),
         is_cut_off=lambda: parts.is_cut_off,
         lacks_pixels=lambda: not parts.is_other and png.lacks_pixels(stream, parts),
     )
 
 
-def _mended_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint) -> BinaryIO | None:
-    """Its still image where only its animation is damaged; its pixels where only their checksum is."""
+def _mend_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint) -> BinaryIO | None:
+    """Returns the still image where only its animation is damaged; its pixels where only a checksum is."""
     if parts.still != parts.chunks:
         still = png.png_view(stream, parts.still)
         if fingerprint(still) is not None:
@@ -111,15 +109,15 @@ def _mended_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint)
     return png.whole_view(stream, parts)
 
 
-def _whole_jpeg(stream: BinaryIO, fingerprint: Fingerprint) -> BinaryIO | None:
-    return _completed(stream, jpeg.fillers(stream), fingerprint) if jpeg.has_all_scans(stream) else None
+def _complete_jpeg(stream: BinaryIO, fingerprint: Fingerprint) -> BinaryIO | None:
+    return _complete(stream, jpeg.fillers(stream), fingerprint) if jpeg.has_all_scans(stream) else None
 
 
 _GIF_ENDS = (bytes(256) + b";", b"\xff" * 256 + bytes(256) + b";")
 
 
-def _completed(stream: BinaryIO, ends: tuple[bytes, ...], fingerprint: Fingerprint) -> BinaryIO | None:
-    """The file with the first of these ends, where the image is the same with each of them."""
+def _complete(stream: BinaryIO, ends: tuple[bytes, ...], fingerprint: Fingerprint) -> BinaryIO | None:
+    """Returns the file with the first of these ends, where the image is the same with each of them."""
     views = [view_of(stream, [whole(stream), end]) for end in ends]
     expected = fingerprint(views[0])
     if expected is None or any(fingerprint(view) != expected for view in views[1:]):

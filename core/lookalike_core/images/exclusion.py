@@ -1,11 +1,10 @@
-"""What a walk leaves out, by names and paths: what systems and programs make beside images, and patterns.
+"""What a walk leaves out by name or path: files of systems and programs, and patterns.
 
 Patterns follow gitignore's rules (https://git-scm.com/docs/gitignore), which pathspec knows. A folder that is
 left out is not looked into, so that nothing in it can be taken back in.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
@@ -13,6 +12,7 @@ from fnmatch import translate
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.ignore_patterns import pattern_regex
+from lookalike_core.text import nfc
 
 DEFAULT_EXCLUDES = (
     ".*",  # hidden: .thumbnails, .cache, .git, .Trash-1000, .snapshot, .@__thumb, .AppleDouble, ._x.jpg
@@ -37,7 +37,7 @@ DEFAULT_EXCLUDES = (
     "Temporary Items",
     "*.lrdata",  # Lightroom: previews
 )
-"""What is left out unless that is switched off: names of files and folders, wherever they lie.
+"""Names of files and folders that are left out wherever they lie, unless that is switched off.
 
 None of them is the name of an image that is not hidden.
 """
@@ -59,7 +59,7 @@ class Exclusion:
 
     def __init__(self, patterns: Sequence[str] = (), *, defaults: bool = True) -> None:
         self._defaults = defaults
-        self._last_first = [_compiled(pattern) for pattern in reversed(patterns)]
+        self._last_first = [_compile(pattern) for pattern in reversed(patterns)]
         self.has_patterns = bool(self._last_first)
         """Whether images have to be asked about one by one; by default folders and hidden files alone are."""
         self.hides_dotted = defaults and not any(rule.takes_back for rule in self._last_first)
@@ -111,13 +111,13 @@ class _Rule:
         return self._matches(prefix + name + slash) and not (prefix and self._matches(prefix))
 
     def _matches(self, path: str) -> bool:
-        return self.regex.search(_composed(path)) is not None
+        return self.regex.search(nfc(path)) is not None
 
 
-def _compiled(pattern: str) -> _Rule:
-    """Refuses, too, what gitignore passes over without a word: a blank line, a comment, an open bracket."""
+def _compile(pattern: str) -> _Rule:
+    """Refuses, too, what gitignore skips without a word: a blank line, a comment, an open bracket."""
     takes_back = pattern.startswith("!")
-    plain = _composed(pattern.removeprefix("!"))
+    plain = nfc(pattern.removeprefix("!"))
     if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is
         plain = f"\\{plain}"
     name = plain.rstrip().removeprefix("**/").removesuffix("/")
@@ -125,7 +125,7 @@ def _compiled(pattern: str) -> _Rule:
         regex = pattern_regex(plain)
     except ValueError as error:
         raise UsageError(
-            f"{pattern!r} is no pattern by gitignore's rules ({error})", argument=Argument.EXCLUDE
+            f"{pattern!r} is not a valid gitignore pattern ({error})", argument=Argument.EXCLUDE
         ) from error
     if regex is None:
         is_comment = pattern.startswith("#")
@@ -141,8 +141,3 @@ def _compiled(pattern: str) -> _Rule:
         fits_anywhere="/" not in name,
         what_is_inside=name.endswith("/**"),
     )
-
-
-def _composed(text: str) -> str:
-    """The form in which a name is equal to itself, however a keyboard or file system spells its accents."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

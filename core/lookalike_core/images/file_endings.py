@@ -1,17 +1,16 @@
-"""Where files of several formats should end: whether one is cut off, and WebP files that tell it wrong."""
+"""Where files of several formats end: whether one is cut off, and WebP files of a wrong length."""
 
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lookalike_core.images.memory_budget import START_OF_SCAN, next_marker
 from lookalike_core.images.views import read_at, size_of, view_of
 
 _WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ANMF", b"ALPH")
 
 
 def webp_view(stream: BinaryIO) -> BinaryIO | None:
-    """A WebP file with the length that it has, where it names another one and its pixels are all there."""
+    """Returns a WebP file with its real length, where it names another one and its pixels are all there."""
     size, named = size_of(stream), 8 + int.from_bytes(read_at(stream, 4, 4), "little")
     end, has_pixels = 12, False
     for kind, place, length in _riff_chunks(stream):
@@ -30,7 +29,7 @@ def webp_view(stream: BinaryIO) -> BinaryIO | None:
 
 
 def _riff_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and length of content, up to where there is none any more."""
+    """Yields kind, place and length of content of each chunk, up to where there is none any more."""
     size, place = size_of(stream), 12
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 8)
@@ -44,21 +43,6 @@ def _riff_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 _MAX_CHUNKS = 100_000
-
-
-def is_jpeg_cut_off(stream: BinaryIO) -> bool:
-    """Whether it ends before any of its pixels come."""
-    stream.seek(2)
-    size = size_of(stream)
-    stream.seek(2)
-    while (marker := next_marker(stream)) is not None:
-        place = stream.tell()
-        end = place + int.from_bytes(stream.read(2))
-        if marker == START_OF_SCAN:
-            return end >= size
-        if stream.seek(max(place + 2, end)) > size:
-            return True
-    return True
 
 
 def is_webp_cut_off(stream: BinaryIO) -> bool:
@@ -77,20 +61,33 @@ def is_bmp_cut_off(stream: BinaryIO) -> bool:
     place, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", head[10:34])
     if header == 12 or compression in {1, 2}:  # noqa: PLR2004 - sizes of 16 bits; run lengths
         return bool(place >= size)
-    rows = abs(height) * ((abs(width) * bits + 31) // 32 * 4)
-    return bool(place + rows - 3 > size)
+    return bool(place + abs(height) * bmp_row_bytes(width, bits) - 3 > size)
+
+
+def bmp_row_bytes(width: int, bits: int) -> int:
+    """Returns how many bytes a row of an uncompressed BMP takes, which is filled up to a multiple of four."""
+    return (abs(width) * bits + 31) // 32 * 4
 
 
 def is_box_cut_off(stream: BinaryIO) -> bool:
-    """Whether an AVIF or HEIC file ends within a box, or before what says what is in it (ISO 14496-12)."""
-    size, place, is_described = size_of(stream), 0, False
+    """Whether an AVIF or HEIC file ends within a box, or before the box that says what is in it."""
+    end, is_described = 0, False
+    for kind, place, length in boxes(stream):
+        end, is_described = place + length, is_described or kind in {b"meta", b"moov"}
+    return end > size_of(stream) or not is_described
+
+
+def boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yields kind, place and length of each box (ISO 14496-12, 4.2), up to where there is none any more."""
+    size, place = size_of(stream), 0
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 16)
-        length = int.from_bytes(head[:4])
+        length, kind = int.from_bytes(head[:4]), head[4:8]
         if length == 1:  # it stands behind the kind, and is longer
             length = int.from_bytes(head[8:16])
-        is_described = is_described or head[4:8] in {b"meta", b"moov"}
-        if place >= size or length == 0:
-            break
-        place += max(8, length)
-    return place > size or not is_described
+        elif length == 0:  # up to the end
+            length = size - place
+        if length < 8:  # noqa: PLR2004 - of a box that holds nothing
+            return
+        yield kind, place, length
+        place += length

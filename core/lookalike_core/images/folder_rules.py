@@ -1,4 +1,4 @@
-"""How the folder of a dataset is walked, which is remembered with the dataset."""
+"""The rules by which the folder of a dataset is walked; they are stored with the dataset."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -64,7 +64,7 @@ class FolderRules:
         return ", ".join(told) or "the default ones"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it back."""
+        """Returns a JSON object, which `from_json` reads back."""
         return asdict(self) | {"exclude": list(self.exclude)}
 
     @classmethod
@@ -83,4 +83,4 @@ class FolderRules:
 
 
 DEFAULT_RULES = FolderRules()
-"""Of a dataset that nobody has said anything about."""
+"""The rules of a dataset for which none were given."""

@@ -1,4 +1,4 @@
-"""Which frame of an animation stands for it: the first that shows something.
+"""The frame of an animation that stands for it: the first that shows something.
 
 Animations fade in from black or white, or begin with nothing at all. How far one looks is bounded in frames
 and in pixels, not in seconds, so that a file gives the same image on every machine.
@@ -38,18 +38,18 @@ _ANIMATED = (*_LAYERED, "WEBP", "AVIF", "HEIF")
 _CHOSEN = "lookalike.frame"
 
 
-def may_move(image: "Image.Image") -> bool:
+def may_be_animated(image: "Image.Image") -> bool:
     """Whether it may be an animation; of a GIF that is known only when the second frame is looked for."""
     return image.format == "GIF" or (image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1)
 
 
 def frame_bytes(image: "Image.Image") -> int:
-    """What looking at its frames takes beside what `load` takes; 0 for what is no animation."""
+    """Returns what looking at the frames takes beside what `load` takes; 0 for what is no animation."""
     is_layered = image.format in _LAYERED and image.width * image.height <= MAX_FRAME_PIXELS
-    return 4 * COPIES * image.width * image.height if is_layered and may_move(image) else 0
+    return 4 * COPIES * image.width * image.height if is_layered and may_be_animated(image) else 0
 
 
-def frame_that_shows(
+def find_frame(
     image: "Image.Image",
     *,
     sound: Callable[[], int],
@@ -57,7 +57,7 @@ def frame_that_shows(
     max_pixels: int = MAX_PIXELS_SEEN,
     max_frame_pixels: int = MAX_FRAME_PIXELS,
 ) -> int | None:
-    """The number of the frame to take, None where that is the one at which `image` is open.
+    """Returns the number of the frame to take, None where that is the one at which `image` is open.
 
     No more than the first `sound()` frames are looked at, nor more than `max_frames`, or than `max_pixels`
     are in; of frames over `max_frame_pixels` that are laid one over another none is. One that is damaged ends
@@ -67,20 +67,20 @@ def frame_that_shows(
     Raises:
         Exception: whatever Pillow raises where the first frame cannot be decoded.
     """
-    if not may_move(image):
+    if not may_be_animated(image):
         return None
     image.load()
-    if _shows_something(image):
+    if _has_contrast(image):
         return None
     first = image.tell()
     most = min(sound(), max_frames, max_pixels // (image.width * image.height))
-    for number in _looked_at(image, most, max_frame_pixels):
+    for number in _list_candidates(image, most, max_frame_pixels):
         try:
             image.seek(number)
             image.load()
         except Exception:  # noqa: BLE001 - the end, or a dozen kinds of damage
             return first
-        if _shows_something(image):
+        if _has_contrast(image):
             return number
     return first
 
@@ -95,8 +95,8 @@ def is_first_frame(image: "Image.Image") -> bool:
     return bool(image.info.get(_CHOSEN, True))
 
 
-def _looked_at(image: "Image.Image", most: int, max_frame_pixels: int) -> Sequence[int]:
-    """The numbers of the frames that are looked at after the first; none is larger than that."""
+def _list_candidates(image: "Image.Image", most: int, max_frame_pixels: int) -> Sequence[int]:
+    """Returns the numbers of the frames that are looked at after the first; none is larger than that."""
     pixels = image.width * image.height
     if image.format in _LAYERED and pixels > max_frame_pixels:
         return ()
@@ -107,26 +107,26 @@ def _looked_at(image: "Image.Image", most: int, max_frame_pixels: int) -> Sequen
     return [number for number, size in enumerate(sizes) if number != first and size <= pixels][:MAX_KEPT]
 
 
-def _shows_something(image: "Image.Image") -> bool:
+def _has_contrast(image: "Image.Image") -> bool:
     """Whether anything stands out from the rest of a frame, on a black or on a white ground."""
     if max(image.size) > _FINE_SIDE and image.mode in {"P", "1"}:  # indices cannot be averaged
         scale = _FINE_SIDE / max(image.size)
-        image = image.resize(_scaled(image.size, scale), resample=0)
+        image = image.resize(_scale(image.size, scale), resample=0)
     if image.mode not in {"RGB", "RGBA"} or image.has_transparency_data:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    small = image.resize(_scaled(image.size, min(1.0, _SIDE / max(image.size))), resample=4, reducing_gap=2.0)
+    small = image.resize(_scale(image.size, min(1.0, _SIDE / max(image.size))), resample=4, reducing_gap=2.0)
     pixels = np.asarray(small, dtype=np.float32)
     if small.mode == "RGB":
-        return _range(pixels) >= VISIBLE
+        return _largest_range(pixels) >= VISIBLE
     alpha = pixels[..., 3:] / 255
     on_black = pixels[..., :3] * alpha
-    return max(_range(on_black), _range(on_black + 255 * (1 - alpha))) >= VISIBLE
+    return max(_largest_range(on_black), _largest_range(on_black + 255 * (1 - alpha))) >= VISIBLE
 
 
-def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+def _scale(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _range(pixels: NDArray[np.floating]) -> float:
-    """Between the lowest and the highest value of the channel where that is most."""
+def _largest_range(pixels: NDArray[np.floating]) -> float:
+    """Returns the difference of the highest and the lowest value in the channel where that is most."""
     return float(np.ptp(pixels, axis=(0, 1)).max())

@@ -1,15 +1,16 @@
-"""What a file holds behind or beside its image: the video of a motion photo, maps of depth, layers.
+"""Further content of a file behind or beside its image: the video of a motion photo, depth maps, layers.
 
 Viewers show none of it, so that a copy without it looks the same; who deletes the file loses it.
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
-from lookalike_core.images import gif, png
+from lookalike_core.images import gif, jpeg, png
+from lookalike_core.images.file_endings import bmp_row_bytes, boxes
 from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp
-from lookalike_core.images.memory_budget import END, TEMPORARY, next_marker
+from lookalike_core.images.tiff_tags import Tag, tags_of
 from lookalike_core.images.views import read_at, size_of
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ _XMP_WORDS = (
     *(b"GDepth:Data", b"GImage:Data", b"GAudio:Data"),
     *(b"GDepth:Format", b"GImage:Mime", b"GAudio:Mime"),
 )
-"""Of what phones keep in a JPEG's extended XMP: a map of depths, the image before it was blurred, a sound."""
+"""Words in a JPEG's extended XMP that stand for a depth map, the image before it was blurred, or a sound."""
 
-_FURTHER_TAGS = frozenset({330, 37724})
+_FURTHER_TAGS = frozenset({Tag.SUB_IFDS, Tag.PHOTOSHOP_LAYERS})
 """SubIFDs, which are further images of a TIFF, and the layers of Photoshop."""
 
 
@@ -55,7 +56,7 @@ def names_further_content(image: "Image.Image") -> bool:
     xmp = image.info.get("xmp")
     if isinstance(xmp, bytes) and any(word in xmp for word in _XMP_WORDS):
         return True
-    return image.format == "TIFF" and not _FURTHER_TAGS.isdisjoint(getattr(image, "tag_v2", ()))
+    return not _FURTHER_TAGS.isdisjoint(tags_of(image))
 
 
 def _holds_more(stream: BinaryIO, head: bytes) -> bool:
@@ -64,7 +65,7 @@ def _holds_more(stream: BinaryIO, head: bytes) -> bool:
     if is_webp(head):
         return _is_substance(stream, 8 + int.from_bytes(head[4:8], "little"))
     if head.startswith(b"BM"):
-        return _is_substance(stream, _bmp_end(head))
+        return _is_substance(stream, _find_bmp_end(head))
     for magic, end_of in _ENDS.items():
         if head.startswith(magic):
             end = end_of(stream)
@@ -72,18 +73,7 @@ def _holds_more(stream: BinaryIO, head: bytes) -> bool:
     return False
 
 
-def _jpeg_end(stream: BinaryIO) -> int | None:
-    """Where its first image ends; None where nothing says so."""
-    stream.seek(2)
-    while (marker := next_marker(stream)) is not None:
-        if marker == END:
-            return stream.tell()
-        if marker != TEMPORARY:
-            stream.seek(max(0, int.from_bytes(stream.read(2)) - 2), 1)
-    return None
-
-
-def _png_end(stream: BinaryIO) -> int | None:
+def _find_png_end(stream: BinaryIO) -> int | None:
     place = len(png.MAGIC)
     for _ in range(png.MAX_CHUNKS):
         head = read_at(stream, place, 8)
@@ -95,25 +85,25 @@ def _png_end(stream: BinaryIO) -> int | None:
     return None
 
 
-def _gif_end(stream: BinaryIO) -> int | None:
+def _find_gif_end(stream: BinaryIO) -> int | None:
     gif.count_sound_frames(stream, gif.MAX_BLOCKS)
     here = stream.tell()
     return here if here and read_at(stream, here - 1, 1) == b";" else None
 
 
 _ENDS: Mapping[bytes, Callable[[BinaryIO], int | None]] = {
-    b"\xff\xd8\xff": _jpeg_end,
-    png.MAGIC: _png_end,
-    b"GIF8": _gif_end,
+    jpeg.MAGIC: jpeg.find_end,
+    png.MAGIC: _find_png_end,
+    b"GIF8": _find_gif_end,
 }
 
 
-def _bmp_end(head: bytes) -> int:
-    """Behind its rows, or where it says that it ends: a colour profile may lie between."""
+def _find_bmp_end(head: bytes) -> int:
+    """Returns where a BMP's rows end, or where it says that it ends: a colour profile may lie between."""
     if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
         return len(head)
     named, _, place, header, width, height, _, bits, _ = struct.unpack("<IIIIiiHHI", head[2:34])
-    rows = 0 if header == 12 else abs(height) * ((abs(width) * bits + 31) // 32 * 4)  # noqa: PLR2004
+    rows = 0 if header == 12 else abs(height) * bmp_row_bytes(width, bits)  # noqa: PLR2004
     return max(int(named), int(place) + rows)
 
 
@@ -130,8 +120,8 @@ def _is_substance(stream: BinaryIO, place: int) -> bool:
 
 
 def _is_more_in_boxes(stream: BinaryIO) -> bool:
-    """A video, further boxes that are no still image's, or an auxiliary image that is not its alpha."""
-    for kind, place, length in _boxes(stream):
+    """Whether there is a video, a box that no still image has, or an auxiliary image but alpha."""
+    for kind, place, length in boxes(stream):
         if kind not in _OWN_BOXES and length > SUBSTANCE_BYTES:  # or what is no box at all
             return True
         if kind == b"meta" and _has_auxiliary_image(read_at(stream, place, min(length, _MAX_META_BYTES))):
@@ -139,25 +129,6 @@ def _is_more_in_boxes(stream: BinaryIO) -> bool:
     return False
 
 
-def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and length of each (ISO 14496-12, 4.2), up to where there is none any more."""
-    size, place = size_of(stream), 0
-    for _ in range(_MAX_BOXES):
-        head = read_at(stream, place, 16)
-        length, kind = int.from_bytes(head[:4]), head[4:8]
-        if length == 1:  # it stands behind the kind, and is longer
-            length = int.from_bytes(head[8:16])
-        elif length == 0:  # up to the end
-            length = size - place
-        if length < 8:  # noqa: PLR2004 - of a box that holds nothing
-            return
-        yield kind, place, length
-        place += length
-
-
-_MAX_BOXES = 100_000
-
-
 def _has_auxiliary_image(meta: bytes) -> bool:
-    """By the properties that say what auxiliary images are for: four letters, a version, a name."""
+    """Whether a property names an auxiliary image but alpha: four letters, a version, a name."""
     return any(not each[4:].startswith(_ALPHA) for each in meta.split(b"auxC")[1:])

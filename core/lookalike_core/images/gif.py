@@ -19,16 +19,16 @@ Extent = tuple[int, int]
 
 
 def first_extent(stream: BinaryIO) -> Extent | None:
-    """The width and height that its first frame needs of an image; None where there is no frame."""
-    return next(_extents(stream), None)
+    """Returns the width and height that its first frame needs of an image; None where there is no frame."""
+    return next(_read_extents(stream), None)
 
 
 def count_sound_frames(stream: BinaryIO, most: int) -> int:
-    """How many frames, up to so many, lie within the image, before the first that does not."""
+    """Counts the frames, up to so many, that lie within the image before the first that does not."""
     screen = read_at(stream, 6, 4)
     width, height = int.from_bytes(screen[:2], "little"), int.from_bytes(screen[2:], "little")
     count = 0
-    for right, bottom in islice(_extents(stream), most):
+    for right, bottom in islice(_read_extents(stream), most):
         if count and (right > width or bottom > height):
             break
         width, height = max(width, right), max(height, bottom)
@@ -44,34 +44,34 @@ def is_cut_off(stream: BinaryIO) -> bool:
     return read_at(stream, max(0, here - 1), 1) != b";"
 
 
-def _extents(stream: BinaryIO) -> Iterator[Extent]:
-    """Of each frame (GIF89a, 20); ends where there is none any more, one is cut off, or it takes too long."""
+def _read_extents(stream: BinaryIO) -> Iterator[Extent]:
+    """Yields how far each frame reaches (GIF89a, 20), up to the end, a cut-off frame, or `MAX_BLOCKS`."""
     header = read_at(stream, 0, _HEADER_BYTES)
-    place = _HEADER_BYTES + _palette_bytes(header[10:11])
+    place = _HEADER_BYTES + _count_palette_bytes(header[10:11])
     steps = iter(range(MAX_BLOCKS))
     while next(steps, None) is not None:
         kind = read_at(stream, place, 1)
         place += 1
         if kind == b"!":
-            place = _behind_blocks(stream, place + 1, steps)
+            place = _skip_blocks(stream, place + 1, steps)
         elif kind == b",":
             frame = stream.read(_FRAME_BYTES)
             if len(frame) < _FRAME_BYTES:
                 return
             left, top, width, height = (int.from_bytes(frame[at : at + 2], "little") for at in (0, 2, 4, 6))
             yield left + width, top + height
-            place += _FRAME_BYTES + _palette_bytes(frame[8:9]) + 1
-            place = _behind_blocks(stream, place, steps)
+            place += _FRAME_BYTES + _count_palette_bytes(frame[8:9]) + 1
+            place = _skip_blocks(stream, place, steps)
         elif kind in {b"", b";"}:
             return
 
 
-def _palette_bytes(flags: bytes) -> int:
+def _count_palette_bytes(flags: bytes) -> int:
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 128 else 0
 
 
-def _behind_blocks(stream: BinaryIO, place: int, steps: Iterator[int]) -> int:
-    """Where the chain of blocks ends that begins at a place."""
+def _skip_blocks(stream: BinaryIO, place: int, steps: Iterator[int]) -> int:
+    """Returns where the chain of blocks ends that begins at a place."""
     while (length := read_at(stream, place, 1)) not in {b"", b"\0"} and next(steps, None) is not None:
         place += 1 + length[0]
     return place + 1

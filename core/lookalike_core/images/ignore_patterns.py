@@ -72,7 +72,7 @@ def _put_by(text: str, sets: list[str]) -> str:
 
 
 def _set_regex(text: str) -> str:
-    """What is escaped is itself, and a slash is never meant."""
+    """Returns the regular expression of a set: what is escaped is itself, and a slash is never meant."""
     inside = text[1:-1]
     negated = inside.startswith(("!", "^"))
     parts = [_part_regex(part) for part in re.findall(_IN_SET, inside[negated:], re.DOTALL)]

@@ -1,14 +1,21 @@
-"""JPEGs whose end is missing: are all of their pixels there?
+"""JPEGs by their markers (ITU T.81, annex B): their scans, and whether all pixels are there without an end.
 
 An end marker does not tell, for a decoder that meets it too early goes on with grey. But what a decoder never
 reads changes nothing: if the image is the same whatever is put behind the file, it needs none of it.
 """
 
 import random
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
-from lookalike_core.images.memory_budget import END, MAX_SCANS, START_OF_SCAN, next_marker
 from lookalike_core.images.views import read_at, size_of
+
+MAGIC = b"\xff\xd8\xff"
+
+MAX_SCANS = 100
+"""Scans of a JPEG above which it is refused: encoders write about ten, and each costs a pass over it all."""
 
 END_MARKER = b"\xff\xd9"
 
@@ -17,9 +24,64 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 _COEFFICIENTS = 64
 
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""Within a scan 0xFF is followed by 0x00 or a restart; all else begins the next segment (ITU T.81, B.1)."""
+
+_START_OF_SCAN, _END, _TEMPORARY = 0xDA, 0xD9, 0x01
+_CHUNK = 2**16
+
+
+def count_scans(stream: BinaryIO) -> int:
+    """Returns how many scans a JPEG has, counted no further than one above `MAX_SCANS`."""
+    scans = (marker for marker in _segments(stream) if marker == _START_OF_SCAN)
+    return sum(1 for _ in islice(scans, MAX_SCANS + 1))
+
+
+def find_end(stream: BinaryIO) -> int | None:
+    """Returns where its first image ends; None where nothing says so."""
+    return next((stream.tell() for marker in _segments(stream) if marker == _END), None)
+
+
+def _segments(stream: BinaryIO) -> Iterator[int]:
+    """Yields the marker of each segment up to the end of the first image; the stream stands behind it."""
+    stream.seek(2)
+    while (marker := _next_marker(stream)) is not None:
+        if marker not in (_END, _TEMPORARY):  # all others have a length
+            stream.seek(max(0, int.from_bytes(stream.read(2)) - 2), 1)
+        yield marker
+        if marker == _END:
+            return
+
+
+def _next_marker(stream: BinaryIO) -> int | None:
+    """Returns the marker of the next segment; the stream stands behind it, at its length."""
+    while len(chunk := stream.read(_CHUNK)) > 1:
+        found = _MARKER.search(chunk)
+        if found:
+            stream.seek(found.end() - len(chunk), 1)
+            return chunk[found.end() - 1]
+        if chunk.endswith(b"\xff"):
+            stream.seek(-1, 1)
+    return None
+
+
+def is_cut_off(stream: BinaryIO) -> bool:
+    """Whether it ends before any of its pixels come."""
+    stream.seek(2)
+    size = size_of(stream)
+    stream.seek(2)
+    while (marker := _next_marker(stream)) is not None:
+        place = stream.tell()
+        end = place + int.from_bytes(stream.read(2))
+        if marker == _START_OF_SCAN:
+            return end >= size
+        if stream.seek(max(place + 2, end)) > size:
+            return True
+    return True
+
 
 def fillers(stream: BinaryIO) -> tuple[bytes, ...]:
-    """What is put behind a file in turn; the first is how it should end.
+    """Returns what is put behind a file in turn; the first is how it should end.
 
     The others are noise, behind a zero where the file ends in 0xFF, which makes that a value and no marker.
     They hold the eight restart markers, for a decoder that waits for one; it passes over a wrong one or stops
@@ -48,14 +110,14 @@ def has_all_scans(stream: BinaryIO) -> bool:
     left: dict[int, list[int]] = {}
     is_progressive = False
     for _ in range(MAX_SCANS * 8):
-        marker = next_marker(stream)
-        if marker is None or marker == END:
+        marker = _next_marker(stream)
+        if marker is None or marker == _END:
             break
         body = stream.read(max(0, int.from_bytes(stream.read(2)) - 2))
         if marker in _FRAMES:
             is_progressive = marker in {0xC2, 0xC6, 0xCA, 0xCE}
             left = {body[at]: [1] * _COEFFICIENTS for at in range(6, len(body) - 2, 3)}
-        elif marker == START_OF_SCAN:
+        elif marker == _START_OF_SCAN:
             _take_scan(body, left, is_progressive)
     return bool(left) and not any(map(any, left.values()))
 

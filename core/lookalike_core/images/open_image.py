@@ -27,7 +27,7 @@ IN_MEMORY_BYTES = 16 * 2**20
 def opened(
     path: Path, *, max_bytes: int = MAX_BYTES, in_memory_bytes: int = IN_MEMORY_BYTES
 ) -> Iterator[BinaryIO]:
-    """The file's content as a stream that can be read again and again.
+    """Yields the file's content as a stream that can be read again and again.
 
     Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now. What is found
     wrong with the image while it is open is about this file, and says so.
@@ -37,7 +37,7 @@ def opened(
     """
     try:
         descriptor = os.open(path, _FLAGS)
-        with _checked(descriptor, path, max_bytes) as file:
+        with _open_checked(descriptor, path, max_bytes) as file:
             before = os.fstat(descriptor)
             if before.st_size <= in_memory_bytes:
                 yield io.BytesIO(file.read(before.st_size))
@@ -60,7 +60,7 @@ def opened(
 
 
 def read_piped(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
-    """All of a stream that can be read once; `name` stands in messages.
+    """Reads all of a stream that can be read once; `name` stands in messages.
 
     Raises:
         ImageError: it holds more than may be held in memory.
@@ -76,7 +76,7 @@ def read_piped(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -
 
 
 def sha256_of(stream: BinaryIO) -> str:
-    """In hex, over the whole stream, which stands at its beginning afterwards."""
+    """Returns the hash in hex over the whole stream, which stands at its beginning afterwards."""
     stream.seek(0)
     digest = hashlib.sha256()
     while chunk := stream.read(_CHUNK):
@@ -103,8 +103,8 @@ class _NamelessFile(io.FileIO):
         raise io.UnsupportedOperation("fileno")
 
 
-def _checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[_NamelessFile]":
-    """The open file, once it is known to be a regular one that is not too large; else it is closed."""
+def _open_checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[_NamelessFile]":
+    """Returns the open file if it is a regular one that is not too large; else closes it."""
     try:
         _check(os.fstat(descriptor), path, max_bytes)
         return io.BufferedReader(_NamelessFile(descriptor))

@@ -1,4 +1,4 @@
-"""PNG files with no more of them than their image is made of.
+"""PNG files reduced to the chunks that their image is made of.
 
 Pillow reads every chunk, and gives a file up for one that no viewer needs. Here chunks are passed over as
 viewers do (PNG 3rd edition, 13.2): text, what is unknown, misplaced, doubled or damaged beside the pixels.
@@ -22,7 +22,7 @@ MAX_SIDE_BYTES = 2**20
 """Size of a chunk beside the pixels up to which it is looked at, and of what it unfolds to for Pillow."""
 
 MAX_PROFILE_BYTES = 16 * 2**20
-"""The same for colour profiles, which are unfolded here."""
+"""The same for colour profiles, which are _decompress here."""
 
 END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
@@ -45,23 +45,23 @@ class Chunk:
 
     @property
     def content(self) -> int:
-        """Where its content begins."""
+        """Returns where its content begins."""
         return self.place + 8
 
     @property
     def end(self) -> int:
-        """Where the next one begins."""
+        """Returns where the next chunk begins."""
         return self.content + self.length + 4
 
     @property
     def piece(self) -> range:
-        """All of it."""
+        """Returns the range of all its bytes."""
         return range(self.place, self.end)
 
 
 @dataclass(slots=True, kw_only=True)
 class PngParts:
-    """What of a file is looked at, in its order; `profile` is the colour profile, unfolded.
+    """What of a file is looked at, in its order; `profile` is the colour profile, _decompress.
 
     `still` are the chunks of the image that viewers show that know of no animations. `is_other` says that
     it is none of the animation's. `is_cut_off` says that the file ends within a chunk.
@@ -74,25 +74,25 @@ class PngParts:
     is_cut_off: bool = False
 
 
-def needed_of(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> PngParts:
-    """The chunks that an image is made of, each one sound, and the file's only one where it must be so.
+def find_needed_chunks(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> PngParts:
+    """Returns the chunks that an image is made of, each one sound, and the only one where it must be so.
 
     Raises:
         ImageError: the header or the palette is damaged, or there are too many chunks.
     """
     parts = PngParts()
     seen: set[bytes] = set()
-    for chunk in _chunks(stream, parts, name, max_chunks):
+    for chunk in _read_chunks(stream, parts, name, max_chunks):
         if _is_needed(chunk, stream, seen, name, parts):
             parts.chunks.append(chunk)
         seen.add(chunk.kind)
-    _settle_animation(parts)
+    _choose_images(parts)
     return parts
 
 
 def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
-    """The file with these chunks alone, itself where it has no others; ends as files do."""
-    pieces = _merged(chunk.piece for chunk in chunks)
+    """Returns the file with these chunks alone, itself where it has no others; ends as files do."""
+    pieces = _merge(chunk.piece for chunk in chunks)
     first = pieces[0] if len(pieces) == 1 else None
     if (
         isinstance(first, range)
@@ -106,24 +106,24 @@ def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
 def lacks_pixels(stream: BinaryIO, parts: PngParts) -> bool:
     """Whether the pixels unfold to fewer than the header says, which Pillow fills up without a word."""
     pixels = [chunk for chunk in parts.still if chunk.kind == b"IDAT"]
-    return _end_of_pixels(stream, pixels, _raw_bytes(stream, parts.still[:1])) is None
+    return _find_end_of_pixels(stream, pixels, _count_raw_bytes(stream, parts.still[:1])) is None
 
 
 def whole_view(stream: BinaryIO, parts: PngParts) -> BinaryIO | None:
-    """The file up to the last of its pixels, without the checksum behind it, where all of them are there.
+    """Returns the file up to the last of its pixels, less the checksum behind it, where all pixels are there.
 
     Not so where the checksums of their chunks are wrong, too: that is damage, and no slip of who wrote it.
     """
     pixels = [chunk for chunk in parts.still if chunk.kind == b"IDAT"]
     before = [chunk for chunk in parts.still if chunk.kind != b"IDAT" and chunk.place < pixels[0].place]
-    end = _end_of_pixels(stream, pixels, _raw_bytes(stream, before[:1]))
+    end = _find_end_of_pixels(stream, pixels, _count_raw_bytes(stream, before[:1]))
     if end is None:
         return None
     number, length = end
     if not all(_is_intact(chunk, stream) for chunk in pixels[: number + 1]):
         return None
     last = range(pixels[number].content, pixels[number].content + length)
-    pieces = _merged(chunk.piece for chunk in (*before, *pixels[:number]))
+    pieces = _merge(chunk.piece for chunk in (*before, *pixels[:number]))
     return view_of(stream, [MAGIC, *pieces, length.to_bytes(4) + b"IDAT", last, bytes(4), END])
 
 
@@ -136,8 +136,8 @@ def _is_intact(chunk: Chunk, stream: BinaryIO) -> bool:
     return read_at(stream, chunk.content + chunk.length, 4) == checksum.to_bytes(4)
 
 
-def _end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple[int, int] | None:
-    """In which chunk, and behind how much of it, the last missing byte is unpacked; None where it is not."""
+def _find_end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple[int, int] | None:
+    """Returns in which chunk, and behind how much of it, the last missing byte is unpacked; else None."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     skipped = 2  # what zlib writes before what is packed
     for number, chunk in enumerate(pixels):
@@ -147,7 +147,7 @@ def _end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple
             if not data:
                 return None
             place += len(data)
-            missing -= _unpacked(unpacker, data[skipped:])
+            missing -= _count_unpacked(unpacker, data[skipped:])
             skipped = max(0, skipped - len(data))
         if missing <= 0:
             return number, place - chunk.content - len(unpacker.unused_data)
@@ -157,8 +157,8 @@ def _end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple
 _BLOCK = 2**16
 
 
-def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
-    """How many bytes come of it; they are not kept. What is damaged gives no more."""
+def _count_unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
+    """Counts the bytes that come of it, which are not kept. What is damaged gives no more."""
     count = 0
     try:
         while data and not unpacker.eof:  # behind its end what is left over stays as it was
@@ -169,8 +169,8 @@ def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
     return count
 
 
-def _raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
-    """What the pixels of an image unfold to, by its header: a byte and the pixels of each line."""
+def _count_raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
+    """Returns what the pixels of an image unfold to, by its header: a byte and the pixels of each line."""
     header = read_at(stream, headers[0].content, 13)
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header[9], 4)
@@ -187,8 +187,8 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 """Adam7: where each pass begins, and its steps."""
 
 
-def _chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) -> Iterator[Chunk]:
-    """All up to the end, or to where there is no chunk any more."""
+def _read_chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) -> Iterator[Chunk]:
+    """Yields all chunks up to the end, or to where there is no chunk any more."""
     size, place = size_of(stream), len(MAGIC)
     for _ in range(max_chunks):
         head = read_at(stream, place, 8)
@@ -213,7 +213,7 @@ def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, part
     if kind in {b"IDAT", b"fdAT"}:
         return True
     if kind in {b"acTL", b"fcTL"}:
-        return _sound(chunk, stream) is not None
+        return _read_sound(chunk, stream) is not None
     if kind in {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}:
         return _may_turn(chunk, stream, seen)
     if kind in seen or b"IDAT" in seen:
@@ -222,21 +222,21 @@ def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, part
         _check(chunk, stream, name)
         return True
     if kind == b"iCCP":
-        parts.profile = _profile(chunk, stream)
-    return chunk.length in _LENGTHS.get(kind, ()) and _sound(chunk, stream) is not None
+        parts.profile = _read_profile(chunk, stream)
+    return chunk.length in _LENGTHS.get(kind, ()) and _read_sound(chunk, stream) is not None
 
 
 def _check(chunk: Chunk, stream: BinaryIO, name: str) -> None:
     """Refuses what cannot be gone without, where it is damaged; what is cut off is another matter."""
-    if chunk.end <= size_of(stream) and _sound(chunk, stream) is None:
+    if chunk.end <= size_of(stream) and _read_sound(chunk, stream) is None:
         kind = chunk.kind.decode()
         raise ImageError(
             f"{name} is damaged: the checksum of its {kind} chunk is wrong", reason=SkipReason.UNREADABLE
         )
 
 
-def _sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> bytes | None:
-    """The content of a chunk of ordinary size whose checksum is right."""
+def _read_sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> bytes | None:
+    """Returns the content of a chunk of ordinary size whose checksum is right; else None."""
     if chunk.length > limit:
         return None
     data = read_at(stream, chunk.place + 4, chunk.length + 8)
@@ -248,30 +248,30 @@ def _sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> bytes
 def _may_turn(chunk: Chunk, stream: BinaryIO, seen: set[bytes]) -> bool:
     """Whether it may say which side is up, and unfolds to no more than Pillow takes."""
     if chunk.kind == b"eXIf":
-        return chunk.kind not in seen and _sound(chunk, stream) is not None
+        return chunk.kind not in seen and _read_sound(chunk, stream) is not None
     keyword = read_at(stream, chunk.content, 32)
     if not keyword.startswith(_TEXTS):
         return False
-    text = _sound(chunk, stream)
+    text = _read_sound(chunk, stream)
     if text is None:
         return False
     _, _, packed = text.partition(b"\0")
     if chunk.kind == b"zTXt":
-        return packed[:1] == b"\0" and unfolded(packed[1:], MAX_SIDE_BYTES) is not None
+        return packed[:1] == b"\0" and _decompress(packed[1:], MAX_SIDE_BYTES) is not None
     if chunk.kind == b"iTXt" and packed[:1] != b"\0":
-        return unfolded(packed[2:].split(b"\0", 2)[-1], MAX_SIDE_BYTES) is not None
+        return _decompress(packed[2:].split(b"\0", 2)[-1], MAX_SIDE_BYTES) is not None
     return True
 
 
-def _profile(chunk: Chunk, stream: BinaryIO) -> bytes | None:
-    """The colour profile, where it is whole."""
-    content = _sound(chunk, stream, MAX_PROFILE_BYTES) or b""
+def _read_profile(chunk: Chunk, stream: BinaryIO) -> bytes | None:
+    """Returns the colour profile, where it is whole."""
+    content = _read_sound(chunk, stream, MAX_PROFILE_BYTES) or b""
     _, _, packed = content.partition(b"\0")
-    return unfolded(packed[1:], MAX_PROFILE_BYTES) if packed[:1] == b"\0" else None
+    return _decompress(packed[1:], MAX_PROFILE_BYTES) if packed[:1] == b"\0" else None
 
 
-def unfolded(packed: bytes, limit: int) -> bytes | None:
-    """What zlib packed, if that is whole and no longer than `limit`."""
+def _decompress(packed: bytes, limit: int) -> bytes | None:
+    """Returns what zlib packed, if that is whole and no longer than `limit`."""
     unpacker = zlib.decompressobj()
     try:
         data = unpacker.decompress(packed, limit)
@@ -280,7 +280,7 @@ def unfolded(packed: bytes, limit: int) -> bytes | None:
     return data if unpacker.eof else None
 
 
-def _settle_animation(parts: PngParts) -> None:
+def _choose_images(parts: PngParts) -> None:
     """Leaves the images of an animation, or the one that viewers show that know of none.
 
     As in browsers: the second does not belong to the first unless a frame is announced before it; and an
@@ -295,8 +295,8 @@ def _settle_animation(parts: PngParts) -> None:
         parts.chunks = parts.still
 
 
-def _merged(pieces: Iterable[range]) -> list[Piece]:
-    """Neighbours become one."""
+def _merge(pieces: Iterable[range]) -> list[Piece]:
+    """Returns the pieces with neighbouring ones joined."""
     merged: list[Piece] = []
     for piece in pieces:
         last = merged[-1] if merged else None

@@ -1,4 +1,4 @@
-"""Colour profiles that are made here, since a file says in a few numbers what a profile says in tables."""
+"""ICC profiles made of the few numbers that a file gives instead of one."""
 
 import struct
 from functools import lru_cache
@@ -23,7 +23,7 @@ _SRGB_CURVE = (3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 @lru_cache(maxsize=64)
 def matrix_profile(exponent: float | None, chromaticities: Chromaticities) -> bytes | None:
-    """An ICC profile of RGB: light is the sample to the power of `exponent`, None is sRGB's curve.
+    """Returns an ICC profile of RGB: light is the sample to the power of `exponent`, None is sRGB's curve.
 
     None where the numbers describe no space of colours.
     """
@@ -36,7 +36,7 @@ def matrix_profile(exponent: float | None, chromaticities: Chromaticities) -> by
 
 
 def _columns(chromaticities: Chromaticities) -> NDArray[np.float64]:
-    """XYZ of red, green and blue under D50, float64 `[3, 3]`, a row each."""
+    """Returns XYZ of red, green and blue under D50, float64 `[3, 3]`, a row each."""
     white, *primaries = (_xyz(*chromaticities[i : i + 2]) for i in range(0, 8, 2))
     mixed = np.array(primaries)
     rows = mixed * np.linalg.solve(mixed.T, white)[:, np.newaxis]
@@ -50,7 +50,7 @@ def _xyz(x: float, y: float) -> NDArray[np.float64]:
 
 
 def _file(columns: NDArray[np.float64], curve: bytes) -> bytes:
-    """ICC.1:2022, 7: header, table of tags, tags."""
+    """Returns the bytes of a profile (ICC.1:2022, 7): header, table of tags, tags."""
     text = b"mluc" + struct.pack(">4xII2sHII", 1, 12, b"en", 0x5553, 2, 28) + b"\0-"
     tags = {b"desc": text, b"cprt": text, b"wtpt": _triple(*_D50)}
     tags |= {name: _triple(*row) for name, row in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)}

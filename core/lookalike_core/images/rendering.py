@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lookalike_core.images import samples, transparency
-from lookalike_core.images.colour import Conversion, conversion_of
+from lookalike_core.images.colour import Conversion, find_conversion
 from lookalike_core.images.frames import is_first_frame
+from lookalike_core.images.tiff_tags import Tag, tags_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,19 +29,19 @@ class Rendering:
     """RGB or grey that may be scaled first and rendered by `finish` afterwards."""
 
     def rgb(self, part: "Image.Image") -> "Image.Image":
-        """A part of the image, of whatever mode, as RGB."""
+        """Returns a part of the image, of whatever mode, as RGB."""
         shown = self._coloured(part)
         if self.ground is None or shown.mode != "RGBA":
             return shown.convert("RGB")
         return transparency.lay_on(shown, self.ground)
 
     def finish(self, scaled: "Image.Image") -> "Image.Image":
-        """A plain image, scaled, as RGB."""
+        """Returns a plain image that is scaled already as RGB."""
         rgb = scaled.convert("RGB")
         return rgb if self.conversion is None else self.conversion.apply(rgb)
 
     def _coloured(self, part: "Image.Image") -> "Image.Image":
-        """RGBA where something is seen through, else L, RGB or what has no profile."""
+        """Returns RGBA where something is seen through, else L, RGB or what has no profile."""
         if self.scale is not None:
             part = self.scale.levels(part)
         if self.ground is not None and part.mode != "RGBA":
@@ -57,7 +58,7 @@ def render(image: "Image.Image") -> "tuple[Image.Image, Rendering]":
     """Loads an opened image, and says how to go on with it: the image itself, or a plain one in its place."""
     samples.mend_header(image)
     image.load()
-    conversion = conversion_of(image)
+    conversion = find_conversion(image)
     if image.mode in ("RGB", "L") and not image.has_transparency_data and samples.scale_of(image) is None:
         is_small = image.width * image.height <= EXACT_PIXELS
         if conversion is not None and (is_small or not conversion.is_late):
@@ -72,11 +73,11 @@ def is_as_before(image: "Image.Image") -> bool:
 
     Decoded only where something of it may be seen through.
     """
-    tags = getattr(image, "tag_v2", {})
+    tags = tags_of(image)
     has_pages = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
-    if not is_first_frame(image) or has_pages or _SUB_IMAGES in tags or tags.get(_SUBFILE_TYPE, 0):
+    if not is_first_frame(image) or has_pages or Tag.SUB_IFDS in tags or tags.get(Tag.NEW_SUBFILE_TYPE, 0):
         return False
-    if conversion_of(image) is not None or not samples.is_ordinary(image):
+    if find_conversion(image) is not None or not samples.is_ordinary(image):
         return False
     if not image.has_transparency_data:
         return True
@@ -84,11 +85,8 @@ def is_as_before(image: "Image.Image") -> bool:
     return rendering.ground == transparency.WHITE
 
 
-_SUBFILE_TYPE, _SUB_IMAGES = 254, 330
-
-
 def _ground(image: "Image.Image", rendering: Rendering) -> int | None:
-    """What an image is laid on; judged on so many of its pixels."""
+    """Returns the level of grey that an image is laid on, judged on a sample of its pixels."""
     if not image.has_transparency_data or transparency.is_blank_alpha(image):
         return None
     judged = transparency.judged_part(image)

@@ -1,10 +1,10 @@
-"""Pixels brought to another size, in one of the ways in which people make smaller copies of images."""
+"""Pixels resized by the filters that people make smaller copies with."""
 
 from enum import StrEnum
 
 import numpy as np
 
-from lookalike_core.images.whole_image import Pixels
+from lookalike_core.arrays import Pixels
 
 
 class Resampling(StrEnum):
@@ -16,7 +16,7 @@ class Resampling(StrEnum):
 
 
 def resize(pixels: Pixels, width: int, height: int, way: Resampling = Resampling.BICUBIC) -> Pixels:
-    """Pixels uint8 `[H, W, 3]` or `[H, W]` in another size; the same array where it has that already."""
+    """Returns pixels uint8 `[H, W, 3]` or `[H, W]` in another size; the same array if they have it."""
     if pixels.shape[:2] == (height, width):
         return pixels
     from PIL import Image

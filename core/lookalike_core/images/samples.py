@@ -5,21 +5,21 @@ them in its tags is left to us (TIFF 6.0; the numbers below are its tags and the
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from lookalike_core.errors import ImageError, SkipReason
+from lookalike_core.images.image_errors import unsupported_error
 from lookalike_core.images.tiff_layout import is_misread, is_planar
+from lookalike_core.images.tiff_tags import Tag, first_number, tags_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _PER_PIXEL = 258, 259, 262, 277
-_BYTE_COUNTS, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 279, 320, 339, 530
 _WHITE_IS_ZERO, _YCBCR, _SIGNED = 0, 6, 2
 
-_NEEDED, _PLACES = {256, 257, 258, 262}, {273, 324}
+_NEEDED = {Tag.WIDTH, Tag.HEIGHT, Tag.BITS_PER_SAMPLE, Tag.PHOTOMETRIC}
+_PLACES = {Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS}
 """Tags of a whole header: size, samples and meaning, and one of those that say where the pixels lie."""
 
 _DEPTHS_IN_32 = (8, 16, 20, 24)
@@ -53,7 +53,7 @@ class Scale:
     is_inverted: bool = False
 
     def levels(self, image: "Image.Image") -> "Image.Image":
-        """L, or LA where one value is called transparent."""
+        """Returns L, or LA where one value is called transparent."""
         from PIL import Image
 
         values = np.asarray(image)
@@ -72,24 +72,24 @@ class Scale:
 _BYTE = 8
 
 ORDINARY = Scale()
-"""Of what has 16 bits and is neither signed nor a negative."""
+"""The scale of 16 bits that are neither signed nor inverted."""
 
 
 def check_samples(image: "Image.Image", name: str) -> None:
-    """Refuses, by the header, samples that have no scale or lie where they are not looked for.
+    """Refuses, by the header, samples whose scale is unknown, or that no decoder reads as they lie.
 
     Raises:
         ImageError: it has such ones.
     """
     what = None
     if image.mode == "F":
-        what = "floating-point pixels, whose range nobody knows"
+        what = "floating-point pixels, whose range is unknown"
     elif _is_subsampled(image):
-        what = "colours at a part of its size, uncompressed, as no decoder here reads"
+        what = "subsampled YCbCr without compression, which no decoder here reads"
     elif is_planar(image) and image.mode in _NEVER_PLANAR:
-        what = f"samples plane by plane, of {_NEVER_PLANAR[image.mode]}, as no decoder here reads"
+        what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which no decoder here reads"
     if what is not None:
-        raise ImageError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+        raise unsupported_error(f"{name} has {what}")
 
 
 _NEVER_PLANAR = {
@@ -102,13 +102,17 @@ _NEVER_PLANAR = {
 
 
 def _is_subsampled(image: "Image.Image") -> bool:
-    """Pillow takes every uncompressed TIFF in YCbCr for one with three samples a pixel."""
-    tags = _tags(image)
-    if _number(tags, _PHOTOMETRIC) != _YCBCR or image.info.get("compression") != "raw" or image.mode == "L":
+    """Whether a TIFF is raw YCbCr with fewer than three samples a pixel, which Pillow misreads."""
+    tags = tags_of(image)
+    if (
+        first_number(tags, Tag.PHOTOMETRIC) != _YCBCR
+        or image.info.get("compression") != "raw"
+        or image.mode == "L"
+    ):
         return False
-    counts = tags.get(_BYTE_COUNTS, ())
+    counts = tags.get(Tag.STRIP_BYTE_COUNTS, ())
     held = sum(counts) if isinstance(counts, tuple) else counts
-    return bool(held < 3 * image.width * image.height) and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1)
+    return bool(held < 3 * image.width * image.height) and tags.get(Tag.YCBCR_SUBSAMPLING, (2, 2)) != (1, 1)
 
 
 def mend_header(image: "Image.Image") -> None:
@@ -120,18 +124,21 @@ def mend_header(image: "Image.Image") -> None:
     if has_narrow_palette(image):
         from PIL import ImagePalette
 
-        image.palette = ImagePalette.raw("RGB;L", bytes(_tags(image)[_COLOUR_MAP]))
+        image.palette = ImagePalette.raw("RGB;L", bytes(tags_of(image)[Tag.COLOUR_MAP]))
 
 
 def has_narrow_palette(image: "Image.Image") -> bool:
     """Whether a TIFF's colours are 0 to 255 where 0 to 65,535 is meant, as libtiff judges it."""
-    colours = _tags(image).get(_COLOUR_MAP, ())
+    colours = tags_of(image).get(Tag.COLOUR_MAP, ())
     return image.mode in ("P", "PA") and isinstance(colours, tuple) and 0 < max(colours, default=0) <= 255  # noqa: PLR2004
 
 
 def scale_of(image: "Image.Image") -> Scale | None:
-    """Of a loaded image whose samples are wider than bytes or are signed; None for all others."""
-    bits, is_signed = _number(_tags(image), _BITS), _number(_tags(image), _SAMPLE_FORMAT) == _SIGNED
+    """Returns the scale of a loaded image whose samples are wider than bytes or signed; else None."""
+    bits, is_signed = (
+        first_number(tags_of(image), Tag.BITS_PER_SAMPLE),
+        first_number(tags_of(image), Tag.SAMPLE_FORMAT) == _SIGNED,
+    )
     if image.mode.startswith("I;16"):
         return Scale(bits=bits or 16, is_inverted=_is_negative(image))
     if image.mode == "I":
@@ -144,17 +151,17 @@ def scale_of(image: "Image.Image") -> Scale | None:
 
 def is_ordinary(image: "Image.Image") -> bool:
     """Whether the header alone tells that samples are of 8 bits or less, or of 16 and unsigned."""
-    tags = _tags(image)
+    tags = tags_of(image)
     if is_misread(image):
         return False
     if image.mode.startswith("I;16"):
         return scale_of(image) == ORDINARY
-    is_signed = _number(tags, _SAMPLE_FORMAT) == _SIGNED
+    is_signed = first_number(tags, Tag.SAMPLE_FORMAT) == _SIGNED
     return image.mode != "I" and not is_signed and not has_narrow_palette(image)
 
 
 def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> Scale:
-    """By the declared depth, or of 32 bits by the values; what is signed and never negative starts at 0."""
+    """Returns the scale by the declared depth, or of 32 bits by the values, from 0 if none is negative."""
     lowest, highest = cast("tuple[int, int]", image.getextrema())
     if not is_signed:
         highest = 2**32 - 1 if lowest < 0 else highest  # Pillow has them all signed
@@ -166,7 +173,7 @@ def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> S
 
 
 def _depth(bits: int, highest: int) -> int:
-    """Bits of the scale of values up to `highest`."""
+    """Returns the bits of the scale of values up to `highest`."""
     if bits < 32:  # noqa: PLR2004
         return bits
     return next((depth for depth in _DEPTHS_IN_32 if highest < 2**depth), bits)
@@ -174,11 +181,11 @@ def _depth(bits: int, highest: int) -> int:
 
 def _is_negative(image: "Image.Image") -> bool:
     """Whether 0 is white; as in Pillow, a TIFF that does not say means so."""
-    return image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+    return image.format == "TIFF" and tags_of(image).get(Tag.PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
 
 
-def unsupported(stream: BinaryIO, head: bytes) -> str | None:
-    """What the samples of a TIFF are that no decoder here takes; None for what is no TIFF.
+def describe_unsupported(stream: BinaryIO, head: bytes) -> str | None:
+    """Describes the samples of a TIFF that no decoder here takes; None for what is no TIFF.
 
     `stream` is read from its beginning.
     """
@@ -190,8 +197,8 @@ def unsupported(stream: BinaryIO, head: bytes) -> str | None:
         tags = ImageFileDirectory_v2(head[:8])
         stream.seek(tags.next)
         tags.load(stream)
-        bits, kind = _number(tags, _BITS) or 1, _number(tags, _SAMPLE_FORMAT) or 1
-        meaning, per_pixel = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(_PER_PIXEL, 1)
+        bits, kind = first_number(tags, Tag.BITS_PER_SAMPLE) or 1, first_number(tags, Tag.SAMPLE_FORMAT) or 1
+        meaning, per_pixel = tags.get(Tag.PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(Tag.SAMPLES_PER_PIXEL, 1)
     except Exception:  # noqa: BLE001 - it is damaged, in one of a dozen ways
         return None
     if not (tags.keys() >= _NEEDED and tags.keys() & _PLACES):
@@ -213,17 +220,6 @@ _GREY_STEPS = {"L;2": 3, "L;4": 15}
 
 
 def _raw_mode(image: "Image.Image") -> str:
-    """How the pixels of a PNG are stored."""
+    """Returns how the pixels of a PNG are stored."""
     tiles = getattr(image, "tile", None)
     return str(tiles[0].args) if image.format == "PNG" and tiles else ""
-
-
-def _tags(image: "Image.Image") -> Any:  # noqa: ANN401 - Pillow's mapping of tags, or an empty one
-    return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
-
-
-def _number(tags: Any, tag: int) -> int | None:  # noqa: ANN401 - as above
-    """A tag's first value."""
-    value = tags.get(tag)
-    first = value[0] if isinstance(value, tuple) and value else value
-    return first if isinstance(first, int) else None

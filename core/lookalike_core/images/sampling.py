@@ -1,4 +1,4 @@
-"""A few images of a folder, the same ones every time, wherever it lies."""
+"""A sample of the images of a folder, the same every time, wherever it lies."""
 
 import hashlib
 import heapq
@@ -14,7 +14,7 @@ from lookalike_core.images.scan import FoundFile, scan
 
 
 def sample_of(folder: Path, *, count: int) -> Iterator[Pixels]:
-    """Up to `count` images, uint8 `[224, 224, 3]` each, in the order of a hash of their paths.
+    """Yields up to `count` images, uint8 `[224, 224, 3]` each, in the order of a hash of their paths.
 
     What cannot be read is passed over. As much again is kept in hand for that, and no more: the memory does
     not grow with the folder.

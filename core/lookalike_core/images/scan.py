@@ -32,12 +32,12 @@ class FoundFile:
 
     @property
     def file(self) -> Path:
-        """Where it lies; made when it is asked for, since most files of a known folder are never opened."""
+        """Returns where it lies; made on demand, since most files of a known folder are never opened."""
         return self.root / self.path
 
     @property
     def folder_class(self) -> str | None:
-        """The folder that names the class, by default the first below the root; None where there is none."""
+        """Returns the folder that names the class, by default the first below the root; else None."""
         if self.class_level == 1:
             head, slash, _ = self.path.partition("/")
             return head if slash else None
@@ -101,7 +101,7 @@ _SUFFIX_CHARACTERS = 16
 
 
 def _suffix(name: str) -> str:
-    """What a name ends in, in lower case; what is long or has a space is no suffix."""
+    """Returns what a name ends in, in lower case; what is long or has a space is no suffix."""
     dot = name.rfind(".")
     suffix = name[dot:].lower() if dot > 0 else ""
     return suffix if 1 < len(suffix) <= _SUFFIX_CHARACTERS and " " not in suffix else ""
@@ -110,7 +110,7 @@ def _suffix(name: str) -> str:
 def scan(
     root: Path, others: OtherFiles | None = None, *, rules: FolderRules = DEFAULT_RULES
 ) -> Iterator[FoundFile | Skipped]:
-    """Images below `root` in the order of their names, depth first; what else is there goes into `others`.
+    """Yields images below `root` by name, depth first, and counts what else is there in `others`.
 
     Links to files are followed. Links to folders are where the rules say so, behind all else: each real
     folder is walked once, by its own path where it lies below `root`, so that no loop of links can be walked
@@ -134,7 +134,7 @@ def look_up(
 
 
 def count_images(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
-    """About how many `scan` finds, by their names alone."""
+    """Returns about how many `scan` finds, by their names alone."""
     return sum(1 for _ in _Walk(root, OtherFiles(), rules).image_names())
 
 
@@ -172,33 +172,33 @@ class _Walk:
         """Device and inode of each folder, where links are followed."""
 
     def entries(self) -> Iterator[FoundFile | Skipped]:
-        """The tree, and then what links lead to, which may hold further ones."""
+        """Yields what is in the tree, and then what links lead to, which may hold further ones."""
         yield from self._tree(os.path.join(self._root, ""), "")  # noqa: PTH118 - it ends in a slash
         while self._links:
             yield from self._tree(*self._links.popleft())
 
     def at(self, paths: Iterable[str]) -> Iterator[FoundFile | Skipped]:
-        """What is at these paths."""
+        """Returns what is at these paths."""
         top = os.path.join(self._root, "")  # noqa: PTH118 - it ends in a slash
         return (self._look_at(top + path, path) for path in paths if not _is_missing(top + path))
 
     def image_names(self) -> Iterator[str]:
-        """The names of images, in no order; a folder that cannot be read has none."""
+        """Yields the names of images, in no order; a folder that cannot be read has none."""
         folders = [(os.path.join(self._root, ""), "")]  # noqa: PTH118 - as above
         while folders:
             place, prefix = folders.pop()
             with suppress(OSError):
                 if not self._is_new(place):
                     continue
-                for name, is_folder, _ in self._listed(place, prefix):
+                for name, is_folder, _ in self._list(place, prefix):
                     if is_folder:
                         folders.append((f"{place}{name}/", f"{prefix}{name}/"))
                     else:
                         yield name
 
     def _tree(self, place: str, prefix: str) -> Iterator[FoundFile | Skipped]:
-        """What is below one folder, where it was not walked already."""
-        top = self._entered(place, prefix)
+        """Yields what is below one folder, where it was not walked already."""
+        top = self._enter(place, prefix)
         if isinstance(top, Skipped):
             yield top
             return
@@ -209,7 +209,7 @@ class _Walk:
                 if name not in here.folders:
                     yield self._look_at(here.place + name, here.prefix + name)
                     continue
-                below = self._entered(f"{here.place}{name}/", f"{here.prefix}{name}/")
+                below = self._enter(f"{here.place}{name}/", f"{here.prefix}{name}/")
                 if isinstance(below, Skipped):
                     yield below
                     continue
@@ -218,7 +218,7 @@ class _Walk:
             else:
                 way.pop()
 
-    def _entered(self, place: str, prefix: str) -> _Folder | Skipped:
+    def _enter(self, place: str, prefix: str) -> _Folder | Skipped:
         """Lists a folder. Of a million files only the names are held: entries take three times as much.
 
         Links to folders are put by; a folder that was walked already is empty.
@@ -228,7 +228,7 @@ class _Walk:
         links: list[str] = []
         try:
             if self._is_new(place):
-                for name, is_folder, is_link in self._listed(place, prefix):
+                for name, is_folder, is_link in self._list(place, prefix):
                     if is_link:
                         links.append(name)
                         continue
@@ -252,8 +252,8 @@ class _Walk:
         self._visited.add(key)
         return is_new
 
-    def _listed(self, place: str, prefix: str) -> Iterator[tuple[str, bool, bool]]:
-        """Images, by their names, and folders of a folder: name, whether it is a folder, behind a link.
+    def _list(self, place: str, prefix: str) -> Iterator[tuple[str, bool, bool]]:
+        """Yields the images, by their names, and folders of a folder: name, is a folder, is a link.
 
         All else is counted, but for what is hidden.
         """
@@ -315,7 +315,7 @@ class _Walk:
 
 
 def _is_missing(place: str) -> bool:
-    """Only what is known not to be there; a folder may be closed to us, and a link lead nowhere."""
+    """Whether a path is known not to be there; a folder may be closed to us, and a link lead nowhere."""
     try:
         os.lstat(place)
     except (FileNotFoundError, NotADirectoryError):

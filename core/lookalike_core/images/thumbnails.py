@@ -2,29 +2,27 @@
 
 import base64
 import io
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lookalike_core.arrays import Pixels
+from lookalike_core.cpu_count import cores
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS, decode_small
 from lookalike_core.images.open_image import opened
+from lookalike_core.prefetch import map_ahead
 
 if TYPE_CHECKING:
     from PIL import Image
 
 QUALITY = 60
-"""Of 100: at 96 pixels 1 to 2 KB, and nobody sees the difference to more."""
+"""The encoder's quality, of 100: 1 to 2 KB at 96 pixels, and no visible difference to more."""
 
 AHEAD = 32
 """Thumbnails that are made before the first of them is asked for."""
@@ -48,7 +46,7 @@ class Thumbnail:
 
     @property
     def uri(self) -> str:
-        """As a `data:` address that a page can show without asking anybody."""
+        """Returns a `data:` address that a page can show by itself."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
 
 
@@ -60,11 +58,11 @@ def thumbnail(
     quality: int = QUALITY,
     max_pixels: int = MAX_PIXELS,
 ) -> Thumbnail | SkipReason:
-    """The image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
+    """Returns the image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
             small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
-            return _encoded(small, encoding, quality)
+            return _encode(small, encoding, quality)
     except ImageError as error:
         return error.reason
 
@@ -78,27 +76,13 @@ def thumbnails(
     max_pixels: int = MAX_PIXELS,
     ahead: int = AHEAD,
 ) -> Iterator[Thumbnail | SkipReason]:
-    """`thumbnail` of each, in order and made in threads, never more than `ahead` before the consumer."""
-    rest = iter(paths)
+    """Yields `thumbnail` of each, in order and made in threads, at most `ahead` before the consumer."""
     make = partial(thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1), thread_name_prefix="thumbnail") as pool:
-
-        def started(count: int) -> Iterator[Future[Thumbnail | SkipReason]]:
-            return (pool.submit(make, path) for path in islice(rest, count))
-
-        waiting = deque(started(ahead))
-        try:
-            while waiting:
-                made = waiting.popleft().result()
-                waiting.extend(started(1))
-                yield made
-        finally:
-            for future in waiting:
-                future.cancel()
+    return map_ahead(make, iter(paths), ahead=ahead, workers=min(8, cores() + 1))
 
 
 def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
-    """The image uint8 `[H, W, 3]` in a box of so many pixels, sides' ratio kept, or why there is none."""
+    """Returns the image uint8 `[H, W, 3]` in a box, with its sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
             image = decode_small(stream, str(path), edge=_FINER * max(width, height))
@@ -109,18 +93,18 @@ def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
 
 
 _FINER = 4
-"""So many times larger than the box an image is decoded, since its sides' ratio is not known before."""
+"""How much larger than the box an image is decoded, since its sides' ratio is not known before."""
 
 
 def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:
-    """Pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
+    """Returns pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
     from PIL import Image
 
-    return _encoded(Image.fromarray(pixels), encoding, quality)
+    return _encode(Image.fromarray(pixels), encoding, quality)
 
 
-def _encoded(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnail:
-    kind = encoding if encoding is Encoding.JPEG or _webp_is_written() else Encoding.JPEG
+def _encode(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnail:
+    kind = encoding if encoding is Encoding.JPEG or _can_write_webp() else Encoding.JPEG
     file = io.BytesIO()
     image.save(file, kind, quality=quality, optimize=True, method=4)  # each kind takes its own of these
     return Thumbnail(
@@ -132,7 +116,7 @@ def _encoded(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnai
 
 
 @cache
-def _webp_is_written() -> bool:
+def _can_write_webp() -> bool:
     from PIL import features
 
     return bool(features.check("webp"))

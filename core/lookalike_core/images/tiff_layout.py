@@ -1,4 +1,4 @@
-"""TIFFs whose samples lie plane by plane, or whose bytes begin with their lowest bit.
+"""TIFFs whose samples lie plane by plane, or whose bits are in reversed order.
 
 Where these are not compressed Pillow reads them by itself, and wrong: of a plane's samples of 16 bits as many
 as there are bytes, white for black where zero is white. libtiff knows both, and is given them.
@@ -6,31 +6,29 @@ as there are bytes, white for black where zero is white. libtiff knows both, and
 
 from typing import TYPE_CHECKING
 
+from lookalike_core.images.tiff_tags import Tag, tags_of
+
 if TYPE_CHECKING:
     from PIL import Image
     from PIL.TiffImagePlugin import TiffImageFile
-
-_BITS, _PHOTOMETRIC, _FILL_ORDER, _PER_PIXEL = 258, 262, 266, 277
-_PLANAR, _EXTRA, _SAMPLE_FORMAT = 284, 338, 339
 
 _SEPARATE, _LOWEST_FIRST = 2, 2
 
 
 def is_planar(image: "Image.Image") -> bool:
     """Whether an opened image is a TIFF whose samples lie plane by plane."""
-    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
-    return bool(tags.get(_PLANAR) == _SEPARATE)
+    return bool(tags_of(image).get(Tag.PLANAR_CONFIGURATION) == _SEPARATE)
 
 
 def is_misread(image: "Image.Image") -> bool:
     """Whether an opened image is one that Pillow by itself would misread."""
     if image.format != "TIFF" or image.info.get("compression") != "raw":
         return False
-    return is_planar(image) or getattr(image, "tag_v2", {}).get(_FILL_ORDER) == _LOWEST_FIRST
+    return is_planar(image) or tags_of(image).get(Tag.FILL_ORDER) == _LOWEST_FIRST
 
 
 def mend_layout(image: "Image.Image") -> None:
-    """Has an opened image that is not loaded read by libtiff, where Pillow would misread it."""
+    """Lets libtiff read an opened image that is not loaded, where Pillow would misread it."""
     from PIL import ImageFile, TiffImagePlugin
 
     if not (is_misread(image) and isinstance(image, TiffImagePlugin.TiffImageFile)):
@@ -44,17 +42,17 @@ def mend_layout(image: "Image.Image") -> None:
 
 
 def _raw_mode(image: "TiffImageFile") -> str | None:
-    """How libtiff gives the samples, by Pillow's own table: in the order of this machine's bytes."""
+    """Returns how libtiff gives the samples, by Pillow's own table: in the order of this machine's bytes."""
     from PIL.TiffImagePlugin import OPEN_INFO
 
     tags = image.tag_v2
-    per_pixel, extra = tags.get(_PER_PIXEL, 1), tags.get(_EXTRA, ())
-    bits, kinds = tags.get(_BITS, (1,)), tags.get(_SAMPLE_FORMAT, (1,))
+    per_pixel, extra = tags.get(Tag.SAMPLES_PER_PIXEL, 1), tags.get(Tag.EXTRA_SAMPLES, ())
+    bits, kinds = tags.get(Tag.BITS_PER_SAMPLE, (1,)), tags.get(Tag.SAMPLE_FORMAT, (1,))
     if is_planar(image) and extra and max(extra) == 0:
         bits, per_pixel, extra = bits[: -len(extra)], per_pixel - len(extra), ()
     bits = bits * per_pixel if len(bits) == 1 else bits[:per_pixel]
     kinds = kinds[:1] if len(set(kinds)) == 1 else kinds
-    found = OPEN_INFO.get((tags.prefix, tags.get(_PHOTOMETRIC, 0), kinds, 1, bits, extra))
+    found = OPEN_INFO.get((tags.prefix, tags.get(Tag.PHOTOMETRIC, 0), kinds, 1, bits, extra))
     if found is None:
         return None
     _, raw_mode = found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from operator import add
 from typing import BinaryIO
 
+from lookalike_core.images.tiff_tags import Tag
 from lookalike_core.images.views import read_at, size_of, view_of
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -15,9 +16,6 @@ MAX_PAGES = 256
 
 _MAX_TAGS = 4_096
 _MAX_VALUES = 65_536
-_KIND, _OLD_KIND, _WIDTH, _HEIGHT, _PHOTOMETRIC, _BELOW = 254, 255, 256, 257, 262, 330
-_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
-
 _REDUCED, _OLD_REDUCED = 1, 2
 _LEFT_OUT = _REDUCED | 4 | 8
 """Bits of NewSubfileType: a reduced copy, a mask (TIFF 6.0, section 8), a map of depths (DNG)."""
@@ -37,7 +35,7 @@ class Page:
 
 
 def page_view(stream: BinaryIO, head: bytes) -> BinaryIO | None:
-    """The file beginning with the page that is its image, where that is not the first one.
+    """Returns the file beginning with the page that is its image, where that is not the first one.
 
     What is marked decides; pages that are not, and files whose pages are all marked as copies of what is not
     there, begin as they are: a page is not taken for a thumbnail because it is small.
@@ -64,8 +62,8 @@ def is_cut_off(stream: BinaryIO) -> bool:
     tags = _tags(stream, layout, layout.first(head))
     if tags is None:
         return True
-    places = (*tags.get(_STRIPS, ()), *tags.get(_TILES, ()))
-    lengths = (*tags.get(_STRIP_BYTES, ()), *tags.get(_TILE_BYTES, ()))
+    places = (*tags.get(Tag.STRIP_OFFSETS, ()), *tags.get(Tag.TILE_OFFSETS, ()))
+    lengths = (*tags.get(Tag.STRIP_BYTE_COUNTS, ()), *tags.get(Tag.TILE_BYTE_COUNTS, ()))
     return any(map(size_of(stream).__lt__, map(add, places, lengths)))
 
 
@@ -92,17 +90,17 @@ class _Layout:
         return cls(order=order, offset="I", count="H", header=8)
 
     def first(self, head: bytes) -> int:
-        """Where the first directory is."""
+        """Returns where the first directory is."""
         return self.number(self.offset, head[self.header - struct.calcsize(self.offset) : self.header])
 
     def number(self, letter: str, data: bytes) -> int:
-        """One number; 0 where there are too few bytes."""
+        """Returns one number; 0 where there are too few bytes."""
         size = struct.calcsize("=" + letter)
         return int(struct.unpack(self.order + letter, data[:size])[0]) if len(data) >= size else 0
 
 
 def _pages(stream: BinaryIO, layout: _Layout, first: int) -> Iterator[Page]:
-    """The pages in their order, and then those that lie below them; each once, whatever circle they make."""
+    """Yields the pages in their order, then those that lie below them; each once, even in a loop."""
     seen: set[int] = set()
     below: list[int] = []
     place = first
@@ -123,17 +121,17 @@ def _pages(stream: BinaryIO, layout: _Layout, first: int) -> Iterator[Page]:
 
 
 def _read_page(stream: BinaryIO, layout: _Layout, place: int) -> tuple[Page, int] | None:
-    """A page and where the next one is; None where the file does not have it."""
+    """Returns a page and where the next one is; None where the file does not have it."""
     tags = _tags(stream, layout, place)
     return None if tags is None else (_page(place, tags), tags[_NEXT][0])
 
 
 _NEXT = -1
-"""Under which the place of the following directory stands beside a directory's tags."""
+"""The key of the place of the following directory beside a directory's tags."""
 
 
 def _tags(stream: BinaryIO, layout: _Layout, place: int) -> dict[int, tuple[int, ...]] | None:
-    """The numbers of a directory that are asked for here; None where the file does not have all of it."""
+    """Reads the numbers of a directory in `_READ`; None where the file does not have all of it."""
     count_size, offset_size = struct.calcsize("=" + layout.count), struct.calcsize("=" + layout.offset)
     tag_size = 4 + 2 * offset_size
     count = layout.number(layout.count, read_at(stream, place, count_size))
@@ -149,7 +147,10 @@ def _tags(stream: BinaryIO, layout: _Layout, place: int) -> dict[int, tuple[int,
 
 
 _READ = frozenset(
-    {_WIDTH, _HEIGHT, _KIND, _OLD_KIND, _PHOTOMETRIC, _BELOW, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES}
+    {
+        *(Tag.WIDTH, Tag.HEIGHT, Tag.NEW_SUBFILE_TYPE, Tag.SUBFILE_TYPE, Tag.PHOTOMETRIC, Tag.SUB_IFDS),
+        *(Tag.STRIP_OFFSETS, Tag.STRIP_BYTE_COUNTS, Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS),
+    }
 )
 
 
@@ -157,18 +158,22 @@ def _page(place: int, tags: dict[int, tuple[int, ...]]) -> Page:
     def one(tag: int) -> int:
         return (tags.get(tag) or (0,))[0]
 
-    kind = one(_KIND) if _KIND in tags else _REDUCED * (one(_OLD_KIND) == _OLD_REDUCED)
-    is_sensor = one(_PHOTOMETRIC) in _SENSOR
+    kind = (
+        one(Tag.NEW_SUBFILE_TYPE)
+        if Tag.NEW_SUBFILE_TYPE in tags
+        else _REDUCED * (one(Tag.SUBFILE_TYPE) == _OLD_REDUCED)
+    )
+    is_sensor = one(Tag.PHOTOMETRIC) in _SENSOR
     return Page(
         place=place,
-        pixels=0 if is_sensor else one(_WIDTH) * one(_HEIGHT),
+        pixels=0 if is_sensor else one(Tag.WIDTH) * one(Tag.HEIGHT),
         is_image=not (kind & _LEFT_OUT or is_sensor),
-        below=tags.get(_BELOW, ()),
+        below=tags.get(Tag.SUB_IFDS, ()),
     )
 
 
 def _values(stream: BinaryIO, layout: _Layout, tag: bytes) -> tuple[int, ...]:
-    """The numbers of a tag, if not absurdly many; none where it holds something else."""
+    """Reads the numbers of a tag, up to a limit; none where it holds something else."""
     letter = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(layout.number("H", tag[2:4]))
     if letter is None:
         return ()

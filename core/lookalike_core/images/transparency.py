@@ -1,4 +1,4 @@
-"""What transparent images are laid on: white, unless that hides what is visible of them."""
+"""The ground that transparent images are laid on: white, unless that hides what is visible of them."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.images.tiff_tags import Tag, tags_of
 from lookalike_core.images.unlimited import crop
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ENOUGH_ON_WHITE, ENOUGH_ON_BLACK = 0.5, 0.95
 """Shares of what is visible that must be seen on a ground for it to be taken."""
 
 JUDGED_PIXELS = 100_000
-"""As many of an image are looked at; of larger ones every so-manieth, where something may be visible."""
+"""How many pixels of an image are looked at; larger ones are sampled, where something may be visible."""
 
 
 def is_blank_alpha(image: "Image.Image") -> bool:
@@ -34,16 +35,13 @@ def is_blank_alpha(image: "Image.Image") -> bool:
     if image.mode != "RGBA":
         return False
     is_doubtful = image.format in ("BMP", "DIB") or (
-        image.format == "TIFF" and _EXTRA_SAMPLES not in getattr(image, "tag_v2", {})
+        image.format == "TIFF" and Tag.EXTRA_SAMPLES not in tags_of(image)
     )
     return is_doubtful and image.histogram()[3 * 256] == image.width * image.height
 
 
-_EXTRA_SAMPLES = 338
-
-
 def judged_part(image: "Image.Image") -> "Image.Image":
-    """What of an image its ground is chosen by: where something may be visible, of few enough pixels."""
+    """Returns what an image's ground is chosen by: its visible part, of few enough pixels."""
     left, top, right, bottom = 0, 0, image.width, image.height
     if image.mode in _WITH_ALPHA and (box := image.getbbox()) is not None:
         left, top, right, bottom = box
@@ -62,7 +60,7 @@ _NEAREST = 0
 
 
 def ground_for(image: "Image.Image") -> int:
-    """The level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
+    """Returns the level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
 
     White where it shows half of what is visible, or half of its outline: a white shape with a black line
     around it is seen on white. Else black where that shows nearly all, else grey. An image of which nothing
@@ -81,13 +79,13 @@ def ground_for(image: "Image.Image") -> int:
 
 
 def _share(seen: Flags, weights: NDArray[Any]) -> float:
-    """Of the weights, 0 where there are none."""
+    """Returns the share of the weights that is seen, 0 where there are none."""
     total = int(weights.sum(dtype=np.int64))
     return int(weights[seen].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
-    """An outline is where alpha changes between two pixels; what is seen of it is the more opaque one."""
+    """Returns the share of the outline, where alpha changes, that is seen: by the more opaque pixel."""
     shares, steps = [], alpha.astype(np.int16)
     for axis in (0, 1):
         step = np.diff(steps, axis=axis)
@@ -98,7 +96,7 @@ def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
 
 
 def lay_on(image: "Image.Image", ground: int) -> "Image.Image":
-    """RGB, of RGBA on a ground."""
+    """Returns RGBA on a ground as RGB."""
     from PIL import Image
 
     below = Image.new("RGBA", image.size, (ground, ground, ground, 255))

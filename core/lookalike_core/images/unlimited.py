@@ -1,4 +1,4 @@
-"""Pillow without its own limit of pixels, which is the host's to set and holds for all of its threads.
+"""Pillow without its own limit of pixels, which belongs to the host and holds for all of its threads.
 
 `PIL.Image.open` and `crop` compare with `PIL.Image.MAX_IMAGE_PIXELS`, and so does a TIFF that is loaded; what
 they do besides is done here, and ours is the only limit. Where a decoder itself compares (a WebP of twice the
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 PREFIX_BYTES = 16
-"""What Pillow's decoders tell their files by."""
+"""How many bytes Pillow's decoders tell their files by."""
 
 
 def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile":
@@ -81,7 +81,7 @@ def _unlimited_tiff() -> type["ImageFile.ImageFile"]:
 
     class UnlimitedTiff(TiffImagePlugin.TiffImageFile):
         def load_prepare(self) -> None:
-            """With its memory taken already, Pillow does not compare its size."""
+            """Takes the memory first: then Pillow does not compare the size with its limit."""
             if self._im is None:
                 self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined] # Pillow's C part
             super().load_prepare()

@@ -1,4 +1,4 @@
-"""A file as it would be with pieces left out, put in or replaced: a stream that copies nothing."""
+"""A file with pieces left out, put in or replaced: a stream that copies nothing."""
 
 import io
 from bisect import bisect_right
@@ -11,22 +11,22 @@ Piece = bytes | range
 
 
 def view_of(stream: BinaryIO, pieces: Iterable[Piece]) -> BinaryIO:
-    """A stream of these pieces one after the other; it moves `stream`, which must not be read beside it."""
+    """Returns a stream of these pieces in turn; it moves `stream`, which must not be read beside it."""
     return cast("BinaryIO", _View(stream, [piece for piece in pieces if len(piece)]))
 
 
 def size_of(stream: BinaryIO) -> int:
-    """In bytes; the stream stands at its end afterwards."""
+    """Returns the size in bytes; the stream stands at its end afterwards."""
     return stream.seek(0, io.SEEK_END)
 
 
 def whole(stream: BinaryIO) -> range:
-    """All of a file as one piece."""
+    """Returns all of a file as one piece."""
     return range(size_of(stream))
 
 
 def read_at(stream: BinaryIO, place: int, count: int) -> bytes:
-    """So many bytes from a place on, fewer where the file ends before."""
+    """Reads so many bytes from a place on, fewer where the file ends before."""
     stream.seek(place)
     return stream.read(count)
 
@@ -68,7 +68,7 @@ class _View(io.RawIOBase):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _read_of_piece(self, size: int) -> bytes:
-        """What of the piece that the stream stands in comes next."""
+        """Reads what comes next of the piece that the stream stands in."""
         index = bisect_right(self._starts, self._place) - 1
         piece, begin = self._pieces[index], self._place - self._starts[index]
         size = min(size, len(piece) - begin)

@@ -1,4 +1,4 @@
-"""What of an image has to agree with another before its file may stand for the other's."""
+"""All of an image that has to agree before one file may stand for another."""
 
 import math
 from dataclasses import dataclass
@@ -6,15 +6,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookalike_core.arrays import Pixels
 from lookalike_core.images.further_content import holds_further_content, names_further_content
 from lookalike_core.images.transparency import is_blank_alpha
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Pixels = NDArray[np.uint8]
 
 
 class Besides(StrEnum):
@@ -47,7 +45,7 @@ class WholeImage:
 
 
 def besides(image: "Image.Image", stream: BinaryIO) -> Besides:
-    """What the file of an opened image holds besides it; `stream` is that file."""
+    """Returns what the file of an opened image holds besides it; `stream` is that file."""
     if not getattr(image, "is_animated", False):
         is_more = names_further_content(image) or holds_further_content(stream)
         return Besides.FURTHER if is_more else Besides.NOTHING
@@ -70,12 +68,12 @@ _BITS = 8
 
 
 def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixels | None:
-    """How opaque a loaded image is, turned and of that size; None where it is so everywhere."""
+    """Returns how opaque a loaded image is, turned and of that size; None where it is so everywhere."""
     from PIL import Image
 
     if not image.has_transparency_data or is_blank_alpha(image):
         return None
-    opacity = _opacity(_coarse(image))
+    opacity = _read_opacity(_sample_pixels(image))
     if turn is not None:
         opacity = opacity.transpose(Image.Transpose[turn])
     levels = np.asarray(opacity.resize(size, Image.Resampling.BICUBIC))
@@ -85,8 +83,8 @@ def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixe
 _OPAQUE = 255
 
 
-def _coarse(image: "Image.Image") -> "Image.Image":
-    """The image, or a part of its pixels where a copy of all would take too much memory."""
+def _sample_pixels(image: "Image.Image") -> "Image.Image":
+    """Returns the image, or a part of its pixels where a copy of all would take too much memory."""
     from PIL import Image
 
     scale = math.sqrt(_MOST_PIXELS / (image.width * image.height))
@@ -99,7 +97,7 @@ def _coarse(image: "Image.Image") -> "Image.Image":
 _MOST_PIXELS = 4_000_000
 
 
-def _opacity(image: "Image.Image") -> "Image.Image":
+def _read_opacity(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     key = image.info.get("transparency")

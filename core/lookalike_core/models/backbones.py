@@ -1,4 +1,4 @@
-"""The two networks that images are looked at with, each one literal record.
+"""The two backbones, each one literal record.
 
 The records say what every stage must agree on: names, the default tap, how pixels are prepared and
 where the official weights are. How a network is built is the exporter's own knowledge.
@@ -56,8 +56,13 @@ class Backbone:
     weights: tuple[OfficialWeights, ...]
 
     def official(self, *, with_top: bool) -> OfficialWeights:
-        """The published file that holds the layers asked for."""
+        """Returns the published file that holds the layers asked for."""
         return next(file for file in self.weights if file.with_top == with_top)
+
+
+def _published(path: str, *, md5: str, with_top: bool) -> OfficialWeights:
+    name = path.rpartition("/")[2]
+    return OfficialWeights(file_name=name, url=f"{_KERAS_APPLICATIONS}/{path}", md5=md5, with_top=with_top)
 
 
 RESNET101V2 = Backbone(
@@ -68,15 +73,13 @@ RESNET101V2 = Backbone(
     normalization=Normalization.TF,
     top_layers=(),
     weights=(
-        OfficialWeights(
-            file_name="resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            url=f"{_KERAS_APPLICATIONS}/resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        _published(
+            "resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
             md5="c0ed64b8031c3730f411d2eb4eea35b5",
             with_top=False,
         ),
-        OfficialWeights(
-            file_name="resnet101v2_weights_tf_dim_ordering_tf_kernels.h5",
-            url=f"{_KERAS_APPLICATIONS}/resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels.h5",
+        _published(
+            "resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels.h5",
             md5="6343647c601c52e1368623803854d971",
             with_top=True,
         ),
@@ -91,15 +94,13 @@ VGG16 = Backbone(
     normalization=Normalization.CAFFE,
     top_layers=("fc1", "fc2"),
     weights=(
-        OfficialWeights(
-            file_name="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            url=f"{_KERAS_APPLICATIONS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        _published(
+            "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
             md5="6d6bbae143d832006294945121d1f1fc",
             with_top=False,
         ),
-        OfficialWeights(
-            file_name="vgg16_weights_tf_dim_ordering_tf_kernels.h5",
-            url=f"{_KERAS_APPLICATIONS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+        _published(
+            "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
             md5="64373286793e3c8b2b4e3219cbf3544b",
             with_top=True,
         ),
@@ -111,7 +112,7 @@ BACKBONES = (RESNET101V2, VGG16)
 
 
 def backbone_named(name: str) -> Backbone:
-    """The record for a full or short name, in any case.
+    """Returns the record for a full or short name, in any case.
 
     Raises:
         UsageError: there is no such backbone.
@@ -128,7 +129,7 @@ def backbone_named(name: str) -> Backbone:
 
 
 def check_pooling(backbone: Backbone, layer: str, pooling: Pooling | None) -> Pooling:
-    """The pooling to use at a layer: `avg` unless told, `none` where the layer gives vectors.
+    """Returns the pooling to use at a layer: by default `avg`, and `none` where the layer gives vectors.
 
     Raises:
         UsageError: a pooling was asked for where there is nothing to pool, or the other way round.

@@ -72,7 +72,7 @@ class Embedder:
     def as_set(
         cls, path: Path, settings: Settings, *, expected: ModelManifest, images: int | None = None
     ) -> Self:
-        """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process.
+        """Loads a model as the settings say, and caches its optimized graph for the next process.
 
         `images` is how many there are to embed, None where that is not known or many.
         """
@@ -86,7 +86,7 @@ class Embedder:
         )
 
     def embed(self, pixels: NDArray[np.uint8] | Sequence[Pixels]) -> NDArray[np.float32]:
-        """float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.
+        """Returns float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.
 
         Raises:
             MemoryError: the provider wants more of it than there is.
@@ -102,5 +102,5 @@ class Embedder:
         return np.asarray(vectors, dtype=np.float32)
 
     def embed_one(self, pixels: Pixels) -> FloatVector:
-        """float32 `[D]` for uint8 `[224, 224, 3]` RGB."""
+        """Returns float32 `[D]` for uint8 `[224, 224, 3]` RGB."""
         return np.asarray(self.embed(pixels[np.newaxis])[0], dtype=np.float32)

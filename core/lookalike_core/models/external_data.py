@@ -1,4 +1,4 @@
-"""A model file, looked over before ONNX Runtime is given it, and what it says of itself.
+"""A model file, checked before ONNX Runtime loads it, and its metadata.
 
 ONNX lets a tensor name another file that holds its values, and the runtime follows that. Our models hold
 everything themselves, so that what is beside one can never change what it computes. The runtime has no
@@ -60,7 +60,7 @@ def check_self_contained(path: Path) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What stands in a model's `metadata_props`; the graph is stepped over, so that this takes no time.
+    """Reads a model's `metadata_props`; the graph is stepped over, so that this takes no time.
 
     Raises:
         ValueError: it is no ONNX file, or one that was cut short.
@@ -74,28 +74,33 @@ def read_metadata(path: Path) -> dict[str, str]:
                 if number == _METADATA
             ]
         except IndexError as error:
-            raise ValueError("it ends before its time") from error
+            raise ValueError("it is truncated") from error
     return {entry.get(_KEY, ""): entry.get(_VALUE, "") for entry in entries}
 
 
 def append_metadata(path: Path, key: str, value: str) -> None:
     """Adds an entry to a model's `metadata_props`: behind a message, more of its fields may follow."""
-    entry = b"".join(_field(number, text.encode()) for number, text in ((_KEY, key), (_VALUE, value)))
+    texts = ((_KEY, key.encode()), (_VALUE, value.encode()))
+    entry = b"".join(field_header(number, len(text)) + text for number, text in texts)
     with path.open("ab") as file:
-        file.write(_field(_METADATA, entry))
+        file.write(field_header(_METADATA, len(entry)) + entry)
 
 
 def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
-    """Number and text of each field of a message that holds texts and nothing else."""
+    """Yields number and text of each field of a message that holds texts and nothing else."""
     for number, first, last in _fields(data, start, end):
         yield number, data[first:last].decode(errors="replace")
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes, shorter than 16 KB: tag, length, content."""
-    size = len(content)
-    length = bytes([size]) if size < 0x80 else bytes([size & 0x7F | 0x80, size >> 7])  # noqa: PLR2004
-    return bytes([number << 3 | _LENGTH_DELIMITED]) + length + content
+def field_header(number: int, size: int) -> bytes:
+    """Returns the tag and the length that stand before a field of `size` bytes."""
+    return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(size)
+
+
+def _encode_varint(value: int) -> bytes:
+    """Returns a number as seven bits a byte, the lowest first; the eighth bit says that more follow."""
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _encode_varint(rest) if rest else bytes([low])
 
 
 def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:
@@ -116,7 +121,7 @@ def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, dept
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, beginning and end of the content of each field of a message."""
+    """Yields number, beginning and end of the content of each field of a message."""
     at = start
     while at < end:
         tag, at = _varint(data, at)
@@ -129,15 +134,15 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
         elif kind in (_FIXED64, _FIXED32):
             after = at + (8 if kind == _FIXED64 else 4)
         else:
-            raise ValueError(f"no field is of kind {kind}")
+            raise ValueError(f"there is no wire type {kind}")
         if after > end:
-            raise ValueError("a field ends behind its message")
+            raise ValueError("a field is longer than its message")
         yield tag >> 3, at, after
         at = after
 
 
 def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """Returns a number of seven bits a byte, the lowest first, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]
@@ -145,4 +150,4 @@ def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004 - the eighth bit says that more follow
             return value, at
-    raise ValueError("a number without end")
+    raise ValueError("a varint does not end")

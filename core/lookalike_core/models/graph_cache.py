@@ -1,4 +1,4 @@
-"""Graphs as ONNX Runtime optimized them, kept, so that the next process need not do it again.
+"""The cache of graphs that ONNX Runtime has optimized, so that the next process need not do it again.
 
     HOME/models/optimized/MODEL.KEY.onnx
 
@@ -12,54 +12,53 @@ import json
 import os
 import platform
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lookalike_core.atomic import PARTIALS, atomic_path
+from lookalike_core.atomic import atomic_path, sweep_partials
 from lookalike_core.errors import ModelError
 from lookalike_core.models.external_data import append_metadata, read_metadata
 
 _MADE_OF = "lookalike-optimized"
-"""Under which an entry says its own key."""
+"""The metadata key under which an entry holds its own key."""
 
 _RECIPE = 2
-"""Counts up when sessions are opened with other options than those that entries were made with."""
+"""Raised when sessions are opened with other options than entries were made with."""
 
 _SPARE_BYTES = 2**30
-"""Kept free on the disk: a copy that only saves time must not be what fills it."""
+"""Bytes left free on the disk: a copy that only saves time must not be what fills it."""
 
 _ABANDONED_S = 3600
 
 
 def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
-    """Where the optimized graph of a model is kept, as it is now, for this processor and this runtime.
+    """Returns where the optimized graph of a model as it is now is cached, for this processor and runtime.
 
     Raises:
         OSError: there is no such model.
     """
     stat = model.stat()
     file = [str(model.resolve()), stat.st_size, stat.st_mtime_ns, read_metadata(model)]
-    made_of = [_RECIPE, runtime, _processor(), *file]
+    made_of = [_RECIPE, runtime, _describe_processor(), *file]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     return folder / f"{model.stem}.{key}.onnx"
 
 
 @contextmanager
 def kept(entry: Path, model: Path) -> Iterator[Path]:
-    """Where to write an entry, which takes its place when the block ends; older ones of the model go.
+    """Yields where to write an entry, which takes its place when the block ends; older ones of the model go.
 
     Raises:
         OSError: nothing can be written there, or it would take the disk's last gigabyte.
     """
     with atomic_path(entry) as temporary:
         if shutil.disk_usage(entry.parent).free < _SPARE_BYTES + 2 * model.stat().st_size:
-            raise OSError("too little is free on the disk for a copy that only saves time")
+            raise OSError("too little disk space is free to cache a graph")
         yield temporary
         append_metadata(temporary, _MADE_OF, _key(entry))
     with suppress(OSError):
-        _sweep(entry, model)
+        _remove_stale(entry, model)
 
 
 def require_own(entry: Path, model: Path) -> None:
@@ -71,26 +70,24 @@ def require_own(entry: Path, model: Path) -> None:
         OSError: it is not there.
     """
     if read_metadata(entry) != {**read_metadata(model), _MADE_OF: _key(entry)}:
-        raise ModelError(f"{entry} was made of something else than {model}")
+        raise ModelError(f"{entry} was not made from {model}")
 
 
 def _key(entry: Path) -> str:
     return entry.name.rsplit(".", 2)[1]
 
 
-def _sweep(entry: Path, model: Path) -> None:
+def _remove_stale(entry: Path, model: Path) -> None:
     """Removes what stands for the model as it was, for models that are gone, and what kills left."""
     for other in entry.parent.glob("*.onnx"):
         name = other.name.rsplit(".", 2)[0]
         if other != entry and (name == model.stem or not model.with_name(f"{name}.onnx").exists()):
             other.unlink(missing_ok=True)
-    for left_over in entry.parent.glob(PARTIALS):
-        if left_over.stat().st_mtime < time.time() - _ABANDONED_S:
-            left_over.unlink(missing_ok=True)
+    sweep_partials(entry.parent, older_than_s=_ABANDONED_S)
 
 
-def _processor() -> str:
-    """What graphs are optimized for: on Linux the processor's features, elsewhere this machine."""
+def _describe_processor() -> str:
+    """Returns what graphs are optimized for: on Linux the processor's features, elsewhere this machine."""
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a file of ours
         for line in lines:
             if line.startswith(("flags", "Features")):

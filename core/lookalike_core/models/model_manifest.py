@@ -1,4 +1,4 @@
-"""What a model says of itself, and its identity: which vectors may be compared with which.
+"""The manifest of a model, and its identity: which vectors may be compared with which.
 
 A model carries a `ModelManifest` in its ONNX `metadata_props`. The identity inside decides whether two
 models, or a model and a collection, are of the same space. What is recorded beside it (where weights came
@@ -20,11 +20,11 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.models.backbones import Pooling, backbone_named
 
 METADATA_KEY = "lookalike"
-"""Under which a manifest lies in `metadata_props` and in a server collection's `metadata`."""
+"""The key of a manifest in `metadata_props` and in a server collection's `metadata`."""
 
 FORMER_NAMES = {"precision": "graph_precision", "quantization": "activation_ranges"}
 FORMER_COUNT = {"pictures": "images"}
-"""What fields of manifests were called in earlier versions."""
+"""Former names of fields of manifests -> their names of today."""
 
 
 class Precision(StrEnum):
@@ -77,7 +77,7 @@ class ModelIdentity:
 
     @property
     def key(self) -> str:
-        """16 hex digits that stand for the whole identity.
+        """Returns 16 hex digits that stand for the whole identity.
 
         Models and heads of all versions are called by it; so it is of the names that fields had at first.
         """
@@ -86,11 +86,11 @@ class ModelIdentity:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_head(self, head: str, *, dimension: int) -> Self:
-        """Of the same model with a head behind it."""
+        """Returns the identity of the same model with a head behind it."""
         return replace(self, head=head, dimension=dimension)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; one without a head looks as it did before there were heads."""
+        """Returns a JSON object; one without a head looks as it did before there were heads."""
         data = asdict(self)
         if self.head is None:
             del data["head"]
@@ -158,7 +158,7 @@ class ActivationRanges:
 
     @property
     def precision_class(self) -> str:
-        """What the identity says: other ranges are other steps, and so another space."""
+        """Returns the precision class of the identity: other ranges are other steps, and so another space."""
         text = json.dumps(self.ranges, sort_keys=True, separators=(",", ":"))
         return f"{Precision.INT8}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -196,7 +196,7 @@ class ModelManifest:
     activation_ranges: ActivationRanges | None = None
 
     def differences(self, wanted: Self) -> list[str]:
-        """In what this model computes something else than the wanted one, both sides named; none if nothing.
+        """Returns in what this model computes something else than the wanted one, both sides named.
 
         Where the weights came from and which version wrote the file is not compared.
         """
@@ -216,7 +216,7 @@ class ModelManifest:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it back."""
+        """Returns a JSON object, which `from_json` reads back."""
         data = asdict(self) | {"identity": self.identity.to_json()}
         return without_none(data, "activation_ranges")
 

@@ -1,6 +1,6 @@
-"""What a model's pixels went through: how the image was prepared, and how the network scales it."""
+"""The preprocessing id of a model: how images are prepared, and how the network scales them."""
 
-from lookalike_core.images.decoding import FORMER_PREPARATION, PREPARATION
+from lookalike_core.images.preparation import FORMER_PREPARATION, PREPARATION
 from lookalike_core.models.backbones import Backbone
 
 

@@ -1,4 +1,4 @@
-"""What a model runs on: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the processor alone.
+"""Execution providers: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the processor alone.
 
 The list of available providers names more than works, so each one is tried in its turn, and what a session
 really runs on is read back from it. Source: https://onnxruntime.ai/docs/execution-providers/
@@ -48,7 +48,7 @@ def open_session(
     kept_in: Path | None = None,
     for_few: bool = False,
 ) -> OpenedSession:
-    """A session for a model on the first provider that works.
+    """Opens a session for a model on the first provider that works.
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
     processor computes in bfloat16, where it is several times as fast, then the processor alone. `for_few`
@@ -64,7 +64,7 @@ def open_session(
     _check(path)
     notice = None
     if choice in (ProviderChoice.AUTO, ProviderChoice.CUDA):
-        session = _on_cuda(path)
+        session = _open_on_cuda(path)
         if session is not None and session.get_providers()[0] == CUDA:
             return OpenedSession(session=session, provider=CUDA, notice=None)
         if choice is ProviderChoice.CUDA:
@@ -74,24 +74,24 @@ def open_session(
     if choice is ProviderChoice.OPENVINO or (
         choice is ProviderChoice.AUTO and not for_few and openvino_pays()
     ):
-        session, problem = _on_openvino(path)
+        session, problem = _open_on_openvino(path)
         if session is not None:
             return OpenedSession(session=session, provider=OPENVINO, notice=notice)
         if choice is ProviderChoice.OPENVINO:
-            raise ProviderError(f"OpenVINO is asked for and cannot be used: {problem}")
+            raise ProviderError(f"OpenVINO was requested and cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
-    session = _on_processor(path, threads, kept_in)
+    session = _open_on_processor(path, threads, kept_in)
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
 
 
 @cache
 def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
-    """ONNX Runtime, with the telemetry off that its builds send home by default from 1.29 on.
+    """Imports ONNX Runtime without the telemetry that its builds send by default from 1.29 on.
 
     It reads a variable as it is loaded, and only then is that set; a host that has loaded it, or set it, is
     left in charge. In a command's own process it says nothing on stderr.
     """
-    with _set_for_now("ORT_DISABLE_TELEMETRY", "1"):
+    with _set_variable("ORT_DISABLE_TELEMETRY", "1"):
         import onnxruntime
 
     if own_process.is_own():
@@ -100,7 +100,7 @@ def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
 
 
 @contextmanager
-def _set_for_now(name: str, value: str) -> Iterator[None]:
+def _set_variable(name: str, value: str) -> Iterator[None]:
     """Sets a variable of the environment for the length of a block, unless it is set."""
     if name in os.environ:
         yield
@@ -113,7 +113,7 @@ def _set_for_now(name: str, value: str) -> Iterator[None]:
 
 
 def why_no_cuda() -> str:
-    """What stands between this machine and CUDA, and what to do about it."""
+    """Returns what stands between this machine and CUDA, and what to do about it."""
     if CUDA not in load_runtime().get_available_providers():
         return "this ONNX Runtime is built for the CPU alone"
     if not has_cuda_driver():
@@ -131,17 +131,19 @@ def has_cuda_driver() -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of the library says, without the rest of its page."""
+    """Returns the first line of a library's error, shortened."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _on_cuda(path: Path) -> Any | None:  # noqa: ANN401
-    """A session that should run on CUDA; None where there is no use in trying."""
+def _open_on_cuda(path: Path) -> Any | None:  # noqa: ANN401
+    """Opens a session that should run on CUDA; None where CUDA is missing or fails."""
     if CUDA not in load_runtime().get_available_providers() or not has_cuda_driver():
         return None
     _preload_cuda()
     try:
-        return load_runtime().InferenceSession(path, _options(), providers=[CUDA, CPU], enable_fallback=0)
+        return load_runtime().InferenceSession(
+            path, _make_options(), providers=[CUDA, CPU], enable_fallback=0
+        )
     except Exception:  # noqa: BLE001 - of a broken model the processor says so
         return None
 
@@ -153,8 +155,8 @@ def _preload_cuda() -> None:
     FunctionType(preload.__code__, silent, argdefs=preload.__defaults__)()
 
 
-def _on_openvino(path: Path) -> tuple[Any | None, str]:
-    """A session that runs on OpenVINO from the first node to the last, or why there is none."""
+def _open_on_openvino(path: Path) -> tuple[Any | None, str]:
+    """Opens a session that runs on OpenVINO throughout, or returns None and why there is none."""
     try:
         is_installed, device = _register_openvino(), next(_openvino_devices(), None)
     except Exception as error:  # noqa: BLE001 - whatever a plugin does, the processor is there
@@ -163,7 +165,7 @@ def _on_openvino(path: Path) -> tuple[Any | None, str]:
         return None, "install this project with its extra lookalike[openvino]"
     if device is None:
         return None, "its plugin is installed and offers nothing for this processor, as for all but Intel's"
-    options = _options()
+    options = _make_options()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     options.add_provider_for_devices([device], {})
     try:
@@ -172,41 +174,41 @@ def _on_openvino(path: Path) -> tuple[Any | None, str]:
         return None, f"it cannot run this model ({first_line(error)})"
 
 
-def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:  # noqa: ANN401
-    """A session on the processor, by its kept graph where there is one; nothing about that is an error."""
+def _open_on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:  # noqa: ANN401
+    """Opens a session on the processor, from the cached graph if possible; without a cache is no error."""
     session = None
     if kept_in is not None:
         entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
         try:
-            return _kept_session(entry, path, threads)
+            return _open_cached(entry, path, threads)
         except Exception as error:
             if is_out_of_memory(error):  # the model itself takes as much
                 raise memory_error(error, f"loading {entry}") from error
-            session = _session_to_keep(path, entry, threads)
-    return session or _session(path, _options(threads), [CPU])
+            session = _open_and_cache(path, entry, threads)
+    return session or _open(path, _make_options(threads), [CPU])
 
 
-def _session_to_keep(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
-    """A session whose graph is kept if that can be; None where it could not even be begun."""
+def _open_and_cache(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
+    """Opens a session and caches its optimized graph if possible; None where none could be opened."""
     session = None
     with suppress(Exception), kept(entry, path) as temporary:
-        options = _options(threads)
+        options = _make_options(threads)
         options.optimized_model_filepath = str(temporary)
-        session = _session(path, options, [CPU])
+        session = _open(path, options, [CPU])
     return session
 
 
-def _kept_session(entry: Path, model: Path, threads: int | None) -> Any:  # noqa: ANN401
-    """As it was optimized: what is done to it a second time is done for nothing.
+def _open_cached(entry: Path, model: Path, threads: int | None) -> Any:  # noqa: ANN401
+    """Opens a session on the cached graph, which is not optimized a second time.
 
     Raises:
         Exception: it is not there, broken, or of another model.
     """
     require_own(entry, model)
     check_self_contained(entry)
-    options = _options(threads)
+    options = _make_options(threads)
     options.graph_optimization_level = load_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _session(entry, options, [CPU])
+    return _open(entry, options, [CPU])
 
 
 def has_openvino() -> bool:
@@ -227,7 +229,7 @@ def openvino_pays() -> bool:
 
 
 def _openvino_devices() -> Iterator[Any]:
-    """The processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
+    """Yields the processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
 
     Nor where the processor is not of Intel: https://github.com/microsoft/onnxruntime/pull/31981
     """
@@ -249,16 +251,16 @@ def _register_openvino() -> bool:
 
 
 def _check(path: Path) -> None:
-    """A file that is there and takes nothing from others."""
+    """Refuses a file that is missing, or takes values from other files."""
     try:
         check_self_contained(path)
     except ModelError:
         raise
     except Exception as error:
-        raise _no_model(path, error) from error
+        raise _model_error(path, error) from error
 
 
-def _options(threads: int | None = None) -> Any:  # noqa: ANN401
+def _make_options(threads: int | None = None) -> Any:  # noqa: ANN401
     options = load_runtime().SessionOptions()
     options.log_severity_level = _FATAL  # what fails is raised, or read back from the session
     options.enable_mem_pattern = False  # it holds all activations twice: 360 MB for VGG16
@@ -266,14 +268,14 @@ def _options(threads: int | None = None) -> Any:  # noqa: ANN401
     return options
 
 
-def _session(path: Path, options: Any, providers: list[str]) -> Any:  # noqa: ANN401
+def _open(path: Path, options: Any, providers: list[str]) -> Any:  # noqa: ANN401
     try:
         return load_runtime().InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:
-        raise _no_model(path, error) from error
+        raise _model_error(path, error) from error
 
 
-def _no_model(path: Path, error: Exception) -> ModelError | MemoryError:
+def _model_error(path: Path, error: Exception) -> ModelError | MemoryError:
     if is_out_of_memory(error):
         return memory_error(error, f"loading {path}")
     if not path.is_file():

@@ -6,13 +6,13 @@ from lookalike_core.models.backbones import BACKBONES
 from lookalike_core.settings import Settings
 
 from lookalike_exporter.commands.model_record import model_json
-from lookalike_exporter.model_cache import known_models
+from lookalike_exporter.model_cache import list_models
 from lookalike_exporter.spec import ModelSpec
 
 
 def list_(as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
     """Show what can be exported and what is here."""
-    models = known_models(Settings.from_environment())
+    models = list_models(Settings.from_environment())
     if as_json:
         for model in models:
             show_json(model_json(model))

@@ -1,4 +1,4 @@
-"""From labelled collections to a head: images are split, the layer is fitted, and asked what it gained.
+"""From labelled collections to a head: images are split, the layer is fitted and evaluated.
 
 What is held out is never seen while fitting. Which images that are follows from their bytes, their
 class's number of images, and the seed.
@@ -6,17 +6,15 @@ class's number of images, and the seed.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lookalike_core import locks
 from lookalike_core.arrays import FloatVector
-from lookalike_core.atomic import sweep_partials
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.logs import logger_of
@@ -29,8 +27,6 @@ from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_core.text import nfc
 
-from lookalike_exporter import model_cache
-from lookalike_exporter.export import EXPORT_TIMEOUT_S
 from lookalike_exporter.heads.head_file import Head, check_name, head_path, named_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.heads.metric_learning import (
@@ -42,6 +38,7 @@ from lookalike_exporter.heads.metric_learning import (
     figures,
     fit_layer,
 )
+from lookalike_exporter.model_cache import require_writable, writing_alone
 from lookalike_exporter.recorded_models import get_recorded_model
 
 _logger = logger_of("exporter")
@@ -116,46 +113,32 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
         LookalikeError: the home's folder of heads may only be read.
     """
     check_name(request.name)
-    model_cache.require_writable(settings.heads_dir, settings)
-    base, images, left_out = _read(request, store, settings)
+    require_writable(settings.heads_dir, settings)
+    base, images, left_out = _read_collections(request, store, settings)
     for reason, count in sorted(left_out.items()):
         _logger.warning("left out: %s images (%s)", count, reason)
-    head = learned(request, base, images, left_out)
+    head = train_head(request, base, images, left_out)
     path = head_path(request.name, settings)
-    with _alone(settings):
-        made = not _is_there(head, path, settings, force=request.force)
+    with writing_alone(settings.heads_dir, "fit", "is writing a head", settings):
+        made = not _is_fitted_already(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
         model = get_headed_model(head, settings=settings)
     return FitReport(head=head, path=path, model=model.path, made=made)
 
 
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """One process at a time looks whether a name is free, and takes it; it clears what killed ones left."""
-
-    def say_wait(holder: str) -> None:
-        _logger.info("waiting up to %g s for %s, which writes a head", EXPORT_TIMEOUT_S, holder)
-
-    folder = settings.heads_dir
-    model_cache.require_writable(folder, settings)
-    with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
-        sweep_partials(folder)
-        yield
-
-
-def learned(
+def train_head(
     request: FitRequest, base: ModelManifest, images: TrainingImages, left_out: Mapping[LeftOut, int]
 ) -> Head:
-    """The head that some images make.
+    """Returns the head that some images make.
 
     Raises:
         UsageError: they are too few, or more `dims` are asked for than there are.
     """
     names = sorted(set(images.classes))
     if len(names) < FEWEST_CLASSES:
-        raise UsageError(_too_few(names, left_out), hint=Hint(Action.LABEL))
-    parts = split(images, seed=request.seed)
+        raise UsageError(_describe_too_few(names, left_out), hint=Hint(Action.LABEL))
+    parts = split_images(images, seed=request.seed)
     numbers = {name: number for number, name in enumerate(names)}
     units = LabelledUnits(
         vectors=images.vectors.astype(np.float64),
@@ -189,10 +172,10 @@ def learned(
     )
 
 
-def split(images: TrainingImages, *, seed: int) -> Split:
+def split_images(images: TrainingImages, *, seed: int) -> Split:
     """Holds a fifth of each class out, but leaves two to learn from; both in the order of their hashes."""
     rows_of: dict[str, list[int]] = {}
-    for row in sorted(range(len(images.sha256)), key=lambda row: salted(images.sha256[row], seed)):
+    for row in sorted(range(len(images.sha256)), key=lambda row: seeded_hash(images.sha256[row], seed)):
         rows_of.setdefault(images.classes[row], []).append(row)
     training, held_out = [], []
     for _, rows in sorted(rows_of.items()):
@@ -202,15 +185,15 @@ def split(images: TrainingImages, *, seed: int) -> Split:
     return Split(training=training, held_out=held_out)
 
 
-def salted(sha256: str, seed: int) -> str:
-    """What images are ordered by, so that another seed holds others out."""
+def seeded_hash(sha256: str, seed: int) -> str:
+    """Returns what images are ordered by; another seed holds others out."""
     return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
 
 
-def _read(
+def _read_collections(
     request: FitRequest, store: Store, settings: Settings
 ) -> tuple[ModelManifest, TrainingImages, Counter[LeftOut]]:
-    """The collections' model, which has to be had, and their images."""
+    """Reads the model of the collections, which has to be had, and their images."""
     with ExitStack() as stack:
         names = list(dict.fromkeys(request.collections))
         for name in names:
@@ -222,7 +205,7 @@ def _read(
         collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
         base = get_recorded_model(collections[0].manifest, settings=settings).manifest
-        images, left_out = _images(collections, list(map(nfc, request.classes)))
+        images, left_out = _collect_images(collections, list(map(nfc, request.classes)))
     return base, images, left_out
 
 
@@ -240,10 +223,10 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
             )
 
 
-def _images(
+def _collect_images(
     collections: Sequence[Collection], classes: Sequence[str]
 ) -> tuple[TrainingImages, Counter[LeftOut]]:
-    """Each image's bytes once, in the order of their hashes, with the class that all its files have.
+    """Returns each image's bytes once, in the order of their hashes, with the class that all its files have.
 
     A file that several datasets of a collection hold is there once, with the class that counts everywhere.
     """
@@ -270,9 +253,9 @@ def _images(
     vectors = np.empty((len(kept), dimension), dtype=np.float32)
     for collection in collections:
         rows = [row for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
-        vectors[rows] = _vectors(collection, [found[kept[row]][1] for row in rows])
+        vectors[rows] = _read_vectors(collection, [found[kept[row]][1] for row in rows])
     return (
-        TrainingImages(vectors=_units(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
+        TrainingImages(vectors=_normalize(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
         +left_out,
     )
 
@@ -286,20 +269,22 @@ def _require_classes(
         raise UsageError(f"no image of {there} is of the class {min(missing)!a}")
 
 
-def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
+def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
     there, vectors = stored_vectors(collection, payloads)
     if len(there) < len(payloads):
-        raise LookalikeError(f"images of {collection.name} went meanwhile", hint=Hint(Action.REPEAT))
+        raise LookalikeError(
+            f"images of {collection.name} were removed while they were read", hint=Hint(Action.REPEAT)
+        )
     return vectors
 
 
-def _units(vectors: FloatVector) -> FloatVector:
+def _normalize(vectors: FloatVector) -> FloatVector:
     if len(vectors) and not usable_rows(vectors).all():
         raise LookalikeError("a stored vector is zero or not finite, and nothing can be learned from it")
     return normalise_rows(vectors)
 
 
-def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
+def _describe_too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
     there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
     more = (
@@ -313,7 +298,7 @@ def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     )
 
 
-def _is_there(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
+def _is_fitted_already(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
     """Whether the very same head is there; another one of its name goes only where that is forced."""
     if not path.exists() or force:
         return False

@@ -24,9 +24,11 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from numpy.typing import NDArray
 
+from lookalike_exporter.spec import NETWORKS
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 HEAD_SCHEMA = 1
-"""Of the files written by this version."""
+"""The schema of the files that this version writes."""
 
 _HASH_BYTES = 32
 
@@ -49,7 +51,7 @@ class Head:
 
     @property
     def key(self) -> str:
-        """The name and 8 hex digits of what is computed, as it stands in identities."""
+        """Returns the name and 8 hex digits of a hash over base, weight and bias, as identities have it."""
         digest = hashlib.sha256(self.base.identity.key.encode())
         for array in (self.weight, self.bias):
             digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
@@ -57,11 +59,11 @@ class Head:
 
     @property
     def identity(self) -> ModelIdentity:
-        """Of the model of base and head."""
+        """Returns the identity of the model of base and head."""
         return self.base.identity.with_head(self.key, dimension=len(self.bias))
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 `[N, D']` of length 1, for the base's vectors, float32 `[N, D]` of any length.
+        """Returns float32 `[N, D']` of length 1 for the base's vectors, float32 `[N, D]` of any length.
 
         A vector of zeros has no direction, and gives NaN.
         """
@@ -79,29 +81,25 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!a} names no head; take a small letter, and up to 39 more, digits or underscores",
+            f"{name!a} is not a valid name of a head; use a lower-case letter and up to 39 more, digits or "
+            "underscores",
             argument=Argument.NAME,
         )
     taken = {
         *Pooling,
         *Distance,
         *(word for record in BACKBONES for word in (record.name, record.short_name)),
+        *(layer for network in NETWORKS.values() for layer in network().layers),
     }
-    if name in taken or re.fullmatch("w[0-9a-f]{8}", name) or name in _layers():
+    if name in taken or re.fullmatch("w[0-9a-f]{8}", name):
         raise UsageError(
-            f"{name} has a meaning of its own in a collection's name; take another one",
+            f"{name} is reserved in the names of collections; choose another name",
             argument=Argument.NAME,
         )
 
 
-def _layers() -> set[str]:
-    from lookalike_exporter.spec import NETWORKS  # a search reads heads and has no use for networks
-
-    return {layer for network in NETWORKS.values() for layer in network().layers}
-
-
 def head_path(name: str, settings: Settings) -> Path:
-    """Where a head of this name lies, if there is one."""
+    """Returns where the head of a name lies, if there is one."""
     return settings.heads_dir / f"{name}.npz"
 
 
@@ -128,7 +126,7 @@ def write_head(head: Head, settings: Settings) -> Path:
 
 
 def named_head(name: str, settings: Settings) -> Head:
-    """The head of a name.
+    """Reads the head of a name.
 
     Raises:
         UsageError: there is none; the message names those there are.
@@ -146,7 +144,7 @@ def named_head(name: str, settings: Settings) -> Head:
 
 
 def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> Head:
-    """The head that a collection's vectors were made with.
+    """Reads the head that a collection's vectors were made with.
 
     Raises:
         ManifestError: it is not here, or another one has its name now.
@@ -157,7 +155,7 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
     again = Hint(Action.REFIT_HEAD_AND_REBUILD, {Argument.NAME: name, Argument.COLLECTION: collection})
     if not path.is_file():
         raise ManifestError(
-            f"{collection} was made with the head {name}, which is not in {path}; bring that file back",
+            f"{collection} was made with the head {name}, which is not in {path}; restore that file",
             collection=collection,
             path=path,
             hint=again,
@@ -165,8 +163,8 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
     head = _read(path)
     if head.identity != identity:
         raise ManifestError(
-            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; bring that "
-            "file back",
+            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; "
+            "restore that file",
             collection=collection,
             path=path,
             hint=again,
@@ -175,13 +173,13 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
 
 
 def head_name(identity: ModelIdentity) -> str:
-    """The name of the head of an identity that has one."""
+    """Returns the name of the head of an identity that has one."""
     return (identity.head or "").rpartition("-")[0]
 
 
 def _read(path: Path) -> Head:
     try:
-        return _parsed(path)
+        return _parse(path)
     except ModelError:
         raise
     except (
@@ -194,14 +192,14 @@ def _read(path: Path) -> Head:
         ManifestError,
     ) as error:
         raise ModelError(
-            f"{path} is no head that lookalike wrote ({error}); bring it back",
+            f"{path} is no head that lookalike wrote ({error}); restore it",
             path=path,
             hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         ) from error
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Of plain numbers: objects, which numpy would unpickle, are refused by default."""
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Reads an array of plain numbers: objects, which numpy would unpickle, are refused by default."""
     size = archive.getinfo(f"{name}.npy").file_size
     with archive.open(f"{name}.npy") as member:
         header = _HEADERS[np.lib.format.read_magic(member)]  # what the next line would take memory by
@@ -215,19 +213,19 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def _parsed(path: Path) -> Head:
+def _parse(path: Path) -> Head:
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")
         weight, bias, trained, said = (
-            _array(archive, name) for name in ("weight", "bias", "trained", "said")
+            _read_array(archive, name) for name in ("weight", "bias", "trained", "said")
         )
     said = parse_json(said.tobytes())
     _check_known(path, said)
     base, classes, record = ModelManifest.from_json(said["base"]), said["classes"], said["record"]
     _check_arrays(weight, bias, trained, dimension=base.identity.dimension)
     if base.identity.head is not None or not isinstance(classes, list) or not isinstance(record, dict):
-        raise ValueError("what it says of itself is malformed")
+        raise ValueError("its description is malformed")
     hashes = trained.tobytes().hex()
     width = 2 * _HASH_BYTES
     return Head(
@@ -255,7 +253,7 @@ def _check_known(path: Path, said: Mapping[str, Any]) -> None:
     name = said.get("name", path.stem)
     if name != path.stem:
         raise ModelError(
-            f"{path} holds the head {name!a} and not {path.stem}; give the file its own name back",
+            f"{path} holds the head {name!a} and not {path.stem}; rename the file back",
             path=path,
             hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         )

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
@@ -14,31 +13,25 @@ from lookalike_core.models.model_manifest import METADATA_KEY, ModelIdentity, Mo
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 
-from lookalike_exporter import model_cache
-from lookalike_exporter.export import EXPORT_TIMEOUT_S, ready_model
+from lookalike_exporter.export import EXPORTING, ready_model
 from lookalike_exporter.graph import OUTPUT
 from lookalike_exporter.heads.head_file import Head
-from lookalike_exporter.model_cache import ModelFile, model_at_hand, place_for
+from lookalike_exporter.model_cache import (
+    ModelFile,
+    find_by_identity,
+    list_models,
+    new_model,
+    warn_of_replaced,
+    writing_alone,
+)
 from lookalike_exporter.spec import ModelSpec
 
 _logger = logger_of("exporter")
 
 HEAD_KEY = "lookalike-head"
-"""Under which a model's metadata says what its head was learned from."""
+"""The metadata key of what a model's head was learned from."""
 
 _FEATURES = "head/features"
-
-
-def get_wanted_model(wanted: ModelSpec | Head, *, settings: Settings) -> ModelFile:
-    """Returns the model of a spec or of a head; exports it where it is not here.
-
-    Raises:
-        WeightsError, StoreLockedError: as `ready_model`.
-        ManifestError: as `get_headed_model`.
-    """
-    if isinstance(wanted, Head):
-        return get_headed_model(wanted, settings=settings)
-    return ready_model(wanted, settings=settings)
 
 
 def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
@@ -50,37 +43,39 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
             otherwise now.
     """
     _require_current(head)
-    if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
+
+    def find() -> ModelFile | None:
+        return find_by_identity(list_models(settings), head.identity, precision=head.base.graph_precision)
+
+    if (model := find()) is not None:
         return model
     base = ready_model(ModelSpec.of_collection(head.base), settings=settings)
     if base.manifest.identity != head.base.identity:
+        then, now = (_describe_identity(each.identity) for each in (head.base, base.manifest))
         raise ManifestError(
-            f"the head {head.name} was fitted to vectors of {_shown(head.base.identity)}, and the weights "
-            f"give {_shown(base.manifest.identity)} now; bring the old weights back, or fit it again"
+            f"the head {head.name} was fitted to vectors of {then}, and the weights give {now} now; "
+            "restore the old weights, or fit it again"
         )
-    manifest = ModelManifest(
-        identity=head.identity,
-        weights=base.manifest.weights,
-        graph_revision=model_cache.GRAPH_REVISION,
-        exporter_version=__version__,
-        graph_precision=base.manifest.graph_precision,
-        activation_ranges=base.manifest.activation_ranges,
+    with writing_alone(settings.models_dir, *EXPORTING, settings):
+        return find() or _export_to_cache(head, base, settings)
+
+
+def _export_to_cache(head: Head, base: ModelFile, settings: Settings) -> ModelFile:
+    """Exports the model of a head to its place in the cache; its card is that of the base, renamed."""
+    made_of = base.manifest
+    model = new_model(
+        head.identity, made_of.weights, made_of.graph_precision, made_of.activation_ranges, settings
     )
-    folder = settings.models_dir
-    model_cache.require_writable(folder, settings)
-    with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
-        if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
-            return model
-        path = place_for(manifest, settings)
-        _write(path, base.path, head, manifest)
-        card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
-        write_json(path.with_suffix(".json"), card | {"manifest": manifest.to_json()})
-    _logger.info("exported %s", path)
-    return ModelFile(path=path, manifest=manifest)
+    warn_of_replaced(model)
+    _write_headed(model.path, base.path, head, model.manifest)
+    card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
+    write_json(model.path.with_suffix(".json"), card | {"manifest": model.manifest.to_json()})
+    _logger.info("exported %s", model.path)
+    return model
 
 
 def _require_current(head: Head) -> None:
-    """A head belongs to the vectors that it was fitted to; of a base made anew it has to be fitted again."""
+    """Refuses a head whose base prepared images in another way than this version does."""
     then = head.base.identity.preprocessing
     now = preprocessing_id(backbone_named(head.base.identity.backbone))
     if then != now:
@@ -91,12 +86,12 @@ def _require_current(head: Head) -> None:
         )
 
 
-def _shown(identity: ModelIdentity) -> str:
+def _describe_identity(identity: ModelIdentity) -> str:
     return f"{identity.backbone} {identity.layer} {identity.pooling} {identity.weights_fingerprint[:8]}"
 
 
-def _write(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
-    """Length 1, the layer, and length 1 again; a vector of zeros becomes NaN, as in `Head.apply`."""
+def _write_headed(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
+    """Writes the base and behind it length 1, the layer, and length 1 again, as in `Head.apply`."""
     import onnx
     from onnx import helper, numpy_helper
 

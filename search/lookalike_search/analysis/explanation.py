@@ -18,7 +18,7 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.protocol import Collection, Store, opened_together
-from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.recorded_models import unpooled_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
@@ -285,7 +285,7 @@ def _compared_vectors(
     vectors = [image.stored.get(name) for image in images]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
-    model = get_collection_model(manifest, settings=settings)
+    model = get_model(manifest, settings=settings)
     embedder = Embedder.as_set(model.path, settings, expected=model.manifest, images=len(images))
     return [
         embedder.embed_one(image.pixels) if vector is None else vector

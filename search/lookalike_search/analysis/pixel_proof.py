@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.arrays import Pixels
 from lookalike_core.images.resizing import Resampling, resize
-from lookalike_core.images.whole_image import Besides, Pixels, WholeImage
+from lookalike_core.images.whole_image import Besides, WholeImage
 from lookalike_core.neighbours.brute_force import IntVector
 from numpy.typing import NDArray
 

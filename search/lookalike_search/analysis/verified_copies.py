@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from lookalike_core.arrays import Pixels
 from lookalike_core.cpu_count import cores
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decode_whole
 from lookalike_core.images.open_image import opened
-from lookalike_core.images.whole_image import Pixels, WholeImage
+from lookalike_core.images.whole_image import WholeImage
 from lookalike_core.neighbours.brute_force import IntVector
 from lookalike_core.prefetch import map_ahead
 

@@ -14,7 +14,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import usable_rows
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.model_resolver import get_model
 
 from lookalike_search.asking.estimates import usable_calibration
 
@@ -101,7 +101,7 @@ class Network:
 
     def _loaded(self, images: int) -> Embedder:
         started = time.perf_counter()
-        model = get_collection_model(self.manifest, settings=self._settings)
+        model = get_model(self.manifest, settings=self._settings)
         embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, images=images)
         if embedder.notice:
             _logger.warning("%s", embedder.notice)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from lookalike_core.images.colour import MAX_PROFILE_BYTES, conversion_of
-from lookalike_core.images.decoding import BandSizes, decode, decode_small, prepare_image
+from lookalike_core.images.colour import MAX_PROFILE_BYTES, find_conversion
+from lookalike_core.images.decoding import decode, decode_small, prepare_image
+from lookalike_core.images.preparation import BandSizes
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, Chromaticities, matrix_profile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
@@ -187,7 +188,7 @@ def test_a_transparent_colour_is_that_of_the_file() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
-def test_greys_have_profiles_of_their_own(kind: str) -> None:
+def test_grey_icc_profiles_are_applied(kind: str) -> None:
     """One curve."""
     grey, icc = colourful().convert("L"), grey_profile(1.0)
     options = {"quality": 98} if kind == "JPEG" else {}
@@ -196,7 +197,7 @@ def test_greys_have_profiles_of_their_own(kind: str) -> None:
     assert furthest(pixels, square(grey)) > LOSSY
 
 
-def test_wide_greys_are_converted_after_they_were_narrowed() -> None:
+def test_16_bit_greys_are_scaled_to_8_bits_before_conversion() -> None:
     """16 bits, as scanners write them."""
     grey, icc = colourful().convert("L"), grey_profile(1.0)
     wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
@@ -228,7 +229,7 @@ def ink_profile() -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("TIFF", EXACT), ("JPEG", LOSSY)])
-def test_inks_are_what_their_profile_says(kind: str, tolerance: int) -> None:
+def test_cmyk_profiles_are_applied(kind: str, tolerance: int) -> None:
     """JPEGs hold them inverted, as Adobe's do."""
     image, icc = colourful().convert("CMYK"), ink_profile()
     options = {"quality": 98, "subsampling": 0} if kind == "JPEG" else {}
@@ -251,13 +252,13 @@ def test_inks_are_what_their_profile_says(kind: str, tolerance: int) -> None:
     ],
     ids=["empty", "text", "cut-off", "no-tags", "of-inks", "of-greys", "absurdly-large", "of-another-class"],
 )
-def test_a_profile_that_makes_no_sense_is_passed_over(icc: bytes) -> None:
+def test_an_invalid_icc_profile_is_ignored(icc: bytes) -> None:
     """The image is good all the same."""
     image = colourful()
     np.testing.assert_array_equal(pixels_of(encoded(image, "TIFF", icc_profile=icc)), square(image))
 
 
-def test_a_profile_in_pieces_of_which_one_is_missing_is_passed_over() -> None:
+def test_an_icc_profile_with_a_missing_segment_is_ignored() -> None:
     """A JPEG carries it in several segments, each with its number and how many there are."""
     image = colourful()
     data = encoded(image, "JPEG", icc_profile=PROFILES["linear"])
@@ -266,7 +267,7 @@ def test_a_profile_in_pieces_of_which_one_is_missing_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
-def test_srgb_is_left_as_it_is(mode: str) -> None:
+def test_an_srgb_profile_changes_no_pixel(mode: str) -> None:
     """Whoever made the profile; not one pixel changes."""
     image = colourful().convert(mode)
     plain = pixels_of(encoded(image, "PNG"))
@@ -316,7 +317,7 @@ def test_a_pngs_gamma_is_undone(mode: str, value: int) -> None:
     ],
     ids=["usual", "rounded", "srgb", "primaries", "srgb-chunk", "none", "absurd", "no-light", "no-colours"],
 )
-def test_a_pngs_gamma_may_say_nothing(chunks: list[tuple[bytes, bytes]]) -> None:
+def test_a_png_gamma_of_srgb_or_nonsense_is_ignored(chunks: list[tuple[bytes, bytes]]) -> None:
     """Where it is sRGB's or nonsense, or the file says that it is sRGB."""
     image = colourful()
     plain = encoded(image, "PNG")
@@ -388,7 +389,7 @@ def test_threads_convert_what_one_thread_converts() -> None:
         np.testing.assert_array_equal(pixels, alone[number % len(files)])
 
 
-def test_an_image_without_a_profile_asks_nothing_of_littlecms() -> None:
+def test_an_image_without_a_profile_makes_no_call_to_littlecms() -> None:
     """Nearly all images are such."""
     with Image.open(io.BytesIO(encoded(colourful(), "PNG"))) as image:
-        assert conversion_of(image) is None
+        assert find_conversion(image) is None

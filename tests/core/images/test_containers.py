@@ -101,14 +101,14 @@ SIDE_CHUNKS = {
 
 
 @pytest.mark.parametrize("side", SIDE_CHUNKS)
-def test_a_png_is_read_whatever_is_wrong_beside_its_pixels(side: str) -> None:
+def test_damaged_ancillary_png_chunks_are_ignored(side: str) -> None:
     """Viewers pass it over, before the pixels and behind them."""
     expected = np.asarray(noise())
     assert (pixels(made_png(before=SIDE_CHUNKS[side])) == expected).all()
     assert (pixels(made_png(after=SIDE_CHUNKS[side])) == expected).all()
 
 
-def test_what_is_beside_the_pixels_is_not_read_into_memory(
+def test_large_ancillary_png_chunks_are_not_read_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file on the disk may hold a gigabyte of it; here one that is longer than what is held."""
@@ -127,7 +127,7 @@ def test_what_is_beside_the_pixels_is_not_read_into_memory(
     assert max(most) < 2**20
 
 
-def test_text_that_says_which_side_is_up_is_kept() -> None:
+def test_png_text_with_an_exif_orientation_is_kept() -> None:
     """Some programs write it nowhere else."""
     said = b'<x:xmpmeta xmlns:tiff="t" tiff:Orientation="6"></x:xmpmeta>'
     for text in (b"\0\0\0\0" + said, b"\1\0\0\0" + zlib.compress(said)):
@@ -138,11 +138,11 @@ def test_a_long_colour_profile_is_kept() -> None:
     """Pillow takes none of more than 1 MiB, and gives the image up."""
     long = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(2**21)
     data = made_png(before=chunk(b"iCCP", b"p\0\0" + zlib.compress(long)))
-    assert png.needed_of(io.BytesIO(data), "a.png").profile == long
+    assert png.find_needed_chunks(io.BytesIO(data), "a.png").profile == long
     assert pixels(data).shape == (48, 80, 3)
 
 
-def test_text_between_the_pixels_is_passed_over() -> None:
+def test_png_text_between_idat_chunks_is_ignored() -> None:
     """Their chunks are to follow one another, and do not in some files."""
     packed = zlib.compress(lines(noise()))
     parts = [chunk(b"IDAT", packed[:999]), chunk(b"tEXt", b"a\0b"), chunk(b"IDAT", packed[999:])]
@@ -153,14 +153,14 @@ def test_text_between_the_pixels_is_passed_over() -> None:
 @pytest.mark.parametrize(
     "tail", [b"", b"\0" * 100, b"junk that is no chunk", b"\x7f\xff\xff\xffprVt" + bytes(9)]
 )
-def test_a_png_may_end_as_it_likes_behind_its_pixels(tail: bytes) -> None:
+def test_a_png_without_iend_is_read(tail: bytes) -> None:
     """Without its end, or with what belongs to something else."""
     data = header(noise()) + chunk(b"IDAT", zlib.compress(lines(noise()))) + tail
     assert (pixels(data) == np.asarray(noise())).all()
     assert (pixels(data[: len(data) - len(tail) - 4]) == np.asarray(noise())).all()
 
 
-def test_wrong_checksums_of_pixels_that_are_all_there_do_not_matter() -> None:
+def test_one_wrong_checksum_of_complete_png_pixels_is_ignored() -> None:
     """Of the chunk or of what it holds: each is right by the other."""
     packed = zlib.compress(lines(noise()))
     wrong = packed[:-4] + bytes(4)
@@ -173,7 +173,7 @@ def test_wrong_checksums_of_pixels_that_are_all_there_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "interlaced"])
-def test_a_wrong_checksum_does_not_matter_in_any_mode(mode: str) -> None:
+def test_a_wrong_checksum_is_ignored_in_every_png_mode(mode: str) -> None:
     """How many bytes the pixels are follows from the header."""
     grey = np.asarray(noise(7, 5).convert("L"))
     if mode == "interlaced":
@@ -191,7 +191,7 @@ def test_a_wrong_checksum_does_not_matter_in_any_mode(mode: str) -> None:
 
 
 @pytest.mark.parametrize("colour", [0, 255])
-def test_a_image_whose_last_lines_are_empty_is_whole_all_the_same(colour: int) -> None:
+def test_a_png_with_black_last_lines_is_not_truncated(colour: int) -> None:
     """So far as all of them are there; what is missing would be shown like that."""
     image = noise()
     image.paste((colour,) * 3, (0, 20, 80, 48))
@@ -201,7 +201,7 @@ def test_a_image_whose_last_lines_are_empty_is_whole_all_the_same(colour: int) -
         assert refused(made_png(data=short)).reason is SkipReason.TRUNCATED
 
 
-def test_more_than_its_pixels_in_a_png_is_not_gone_through() -> None:
+def test_data_after_the_last_png_line_is_not_decompressed() -> None:
     """Behind the last line may stand megabytes of zeros, or what is left of another file."""
     black = Image.new("RGB", (80, 48))
     packed = zlib.compress(lines(black))
@@ -241,11 +241,11 @@ def test_a_damaged_png_is_not_called_truncated() -> None:
         assert "ends before" not in str(error)
 
 
-def test_a_png_of_nothing_but_chunks_is_given_up() -> None:
+def test_a_png_with_too_many_chunks_is_refused() -> None:
     """Rather than gone through for minutes."""
     data = made_png(before=chunk(b"prVt", b"") * 50)
     with pytest.raises(ImageError, match="photo has more than 50 parts") as caught:
-        png.needed_of(io.BytesIO(data), "photo", max_chunks=50)
+        png.find_needed_chunks(io.BytesIO(data), "photo", max_chunks=50)
     assert caught.value.reason is SkipReason.UNREADABLE
     decode(io.BytesIO(data), "photo")
 
@@ -262,7 +262,7 @@ JPEGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
-def test_a_jpeg_may_lack_its_end_marker_or_a_part_of_it(options: dict[str, Any], mode: str) -> None:
+def test_a_jpeg_without_an_end_marker_is_read(options: dict[str, Any], mode: str) -> None:
     """All of its pixels are there."""
     data = encoded("JPEG", noise().convert(mode), **options)
     for cut in (data[:-1], data[:-2], data[:-2] + b"trailer of a camera", data + b"trailer"):
@@ -357,7 +357,7 @@ def test_a_gif_whose_first_frame_reaches_too_far_is_too_large() -> None:
     assert refused(bytes(data)).reason is SkipReason.TOO_LARGE
 
 
-def test_a_bmp_may_lack_what_fills_up_its_last_line() -> None:
+def test_a_bmp_may_lack_the_padding_of_its_last_line() -> None:
     """And say a wrong length; without its last pixel it is truncated."""
     data = encoded("BMP", noise(81, 48))
     wrong = data[:2] + struct.pack("<I", 77) + data[6:-1]
@@ -366,7 +366,7 @@ def test_a_bmp_may_lack_what_fills_up_its_last_line() -> None:
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "TIFF", "BMP", "GIF", "WEBP", "PNG", "JPEG"])
-def test_what_stands_behind_a_image_does_not_matter(kind: str) -> None:
+def test_data_after_the_image_is_ignored(kind: str) -> None:
     """Trailers of cameras, signatures, other files."""
     data = encoded(kind)
     assert (pixels(data + b"\xff\xd8 something else \0" * 50) == pixels(data)).all()

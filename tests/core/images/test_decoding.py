@@ -13,8 +13,10 @@ import numpy as np
 import pillow_heif
 import pytest
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
+from lookalike_core.images import decoders
 from lookalike_core.images import decoding as images
-from lookalike_core.images.decoding import BandSizes, DecodedImage
+from lookalike_core.images.decoding import DecodedImage
+from lookalike_core.images.preparation import BandSizes
 from lookalike_core.models.backbones import RESNET101V2, VGG16
 from lookalike_core.models.preprocessing import preprocessing_id
 from numpy.typing import NDArray
@@ -135,7 +137,7 @@ def assert_filled(data: bytes, colour: tuple[int, int, int], *, tolerance: int =
     assert largest_difference(image.pixels, np.array(colour)) <= tolerance
 
 
-def test_a_image_becomes_a_square_of_rgb_bytes_and_keeps_its_size() -> None:
+def test_an_image_becomes_a_square_of_rgb_bytes_and_its_own_size_is_kept() -> None:
     """What the networks take, and what the payload says."""
     image = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png")
     assert (image.width, image.height) == (80, 48)
@@ -145,7 +147,7 @@ def test_a_image_becomes_a_square_of_rgb_bytes_and_keeps_its_size() -> None:
     assert image.pixels[-10, -10].tolist() == [120, 200, 220]
 
 
-def test_the_centre_is_cut_out_of_a_image_and_keeps_its_proportions() -> None:
+def test_an_image_is_centre_cropped_without_distortion() -> None:
     """The ADR on preprocessing says why; its name is in the preprocessing id."""
     stripes = np.zeros((100, 1000, 3), np.uint8)
     stripes[:, :440], stripes[:, 500:550] = 200, 255
@@ -173,7 +175,7 @@ def test_each_backbone_names_its_own_preprocessing() -> None:
     ],
     ids=["png", "webp", "tiff", "tiff-lzw", "jpeg", "avif"],
 )
-def test_a_image_that_lies_on_its_side_is_set_upright(
+def test_every_exif_orientation_is_applied(
     orientation: int, kind: str, options: dict[str, Any], tolerance: int
 ) -> None:
     """All eight orientations of EXIF give the image that the camera saw, and its size."""
@@ -184,7 +186,7 @@ def test_a_image_that_lies_on_its_side_is_set_upright(
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_does_not_exist_says_nothing(orientation: int) -> None:
+def test_an_invalid_exif_orientation_is_ignored(orientation: int) -> None:
     """Some cameras write 0."""
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -205,7 +207,7 @@ def test_an_orientation_that_does_not_exist_says_nothing(orientation: int) -> No
     ],
     ids=["empty", "cut-short", "endless-count", "orientation-is-text", "rubbish"],
 )
-def test_broken_exif_does_not_matter(kind: str, exif: bytes) -> None:
+def test_broken_exif_is_ignored(kind: str, exif: bytes) -> None:
     """The image is all there."""
     plain = Image.fromarray(asymmetric())
     with_exif = decode(encoded(plain, kind, exif=exif), "a.jpg")
@@ -225,7 +227,7 @@ def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
     assert (image.pixels == decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png").pixels).all()
 
 
-def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
+def test_broken_exif_warns_of_nothing(tmp_path: Path) -> None:
     """A folder of such images would bury everything else on a command's stderr."""
     file = tmp_path / "a.jpg"
     file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
@@ -269,7 +271,7 @@ def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
         "1-bit-key",
     ],
 )
-def test_what_is_transparent_is_seen_on_white(
+def test_transparent_pixels_become_white(
     image: Image.Image, kind: str, options: dict[str, Any], colour: tuple[int, int, int]
 ) -> None:
     """As a browser shows it, whatever colour lies below."""
@@ -312,7 +314,7 @@ def test_a_palette_may_be_transparent_too(
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
 )
-def test_every_kind_of_pixel_becomes_rgb(image: Image.Image, kind: str, colour: tuple[int, int, int]) -> None:
+def test_every_pixel_mode_becomes_rgb(image: Image.Image, kind: str, colour: tuple[int, int, int]) -> None:
     """Wide greys are scaled down to bytes and not clipped; print colours become those of a screen."""
     assert_filled(encoded(image, kind), colour, tolerance=COLOUR_TOLERANCE)
 
@@ -343,7 +345,7 @@ def test_a_transparent_colour_of_16_bits_is_compared_by_its_upper_bytes() -> Non
     assert_filled(inserted(rgb, b"tRNS", b"\x12\x99\x34\x99\x56\x99"), WHITE)
 
 
-def test_wide_greys_keep_their_steps() -> None:
+def test_16_bit_greys_keep_their_gradation() -> None:
     """Pillow's own conversion would make nearly all of them white."""
     ramp = np.linspace(0, 65_535, 224, dtype=np.uint16)[np.newaxis].repeat(224, axis=0)
     pixels = decode(encoded(Image.fromarray(ramp), "PNG"), "ramp.png").pixels
@@ -351,7 +353,7 @@ def test_wide_greys_keep_their_steps() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
-def test_the_first_image_of_several_is_taken(kind: str) -> None:
+def test_the_first_frame_or_page_is_decoded(kind: str) -> None:
     """Animations, pages of a scan, the two eyes of a stereo camera."""
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
@@ -360,7 +362,7 @@ def test_the_first_image_of_several_is_taken(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-def test_a_image_that_was_cut_off_is_truncated(kind: str, share: float) -> None:
+def test_an_image_that_was_cut_off_is_truncated(kind: str, share: float) -> None:
     """A download that broke off: half an image would be found again as something else."""
     data = encoded(noise(), kind)
     assert reason_of(data[: int(share * len(data))]) is SkipReason.TRUNCATED
@@ -390,7 +392,7 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_truncated(options: dict[str, Any]) 
     ],
     ids=["empty", "text", "html", "zeros", "wav", "heic", "jxl", "jxl-box", "jp2", "pdf", "psd", "svg"],
 )
-def test_what_is_no_image_of_ours_is_named_for_what_it_is(data: bytes, reason: SkipReason) -> None:
+def test_files_of_other_formats_are_refused_by_their_format(data: bytes, reason: SkipReason) -> None:
     """By its first bytes; its name proves nothing."""
     assert reason_of(data) is reason
 
@@ -433,7 +435,7 @@ def test_an_avif_image_names_the_decoder_where_it_is_missing(
 @pytest.fixture
 def missing_decoders() -> Iterator[None]:
     """What is installed is looked up again, before and after."""
-    lookups = (images._heif_is_read, images._avif_is_read)  # noqa: SLF001 - they remember the first answer
+    lookups = (decoders._can_read_heif, decoders._can_read_avif)  # noqa: SLF001 - they remember the first answer
     for lookup in lookups:
         lookup.cache_clear()
     yield
@@ -469,7 +471,7 @@ def test_a_large_jpeg_is_set_upright_all_the_same(orientation: int) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16", "1"])
 @pytest.mark.parametrize("size", [(700, 500), (500, 700), (3000, 400), (225, 1001)])
-def test_bands_give_what_the_whole_gives(mode: str, size: tuple[int, int]) -> None:
+def test_rendering_in_bands_gives_the_same_pixels(mode: str, size: tuple[int, int]) -> None:
     """Large images are made RGB a band at a time, so that there is no second one of their size.
 
     Pillow may scale a band down and across in the other order, and rounds in between.
@@ -541,7 +543,7 @@ def test_a_raised_limit_lets_a_gigantic_image_in() -> None:
     assert reason_of(promising(60_000, 60_000), max_pixels=3_600_000_000) is SkipReason.TRUNCATED
 
 
-def test_a_image_below_our_limit_is_not_refused_for_pillows_lower_one() -> None:
+def test_an_image_below_our_limit_is_decoded_above_pillows_limit() -> None:
     """201 megapixels, as some phones have; only the header of one, so that it is seen to be opened."""
     assert reason_of(promising(16_384, 12_288)) is SkipReason.TRUNCATED
 
@@ -556,7 +558,7 @@ def test_the_hosts_own_limit_of_pixels_changes_nothing(kind: str, monkeypatch: p
     assert reason_of(data, max_pixels=629_999) is SkipReason.TOO_LARGE
 
 
-def test_where_a_decoder_compares_by_itself_the_hosts_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_limit_holds_where_a_decoder_checks_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """WebP's does before it opens a file; what is said names the limit."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ImageError, match=r"PIL\.Image\.MAX_IMAGE_PIXELS") as refused:

@@ -102,7 +102,7 @@ def test_git_reads_sets_of_characters_the_same(tmp_path: Path) -> None:
         assert {path for path in files if not exclusion.covers(path)} == kept, pattern
 
 
-def test_many_stars_are_tried_once_each() -> None:
+def test_patterns_of_many_stars_do_not_backtrack() -> None:
     """Each fits at the first place or nowhere; else this would take years."""
     exclusion = Exclusion(["*".join("a" * 40) + "b", "*[ab]?" * 30 + "c"])
     assert not exclusion.covers("a" * 250)
@@ -155,7 +155,7 @@ def kept_by_git(root: Path, files: set[str], patterns: Sequence[str]) -> set[str
         "FOUND.000/1.jpg",
     ],
 )
-def test_what_systems_make_is_left_out_by_default(path: str) -> None:
+def test_system_folders_are_excluded_by_default(path: str) -> None:
     """With patterns besides, and not where that is switched off; a pattern takes it back by its name."""
     assert Exclusion().covers(path)
     assert Exclusion(["other"]).covers(path)
@@ -164,7 +164,7 @@ def test_what_systems_make_is_left_out_by_default(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["recycle/1.jpg", "cache/1.jpg", "thumbnails/1.jpg", "snapshot/1.jpg"])
-def test_plain_words_are_left_to_people(path: str) -> None:
+def test_ordinary_folder_names_are_not_excluded(path: str) -> None:
     """They may be classes."""
     assert not Exclusion().covers(path)
 
@@ -175,7 +175,7 @@ def test_no_image_is_named_like_what_systems_make() -> None:
     assert DEFAULT_EXCLUDES[0] == ".*"
 
 
-def test_a_name_is_met_in_whichever_form_it_is_typed() -> None:
+def test_patterns_match_names_in_every_unicode_form() -> None:
     """A keyboard composes what a Mac's disk has taken apart."""
     for typed, stored in (("NFC", "NFD"), ("NFD", "NFC")):
         pattern, folder = (unicodedata.normalize(form, "Cafés") for form in (typed, stored))

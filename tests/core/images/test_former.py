@@ -58,7 +58,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
     ],
     ids=lambda file: f"{Image.open(file).format}-{Image.open(file).mode}",
 )
-def test_ordinary_files_are_decoded_as_before(file: io.BytesIO) -> None:
+def test_ordinary_files_decode_as_under_the_former_preparation(file: io.BytesIO) -> None:
     """Nearly all are such; their vectors need not be computed again."""
     assert decodes_as_before(file, "image")
 
@@ -83,6 +83,6 @@ def test_ordinary_files_are_decoded_as_before(file: io.BytesIO) -> None:
         *("animation", "pages", "reduced-copy", "animated-png", "no-image"),
     ],
 )
-def test_what_may_have_changed_is_not(file: io.BytesIO) -> None:
+def test_files_that_may_decode_differently_are_not_taken_for_unchanged(file: io.BytesIO) -> None:
     """In doubt it has."""
     assert not decodes_as_before(file, "image")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.images.decoding import DecodedImage, decode, decode_small
-from lookalike_core.images.frames import frame_that_shows
+from lookalike_core.images.frames import find_frame
 from lookalike_core.images.profiles import matrix_profile
 from PIL import Image, ImageDraw
 
@@ -63,7 +63,7 @@ def difference(one: DecodedImage, other: DecodedImage) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("colour", ["black", "white", (118, 20, 60)])
-def test_frames_of_one_colour_at_the_beginning_are_passed_over(kind: str, colour: Any) -> None:
+def test_leading_frames_of_one_colour_are_skipped(kind: str, colour: Any) -> None:
     """Animations fade in; all of them would be the same image."""
     data = animation(kind, [plain(colour), plain("black"), shown(), plain("red")])
     assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
@@ -79,7 +79,7 @@ def test_a_first_frame_that_shows_something_is_taken(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
-def test_frames_that_are_wholly_transparent_show_nothing(kind: str) -> None:
+def test_wholly_transparent_frames_are_skipped(kind: str) -> None:
     """Whatever colours lie below."""
     clear = shown().convert("RGBA")
     clear.putalpha(0)
@@ -88,7 +88,7 @@ def test_frames_that_are_wholly_transparent_show_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_frames_that_are_nearly_of_one_colour_show_nothing(kind: str) -> None:
+def test_frames_of_nearly_one_colour_are_skipped(kind: str) -> None:
     """The first steps out of black, and what coding and sensors add to it."""
     dark = Image.blend(plain("black"), shown(), 0.02)
     noisy = Image.fromarray(np.random.default_rng(0).integers(0, 6, (64, 96, 3), dtype=np.uint8))
@@ -97,7 +97,7 @@ def test_frames_that_are_nearly_of_one_colour_show_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_where_no_frame_shows_anything_it_is_the_first(kind: str) -> None:
+def test_the_first_frame_is_taken_where_all_are_of_one_colour(kind: str) -> None:
     """One colour is still an image."""
     data = animation(kind, [plain("lime"), plain("red"), plain("blue")])
     assert difference(decoded(data), still(plain("lime"))) <= CODING_TOLERANCE
@@ -115,7 +115,7 @@ def test_a_thumbnail_shows_the_frame_that_is_embedded(kind: str) -> None:
 def chosen(data: bytes, **limits: int) -> int | None:
     """The number of the frame that is taken, within limits of the test's own."""
     with Image.open(io.BytesIO(data)) as image:
-        return frame_that_shows(image, sound=lambda: image.n_frames, **limits)
+        return find_frame(image, sound=lambda: image.n_frames, **limits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +142,7 @@ def test_large_frames_that_are_laid_one_over_another_are_not_looked_at() -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_behind_a_first_frame_that_shows_nothing_costs_the_search_alone(kind: str) -> None:
+def test_a_damaged_later_frame_leaves_the_first(kind: str) -> None:
     """The first frame is there."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8))
     data = animation(kind, [plain("black"), noise, noise.rotate(180)])
@@ -161,7 +161,7 @@ def test_a_frame_that_reaches_far_beyond_a_gif_ends_the_search() -> None:
     assert difference(decoded(bytes(data)), still(plain("black"))) <= CODING_TOLERANCE
 
 
-def test_a_frame_laid_over_another_is_seen_with_it() -> None:
+def test_a_partial_gif_frame_is_composed_with_the_one_before() -> None:
     """A GIF's second frame may hold no more than what has changed."""
     data = animation("GIF", [plain("black"), shown()])
     assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
@@ -209,13 +209,13 @@ def packed(image: Image.Image) -> bytes:
     return zlib.compress(b"".join(b"\0" + row.tobytes() for row in np.asarray(image)))
 
 
-def test_of_an_animated_png_the_animation_is_taken_and_not_what_stands_in_for_it() -> None:
+def test_an_apngs_default_image_outside_the_animation_is_skipped() -> None:
     """Viewers that know of animations never show the other image."""
     data = apng_beside(plain("red"), shown())
     assert difference(decoded(data), still(shown())) == 0
 
 
-def test_the_image_that_stands_in_is_taken_where_the_animation_is_damaged() -> None:
+def test_an_apngs_default_image_is_taken_where_the_animation_is_damaged() -> None:
     """As browsers do."""
     data = apng_beside(shown(), plain("red"), numbers=(7, 3))
     assert difference(decoded(data), still(shown())) == 0

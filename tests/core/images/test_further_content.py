@@ -56,19 +56,19 @@ def test_a_video_behind_a_progressive_jpeg_with_a_thumbnail_is_noticed() -> None
     [b"", bytes(9_000), b"\xff" * 9_000, b"\r\n" * 3_000, b"\0\0Image_UTC_Data1700000000000SEFH" + bytes(99)],
     ids=["nothing", "zeros", "ones", "lines", "a time"],
 )
-def test_padding_and_a_few_words_are_nothing(kind: str, more: bytes) -> None:
+def test_padding_and_short_trailers_are_no_further_content(kind: str, more: bytes) -> None:
     """Cameras fill files up, and phones append when a photo was taken."""
     assert besides(file_of(kind) + more) is Besides.NOTHING
 
 
-def test_so_many_bytes_are_substance() -> None:
+def test_trailers_above_the_limit_are_further_content() -> None:
     """More than the limit, wherever the padding lies."""
     at_the_limit = b"\0" * 99 + b"x" * SUBSTANCE_BYTES + b"\0" * 99
     assert besides(file_of("JPEG") + at_the_limit) is Besides.NOTHING
     assert besides(file_of("JPEG") + b"x" + at_the_limit) is Besides.FURTHER
 
 
-def test_the_map_of_a_photo_with_more_light_is_noticed() -> None:
+def test_the_gain_map_of_an_ultra_hdr_photo_is_noticed() -> None:
     """Pillow takes Ultra HDR for a plain JPEG; its gain map is a second one behind the first."""
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description hdrgm:Version="1.0"/></x:xmpmeta>'
     gain_map = file_of("JPEG", comment=b"x" * SUBSTANCE_BYTES)
@@ -76,7 +76,7 @@ def test_the_map_of_a_photo_with_more_light_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("word", ["GDepth:Format", "GImage:Mime", "GAudio:Mime"])
-def test_what_is_kept_within_metadata_is_noticed(word: str) -> None:
+def test_images_and_sounds_within_xmp_are_noticed(word: str) -> None:
     """A map of depths, the image before it was blurred, a sound."""
     xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description {word}="x/y"/></x:xmpmeta>'.encode()
     assert besides(file_of("JPEG", xmp=xmp)) is Besides.FURTHER

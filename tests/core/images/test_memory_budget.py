@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from lookalike_core.images.memory_budget import MAX_SCANS, Budget, count_scans, decoding_bytes
+from lookalike_core.images.jpeg import MAX_SCANS, count_scans
+from lookalike_core.images.memory_budget import Budget, decoding_bytes
 from PIL import Image
 
 PIXELS = 640 * 480
@@ -36,7 +37,7 @@ def encoded(kind: str, mode: str = "RGB", **options: Any) -> io.BytesIO:
     ],
     ids=str,
 )
-def test_the_header_tells_what_decoding_takes(
+def test_estimated_bytes_cover_the_measured_peak(
     kind: str, options: dict[str, Any], bytes_a_pixel: float
 ) -> None:
     """Measured as a process' peak, on images of 24 megapixels."""
@@ -78,13 +79,13 @@ def test_scans_are_not_counted_without_end() -> None:
     assert count_scans(io.BytesIO(b"\xff\xd8" + scan * 10_000)) == MAX_SCANS + 1
 
 
-def test_no_more_is_taken_at_a_time_than_there_is() -> None:
+def test_reservations_wait_until_the_budget_has_room() -> None:
     """Threads that ask for more than is left wait."""
     budget, lock, now, most = Budget(10), threading.Lock(), 0, 0
 
     def decode(amount: int) -> None:
         nonlocal now, most
-        with budget.taken(amount):
+        with budget.reserve(amount):
             with lock:
                 now += amount
                 most = max(most, now)
@@ -97,11 +98,11 @@ def test_no_more_is_taken_at_a_time_than_there_is() -> None:
     assert most <= 10
 
 
-def test_what_exceeds_it_all_runs_alone() -> None:
+def test_a_reservation_above_the_budget_runs_alone() -> None:
     """It was asked for with --max-pixels; it would wait for ever otherwise."""
     budget = Budget(10)
-    with budget.taken(1000):
-        waiting = threading.Thread(target=lambda: budget.taken(1).__enter__(), daemon=True)
+    with budget.reserve(1000):
+        waiting = threading.Thread(target=lambda: budget.reserve(1).__enter__(), daemon=True)
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
@@ -109,9 +110,9 @@ def test_what_exceeds_it_all_runs_alone() -> None:
     assert not waiting.is_alive()
 
 
-def test_what_fails_gives_back_what_it_took() -> None:
+def test_a_failed_decoding_releases_its_reservation() -> None:
     """Else a few broken images would stop everything."""
     budget = Budget(10)
     for _ in range(3):
-        with pytest.raises(OSError, match="broken"), budget.taken(10):
+        with pytest.raises(OSError, match="broken"), budget.reserve(10):
             raise OSError("broken")

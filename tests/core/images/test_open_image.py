@@ -72,7 +72,7 @@ def test_what_is_refused_is_closed_again(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_what_is_wrong_with_an_open_image_is_said_of_its_file(tmp_path: Path) -> None:
+def test_errors_while_an_image_is_open_carry_its_path(tmp_path: Path) -> None:
     """Whoever decodes it knows bytes and a name; the error has the path all the same."""
     (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError) as caught, opened(tmp_path / "a.jpg") as stream:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.errors import ImageError, SkipReason
-from lookalike_core.images.decoding import BandSizes, decode
+from lookalike_core.images.decoding import decode
+from lookalike_core.images.preparation import BandSizes
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -117,7 +118,7 @@ READ = {
 @pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
 @pytest.mark.parametrize("kind", [UNSIGNED, SIGNED])
 @pytest.mark.parametrize("bits", DEPTHS)
-def test_greys_are_read_on_their_own_scale_or_refused_by_name(
+def test_greys_of_every_depth_are_scaled_or_refused(
     order: str, photometric: int, kind: int, bits: int
 ) -> None:
     """No negatives, nothing all black, nothing all white."""
@@ -140,7 +141,7 @@ def test_wide_greys_may_be_compressed(compression: str) -> None:
     assert furthest(pixels_of(file.getvalue()), RAMP[..., np.newaxis]) <= TOLERANCE
 
 
-def test_a_compressed_negative_is_no_negative() -> None:
+def test_compressed_white_is_zero_greys_are_inverted() -> None:
     """X-rays are stored so: 16 bits, white is zero, compressed."""
     file = io.BytesIO()
     inverted = Image.fromarray(65535 - RAMP.astype(np.uint16) * 257)
@@ -152,7 +153,7 @@ def test_a_compressed_negative_is_no_negative() -> None:
 
 @pytest.mark.parametrize("depth", [8, 16, 20, 24])
 @pytest.mark.parametrize("kind", [UNSIGNED, SIGNED])
-def test_32_bits_hold_narrower_values(depth: int, kind: int) -> None:
+def test_32_bit_greys_are_scaled_by_their_values(depth: int, kind: int) -> None:
     """Programs write whole numbers so, of whatever depth their camera has; they would all be black."""
     values = RAMP.astype(np.uint64) * (2**depth - 1) // 255
     data = tiff(packed(values, 32, "<"), bits=[32], photometric=BLACK_IS_ZERO, more={339: kind})
@@ -204,9 +205,7 @@ def test_a_table_of_colours_may_have_8_bits_or_16(bits: int, step: int) -> None:
         (CIELAB, (128, 50, 0), (193, 78, 122)),
     ],
 )
-def test_other_colours_become_those_of_a_screen(
-    photometric: int, samples: Sequence[int], shown: Sequence[int]
-) -> None:
+def test_cmyk_and_lab_become_rgb(photometric: int, samples: Sequence[int], shown: Sequence[int]) -> None:
     """Inks as browsers take them where no profile says more; Lab under the white of its format."""
     data = np.tile(np.array(samples, np.uint8), (SIDE, SIDE, 1)).tobytes()
     more = {530: [1, 1]} if photometric == YCBCR else {}
@@ -214,10 +213,10 @@ def test_other_colours_become_those_of_a_screen(
     assert furthest(pixels_of(file), np.array(shown)) <= 2 * TOLERANCE
 
 
-def test_colours_at_a_part_of_the_size_are_refused_uncompressed() -> None:
+def test_uncompressed_subsampled_ycbcr_is_refused() -> None:
     """They would be read as noise."""
     data = bytes(SIDE * SIDE * 3 // 2)
-    assert "part of its size" in refused(tiff(data, bits=[8] * 3, photometric=YCBCR, more={530: [2, 2]}))
+    assert "subsampled YCbCr" in refused(tiff(data, bits=[8] * 3, photometric=YCBCR, more={530: [2, 2]}))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +232,7 @@ def test_colours_at_a_part_of_the_size_are_refused_uncompressed() -> None:
         ([8], 12345, UNSIGNED, "photometric interpretation 12345"),
     ],
 )
-def test_what_cannot_be_read_is_named(bits: list[int], photometric: int, kind: int, words: str) -> None:
+def test_unsupported_samples_are_described(bits: list[int], photometric: int, kind: int, words: str) -> None:
     """Not called damaged, cut off or no image."""
     data = tiff(
         bytes(SIDE * SIDE * sum(bits) // 8),

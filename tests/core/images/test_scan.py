@@ -135,7 +135,7 @@ def test_suffixes_count_in_any_case(tmp_path: Path, suffix: str) -> None:
     assert found(tmp_path) == [f"1{suffix}", f"2{suffix.upper()}", f"3{suffix.title()}"]
 
 
-def test_what_is_not_named_like_a_image_is_passed_over(tmp_path: Path) -> None:
+def test_files_without_an_image_suffix_are_ignored(tmp_path: Path) -> None:
     """Without a word: a folder of images holds notes and databases, too."""
     make(tmp_path, "notes.txt", "Thumbs.db", "jpg", "photo.raw", "archive.zip", "1.jpg")
     assert found(tmp_path) == ["1.jpg"]
@@ -154,7 +154,7 @@ def test_files_of_other_kinds_are_counted_by_suffix(tmp_path: Path) -> None:
     assert str(others) == "9 other files: 4 without a suffix, 3 .mov, 1 .cr2, 1 .gz"
 
 
-def test_other_kinds_without_end_take_no_memory_without_end(tmp_path: Path) -> None:
+def test_the_number_of_suffixes_counted_apart_is_limited(tmp_path: Path) -> None:
     """Some programs number their files behind the dot; the total stays right."""
     make(tmp_path, *(f"a.{number:03}" for number in range(15)), "b.003")
     others = OtherFiles(max_suffixes=12)
@@ -164,14 +164,14 @@ def test_other_kinds_without_end_take_no_memory_without_end(tmp_path: Path) -> N
     assert sum(map(int, re.findall(r"(\d+) (?:\.|of)", str(others)))) == 16
 
 
-def test_one_other_file_is_one(tmp_path: Path) -> None:
+def test_one_other_file_is_counted_in_the_singular(tmp_path: Path) -> None:
     """In a sentence, too."""
     make(tmp_path, "a.mov")
     others = OtherFiles()
     assert [*scan(tmp_path, others), str(others)] == ["1 other file: 1 .mov"]
 
 
-def test_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_are_ignored(tmp_path: Path) -> None:
     """Thumbnails, the trash, the second halves of files that macOS writes."""
     make(tmp_path, ".hidden.jpg", ".thumbnails/1.jpg", "a/.trash/2.jpg", "a/._1.jpg", ".jpg", "a/1.jpg")
     assert found(tmp_path) == ["a/1.jpg"]

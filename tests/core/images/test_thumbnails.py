@@ -54,7 +54,7 @@ def halves(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize(
     ("size", "expected"), [((600, 300), (96, 48)), ((300, 600), (48, 96)), ((5000, 2), (96, 1))]
 )
-def test_all_of_a_image_is_there_in_its_own_ratio(
+def test_a_thumbnail_shows_the_whole_image_undistorted(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int], encoding: Encoding
 ) -> None:
     """Nothing is cut off or squashed, unlike what the network sees."""
@@ -73,7 +73,7 @@ def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 2000])  # the large one is decoded at a part of its size
-def test_a_image_stands_as_its_camera_was_held(tmp_path: Path, width: int) -> None:
+def test_a_thumbnail_is_upright(tmp_path: Path, width: int) -> None:
     """EXIF 6: stored lying on its side; what is stored at the left belongs at the top."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -84,7 +84,7 @@ def test_a_image_stands_as_its_camera_was_held(tmp_path: Path, width: int) -> No
     assert near(image, (16, 60), BLUE)
 
 
-def test_what_is_clear_lies_on_white(tmp_path: Path) -> None:
+def test_transparent_pixels_of_a_thumbnail_are_white(tmp_path: Path) -> None:
     """As in the pixels that the network gets."""
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
     assert near(shown(thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> Non
     assert thumbnail(whole, 32, max_pixels=100) is SkipReason.TOO_LARGE
 
 
-def test_many_come_in_order_and_not_far_ahead(tmp_path: Path, draw: Draw) -> None:
+def test_thumbnails_come_in_order_with_bounded_look_ahead(tmp_path: Path, draw: Draw) -> None:
     """Threads make them, but no more than a few that nobody has asked for yet."""
     names = [f"{number}.png" for number in range(30)]
     files = draw(tmp_path, *names)

@@ -116,7 +116,7 @@ def furthest(data: bytes, expected: Array) -> int:
         "grey and another",
     ],
 )
-def test_planes_are_read_as_they_are_meant(
+def test_planar_tiffs_are_read(
     planes: Sequence[Array],
     photometric: int,
     extra: Sequence[int],
@@ -139,7 +139,7 @@ def test_planes_are_read_as_they_are_meant(
 @pytest.mark.parametrize(("layout", "fill"), set(product((CHUNKY, PLANAR), (1, 2))) - {(CHUNKY, 1)})
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_greys_are_no_negatives_whatever_their_layout(
+def test_planar_greys_are_not_inverted(
     bits: int, order: str, layout: int, fill: int, photometric: int
 ) -> None:
     """One plane is the same plane by plane; a turned byte is the same byte."""
@@ -150,7 +150,7 @@ def test_greys_are_no_negatives_whatever_their_layout(
 
 
 @pytest.mark.parametrize("layout", [CHUNKY, PLANAR])
-def test_colours_whose_bytes_begin_with_the_lowest_bit(layout: int) -> None:
+def test_tiffs_of_reversed_bit_order_are_read(layout: int) -> None:
     """In both layouts."""
     data = tiff([RISING, FALLING, STEADY], bits=8, photometric=RGB, layout=layout, fill=2)
     assert furthest(data, COLOURS) <= 1
@@ -165,27 +165,27 @@ def test_colours_whose_bytes_begin_with_the_lowest_bit(layout: int) -> None:
         ([RISING, STEADY, STEADY], CIELAB, [], "CIELab"),
     ],
 )
-def test_planes_that_no_decoder_takes_are_named(
+def test_unsupported_planar_modes_are_refused_by_name(
     planes: Sequence[Array], photometric: int, extra: Sequence[int], words: str, compression: int
 ) -> None:
     """Libraries put them where they do not belong, without a word."""
     data = tiff(planes, bits=8, photometric=photometric, extra=extra, compression=compression)
-    with pytest.raises(ImageError, match=rf"plane by plane, of {words}") as error:
+    with pytest.raises(ImageError, match=rf"planar samples of {words}") as error:
         decode(io.BytesIO(data), "scan.tif")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
 
-def test_planes_of_luminance_and_colour_are_named() -> None:
+def test_uncompressed_planar_ycbcr_is_refused_by_name() -> None:
     """Uncompressed; what is compressed is read."""
     planes = [RISING, np.full_like(RISING, 128), np.full_like(RISING, 128)]
     compressed = tiff(planes, bits=8, photometric=YCBCR, compression=DEFLATE)
     assert furthest(compressed, RISING[..., np.newaxis]) <= 2
-    with pytest.raises(ImageError, match="plane by plane, of YCbCr") as error:
+    with pytest.raises(ImageError, match="planar samples of YCbCr") as error:
         decode(io.BytesIO(tiff(planes, bits=8, photometric=YCBCR)), "scan.tif")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
 
-def test_planes_that_are_cut_off_are_called_so() -> None:
+def test_truncated_planar_tiffs_are_called_truncated() -> None:
     """By whichever library they are read."""
     whole = tiff([RISING, FALLING, STEADY], bits=16, photometric=RGB)
     with pytest.raises(ImageError) as error:
@@ -193,7 +193,7 @@ def test_planes_that_are_cut_off_are_called_so() -> None:
     assert error.value.reason is SkipReason.TRUNCATED
 
 
-def test_what_was_misread_is_embedded_anew() -> None:
+def test_formerly_misread_tiffs_do_not_decode_as_before() -> None:
     """A rebuild takes over no vector of what looked otherwise."""
     planes = [RISING, FALLING, STEADY]
     assert not decodes_as_before(io.BytesIO(tiff(planes, bits=16, photometric=RGB)), "x")

@@ -120,7 +120,7 @@ def test_a_small_first_page_that_is_not_marked_is_taken_all_the_same() -> None:
     assert taken(tiff(PAGE, FULL, None)) == 0
 
 
-def test_the_image_may_hang_on_its_thumbnail() -> None:
+def test_the_main_image_may_be_a_sub_ifd_of_its_thumbnail() -> None:
     """As in files of cameras, whose first directory is a preview."""
     assert taken(tiff(REDUCED, FULL, below=[1])) == 1
 
@@ -131,7 +131,7 @@ def test_raw_data_of_a_sensor_are_no_image() -> None:
 
 
 @pytest.mark.parametrize("following", [{0: 0}, {1: 0}, {1: 1}], ids=str)
-def test_a_circle_of_pages_is_gone_round_once(following: dict[int, int]) -> None:
+def test_a_loop_of_tiff_directories_is_walked_once(following: dict[int, int]) -> None:
     """Nobody knows the end of it."""
     assert taken(tiff(REDUCED, REDUCED, following=following)) in {0, 1}
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.images.decoding import BandSizes, decode, decode_small
+from lookalike_core.images.decoding import decode, decode_small
+from lookalike_core.images.preparation import BandSizes
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -173,7 +174,9 @@ def test_the_ground_is_white_unless_the_image_is(colour: tuple[int, int, int], g
 
 @pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (128, 128, 128)])
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255)])
-def test_what_is_hidden_never_counts(hidden: tuple[int, int, int], colour: tuple[int, int, int]) -> None:
+def test_fully_transparent_pixels_do_not_choose_the_ground(
+    hidden: tuple[int, int, int], colour: tuple[int, int, int]
+) -> None:
     """Programs leave any colour below alpha 0."""
     shown = pixels_of(encoded(shape("disc", colour), "PNG"))
     np.testing.assert_array_equal(pixels_of(encoded(shape("disc", colour, hidden=hidden), "PNG")), shown)
@@ -195,7 +198,7 @@ def test_white_and_black_without_an_outline_are_seen_on_grey() -> None:
     assert (pixels[60, 112, 0], pixels[112, 112, 0]) == (WHITE, BLACK)
 
 
-def test_a_veil_of_white_is_seen() -> None:
+def test_half_transparent_white_is_laid_on_black() -> None:
     """Half transparent all over, it has no outline."""
     assert ground_of(Image.new("RGBA", (50, 50), (255, 255, 255, 100))) > 0
     veil = shape("disc", (255, 255, 255))

@@ -51,7 +51,7 @@ def palette() -> Image.Image:
         ),
     ],
 )
-def test_what_is_clear_is_known_in_every_mode(image: Image.Image, kind: str, options: Any) -> None:
+def test_alpha_is_read_in_every_mode(image: Image.Image, kind: str, options: Any) -> None:
     """From an alpha channel, a palette, or a colour that is called transparent."""
     found = whole(image, kind, **options)
     assert found.alpha is not None
@@ -59,13 +59,13 @@ def test_what_is_clear_is_known_in_every_mode(image: Image.Image, kind: str, opt
     assert (found.alpha[:, 22:] == 255).all()
 
 
-def test_what_is_opaque_everywhere_has_no_alpha() -> None:
+def test_an_opaque_image_has_no_alpha() -> None:
     """Be there a channel for it or not."""
     assert whole(Image.new("RGBA", (40, 20), "red")).alpha is None
     assert whole(Image.new("RGB", (40, 20), "red")).alpha is None
 
 
-def test_what_is_clear_is_turned_and_made_smaller_like_the_pixels() -> None:
+def test_alpha_is_turned_and_scaled_like_the_pixels() -> None:
     """Width and height are those of the file as it is shown."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -78,7 +78,7 @@ def test_what_is_clear_is_turned_and_made_smaller_like_the_pixels() -> None:
     assert (found.alpha[55:] == 255).all()
 
 
-def test_a_large_clear_image_is_read_coarsely() -> None:
+def test_alpha_of_a_large_image_is_sampled() -> None:
     """No second copy of it in memory."""
     found = whole(half_clear().resize((4000, 2000), 0), "WEBP", lossless=True, method=0)
     assert found.alpha is not None
@@ -102,7 +102,7 @@ def test_samples_of_more_than_8_bits_are_deep(image: Image.Image, kind: str, is_
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
-def test_frames_pages_and_views_are_noticed(kind: str) -> None:
+def test_further_frames_pages_and_views_are_noticed(kind: str) -> None:
     """A file of that format with one image holds nothing besides."""
     several = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "red")]}
     assert whole(Image.new("RGB", (8, 8)), kind).besides is Besides.NOTHING

@@ -53,7 +53,7 @@ def random_pixels(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
 
 
-def test_a_image_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
+def test_an_image_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
     """Float32, of the dimension that the manifest says, and the same for what is the same."""
     embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(3)
     together = embedder.embed(pixels)
@@ -89,14 +89,14 @@ def test_the_manifest_comes_out_of_the_model_itself(model: ModelFile, tmp_path: 
     assert Embedder.load(copy, provider="cpu").manifest == model.manifest
 
 
-def test_a_model_that_is_not_there_is_missed_with_the_way_to_make_it(tmp_path: Path) -> None:
+def test_a_missing_model_hints_at_exporting_it(tmp_path: Path) -> None:
     """Exit 3, and the hint."""
     with pytest.raises(ModelError, match=r"none\.onnx is not there$") as missed:
         Embedder.load(tmp_path / "none.onnx", provider="cpu")
     assert (missed.value.path, missed.value.hint) == (tmp_path / "none.onnx", Hint(Action.EXPORT))
 
 
-def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     """A download that was an error page, a file cut in half."""
     file = tmp_path / "page.onnx"
     file.write_text("<html>404</html>", encoding="utf-8")
@@ -107,7 +107,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_a_model_of_somebody_elses_is_refused(onnx_file: Callable[..., Path]) -> None:
+def test_a_model_without_a_manifest_is_refused(onnx_file: Callable[..., Path]) -> None:
     """Without a manifest nobody knows what its vectors may be compared with."""
     with pytest.raises(ModelError, match=r"echo\.onnx: it carries no manifest$") as refused:
         Embedder.load(onnx_file(author="somebody"), provider="cpu")

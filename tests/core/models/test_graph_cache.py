@@ -52,7 +52,7 @@ def test_a_kept_graph_gives_the_same_vectors(model: Path) -> None:
     assert second.manifest == first.manifest
 
 
-def test_a_kept_graph_is_what_is_opened(model: Path) -> None:
+def test_the_cached_graph_is_the_one_opened(model: Path) -> None:
     """Another model's bytes in its place show up in the vectors, so it is not opened in vain."""
     load(model)
     [entry] = entries(model)
@@ -105,7 +105,7 @@ def test_an_entry_of_another_runtime_is_made_anew(model: Path, monkeypatch: pyte
     load(model)
     [here] = entries(model)
     own = here.read_bytes()
-    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
     load(model)
     [there] = entries(model)
     monkeypatch.undo()
@@ -159,11 +159,11 @@ def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch
     here = entry_of(model, model.parent, runtime="1.0")
     assert entry_of(model, model.parent, runtime="1.0") == here
     assert entry_of(model, model.parent, runtime="1.1") != here
-    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
     assert entry_of(model, model.parent, runtime="1.0") != here
 
 
-def test_where_nothing_can_be_kept_nothing_is_said(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_graph_cache_is_ignored(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A home that cannot be written, here by a file where the folder should be."""
     (model.parent / "optimized").write_text("in the way")
     plain = Embedder.load(model, provider="cpu").embed(PIXELS)
@@ -171,7 +171,7 @@ def test_where_nothing_can_be_kept_nothing_is_said(model: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_disk_that_is_nearly_full_is_left_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_graph_is_cached_on_a_nearly_full_disk(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy that only saves time must not be what fills it; a stand-in says how much is free."""
     usage = shutil.disk_usage(model.parent)._replace(free=2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
@@ -179,7 +179,7 @@ def test_a_disk_that_is_nearly_full_is_left_alone(model: Path, monkeypatch: pyte
     assert entries(model) == []
 
 
-def test_a_model_that_is_none_is_refused_as_without(tmp_path: Path) -> None:
+def test_an_invalid_model_is_refused_and_not_cached(tmp_path: Path) -> None:
     """And nothing is kept of it."""
     model = tmp_path / "model.onnx"
     model.write_bytes(b"\x0a\x02hi")
@@ -189,7 +189,7 @@ def test_a_model_that_is_none_is_refused_as_without(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_those_that_were_asked_for(model: Path, threads: int) -> None:
+def test_the_session_uses_the_requested_threads(model: Path, threads: int) -> None:
     """The session says so itself."""
     session = Embedder.load(model, provider="cpu", threads=threads)._session  # noqa: SLF001 - read back
     assert session.get_session_options().intra_op_num_threads == threads

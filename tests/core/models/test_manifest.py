@@ -310,7 +310,7 @@ def test_a_manifest_carries_a_calibration(calibration: Calibration) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["soon", [], {}, {"points": 3}, 0.5])
-def test_a_malformed_calibration_costs_nothing_else(damaged: object) -> None:
+def test_a_manifest_with_a_malformed_calibration_is_read_without_it(damaged: object) -> None:
     """The manifest is read as if there were none."""
     assert CollectionManifest.from_json(COLLECTION.to_json() | {"calibration": damaged}) == COLLECTION
 
@@ -346,7 +346,7 @@ def test_former_names_are_read_and_those_of_today_are_written(
     assert len(anew.keys() - {"folder_rules"}) == len(written)
 
 
-def test_of_both_names_that_of_today_is_believed() -> None:
+def test_a_fields_current_name_wins_over_its_former_one() -> None:
     """A server may keep what an older version wrote beside what this one writes."""
     both = COLLECTION.to_json() | {"precision": "fp16", "quantize": "int8", "quantization": {"method": 1}}
     both |= {"activation_ranges": None, "identity": both["identity"] | {"precision": "int8-00000000"}}

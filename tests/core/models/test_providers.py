@@ -70,7 +70,9 @@ def test_a_gpu_that_lies_idle_is_noticed(
     assert capfd.readouterr().out == ""
 
 
-def test_who_asks_for_the_cpu_is_not_told_of_a_gpu(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_cpu_provider_gives_no_notice_of_a_gpu(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was a choice."""
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: True)
     assert Embedder.load(model.path, provider="cpu").notice is None
@@ -138,7 +140,7 @@ def test_a_processor_that_openvino_does_not_offer_is_said(
     assert Embedder.load(model.path, provider="auto").notice is None
 
 
-def test_without_the_plugin_nobody_hears_of_it(
+def test_a_missing_openvino_plugin_gives_no_notice(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, fresh_plugin: None
 ) -> None:
     """It is an extra."""
@@ -148,7 +150,7 @@ def test_without_the_plugin_nobody_hears_of_it(
     assert "OpenVINO" not in (embedder.notice or "")
 
 
-def test_a_broken_plugin_is_passed_over_with_one_line(
+def test_a_broken_openvino_plugin_is_skipped_with_a_notice(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_plugin: None
 ) -> None:
     """Half an installation keeps nobody from embedding; a stand-in names a file that is no library."""
@@ -167,7 +169,7 @@ def test_a_broken_plugin_is_passed_over_with_one_line(
 @pytest.mark.parametrize(
     ("capabilities", "taken"), [("FP32 INT8 BF16 EXPORT_IMPORT", True), ("WINOGRAD FP32 INT8", False)]
 )
-def test_openvino_is_taken_by_itself_where_it_pays(
+def test_auto_takes_openvino_on_bfloat16_processors(
     monkeypatch: pytest.MonkeyPatch, capabilities: str, taken: bool
 ) -> None:
     """Where the processor has bfloat16 it is several times as fast; elsewhere it only starts more slowly."""
@@ -176,9 +178,7 @@ def test_openvino_is_taken_by_itself_where_it_pays(
     assert providers.openvino_pays() is taken
 
 
-def test_openvino_is_not_even_looked_for_where_images_are_few(
-    model: ModelFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_openvino_is_not_loaded_for_few_images(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading the plugin alone takes longer than one of them."""
     monkeypatch.setattr(providers, "_openvino_devices", lambda: pytest.fail("it was looked for"))
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: False)

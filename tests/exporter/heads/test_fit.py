@@ -28,10 +28,17 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_exporter.export import ready_model
-from lookalike_exporter.heads.fit import FitRequest, TrainingImages, fit_head, learned, salted, split
+from lookalike_exporter.heads.fit import (
+    FitRequest,
+    TrainingImages,
+    fit_head,
+    seeded_hash,
+    split_images,
+    train_head,
+)
 from lookalike_exporter.heads.head_file import Head, check_name, head_of, head_path, named_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
-from lookalike_exporter.model_cache import ModelFile, known_models
+from lookalike_exporter.model_cache import ModelFile, list_models
 from lookalike_exporter.spec import ModelSpec
 from refusals import refuses
 
@@ -54,7 +61,7 @@ def images_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> Tra
     return TrainingImages(
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
         classes=classes,
-        sha256=[f"{salted(str(row), seed)}" for row in range(len(classes))],
+        sha256=[f"{seeded_hash(str(row), seed)}" for row in range(len(classes))],
     )
 
 
@@ -116,32 +123,32 @@ def fitted(home: Settings, *names: str, **options: object) -> Head:
 def test_a_fifth_of_each_class_is_held_out_by_its_bytes_alone() -> None:
     """Whatever the order of the images; another seed holds others out; two are always learned from."""
     images = images_of({"cat": 50, "dog": 20, "cow": 3, "ant": 2})
-    parts = split(images, seed=0)
+    parts = split_images(images, seed=0)
     assert Counter(images.classes[row] for row in parts.held_out) == {"cat": 10, "dog": 4, "cow": 1}
     assert sorted([*parts.training, *parts.held_out]) == list(range(75))
     turned = TrainingImages(
         vectors=images.vectors[::-1], classes=images.classes[::-1], sha256=images.sha256[::-1]
     )
-    again = {turned.sha256[row] for row in split(turned, seed=0).held_out}
+    again = {turned.sha256[row] for row in split_images(turned, seed=0).held_out}
     assert again == {images.sha256[row] for row in parts.held_out}
-    assert set(split(images, seed=1).held_out) != set(parts.held_out)
+    assert set(split_images(images, seed=1).held_out) != set(parts.held_out)
 
 
 def test_nothing_is_learned_from_held_out_images(base: ModelFile) -> None:
     """Wrong classes and other vectors there leave every byte of the layer as it is; in training not."""
     images = images_of({"cat": 40, "dog": 40, "cow": 40})
     request = FitRequest(collections=["some"], name="pets")
-    parts = split(images, seed=0)
+    parts = split_images(images, seed=0)
     # those that would be held out of any class, so that they stay so under another class
-    last = max(salted(images.sha256[row], 0) for row in parts.training)
-    noisy = [row for row in parts.held_out if salted(images.sha256[row], 0) > last]
+    last = max(seeded_hash(images.sha256[row], 0) for row in parts.training)
+    noisy = [row for row in parts.held_out if seeded_hash(images.sha256[row], 0) > last]
     classes, vectors = list(images.classes), images.vectors.copy()
     for row, other in zip(noisy, reversed(noisy), strict=True):
         classes[row], vectors[row] = images.classes[other], -images.vectors[other][::-1]
     assert classes != list(images.classes)
     planted = replace(images, classes=classes, vectors=vectors)
-    assert split(planted, seed=0) != parts or noisy
-    clean, after = (learned(request, base.manifest, each, {}) for each in (images, planted))
+    assert split_images(planted, seed=0) != parts or noisy
+    clean, after = (train_head(request, base.manifest, each, {}) for each in (images, planted))
     assert clean.trained == after.trained
     assert clean.weight.tobytes() == after.weight.tobytes()
     assert clean.bias.tobytes() == after.bias.tobytes()
@@ -150,7 +157,7 @@ def test_nothing_is_learned_from_held_out_images(base: ModelFile) -> None:
     classes = list(images.classes)
     for row in parts.training[:10]:
         classes[row] = "cow"
-    mislearned = learned(request, base.manifest, replace(images, classes=classes), {})
+    mislearned = train_head(request, base.manifest, replace(images, classes=classes), {})
     assert mislearned.weight.tobytes() != clean.weight.tobytes()
 
 
@@ -168,7 +175,7 @@ def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: Mod
     assert other.record["split"]["left_out"] == {"copy": 30}
 
 
-def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) -> None:
+def test_images_left_out_of_fitting_are_counted(home: Settings, base: ModelFile) -> None:
     """Without a class, copies, the same bytes in two classes, and the only one of a class."""
     images = images_of({"cat": 6, "dog": 6})
     vector = images.vectors[0]
@@ -237,7 +244,15 @@ def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile
     head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})))
     model = get_headed_model(head, settings=home)
     [said] = [p.value for p in onnx.load(model.path).metadata_props if p.key == "lookalike-head"]
-    for key in ("base", "classes", "split", "method", "candidates", "held_out_against_training", "seed"):
+    for key in (
+        "base",
+        "classes",
+        "split",
+        "method",
+        "candidates",
+        "held_out_against_training",
+        "seed",
+    ):
         assert f'"{key}"' in said
 
 
@@ -269,7 +284,7 @@ def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
-def test_a_damaged_head_is_said(home: Settings, content: bytes) -> None:
+def test_a_damaged_head_is_refused(home: Settings, content: bytes) -> None:
     """Its file is named."""
     path = head_path("pets", home)
     path.parent.mkdir(parents=True)
@@ -294,9 +309,11 @@ def changed(head: Head, home: Settings, **changes: object) -> None:
         np.savez(file, **arrays)
 
 
-def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: ModelFile) -> None:
+def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) -> None:
     """Values that are not finite, shapes that do not fit, words of another kind, and a head on a head."""
-    head = learned(FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {})
+    head = train_head(
+        FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {}
+    )
     changed(head, home)
     assert named_head("pets", home).key == head.key
     identity = head.base.identity.with_head("pets-00000000", dimension=64)
@@ -325,7 +342,9 @@ def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: Model
 
 def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings, base: ModelFile) -> None:
     """The file is named, and what it says of itself; an older one says no name."""
-    head = learned(FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {})
+    head = train_head(
+        FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {}
+    )
     changed(head, home, schema=99)
     with pytest.raises(
         ModelError, match=r"the head .*pets\.npz has schema 99 and this version reads up to 1"
@@ -366,7 +385,7 @@ def test_a_collection_of_thousands_of_classes_of_two_images_makes_a_head(
     assert np.isfinite(head.bias).all()
 
 
-def test_of_two_fits_of_one_name_the_second_is_refused(
+def test_the_second_of_two_concurrent_fits_of_one_name_is_refused(
     home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """It waits while the first writes, finds the name taken then, and leaves no model."""
@@ -398,7 +417,7 @@ def test_of_two_fits_of_one_name_the_second_is_refused(
     assert ended[16] == named_head("pets", home).key
     assert isinstance(ended[8], UsageError)
     assert "holds another head" in str(ended[8])
-    assert len([model for model in known_models(home) if model.manifest.identity.head]) == 1
+    assert len([model for model in list_models(home) if model.manifest.identity.head]) == 1
 
 
 def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
@@ -470,7 +489,7 @@ def test_collections_of_two_spaces_or_none_are_refused(home: Settings, base: Mod
 @pytest.mark.parametrize(
     "name", ["", "Pets", "a-b", "../x", "avg", "cosine", "vgg", "w0123abcd", "block5_pool", "x" * 41, "a\n"]
 )
-def test_names_that_mean_something_else_are_no_heads(name: str) -> None:
+def test_reserved_names_are_refused_for_heads(name: str) -> None:
     """In a collection's name, on some file system, or in a terminal."""
     with refuses(UsageError, match="--name"):
         check_name(name)
@@ -491,4 +510,4 @@ def test_vectors_that_are_not_finite_are_refused(base: ModelFile) -> None:
     images = images_of({"cat": 6, "dog": 6})
     images.vectors[0, 0] = np.nan
     with pytest.raises(LookalikeError, match="not finite"):
-        learned(FitRequest(collections=["c"], name="pets"), base.manifest, images, {})
+        train_head(FitRequest(collections=["c"], name="pets"), base.manifest, images, {})

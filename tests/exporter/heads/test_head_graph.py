@@ -110,7 +110,7 @@ def test_lost_models_are_made_again_from_weights_and_head(
     assert np.array_equal(Embedder.load(again.path, provider="cpu").embed(IMAGES), before)
 
 
-def test_the_base_under_the_name_of_its_headed_model_is_not_believed(
+def test_another_model_in_the_place_of_a_headed_one_is_replaced(
     model: ModelFile, head: Head, base: ModelFile, home: Settings
 ) -> None:
     """And another head's model neither: both are made again."""

@@ -1,0 +1,70 @@
+"""Which decoder opens a file, and whether it is installed."""
+
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO
+
+from lookalike_core.errors import MissingDecoderError
+from lookalike_core.images.formats import is_avif, is_heif
+from lookalike_core.images.image_errors import unsupported_error
+from lookalike_core.images.samples import describe_unsupported
+from lookalike_core.images.unlimited import open_heif, open_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF")
+"""Decoders that may see a file, whatever its name says. MPO, which some cameras write, is JPEG's."""
+
+
+def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
+    """Opens an image, of which only the header is read.
+
+    Raises:
+        ImageError: its header is whole, and no decoder here takes such samples.
+    """
+    from PIL import UnidentifiedImageError
+
+    try:
+        return open_heif(stream) if _is_heif(head, name) else open_image(stream, FORMATS)
+    except UnidentifiedImageError:
+        if (what := describe_unsupported(stream, head)) is None:
+            raise
+        raise unsupported_error(f"{name} is {what}, which no decoder here reads") from None
+
+
+def _is_heif(head: bytes, name: str) -> bool:
+    """Whether it is HEIC, and what reads that is here.
+
+    Raises:
+        MissingDecoderError: it is HEIC or AVIF, and what reads that is not installed.
+    """
+    if is_heif(head):
+        with _ONE_LOADER:  # threads that load a library at once may see it half loaded
+            is_read = _can_read_heif()
+        if not is_read:
+            raise MissingDecoderError(f"{name} is HEIC", needed="this project's extra lookalike[heif]")
+        return True
+    if is_avif(head) and not _can_read_avif():
+        raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow that was built with AVIF")
+    return False
+
+
+_ONE_LOADER = Lock()
+
+
+@cache
+def _can_read_heif() -> bool:
+    """Whether the extra is there, and loads."""
+    try:
+        import pillow_heif  # noqa: F401 - `open_heif` uses it
+    except ImportError:
+        return False
+    return True
+
+
+@cache
+def _can_read_avif() -> bool:
+    from PIL import features
+
+    return bool(features.check("avif"))

@@ -1,0 +1,44 @@
+"""The one way to a model: by a spec, a head, or the manifest of a collection; found in the cache, or made."""
+
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
+
+from lookalike_exporter.compatibility import require_current
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.heads.head_file import Head, head_of
+from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.model_cache import ModelFile, find_by_identity, list_models
+from lookalike_exporter.recorded_models import get_recorded_model
+from lookalike_exporter.spec import ModelSpec
+
+
+def get_model(wanted: ModelSpec | Head | CollectionManifest, *, settings: Settings) -> ModelFile:
+    """Returns the model of a spec or a head, or the one that embeds queries of a collection.
+
+    It is exported where it is not in the cache.
+
+    Raises:
+        UsageError: the spec is of an int8 model that is not calibrated.
+        WeightsError: the weights cannot be had or do not fit.
+        ManifestError: the weights or the head are not what they were when the head or the collection was
+            made, the collection's head is not here, or another version made it.
+        StoreLockedError: another process has been making a model all the while.
+    """
+    match wanted:
+        case ModelSpec():
+            return ready_model(wanted, settings=settings)
+        case Head():
+            return get_headed_model(wanted, settings=settings)
+        case CollectionManifest():
+            return _get_model_of_collection(wanted, settings)
+
+
+def _get_model_of_collection(wanted: CollectionManifest, settings: Settings) -> ModelFile:
+    require_current(wanted)
+    if (model := find_by_identity(list_models(settings), wanted.identity)) is not None:
+        return model
+    if wanted.identity.head is None:
+        return get_recorded_model(wanted, settings=settings)
+    return get_headed_model(
+        head_of(wanted.identity, settings, collection=wanted.collection), settings=settings
+    )
