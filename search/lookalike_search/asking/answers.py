@@ -114,23 +114,12 @@ def paths_collide(hits: Sequence[Neighbour | NearDuplicate]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """The neighbours of one image, best first, and what follows from them.
+class Answer:
+    """The neighbours of one image, best first, and what each step took in milliseconds.
 
     `verdict` is the class that they vote for; None where none has one, where one class alone was searched, or
     where the image is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
     to 1. That and whether it is unlike anything are None where no calibration says so.
-    """
-
-    hits: Sequence[Neighbour]
-    verdict: Verdict | None
-    verdict_chance: float | None = None
-    unlike_anything: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What was found for one image, as in `Findings`, and what each step took in milliseconds.
 
     `query` is its name as it was asked for, `file` where it lies, if it does (standard input does not), and
     `indexed` what is known of it where it is in the collection with the bytes that it has. `positives` and

@@ -11,9 +11,9 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
-from lookalike_search.asking.examples import ExampleSet
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
+from one_answer import answer_of
 
 IMAGES = {
     "cat/1.png": [1.0, 0.0],
@@ -57,10 +57,7 @@ def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
 
     def asked(*names: str, path: str = "cat/1.png", also: str | None = None, **options: Any) -> Answer:
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
-            [source] = searcher.find(path)
-            chosen = QueryOptions(**options)
-            more = [searcher.read(each, chosen) for each in searcher.find(also)] if also else []
-            return searcher.answer(source, chosen, positives=ExampleSet(names=[also or ""], examples=more))
+            return answer_of(searcher, path, QueryOptions(**options), positives=[also] if also else [])
 
     return asked
 

@@ -7,8 +7,8 @@ import pytest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
-from lookalike_search.asking.examples import ExampleSet
 from lookalike_search.asking.query import Searcher
+from one_answer import answer_of
 
 IMAGES = {
     "cat/1.png": [1, 0],
@@ -39,12 +39,9 @@ def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callabl
         **options: object,
     ) -> Answer:
         names = [fill(both_stores, IMAGES, backbone=each, copies=COPIES) for each in backbones]
-        chosen = QueryOptions(**options)  # type: ignore[arg-type]
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
-            examples = [searcher.read(*searcher.find(each), chosen) for each in positives]
-            return searcher.answer(
-                *searcher.find(name), chosen, positives=ExampleSet(names=positives, examples=examples)
-            )
+            chosen = QueryOptions(**options)  # type: ignore[arg-type]
+            return answer_of(searcher, name, chosen, positives=positives)
 
     return asked
 

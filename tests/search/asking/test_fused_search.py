@@ -17,6 +17,7 @@ from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
+from one_answer import answer_of
 from refusals import refuses
 
 Fill = Callable[..., str]
@@ -58,7 +59,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
         ]
         with opened(names, both_stores, home) as one_searcher:
             searcher = Searcher(one_searcher.networks, candidates=candidates)
-            return searcher.answer(*searcher.find(name), QueryOptions(**options))
+            return answer_of(searcher, name, QueryOptions(**options))
 
     return asked
 
@@ -176,7 +177,7 @@ def test_a_longer_answer_begins_as_a_shorter_one_does(
         for number in range(5):
             [source] = searcher.find(f"cat/{number}.png")
             short, long, voted = (
-                searcher.answer(source, QueryOptions(fusion=rule, exact=True, **options)).hits
+                answer_of(searcher, source, QueryOptions(fusion=rule, exact=True, **options)).hits
                 for options in ({"limit": 10}, {"limit": 500}, {"limit": 10, "k": 200})
             )
             assert len(long) == 299
@@ -220,8 +221,8 @@ def test_the_query_is_left_out_even_where_one_collection_is_stale(
     ]
     with opened(names, both_stores, home) as searcher:
         [source] = searcher.find("cat/1.png")
-        without = searcher.answer(source, QueryOptions())
-        with_it = searcher.answer(source, QueryOptions(include_self=True))
+        without = answer_of(searcher, source, QueryOptions())
+        with_it = answer_of(searcher, source, QueryOptions(include_self=True))
     assert {hit.payload.path for hit in without.hits} == {"cat/3.png", "dog/1.png", "dog/2.png", "dog/3.png"}
     assert with_it.hits[0].payload.path == "cat/1.png"
     assert len(with_it.hits) == 6
@@ -261,7 +262,7 @@ def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
         locked.clear()
         with opened(asked, both_stores, home) as searcher:
             assert [network.name for network in searcher.networks] == asked
-            answer = searcher.answer(*searcher.find("cat/1.png"), QueryOptions())
+            answer = answer_of(searcher, "cat/1.png", QueryOptions())
         assert locked == names
         assert list(answer.hits[0].placings) == asked
 
@@ -289,28 +290,27 @@ def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
     names = [fill(both_stores, ONE), fill(both_stores, other, distance=Distance.EUCLID)]
     with opened(names, both_stores, home) as searcher:
         [source] = searcher.find("cat/1.png")
-        with pytest.raises(ImageError, match=r"not in every collection.*nobody knows where that lies"):
-            searcher.read(replace(source, file=None), QueryOptions())
+        with pytest.raises(ImageError, match=r"not in every collection.*no file path is recorded"):
+            answer_of(searcher, replace(source, file=None), QueryOptions())
 
 
 def test_examples_are_combined_in_each_network_and_left_out(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """As one collection alone combines them."""
-    from lookalike_search.asking.examples import ExampleSet
-
     names = [fill(both_stores, ONE), fill(both_stores, OTHER, distance=Distance.EUCLID)]
     ids = [point_id("data", path) for path in ("cat/1.png", "cat/2.png", "dog/3.png")]
     with opened(names, both_stores, home) as searcher:
-        read = [searcher.read(*searcher.find(id_), QueryOptions()) for id_ in ids]
-        [source] = searcher.find(ids[0])
-        examples = {
-            "positives": ExampleSet(names=["cat/2.png"], examples=read[1:2]),
-            "negatives": ExampleSet(names=["dog/3.png"], examples=read[2:]),
-        }
-        answer = searcher.answer(source, QueryOptions(), **examples)
-        alone = replace(QueryOptions(), include_self=True)
-        everything = searcher.answer(source, alone, **examples)
+        answer, everything = (
+            answer_of(
+                searcher,
+                ids[0],
+                QueryOptions(include_self=include_self),
+                positives=ids[1:2],
+                negatives=ids[2:],
+            )
+            for include_self in (False, True)
+        )
     assert {hit.payload.path for hit in answer.hits} == {"cat/3.png", "dog/1.png", "dog/2.png"}
     assert len(everything.hits) == 6
     target = 2 * (np.array([5, 5]) + np.array([1, 5])) / 2 - np.array([4, 3])
@@ -319,4 +319,4 @@ def test_examples_are_combined_in_each_network_and_left_out(
         assert euclid is not None
         distance = np.linalg.norm(np.array(OTHER[hit.payload.path]) - target)
         assert euclid.score == pytest.approx(distance, abs=1e-5)
-    assert (answer.positives, answer.negatives) == (["cat/2.png"], ["dog/3.png"])
+    assert (answer.positives, answer.negatives) == (ids[1:2], ids[2:])

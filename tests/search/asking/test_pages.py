@@ -14,6 +14,7 @@ from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_lines
+from one_answer import answer_of
 from refusals import refuses
 
 Fill = Callable[..., str]
@@ -51,11 +52,9 @@ def test_pages_are_parts_of_the_whole(
     """Without a gap or a repeat, ranks going on, to the last image; the query's bytes are on none."""
     chosen = [names[each] for each in asked]
     with Searcher.opened(*chosen, store=both_stores, settings=home) as searcher:
-        [source] = searcher.find(QUERY)
-        example = searcher.read(source, QueryOptions())
-        whole = searcher.answer(example, QueryOptions(limit=1000))
+        whole = answer_of(searcher, QUERY, QueryOptions(limit=1000))
         pages = [
-            searcher.answer(example, QueryOptions(limit=size, offset=start))
+            answer_of(searcher, QUERY, QueryOptions(limit=size, offset=start))
             for start in range(0, COUNT + size, size)
         ]
     assert [len(page.hits) for page in pages[:3]] == [size] * 3
@@ -79,7 +78,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
         name = fill(both_stores, images, distance=distance)
         with Searcher.opened(name, store=both_stores, settings=home) as searcher:
             [source] = searcher.find("cat/0.png")
-            return searcher.answer(source, QueryOptions(**options))  # type: ignore[arg-type]
+            return answer_of(searcher, source, QueryOptions(**options))  # type: ignore[arg-type]
 
     return asked
 
@@ -140,7 +139,7 @@ def test_a_fused_score_is_not_cut_off(both_stores: Store, home: Settings, names:
         Searcher.opened(*names, store=both_stores, settings=home) as searcher,
         refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
     ):
-        searcher.check(QueryOptions(min_score=0.5))
+        searcher.checked(QueryOptions(min_score=0.5))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +172,10 @@ def test_an_answer_without_neighbours_tells_why(
     asked = QueryOptions(**options)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("cat/0.png")
-        answer = searcher.answer(source, asked)
-        [line] = [each for each in answer_lines(answer, [searcher.manifest], asked) if words in each]
+        answer = answer_of(searcher, source, asked)
+        [line] = [
+            each for each in answer_lines(answer, [searcher.networks[0].manifest], asked) if words in each
+        ]
     assert answer.hits == []
     assert (answer.passed_over, answer.cut_off) == counts
     assert line.endswith("(--offset)") == (counts == (5, 0))

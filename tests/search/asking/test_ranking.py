@@ -1,7 +1,7 @@
 """The order of neighbours, whatever part of it is asked for."""
 
 import pytest
-from lookalike_search.asking.ranking import Search, nearest, ranked
+from lookalike_search.asking.ranking import Search, search_deeper, take_nearest
 
 IMAGES = [f"{number:03}" for number in range(300)]
 
@@ -15,7 +15,7 @@ def search(depth: int) -> Search[str]:
 
 def first(count: int) -> list[str]:
     """The first so many."""
-    return nearest(ranked(search, key=lambda name: name), count)[:count]
+    return take_nearest(search_deeper(search, key=lambda name: name), count)[:count]
 
 
 @pytest.mark.parametrize("size", [1, 7, 10, 33])
@@ -42,12 +42,12 @@ def test_the_usual_number_takes_one_search() -> None:
 
     for count, expected in [(20, [20]), (21, [20, 80]), (300, [20, 80, 320])]:
         depths.clear()
-        nearest(ranked(noted, key=lambda name: name), count)
+        take_nearest(search_deeper(noted, key=lambda name: name), count)
         assert depths == expected
 
 
 def test_what_has_the_same_key_is_there_once() -> None:
     """The nearer one, and others take the place of the rest."""
-    found = nearest(ranked(search, key=lambda name: int(name) // 2), 20)
+    found = take_nearest(search_deeper(search, key=lambda name: int(name) // 2), 20)
     assert found[:4] == ["000", "002", "004", "006"]
     assert len(found) >= 20

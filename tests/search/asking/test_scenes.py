@@ -15,6 +15,7 @@ from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
+from one_answer import answer_of
 
 Fill = Callable[..., str]
 
@@ -41,7 +42,7 @@ def ask(names: Sequence[str], store: Store, home: Settings, **options: Any) -> A
     """The query, with near-duplicates folded."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")
-        return searcher.answer(source, QueryOptions(**{"without_near_above": 0.999} | options))
+        return answer_of(searcher, source, QueryOptions(**{"without_near_above": 0.999} | options))
 
 
 def folded(answer: Answer) -> dict[str, list[str]]:
@@ -184,8 +185,8 @@ def test_folded_hits_are_counted_in_the_table_and_named_in_json(
     options = QueryOptions(without_near_above=0.999, limit=2)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")
-        answer, plain = searcher.answer(source, options), searcher.answer(source, QueryOptions())
-        manifests = [searcher.manifest]
+        answer, plain = answer_of(searcher, source, options), answer_of(searcher, source, QueryOptions())
+        manifests = [searcher.networks[0].manifest]
     lines = list(answer_lines(answer, manifests, options))
     assert lines[1].split() == ["rank", "similarity", "near", "class", "path"]
     assert lines[2].split()[2:] == ["+29", "cat", "cat/burst_00.png"]

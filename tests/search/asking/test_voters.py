@@ -17,6 +17,7 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 from lookalike_search.evaluation.labelled_vectors import load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
+from one_answer import answer_of
 
 Fill = Callable[..., str]
 
@@ -37,14 +38,14 @@ BURIED = {
 def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
     """Of one or several collections."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
-        return searcher.answer(*searcher.find(path), QueryOptions(**options))
+        return answer_of(searcher, path, QueryOptions(**options))
 
 
 def ask_few(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
     """The same, with five candidates of each collection where several are fused."""
     with Searcher.opened(*names, store=store, settings=home) as opened:
         searcher = Searcher(opened.networks, candidates=5)
-        return searcher.answer(*searcher.find(path), QueryOptions(**options))
+        return answer_of(searcher, path, QueryOptions(**options))
 
 
 def mostly_unlabelled() -> Mapping[str, Any]:
@@ -72,7 +73,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         for row, payload in enumerate(labelled.payloads):
             [source] = searcher.find(payload.path)
-            verdict = searcher.answer(source, QueryOptions(vote=rule, k=5, exact=True)).verdict
+            verdict = answer_of(searcher, source, QueryOptions(vote=rule, k=5, exact=True)).verdict
             assert verdict is not None
             assert verdict.class_name == labelled.vectors.names[results.verdicts[rule][row]]
             assert verdict.share == pytest.approx(results.shares[rule][row], abs=1e-4)
