@@ -71,7 +71,7 @@ def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: s
     """Before anything is read."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         with refuses(UsageError, match="--class: there is no class turtel"):
-            searcher.checked(QueryOptions(class_name="turtel"))
+            searcher.resolve_options(QueryOptions(class_name="turtel"))
         with refuses(UsageError, match="there is no class turtel"):
             every_neighbours(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
 

@@ -1,7 +1,6 @@
-"""What a collection's calibration says of one answer: the estimated accuracy of its neighbours and verdict.
+"""The estimated accuracy of an answer's neighbours and verdict, by the collection's calibration.
 
-Where there is no calibration, or the answer is not of the kind that it was learned from, nothing is said
-rather than something wrong.
+Without a calibration, or for answers of another kind than it was learned from, there is no estimate.
 """
 
 from collections.abc import Sequence
@@ -22,10 +21,9 @@ _logger = logger_of("search")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimates:
-    """The `chances` that each neighbour has the query's class and that the verdict is right, where known.
+    """The `chances` that each neighbour has the query's class and that the verdict is right, None if unknown.
 
-    `unlike_anything` says that the query is too far from all that is indexed for a verdict to mean anything;
-    None without a calibration.
+    `unlike_anything` says that the query is too far from all indexed images for a verdict to mean anything.
     """
 
     chances: Sequence[float | None]
@@ -34,7 +32,7 @@ class Estimates:
 
 
 def usable_calibration(collection: Collection) -> Calibration | None:
-    """The collection's calibration; None where it has none, or, which is logged, a stale one."""
+    """Returns the collection's calibration; None where it has none, or a stale one, which is logged."""
     manifest = collection.manifest
     calibration = manifest.calibration
     if calibration is None:
@@ -55,11 +53,10 @@ def estimate(
 ) -> Estimates:
     """Returns the estimates for the neighbours of one image, best first, and for their verdict.
 
-    Nothing is known of an image that is unlike anything, of what is farther than anything that was seen when
-    the calibration was learned, of neighbours without a class, of others beyond the ten nearest that have
-    one, and of verdicts by another number of voters than ten. The calibration was learned from single images
-    whose neighbours may be any others: for a search within a class or a dataset, by several examples, or for
-    images with the same bytes, there is none.
+    There is none for a query that is unlike anything, for neighbours farther than any in the calibration,
+    without a class, or behind the k nearest with one, and for a verdict by another number of voters than k.
+    Calibrations are learned from single images whose neighbours may be any others: there is none for a
+    search within a class or a dataset, by several examples, or that includes exact duplicates.
     """
     chances: list[float | None] = [None] * len(hits)
     if calibration is None:

@@ -76,7 +76,7 @@ class Searcher:
         collections = [network.collection for network in self.networks]
         return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
 
-    def checked(self, options: QueryOptions) -> QueryOptions:
+    def resolve_options(self, options: QueryOptions) -> QueryOptions:
         """Returns options with the class and the dataset as the collections spell them.
 
         Raises:
@@ -102,7 +102,7 @@ class Searcher:
         negatives: ExampleSet = NO_EXAMPLES,
         load_ms: float = 0.0,
     ) -> Answer:
-        """Returns the neighbours of an image, or of it together with other examples; options are `checked`.
+        """Returns the neighbours of an image, or of it together with other examples; options are resolved.
 
         Neither the examples nor images with the same bytes are neighbours, unless `include_self` keeps them.
         `load_ms` is what the answer says that loading took.

@@ -1,4 +1,4 @@
-"""Any number of images, and folders of them, are asked about one after the other, beside examples."""
+"""A batch of queries, images and folders of them, is answered one by one, together with examples."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -26,17 +26,17 @@ def answer_all(
     """Yields the answer for each query or why there is none; of a folder, for each image in it by name.
 
     `positives` and `negatives` are examples of what is wanted and of what is not, which go with every query.
-    All are looked up before anything is read, so that a wrong one is known at once; images that have to be
-    embedded are so in batches. `on_other_files` is called for a folder that holds files of other kinds, and
-    `on_left_out` for an image of a folder of examples that cannot be read.
+    All are looked up before anything is read, so that a wrong name is refused at once; images are embedded in
+    batches. The first answer shows what opening and loading took. `on_other_files` is called for a folder
+    that holds files of other kinds, `on_left_out` for an unreadable image in a folder of examples.
 
     Raises:
-        UsageError: as `find_sources` and `Searcher.checked`.
+        UsageError: as `find_sources` and `Searcher.resolve_options`.
         ImageError: an example cannot be read, or no image of a folder of them.
     """
     batch = _Batch(
         searcher=searcher,
-        options=searcher.checked(options),
+        options=searcher.resolve_options(options),
         on_other_files=on_other_files,
         on_left_out=on_left_out,
     )
@@ -59,7 +59,7 @@ def answer_all(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """What is the same for every query; `options` are checked."""
+    """What is the same for every query; `options` are resolved."""
 
     searcher: Searcher
     options: QueryOptions

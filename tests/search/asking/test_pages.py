@@ -139,7 +139,7 @@ def test_a_fused_score_is_not_cut_off(both_stores: Store, home: Settings, names:
         Searcher.opened(*names, store=both_stores, settings=home) as searcher,
         refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
     ):
-        searcher.checked(QueryOptions(min_score=0.5))
+        searcher.resolve_options(QueryOptions(min_score=0.5))
 
 
 @pytest.mark.parametrize(
