@@ -11,19 +11,19 @@ def vector(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-def test_one_example_alone_is_left_as_it_is() -> None:
+def test_a_single_example_is_searched_with_unchanged() -> None:
     """Bit by bit: a search with it is what it always was."""
     one = vector(3, 4e-3, 1 / 3)
     assert combine([one], [], Distance.COSINE) is one
 
 
-def test_for_cosine_each_example_counts_alike_whatever_its_length() -> None:
+def test_for_cosine_examples_are_normalised_before_the_mean() -> None:
     """(3, 0) and (0, 5) are (1, 0) and (0, 1); their mean is (1/2, 1/2)."""
     mean = combine([vector(3, 0), vector(0, 5)], [], Distance.COSINE)
     assert mean == pytest.approx([0.5, 0.5])
 
 
-def test_for_euclid_examples_are_taken_as_they_are() -> None:
+def test_for_euclid_examples_are_not_normalised() -> None:
     """The mean of (3, 0) and (0, 5)."""
     assert combine([vector(3, 0), vector(0, 5)], [], Distance.EUCLID) == pytest.approx([1.5, 2.5])
 

@@ -92,9 +92,7 @@ def nearness(query: str, one: Vectors, other: Vectors) -> tuple[list[str], list[
 
 
 @pytest.mark.parametrize("rule", [FusionRule.RRF, FusionRule.ZSCORE])
-def test_fused_neighbours_are_those_of_a_plain_computation(
-    ask: Callable[..., Answer], rule: FusionRule
-) -> None:
+def test_fused_neighbours_equal_those_computed_by_numpy(ask: Callable[..., Answer], rule: FusionRule) -> None:
     """Order and scores, with the scores that each network's store would give, and no model was needed."""
     answer = ask("cat/1.png", fusion=rule)
     keys, similarities = nearness("cat/1.png", ONE, OTHER)
@@ -127,7 +125,7 @@ def test_each_neighbour_has_its_rank_in_each_network(ask: Callable[..., Answer])
     assert answer.hits[0].score == pytest.approx(1 / 62 + 1 / 61, abs=2e-9)
 
 
-def test_a_image_in_one_collection_alone_is_judged_by_that_one(ask: Callable[..., Answer]) -> None:
+def test_an_image_that_one_collection_lacks_is_ranked_by_the_other(ask: Callable[..., Answer]) -> None:
     """As first of one network it leads; where it is not, there is nothing."""
     other = {key: value for key, value in OTHER.items() if key != "cat/2.png"}
     answer = ask("cat/1.png", other=other)
@@ -149,7 +147,7 @@ def test_collections_that_share_no_image_but_the_query_answer_together(ask: Call
     assert all(sum(placing is not None for placing in hit.placings.values()) == 1 for hit in answer.hits)
 
 
-def test_what_only_one_network_finds_near_is_looked_up_in_the_other(ask: Callable[..., Answer]) -> None:
+def test_a_candidate_of_one_network_has_its_exact_score_in_the_other(ask: Callable[..., Answer]) -> None:
     """With two candidates each it has a score there, and no rank, for that is not known."""
     answer = ask("cat/1.png", limit=2, k=1, candidates=1)
     assert [hit.payload.path for hit in answer.hits] == ["cat/3.png", "cat/2.png"]
@@ -164,10 +162,10 @@ def test_what_only_one_network_finds_near_is_looked_up_in_the_other(ask: Callabl
 
 @pytest.mark.slow  # asks two collections for answers of many lengths
 @pytest.mark.parametrize("rule", FusionRule)
-def test_a_longer_answer_begins_as_a_shorter_one_does(
+def test_the_limit_does_not_change_the_order_of_fused_hits(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration, rule: FusionRule
 ) -> None:
-    """Of networks that agree on little: how many are asked for, or vote, makes nobody a candidate."""
+    """With networks that agree on little: candidates depend neither on `limit` nor on `k`."""
     random, names = np.random.default_rng(0), []
     for backbone in ("vgg16", "resnet101v2"):
         images = {f"cat/{number}.png": random.normal(size=3) for number in range(300)}
@@ -202,8 +200,8 @@ def ranks_of(hit: Neighbour) -> list[int | None]:
     return [placing.rank if placing else None for placing in hit.placings.values()]
 
 
-def test_no_more_come_than_asked_for_and_filters_hold(ask: Callable[..., Answer]) -> None:
-    """In both networks."""
+def test_limit_and_filters_apply_to_fused_hits(ask: Callable[..., Answer]) -> None:
+    """They apply in both networks."""
     assert len(ask("cat/1.png", limit=2).hits) == 2
     dogs = ask("cat/1.png", class_name="dog")
     assert {hit.payload.path for hit in dogs.hits} == {"dog/1.png", "dog/2.png", "dog/3.png"}
@@ -268,21 +266,21 @@ def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
 
 
 def test_a_calibrated_fusion_without_calibrations_says_how_to_make_them(ask: Callable[..., Answer]) -> None:
-    """Before anything is asked."""
+    """The options are checked before any search."""
     with refuses(UsageError, match="run: search calibrate"):
         ask("cat/1.png", fusion=FusionRule.CALIBRATED)
 
 
-def test_a_query_of_one_collection_whose_file_is_gone_cannot_be_asked_of_both(
+def test_a_query_that_one_collection_lacks_needs_its_file(
     ask: Callable[..., Answer],
 ) -> None:
-    """The other network would have to see it."""
+    """The other network has to embed it."""
     other = {key: value for key, value in OTHER.items() if key != "cat/1.png"}
     with pytest.raises(ImageError, match=r"cat/1\.png is not in every collection.*is not there"):
         ask("cat/1.png", other=other)
 
 
-def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
+def test_a_query_that_one_collection_lacks_without_a_known_file_is_refused(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """A dataset may have been taken in on another machine."""
@@ -297,7 +295,7 @@ def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
 def test_examples_are_combined_in_each_network_and_left_out(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """As one collection alone combines them."""
+    """Each network combines its own vectors, as a single one does."""
     names = [fill(both_stores, ONE), fill(both_stores, OTHER, distance=Distance.EUCLID)]
     ids = [point_id("data", path) for path in ("cat/1.png", "cat/2.png", "dog/3.png")]
     with opened(names, both_stores, home) as searcher:

@@ -89,7 +89,7 @@ def test_two_pages_are_the_first_twenty_scenes(
 
 
 @pytest.mark.parametrize("asked", [[0], [1], [0, 1]], ids=["cosine", "euclid", "fused"])
-def test_of_equally_near_images_the_first_one_stands_for_the_scene(
+def test_of_tied_images_the_first_one_represents_the_scene(
     both_stores: Store, fill: Fill, home: Settings, asked: list[int]
 ) -> None:
     """Folded or not, it is the same one, whatever order a store has them in."""
@@ -137,7 +137,7 @@ def name_of(places: Sequence[Any]) -> set[tuple[str, str]]:
     return {(each["dataset"], each["path"]) for each in places}
 
 
-def test_all_that_is_said_of_a_hit_is_said_together(
+def test_folding_overlap_cut_off_and_duplicates_work_together(
     both_stores: Store, mixed: str, home: Settings, tmp_path: Path
 ) -> None:
     """Folded, in two datasets, beside an equal path of another, cut off by score, and with a copy left out.

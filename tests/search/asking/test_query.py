@@ -157,16 +157,16 @@ def paths(answer: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize(("distance", "score"), [(Distance.COSINE, 1.0), (Distance.EUCLID, 0.0)])
-def test_a_image_is_nearest_to_itself(library: Library, distance: Distance, score: float) -> None:
-    """Where it is let into its own answer, as near as can be."""
+def test_an_image_is_its_own_nearest_neighbour(library: Library, distance: Distance, score: float) -> None:
+    """With `include_self`, at similarity 1 or distance 0."""
     with library.opened(distance) as searcher:
         answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions(include_self=True))
     assert paths(answer)[0] == "dog/1.png"
     assert answer.hits[0].score == pytest.approx(score, abs=SCORE_TOLERANCE)
 
 
-def test_a_image_and_its_copies_are_left_out_of_its_answer(library: Library, searcher: Searcher) -> None:
-    """Whoever asks with an image of the collection wants the others."""
+def test_the_query_and_its_exact_duplicates_are_no_neighbours(library: Library, searcher: Searcher) -> None:
+    """Without `include_self` the rest of the ranking stays the same."""
     query = str(library.root / "cat/1.png")
     everything = paths(ask(searcher, query, QueryOptions(include_self=True)))
     others = paths(ask(searcher, query, QueryOptions()))
@@ -191,10 +191,10 @@ def test_neighbours_come_in_the_order_that_their_vectors_say(
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_the_store_is_asked_to_search_exactly_where_the_user_does(
+def test_exact_is_passed_to_the_store(
     library: Library, searcher: Searcher, monkeypatch: pytest.MonkeyPatch, exact: bool
 ) -> None:
-    """In a collection this small both give the same, so it is seen in what the store is asked."""
+    """A collection this small gives the same hits either way, so the calls are compared."""
     asked: list[bool] = []
     query = EmbeddedCollection.query
 
@@ -207,8 +207,8 @@ def test_the_store_is_asked_to_search_exactly_where_the_user_does(
     assert set(asked) == {exact}
 
 
-def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher: Searcher) -> None:
-    """The best of them."""
+def test_limit_bounds_the_neighbours(library: Library, searcher: Searcher) -> None:
+    """The nearest ones are kept."""
     query = str(library.root / "dog/1.png")
     assert (
         paths(ask(searcher, query, QueryOptions(limit=3))) == paths(ask(searcher, query, QueryOptions()))[:3]
@@ -227,7 +227,7 @@ def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher:
     ],
     ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "neither"],
 )
-def test_only_images_of_the_class_and_dataset_that_were_asked_for_come(
+def test_class_and_dataset_filter_neighbours(
     library: Library, searcher: Searcher, options: QueryOptions, expected: set[str]
 ) -> None:
     """All of them, and the query's own bytes stay out as ever."""
@@ -236,7 +236,7 @@ def test_only_images_of_the_class_and_dataset_that_were_asked_for_come(
     assert len(answer.hits) == len(expected)
 
 
-def test_a_query_that_cannot_be_read_leaves_the_next_one_alone(
+def test_an_unreadable_query_does_not_stop_the_next_one(
     library: Library, searcher: Searcher, tmp_path: Path
 ) -> None:
     """Several queries are answered by one searcher; the error says which and why."""
@@ -268,7 +268,7 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
     assert all(answer.embed_ms > 0 and answer.search_ms > 0 for answer in answers)
 
 
-def test_many_images_are_embedded_together(
+def test_queries_are_embedded_in_batches(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In batches, in order, with indexed and unreadable ones among them, and answered as each one alone."""
@@ -291,9 +291,7 @@ def test_many_images_are_embedded_together(
     assert [hit.score for hit in together.hits] == pytest.approx([hit.score for hit in alone.hits], abs=1e-6)
 
 
-def test_no_more_images_are_read_than_are_soon_needed(
-    library: Library, searcher: Searcher, draw: Draw, tmp_path: Path
-) -> None:
+def test_look_ahead_is_bounded(library: Library, searcher: Searcher, draw: Draw, tmp_path: Path) -> None:
     """A folder of a million does not have to fit into memory."""
     [file] = draw(tmp_path, "1.png")
     taken: list[Source] = []
@@ -302,7 +300,7 @@ def test_no_more_images_are_read_than_are_soon_needed(
     assert BATCH_SIZE <= len(taken) <= 3 * BATCH_SIZE
 
 
-def test_a_provider_that_starts_slowly_is_left_to_many_images(
+def test_a_slowly_starting_provider_is_used_for_many_images_only(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One image is embedded before such a provider would have begun; a folder is worth the wait."""
@@ -323,7 +321,7 @@ def test_a_provider_that_starts_slowly_is_left_to_many_images(
 
 
 def test_an_indexed_image_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its stored vector is as good."""
+    """Its stored vector is used, and gives the same neighbours as its file."""
     by_file = library.ask("dog/1.png")
     monkeypatch.setattr(Embedder, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     with library.opened() as searcher:
@@ -355,8 +353,8 @@ def test_the_class_of_a_file_in_an_ingested_folder_is_known(
     assert ask(searcher, str(elsewhere), QueryOptions()).indexed is None
 
 
-def test_a_image_is_decoded_once_for_all_networks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And embedded by each."""
+def test_an_image_is_decoded_once_for_all_networks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each network embeds the same pixels."""
     decoded: list[str] = []
     embedded: list[int] = []
     embed = Embedder.embed
@@ -388,7 +386,7 @@ def test_examples_move_an_answer_and_stay_out_of_it(library: Library, searcher: 
         assert hit.score == pytest.approx(score, abs=SCORE_TOLERANCE)
 
 
-def test_examples_that_leave_nothing_are_refused(library: Library) -> None:
+def test_examples_that_cancel_out_are_refused(library: Library) -> None:
     """A message says which options to change."""
     with library.opened(Distance.EUCLID) as searcher:
         [stored] = searcher.networks[0].collection.vectors([id_ := point_id("data", "cat/1.png")]).values()
@@ -419,10 +417,10 @@ def test_the_first_answer_shows_the_loading_time_though_a_query_before_it_fails(
     ],
     ids=["bytes", "stream", "file", "image", "array", "path"],
 )
-def test_an_image_in_memory_is_asked_with_as_its_file_is(
+def test_an_image_in_memory_has_the_answer_of_its_file(
     library: Library, searcher: Searcher, given: Callable[[Path], Any]
 ) -> None:
-    """Whatever a program has of it; only its bytes tell which indexed images are the same and left out."""
+    """For every type of query; with `include_self`, since pixels have no hash to be left out by."""
     file = library.root / "dog/1.png"
     options = QueryOptions(include_self=True)
     named = ask(searcher, str(file), options)
@@ -435,8 +433,8 @@ def test_an_image_in_memory_is_asked_with_as_its_file_is(
         query.close()
 
 
-def test_bytes_are_known_by_their_hash_as_a_file_is(library: Library, searcher: Searcher) -> None:
-    """The image itself is no neighbour of it; of pixels nobody knows whose they are."""
+def test_exact_duplicates_of_bytes_in_memory_are_left_out(library: Library, searcher: Searcher) -> None:
+    """Pixels have no hash, so that the indexed image is their nearest neighbour."""
     file = library.root / "dog/1.png"
     assert paths(ask(searcher, file.read_bytes(), QueryOptions())) == paths(
         ask(searcher, str(file), QueryOptions())
@@ -452,7 +450,7 @@ def test_a_stream_is_read_from_its_beginning(library: Library, searcher: Searche
     assert ask(searcher, stream, QueryOptions()).query == "<file>"
 
 
-def test_a_feature_vector_is_asked_with_as_it_is(searcher: Searcher) -> None:
+def test_a_feature_vector_is_searched_with_unchanged(searcher: Searcher) -> None:
     """No model is loaded for it; float64 will do, and what no store would hold has a problem."""
     [source] = searcher.find("dog/2.png")
     vector = searcher.networks[0].stored_vector(source.id or "")
@@ -476,8 +474,8 @@ def test_a_feature_vector_is_asked_with_as_it_is(searcher: Searcher) -> None:
     ],
     ids=["grey", "four-channels", "float-image", "short-vector", "text", "number"],
 )
-def test_what_cannot_be_asked_with_is_refused(searcher: Searcher, query: Any, message: str) -> None:
-    """Before anything is read, with what was given and what would do."""
+def test_objects_of_other_types_are_refused(searcher: Searcher, query: Any, message: str) -> None:
+    """The message names what was given and what is accepted."""
     with pytest.raises(UsageError, match=message):
         searcher.find(query)
 
@@ -497,7 +495,7 @@ class Endless(io.BytesIO):
         return bytes(size or 0)
 
 
-def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> None:
+def test_a_stream_over_the_memory_limit_is_refused(searcher: Searcher) -> None:
     """As an image that cannot be read, so that others of the same query are answered."""
     [read] = searcher.read_all(searcher.find(Endless()), max_pixels=MAX_PIXELS)
     assert isinstance(read, ImageError)
@@ -507,7 +505,7 @@ def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> N
 def test_a_file_whose_name_begins_with_a_tilde_is_found(
     library: Library, searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is nobody's home; one's own is found, too."""
+    """`~copy` is no user's home; `~/` is still expanded."""
     image = (library.root / "dog/1.png").read_bytes()
     (tmp_path / "~copy of dog.png").write_bytes(image)
     (tmp_path / "dog.png").write_bytes(image)
@@ -523,8 +521,8 @@ def test_the_provider_is_read_back_from_the_session(library: Library, searcher: 
     assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).provider == CPU
 
 
-def test_a_collection_that_is_not_there_is_missed(library: Library) -> None:
-    """Exit 6."""
+def test_opening_a_missing_collection_fails(library: Library) -> None:
+    """The error names the collection."""
     with (
         pytest.raises(CollectionMissingError, match="vgg16-cosine"),
         Searcher.opened("vgg16-cosine", store=library.store, settings=library.home),
@@ -560,10 +558,10 @@ def test_weights_that_changed_are_refused(
         own_library.ask("cat/1.png")
 
 
-def test_weights_that_are_gone_are_missed_with_their_path(
+def test_missing_weights_are_named_by_their_path(
     own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
 ) -> None:
-    """Exit 3, once the model is gone, too."""
+    """They are needed once the exported model is gone, too."""
     weights = write_weights(tmp_path / "own.h5")
     own_library.ingest(ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights)))
     weights.unlink()
@@ -572,7 +570,7 @@ def test_weights_that_are_gone_are_missed_with_their_path(
         own_library.ask("cat/1.png")
 
 
-def test_a_query_that_the_network_sees_nothing_in_is_refused(
+def test_a_query_with_a_zero_vector_is_refused(
     own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
 ) -> None:
     """A zero vector is near to nothing, and Qdrant would answer it all the same.
@@ -588,10 +586,10 @@ def test_a_query_that_the_network_sees_nothing_in_is_refused(
     assert refused.value.reason is SkipReason.NO_EMBEDDING
 
 
-def test_a_gpu_that_lies_idle_is_mentioned(
+def test_the_notice_of_an_idle_gpu_is_logged(
     library: Library, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """What the embedder notices reaches the user."""
+    """A warning comes before the line that names the provider."""
     load = Embedder.load
 
     def noticing(path: Path, **options: Any) -> Embedder:

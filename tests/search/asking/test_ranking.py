@@ -26,14 +26,14 @@ def test_pages_have_every_image_once(size: int) -> None:
     assert [name for page in pages for name in page] == first(len(IMAGES))
 
 
-def test_what_was_missed_comes_behind_what_was_found() -> None:
-    """An answer that was given stays true."""
+def test_hits_that_a_shallower_search_missed_come_last() -> None:
+    """Pages that were shown stay as they are."""
     assert first(20) == [*IMAGES[:7], *IMAGES[8:21]]
     assert first(22) == [*first(20), "007", "021"]
 
 
-def test_the_usual_number_takes_one_search() -> None:
-    """And more take few."""
+def test_ten_neighbours_take_one_search() -> None:
+    """Longer answers take few."""
     depths: list[int] = []
 
     def noted(depth: int) -> Search[str]:
@@ -46,7 +46,7 @@ def test_the_usual_number_takes_one_search() -> None:
         assert depths == expected
 
 
-def test_what_has_the_same_key_is_there_once() -> None:
+def test_hits_with_the_same_key_are_listed_once() -> None:
     """The nearer one, and others take the place of the rest."""
     found = take_nearest(search_deeper(search, key=lambda name: int(name) // 2), 20)
     assert found[:4] == ["000", "002", "004", "006"]

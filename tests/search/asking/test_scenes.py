@@ -129,7 +129,7 @@ def test_voters_with_a_class_are_scenes_too(both_stores: Store, fill: Fill, home
 
 @pytest.mark.parametrize("rule", [FusionRule.RRF, FusionRule.ZSCORE])
 @pytest.mark.parametrize("vote", [VoteRule.NEARER_TIES, VoteRule.NEAREST_CLASS])
-def test_near_for_one_network_is_near_for_both(
+def test_a_near_duplicate_for_one_network_is_one_for_both(
     both_stores: Store, fill: Fill, home: Settings, rule: FusionRule, vote: VoteRule
 ) -> None:
     """The burst is one scene by one network, and two dogs are by the other."""
@@ -162,7 +162,7 @@ def test_networks_are_asked_for_more_than_their_candidates(
     assert [len(hit.near) for hit in answer.hits] == [249, 1, 0, 0]
 
 
-def test_no_chances_are_told_of_folded_answers(
+def test_folded_answers_have_no_chances(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
     """A calibration was learned from unfolded ones."""

@@ -82,7 +82,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
 
 @pytest.mark.parametrize("fusion", [None, FusionRule.RRF, FusionRule.ZSCORE])
 @pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES])
-def test_images_without_a_class_take_nobodys_vote(
+def test_images_without_a_class_do_not_use_up_votes(
     both_stores: Store,
     fill: Fill,
     home: Settings,
@@ -115,7 +115,7 @@ def test_a_class_is_as_near_as_its_own_nearest_behind_images_without_one(
     assert found.verdict.share == 1 / 2
 
 
-def test_the_true_number_of_voters_is_said(both_stores: Store, fill: Fill, home: Settings) -> None:
+def test_an_answer_shows_the_true_number_of_voters(both_stores: Store, fill: Fill, home: Settings) -> None:
     """As a person counts, and in JSON beside what was asked for."""
     name = fill(both_stores, {key: BURIED[key] for key in ("cat/query.png", "1.png", "cat/1.png")})
     manifests, options = [both_stores.manifest(name)], QueryOptions()
@@ -127,7 +127,7 @@ def test_the_true_number_of_voters_is_said(both_stores: Store, fill: Fill, home:
         assert (said["k"], said["voters"]) == (10, int(votes[0]))
 
 
-def test_a_verdict_of_other_voters_than_were_calibrated_has_no_chance(
+def test_a_verdict_by_fewer_voters_than_calibrated_has_no_chance(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
     """Four have a class where ten were learned from; where four were, it has one, whatever was asked for."""
