@@ -166,21 +166,30 @@ class Query:
             nearness.append(near)
         excluded = requests[0].where.excluded_sha256
         for network, vector, near in zip(self.networks, self.vectors, nearness, strict=True):
-            missing = [id_ for id_ in payloads if id_ not in near]
-            for start in range(0, len(missing), _AT_ONCE):
-                some = {
-                    id_: self._ids_in(network, payloads[id_]) for id_ in missing[start : start + _AT_ONCE]
-                }
-                there = _points_there(network, some)
-                near.update(_looked_up(network, vector, there, excluded))
-                for id_, payload in there.items():
-                    if self.where.matches(payload):
-                        payloads[id_] = self._first(payloads[id_], payload)
+            self._look_up_others(network, vector, near, payloads, excluded)
         return _Found(
             payloads=list(payloads.values()),
             similarities=[np.array([[near.get(id_, np.nan) for id_ in payloads]]) for near in nearness],
             is_all=is_all,
         )
+
+    def _look_up_others(
+        self,
+        network: Network,
+        vector: FloatVector,
+        near: dict[str, float],
+        payloads: dict[str, Payload],
+        excluded: frozenset[str],
+    ) -> None:
+        """Adds to `near` the similarities of the images that this network holds and did not find itself."""
+        missing = [id_ for id_ in payloads if id_ not in near]
+        for start in range(0, len(missing), _AT_ONCE):
+            some = {id_: self._ids_in(network, payloads[id_]) for id_ in missing[start : start + _AT_ONCE]}
+            there = _find_points(network, some)
+            near.update(_similarities(network, vector, there, excluded))
+            for id_, payload in there.items():
+                if self.where.matches(payload):
+                    payloads[id_] = self._first(payloads[id_], payload)
 
     def _own_ids(self, network: Network, payloads: Sequence[Payload]) -> list[str]:
         """Returns the id of each in a network's collection, or its own where the collection lacks it."""
@@ -220,7 +229,7 @@ class _Found:
     is_all: bool
 
 
-def _points_there(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
+def _find_points(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
     """Returns by id the payload that stands for the file in this collection, under any of its ids."""
     there = network.collection.payloads([id_ for each in ids.values() for id_ in each])
     found = {id_: [there[each] for each in own if each in there] for id_, own in ids.items()}
@@ -228,7 +237,7 @@ def _points_there(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[st
     return {id_: first_by_rule(payloads, roots) for id_, payloads in found.items() if payloads}
 
 
-def _looked_up(
+def _similarities(
     network: Network, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
 ) -> Mapping[str, float]:
     """Returns by id the similarity of its point in this network's collection; -inf where it is excluded."""
