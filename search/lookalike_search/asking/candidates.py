@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What each network is asked for: its `limit` nearest of some points."""
+    """A search of each network: for its `limit` nearest among the points of `where`."""
 
     where: PointFilter
     limit: int
@@ -55,8 +55,8 @@ class Request:
 class Query:
     """One query: `vectors` holds one float32 `[D]` for each network, `where` says which points are meant.
 
-    Of each of several networks the `candidates` nearest count, however many are asked for: others come
-    behind them.
+    In a fusion the `candidates` nearest of each network are ranked first, whatever the limit is; all other
+    hits come behind them.
     """
 
     networks: Sequence[Network]
@@ -72,7 +72,7 @@ class Query:
 
     @property
     def first_depth(self) -> int:
-        """How many each network is asked for at first, whatever is shown: ties have one order then."""
+        """The depth of the first search, whatever is shown, so that ties always have the same order."""
         return self.candidates if self.is_fused else FIRST_DEPTH
 
     @property
@@ -86,7 +86,7 @@ class Query:
 
     @cached_property
     def _overlap(self) -> bool:
-        """Whether a file may have several ids among several networks, within one of them or between them."""
+        """Whether a file may have several ids in the collections of a fusion."""
         return self.is_fused and overlap_together(self._manifests)
 
     def file_of(self, payload: Payload) -> Path | None:
@@ -99,11 +99,12 @@ class Query:
         return [rows_of(network.collection, self._own_ids(network, payloads)) for network in self.networks]
 
     def search(self, requests: Sequence[Request], beside: Sequence[Request] = ()) -> Search[Candidate]:
-        """Returns all that any network finds, best first, each with the payload that stands for its file.
+        """Returns the hits of all networks, best first, each with the payload that stands for its file.
 
-        Several networks' rankings are fused: those of what `requests` ask for and what is asked `beside`
-        them. What one of them did not find is looked up there and compared exactly. It is all there is
-        where `requests` have found all of theirs. One network is asked for one request alone, and ranks it.
+        One network takes one request, and ranks its hits by its own scores. Several rankings are fused: the
+        hits of `requests` and those of `beside`, which scores follow from, too. An image that one network
+        did not find is looked up in its collection and compared exactly. The result `is_all` where no
+        request has more hits.
         """
         if self.is_fused:
             return self._fused(requests, beside)
@@ -111,7 +112,7 @@ class Query:
         return self._ranked_by(network, vector, request)
 
     def _ranked_by(self, network: Network, vector: FloatVector, request: Request) -> Search[Candidate]:
-        """Returns what one network finds, with its own scores."""
+        """Returns the hits of one network, with its own scores."""
         collection, exact = network.collection, self.options.exact
         hits = collection.query(vector, limit=request.limit, where=request.where, exact=exact)
         found = [

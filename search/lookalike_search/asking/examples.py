@@ -45,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleSet:
-    """Examples that go with every query, and by which `names` they were asked for."""
+    """Examples that go with every query, and the `names` that the user gave: one for a whole folder."""
 
     names: Sequence[str] = ()
     examples: Sequence[Example] = ()

@@ -37,7 +37,7 @@ class Searcher:
     ) -> None:
         self.networks = networks
         self._candidates = candidates
-        """Of each network, where several are fused."""
+        """How many of each network are candidates of a fusion."""
         self._open_ms = open_ms
         self._loaded_before_ms = self._loaded_ms
 
@@ -123,7 +123,7 @@ class Searcher:
         )
         left_out = find_exact_duplicates(self.networks, examples, replace(where, only_sha256=known))
         hits, verdict = find_neighbours(query)
-        is_calibrated_for = len(self.networks) == 1 and len(examples) == 1 and _asks_everything(options)
+        is_calibrated_for = len(self.networks) == 1 and len(examples) == 1 and _is_unrestricted(options)
         calibration = self.networks[0].calibration if is_calibrated_for else None
         estimates = estimate(hits, verdict, calibration=calibration, rule=options.vote)
         asked_for = [hit.score for hit in hits[options.offset : options.last]]
@@ -170,7 +170,7 @@ class Searcher:
     def _shown(
         self, hits: Sequence[Neighbour], chances: Sequence[float | None], options: QueryOptions
     ) -> list[Neighbour]:
-        """Returns the neighbours that are asked for, each with the other datasets that hold its file."""
+        """Returns the neighbours of the page, each with the other datasets that hold its file."""
         page = slice(options.offset, options.last)
         shown = [
             replace(
@@ -217,7 +217,7 @@ def _check_cut_off(networks: Sequence[Network], options: QueryOptions) -> None:
         )
 
 
-def _asks_everything(options: QueryOptions) -> bool:
+def _is_unrestricted(options: QueryOptions) -> bool:
     """Whether all other images may be neighbours, as when a calibration was learned."""
     is_narrowed = options.class_name is not None or options.dataset is not None
     return not is_narrowed and not options.include_self and options.without_near_above is None

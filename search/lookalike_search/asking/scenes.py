@@ -1,8 +1,8 @@
-"""Near-duplicates among neighbours are folded, so that an answer of ten neighbours shows ten scenes.
+"""Near-duplicates among hits are folded, so that an answer of ten neighbours shows ten scenes.
 
 A hit that is a near-duplicate of a better ranked one is folded into it: see `fold_near`. What it is folded
-into follows from better ranked hits alone, so that scenes have one order as hits have, and pages of them fit
-together. The query is no hit, and its own near-duplicates are a scene like others.
+into depends on better ranked hits alone, so that scenes have one order, and pages of them neither overlap nor
+leave gaps. The query is no hit; its own near-duplicates are a scene like any other.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
