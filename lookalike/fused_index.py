@@ -88,7 +88,7 @@ class FusedIndex(Searchable):
 
 
 class _Opened:
-    """The collections of indexes, each in the store of its own; implements `OpenCollections`."""
+    """The collections of indexes, each in its index's store; implements `OpenCollections`."""
 
     def __init__(self, indexes: Sequence[Index]) -> None:
         self.by_name = {index.collection: index for index in indexes}

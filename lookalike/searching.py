@@ -1,4 +1,4 @@
-"""What an index and a fused index have in common: one image, or many, are asked about."""
+"""The search for one image or for many, which an index and a fused index share."""
 
 import os
 from abc import ABC, abstractmethod
@@ -29,7 +29,7 @@ a dataset's folder (`dataset/path` where several datasets hold it), a hit or a p
 
 
 class Searchable(ABC):
-    """Answers by the networks of one index or of several."""
+    """A base class: searches the networks of one index or of several."""
 
     def search(
         self,
@@ -181,7 +181,7 @@ class Searchable(ABC):
 
     @abstractmethod
     def _networks(self) -> Sequence[Network]:
-        """Returns what is searched: collections with their models.
+        """Returns the collections that are searched, with their models.
 
         Raises:
             CollectionMissingError: nothing was added to one of the indexes yet.
@@ -189,10 +189,10 @@ class Searchable(ABC):
 
 
 def points_where(where: Where | None) -> PointFilter:
-    """Returns which points are meant.
+    """Returns the filter for a `Where`, or for all points.
 
     Raises:
-        UsageError: it is no `Where`, or names something by what is no text.
+        UsageError: it is no `Where`, or a name in it is no text.
     """
     if where is None:
         return PointFilter()
@@ -207,15 +207,15 @@ def points_where(where: Where | None) -> PointFilter:
 
 
 def plain_query(image: ImageInput) -> QueryInput:
-    """Returns what the stage below understands: a hit or point is asked with by its id."""
+    """Returns an image as the stage below takes it: a hit or a point by its id."""
     return image.id if isinstance(image, Hit | Point) else image
 
 
 def several(images: Iterable[ImageInput] | str | os.PathLike[str], name: str = "images") -> list[ImageInput]:
-    """Returns images as a list; one path, hit or point, and one file's bytes, stand for themselves.
+    """Returns images as a list; a single path, hit, point or file's bytes becomes a list of one.
 
     Raises:
-        UsageError: it is neither one nor several.
+        UsageError: it is neither an image nor several.
     """
     if isinstance(images, str | os.PathLike | bytes | Hit | Point):
         return [images]
@@ -225,7 +225,7 @@ def several(images: Iterable[ImageInput] | str | os.PathLike[str], name: str = "
 
 
 def _counted(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
-    """The same, with a progress bar where there are several; how many a folder holds is not known before."""
+    """Yields the answers with a progress bar for several; with a folder among them it has no total."""
     if len(images) == 1 and not _is_folder(images[0]):
         yield from answers
         return

@@ -9,16 +9,16 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import nfc
 
 _NAMED = 3
-"""Of the nearest names; of all of them where none is near."""
+"""How many names a message lists: of similar ones, or of all where none is similar."""
 
 
 def stored_class(name: str | None, collections: Sequence[Collection]) -> str | None:
-    """Returns a class as it is spelled in the collections; None and `""`, no class, stay as they are.
+    """Returns a class as the collections spell it; None and `""`, which is no class, stay as they are.
 
-    A name in another normal form of Unicode is the same name.
+    Names that differ in their Unicode normal form alone are the same.
 
     Raises:
-        UsageError: none of the collections has such a class; the message names the nearest there are.
+        UsageError: no collection has the class; the message lists similar names.
     """
     if not name or any(collection.count(PointFilter(class_name=name)) for collection in collections):
         return nfc(name) if name else name
@@ -40,12 +40,12 @@ def _unknown(name: str, there: Sequence[str], collections: Sequence[Collection])
 
 
 def nearest_first(nearest: Sequence[str], there: Sequence[str]) -> list[str]:
-    """Returns all names, those that are nearest before the others."""
+    """Returns all names, the similar ones first."""
     return [*nearest, *(each for each in there if each not in nearest)]
 
 
 def nearest_names(name: str, there: Sequence[str]) -> list[str]:
-    """Returns the names that a slip of the pen may have meant, the most likely first."""
+    """Returns the names that a mistyped one may mean, the most similar first."""
     from difflib import get_close_matches
 
     folded = {nfc(each).casefold(): each for each in there}

@@ -24,6 +24,7 @@ from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
+from one_answer import answer_of
 
 FORMER_NAMES = {
     "graph_precision": "precision",
@@ -130,9 +131,7 @@ class Ingest:
     def ask(self, name: str) -> list[tuple[str, float]]:
         """The hits of the first image: paths and scores."""
         with Searcher.opened(name, store=self.store, settings=self.home) as searcher:
-            answer = searcher.answer(
-                *searcher.find(str(self.images / "cat" / "a.png")), QueryOptions(exact=True)
-            )
+            answer = answer_of(searcher, self.images / "cat" / "a.png", QueryOptions(exact=True))
         return [(hit.payload.path, hit.score) for hit in answer.hits]
 
 

@@ -31,6 +31,7 @@ from lookalike_ingest.status import collection_statuses
 from lookalike_ingest.target import new_manifest
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
+from one_answer import answer_of
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 
@@ -155,4 +156,4 @@ def test_reading_what_this_version_cannot_embed_for_is_refused(
         pytest.raises(ManifestError, match=rf"{part} (is|was) {re.escape(str(there))}"),
         Searcher.opened(name, store=store, settings=home) as searcher,
     ):
-        searcher.answer(*searcher.find(str(image)), QueryOptions())
+        answer_of(searcher, str(image), QueryOptions())

@@ -14,6 +14,7 @@ from lookalike_search.analysis.all_neighbours import every_neighbours
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.class_names import stored_class
+from one_answer import answer_of
 from refusals import refuses
 
 CAFE = unicodedata.normalize("NFD", "Café")
@@ -70,7 +71,7 @@ def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: s
     """Before anything is read."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         with refuses(UsageError, match="--class: there is no class turtel"):
-            searcher.check(QueryOptions(class_name="turtel"))
+            searcher.resolve_options(QueryOptions(class_name="turtel"))
         with refuses(UsageError, match="there is no class turtel"):
             every_neighbours(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
 
@@ -79,7 +80,7 @@ def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home
     """Only images of it come."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
-        answer = searcher.answer(*searcher.find("watch/1.png"), options)
+        answer = answer_of(searcher, "watch/1.png", options)
         [*rows] = every_neighbours(
             searcher.networks[0].collection, limit=3, where=PointFilter(class_name=options.class_name)
         )

@@ -22,6 +22,7 @@ from lookalike_search.commands.answer_format import answer_json
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.labelled_vectors import load_labelled
 from made_collections import manifest_of, point_of
+from one_answer import answer_of
 
 COUNT = 30
 """Images that both datasets hold; two more are only in the outer one."""
@@ -64,20 +65,20 @@ def files(answer: Answer) -> list[str]:
 def test_a_file_is_one_hit_that_names_the_other_dataset(searcher: Searcher) -> None:
     """Whichever of both was asked with; the query itself is no copy of itself."""
     [source] = searcher.find("all/pets/cat/00.png")
-    answer = searcher.answer(source, QueryOptions(limit=12))
+    answer = answer_of(searcher, source, QueryOptions(limit=12))
     assert files(answer) == [f"{number:02}.png" for number in range(1, 13)]
     for hit in answer.hits:
         assert {hit.payload.dataset, *(each.dataset for each in hit.also_in)} == {"all", "pets"}
         assert {hit.payload.class_name, *(each.class_name for each in hit.also_in)} == {"pets", "cat"}
     assert answer.left_out_total == 0
-    data = answer_json(answer, [searcher.manifest], "embedded", QueryOptions())
+    data = answer_json(answer, [searcher.networks[0].manifest], "embedded", QueryOptions())
     assert data["hits"][0]["also_in"][0]["path"] in ("pets/cat/01.png", "cat/01.png")
 
 
 def test_pages_have_each_file_once(searcher: Searcher) -> None:
     """Twice the points are behind them."""
     [source] = searcher.find("all/cars/1.png")
-    pages = [searcher.answer(source, QueryOptions(limit=7, offset=start)) for start in range(0, 35, 7)]
+    pages = [answer_of(searcher, source, QueryOptions(limit=7, offset=start)) for start in range(0, 35, 7)]
     found = [file for page in pages for file in files(page)]
     assert sorted(found) == sorted(["2.png", *(f"{number:02}.png" for number in range(COUNT))])
 
@@ -85,7 +86,7 @@ def test_pages_have_each_file_once(searcher: Searcher) -> None:
 def test_one_dataset_alone_is_as_ever(searcher: Searcher) -> None:
     """A hit in it says where else its file is."""
     [source] = searcher.find("all/cars/1.png")
-    answer = searcher.answer(source, QueryOptions(dataset="pets"))
+    answer = answer_of(searcher, source, QueryOptions(dataset="pets"))
     assert {hit.payload.dataset for hit in answer.hits} == {"pets"}
     assert [each.path for each in answer.hits[0].also_in] == [f"pets/{answer.hits[0].payload.path}"]
 
@@ -139,12 +140,12 @@ def linking(both_stores: Store, tmp_path: Path, home: Settings) -> Iterator[Sear
 def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) -> None:
     """Asked with either name of the query, which is no copy of itself."""
     [found] = linking.find(source)
-    answer = linking.answer(found, QueryOptions(limit=12))
+    answer = answer_of(linking, found, QueryOptions(limit=12))
     assert files(answer) == ["1.png", "2.png", "3.png", "4.png"]
     for hit in answer.hits:
         assert {hit.payload.dataset, *(each.dataset for each in hit.also_in)} == {"all", "pets"}
     assert answer.left_out_total == 0
-    alone = linking.answer(found, QueryOptions(dataset="pets"))
+    alone = answer_of(linking, found, QueryOptions(dataset="pets"))
     assert [each.path for each in alone.hits[0].also_in] == ["link/cat/1.png"]
 
 
@@ -252,7 +253,7 @@ def test_an_overlapping_ingest_changes_no_class_and_no_verdict(
     for _ in range(2):
         with Searcher.opened(name, store=both_stores, settings=home) as searcher:
             [source] = searcher.find("zoo/cars/1.png")
-            answers.append(searcher.answer(source, options))
+            answers.append(answer_of(searcher, source, options))
         ingest_inner(both_stores, name, tmp_path)
     before, after = answers
     assert [hit.payload for hit in after.hits] == [hit.payload for hit in before.hits]
@@ -272,7 +273,7 @@ def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
     ingest_inner(both_stores, name, tmp_path)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("zoo/cars/1.png")
-        answer = searcher.answer(source, QueryOptions(limit=COUNT))
+        answer = answer_of(searcher, source, QueryOptions(limit=COUNT))
         collection = searcher.networks[0].collection
         assert {hit.payload.class_name for hit in answer.hits} == {"cat", "dog"}
         assert {hit.payload.dataset for hit in answer.hits} == {"inner"}

@@ -112,7 +112,8 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     from lookalike_ingest.run import run_ingest
     from lookalike_search.analysis.duplicates import find_duplicates
     from lookalike_search.analysis.projection import project
-    from lookalike_search.asking.query import QueryOptions, Searcher
+    from lookalike_search.asking.query import Answer, QueryOptions, Searcher
+    from lookalike_search.asking.query_batch import answer_all
     from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluated
     from lookalike_search.reports.query import query_report, write_query_page
 
@@ -125,9 +126,9 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     assert report.collections[0].counts["added"] == report.found, report.skipped
     (name,) = store.names()
     with Searcher.opened(name, store=store, settings=settings) as searcher:
-        (source,) = searcher.find(str(next(images.rglob("*.png"))))
-        answer = searcher.answer(source, QueryOptions())
+        (answer,) = answer_all(searcher, [next(images.rglob("*.png"))], QueryOptions())
         manifests = [network.manifest for network in searcher.networks]
+    assert isinstance(answer, Answer)
     assert answer.hits
     write_query_page(empty / "page.html", query_report([answer], manifests, QueryOptions()))
     with store.open(name) as collection:

@@ -1,6 +1,7 @@
 """Images become vectors: one ONNX Runtime session, on the provider that it really runs on."""
 
 from collections.abc import Sequence
+from logging import Logger
 from pathlib import Path
 from typing import Self
 
@@ -84,6 +85,12 @@ class Embedder:
             for_few=images is not None and images <= FEW,
             expected=expected,
         )
+
+    def log_provider(self, logger: Logger) -> None:
+        """Logs what the model runs on, and before it the `notice`, where there is one, as a warning."""
+        if self.notice:
+            logger.warning("%s", self.notice)
+        logger.info("%s runs on %s", self.manifest.identity.backbone, self.provider)
 
     def embed(self, pixels: NDArray[np.uint8] | Sequence[Pixels]) -> NDArray[np.float32]:
         """Returns float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.

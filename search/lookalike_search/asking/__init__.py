@@ -1,1 +1,1 @@
-"""An image is asked about: what was named becomes vectors, networks are searched, an answer comes out."""
+"""Answers queries: images are found and embedded, collections are searched, neighbours vote."""

@@ -1,4 +1,4 @@
-"""What a search is told and what it answers: the records that tables, JSON and pages are made of."""
+"""The options of a search and its answer: the records that tables, JSON and pages show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from lookalike_core.stores.points import Payload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
-    """How to search: `class_name=""` asks for images without a class. `k` neighbours vote by `vote`.
+    """How to search: `class_name=""` means images without a class. `k` neighbours vote by `vote`.
 
-    `fusion` is how several networks become one ranking; one alone needs none. Neighbours are shown after the
-    first `offset`, at most `limit` of them. Those below `min_score`, a cosine similarity, or beyond
-    `max_distance`, a Euclidean one, are neither shown nor do they vote. With `without_near_above` hits whose
-    cosine similarity to a better ranked one is over it are folded into that one, and neighbours are what is
-    left.
+    `fusion` is how the rankings of several networks become one; a single network needs none. Neighbours are
+    shown after the first `offset`, at most `limit` of them. Those below `min_score`, a cosine similarity, or
+    beyond `max_distance`, a Euclidean one, are neither shown nor do they vote. With `without_near_above` a
+    hit whose cosine similarity to a better ranked one exceeds it is folded into that one, and only the others
+    are neighbours.
     """
 
     limit: int = 10
@@ -49,7 +49,7 @@ class QueryOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placing:
-    """Where one network puts a neighbour: Qdrant's own score there, and the rank.
+    """A neighbour's score and rank in one of several fused networks; the score is Qdrant's own.
 
     `rank` is None where the image is not among the network's candidates.
     """
@@ -70,14 +70,14 @@ class NearDuplicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """One hit, `rank` from 1. `file` is where the image lies, as far as the collection knows.
+    """One hit, `rank` from 1. `file` is its path, None where the collection does not know it.
 
-    `score` is Qdrant's own (cosine similarity, or Euclidean distance), of a fused answer the fused one, of
-    which the higher is nearer. `placings` says for each collection of a fused answer where the neighbour
-    stands there, None where it is not in it; empty for a single collection. `chance` is the chance that it
-    has the query's class, 0 to 1, None where nothing is known of that. `also_in` is what other datasets know
-    of the same file, whose folders overlap with that of this one. `near` are its near-duplicates among the
-    hits, best first, where they are folded into it.
+    `score` is Qdrant's own (cosine similarity or Euclidean distance); in a fused answer it is the fused one,
+    and higher is nearer. `placings` has its score and rank by collection of a fused answer, None where the
+    collection lacks it; it is empty for a single collection. `chance` is the estimated chance that it has
+    the query's class, 0 to 1, None without a calibration for it. `also_in` holds the payloads of the same
+    file in other datasets whose folders overlap. `near` are its near-duplicates among the hits, best first,
+    where those are folded.
     """
 
     rank: int
@@ -91,7 +91,7 @@ class Neighbour:
 
     @property
     def scene(self) -> "Sequence[Neighbour | NearDuplicate]":
-        """It, and what is folded into it."""
+        """The neighbour and the hits that are folded into it."""
         return (self, *self.near)
 
 
@@ -104,7 +104,7 @@ class ExactDuplicate:
 
     @property
     def place(self) -> str:
-        """Where it lies, as far as that is known."""
+        """Its file, or its dataset and path where no file is known."""
         return str(self.file) if self.file else f"{self.payload.dataset}: {self.payload.path}"
 
 
@@ -114,31 +114,19 @@ def paths_collide(hits: Sequence[Neighbour | NearDuplicate]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """The neighbours of one image, best first, and what follows from them.
+class Answer:
+    """The neighbours of one image, best first, and what each step took in milliseconds.
 
     `verdict` is the class that they vote for; None where none has one, where one class alone was searched, or
     where the image is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
     to 1. That and whether it is unlike anything are None where no calibration says so.
-    """
 
-    hits: Sequence[Neighbour]
-    verdict: Verdict | None
-    verdict_chance: float | None = None
-    unlike_anything: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What was found for one image, as in `Findings`, and what each step took in milliseconds.
-
-    `query` is its name as it was asked for, `file` where it lies, if it does (standard input does not), and
-    `indexed` what is known of it where it is in the collection with the bytes that it has. `positives` and
-    `negatives` are the names of the other examples. `left_out_total` says how many other images have the
-    same bytes, which are no neighbours unless they were to be kept, and `left_out` holds the first of them by
-    dataset and path, as many as there may be neighbours. `provider` is what embedded it, None where every
-    vector was known. `passed_over` says how many neighbours were passed over, `cut_off` how many of the next
-    ones are not near enough, and `cut_off_score` is the best score among these.
+    `query` is its name as the user gave it, `file` its path (standard input has none), and `indexed` its
+    payload where it is indexed with the same bytes. `positives` and `negatives` are the names of the other
+    examples. `left_out_total` counts exact duplicates, which are no neighbours unless `include_self` keeps
+    them, and `left_out` holds the first `limit` of them by dataset and path. `provider` is what embedded the
+    image, None where every vector was stored. `passed_over` says how many neighbours were passed over,
+    `cut_off` how many of the next ones are beyond the cut-off, and `cut_off_score` the best score of these.
     """
 
     query: str

@@ -1,11 +1,10 @@
-"""What a collection's calibration says of one answer: the estimated accuracy of its neighbours and verdict.
+"""The estimated accuracy of an answer's neighbours and verdict, by the collection's calibration.
 
-Where there is no calibration, or the answer is not of the kind that it was learned from, nothing is said
-rather than something wrong.
+Without a calibration, or for answers of another kind than it was learned from, there is no estimate.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
@@ -15,23 +14,25 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.protocol import Collection
 
+from lookalike_search.asking.answers import Neighbour
+
 _logger = logger_of("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimates:
-    """The chances that each neighbour has the query's class and that the verdict is right, where known.
+    """The `chances` that each neighbour has the query's class and that the verdict is right, None if unknown.
 
-    `unlike_anything` says that the query is too far from all that is indexed for a verdict to mean anything.
+    `unlike_anything` says that the query is too far from all indexed images for a verdict to mean anything.
     """
 
-    neighbours: Sequence[float | None] = field(default_factory=tuple)
+    chances: Sequence[float | None]
     verdict: float | None = None
-    unlike_anything: bool = False
+    unlike_anything: bool | None = None
 
 
 def usable_calibration(collection: Collection) -> Calibration | None:
-    """The collection's calibration; None where it has none, or, which is logged, a stale one."""
+    """Returns the collection's calibration; None where it has none, or a stale one, which is logged."""
     manifest = collection.manifest
     calibration = manifest.calibration
     if calibration is None:
@@ -47,32 +48,29 @@ def usable_calibration(collection: Collection) -> Calibration | None:
     return None
 
 
-def estimated(
-    calibration: Calibration,
-    *,
-    scores: Sequence[float],
-    classes: Sequence[str | None],
-    verdict: Verdict | None,
-    rule: VoteRule,
+def estimate(
+    hits: Sequence[Neighbour], verdict: Verdict | None, *, calibration: Calibration | None, rule: VoteRule
 ) -> Estimates:
-    """The estimates for neighbours of one image, best first, of a whole collection.
+    """Returns the estimates for the neighbours of one image, best first, and for their verdict.
 
-    `scores` are Qdrant's own. Nothing is known of an image that is unlike anything, of what is farther than
-    anything that was seen when the calibration was learned, of neighbours without a class, of others beyond
-    the ten nearest that have one, and of verdicts by another number of voters than ten. It was learned from
-    single images that ask for the others: searches within a class or a dataset, by several examples, or for
-    copies too, are another matter.
+    There is none for a query that is unlike anything, for neighbours farther than any in the calibration,
+    without a class, or behind the k nearest with one, and for a verdict by another number of voters than k.
+    Calibrations are learned from single images whose neighbours may be any others: there is none for a
+    search within a class or a dataset, by several examples, or that includes exact duplicates.
     """
-    nearness = np.array(scores) if calibration.distance == "cosine" else -np.array(scores)
-    if len(nearness) and calibration.is_unlike_anything(float(nearness[0])):
-        return Estimates(neighbours=[None] * len(nearness), unlike_anything=True)
-    chances = calibration.chance(nearness).tolist()
-    known = verdict if verdict and verdict.voters == calibration.k else None
-    labelled = [i for i, class_name in enumerate(classes) if class_name]
-    learned = set(labelled[: calibration.k])
+    chances: list[float | None] = [None] * len(hits)
+    if calibration is None:
+        return Estimates(chances=chances)
+    scores = np.array([hit.score for hit in hits])
+    nearness = scores if calibration.distance == "cosine" else -scores
+    if len(hits) and calibration.is_unlike_anything(float(nearness[0])):
+        return Estimates(chances=chances, unlike_anything=True)
+    read_off = calibration.chance(nearness).tolist()
+    for i in [i for i, hit in enumerate(hits) if hit.payload.class_name][: calibration.k]:
+        chances[i] = None if isnan(read_off[i]) else read_off[i]
+    is_known = verdict is not None and verdict.voters == calibration.k
     return Estimates(
-        neighbours=[
-            chance if i in learned and not isnan(chance) else None for i, chance in enumerate(chances)
-        ],
-        verdict=calibration.verdict_chance(rule, known.share) if known else None,
+        chances=chances,
+        verdict=calibration.verdict_chance(rule, verdict.share) if verdict and is_known else None,
+        unlike_anything=False,
     )

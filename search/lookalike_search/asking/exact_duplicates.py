@@ -1,4 +1,4 @@
-"""Images with the same bytes as a query, which its answer leaves out and names."""
+"""Exact duplicates of a query: images with the same bytes, which its answer leaves out and lists."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from lookalike_search.asking.searched_collection import Network
 def find_exact_duplicates(
     networks: Sequence[Network], examples: Sequence[Example], where: PointFilter
 ) -> list[ExactDuplicate]:
-    """Returns them by dataset and path, of those that `where` asks for, without the examples themselves.
+    """Returns the images that `where` means by their hashes, without the examples, by dataset and path.
 
-    A file is there once, however many datasets and collections have it.
+    Each file is listed once, however many datasets and collections hold it.
     """
     found: dict[str, ExactDuplicate] = {}
     if where.only_sha256:

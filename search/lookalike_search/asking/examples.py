@@ -1,4 +1,4 @@
-"""Images to ask with, as vectors: read once, embedded by each network, and several made one."""
+"""Query images become vectors: each is read once and embedded by each network; several become one."""
 
 import io
 import time
@@ -27,11 +27,11 @@ from lookalike_search.asking.searched_collection import Network, milliseconds_si
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """An image to ask with: `vectors` holds one float32 `[D]` for each network.
+    """A query image, or another example, that was read: `vectors` holds one float32 `[D]` for each network.
 
-    `sha256` are the hashes of its bytes, of which stale collections may know several. `indexed` is what is
-    known of it. `provider` is what embedded it, None where all vectors were stored. `embed_ms` is what
-    reading and embedding took: its share, where several were embedded together.
+    `sha256` holds the hashes of its bytes: several where a stale collection knows an older one. `indexed` is
+    its payload, None where it is not indexed. `provider` is what embedded it, None where all vectors were
+    stored. `embed_ms` is what reading and embedding took: its share, where several were embedded together.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleSet:
-    """Examples that go with every query, and by which `names` they were asked for."""
+    """Examples that go with every query, and the `names` that the user gave: one for a whole folder."""
 
     names: Sequence[str] = ()
     examples: Sequence[Example] = ()
@@ -57,10 +57,10 @@ NO_EXAMPLES = ExampleSet()
 def read_examples(
     sources: Iterable[Source], networks: Sequence[Network], *, max_pixels: int
 ) -> Generator[Example | ImageError, None, None]:
-    """One for each source, in their order, or what is wrong with it.
+    """Yields an example for each source, in their order, or why it cannot be read.
 
-    Of an indexed image the stored vectors; of any other one the file, decoded once for all networks.
-    Threads read ahead, and several images at a time are embedded.
+    The vectors of an indexed image are the stored ones; any other image is decoded once and embedded by each
+    network. Threads read ahead, and `BATCH_SIZE` images are embedded at a time.
     """
     drafts = (_draft(source, networks) for source in sources)
     with closing(map_ahead(partial(_read, max_pixels=max_pixels), drafts, ahead=2 * BATCH_SIZE)) as read:
@@ -68,22 +68,21 @@ def read_examples(
             started, loaded = time.perf_counter(), sum(network.load_ms for network in networks)
             if not (together := list(islice(read, BATCH_SIZE))):
                 return
-            vectors = _embedded(together, networks)
+            vectors = _embed(together, networks)
             loading_ms = sum(network.load_ms for network in networks) - loaded
             each_ms = (milliseconds_since(started) - loading_ms) / len(together)
             for draft, known in zip(together, vectors, strict=True):
                 yield _example(draft, known, networks, each_ms)
 
 
-def combined(
+def combine(
     positives: Sequence[FloatVector], negatives: Sequence[FloatVector], distance: Distance
 ) -> FloatVector | None:
-    """One vector float32 `[D]` to search with for several, each `[D]`; None where nothing is left of them.
+    """Returns one vector float32 `[D]` to search with for several; None where they cancel each other out.
 
-    The mean of the positive ones; with negative ones twice that less the mean of those, as Qdrant's
-    recommendation by the average vector has it (https://qdrant.tech/documentation/concepts/explore/). For
-    cosine each is brought to length 1 first. What is shorter than a millionth of what went in is nothing
-    but rounding.
+    It is the mean of the positive ones; with negative ones twice that less the mean of those, as in Qdrant's
+    recommendation by the average vector (https://qdrant.tech/documentation/concepts/explore/). For cosine
+    each is normalised first. A result shorter than a millionth of the longest one is rounding error.
     """
     if len(positives) == 1 and not negatives:
         return positives[0]
@@ -112,9 +111,9 @@ def _length(vector: FloatVector, distance: Distance) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """An image on its way to its vectors: `stored` holds those that need not be made, None for others.
+    """An image before it is embedded: `stored` holds its vector in each collection, None where it has none.
 
-    `stream` opens its bytes, where anybody knows where they are; `pixels` are there once they were needed.
+    `stream` opens its bytes, None where it has none; `pixels` are decoded where a network has to embed them.
     """
 
     source: Source
@@ -126,12 +125,12 @@ class _Draft:
 
 
 def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
-    """What is known before a file is read; a stream is read here, where that can be interrupted."""
+    """Returns what is known before files are read; streams are read here, where Ctrl-C interrupts them."""
     if source.problem is not None:
         return _Draft(source=source, stored=[], problem=source.problem)
     if source.vector is not None:
         return _Draft(source=source, stored=[source.vector for _ in networks])
-    stored = [network.stored(source.id) if source.id else None for network in networks]
+    stored = [network.stored_vector(source.id) if source.id else None for network in networks]
     try:
         return _Draft(source=source, stored=stored, stream=source_stream(source), pixels=source.pixels)
     except ImageError as error:
@@ -139,11 +138,11 @@ def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
 
 
 def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
-    """With its pixels, where a network has to see it."""
-    is_seen = draft.pixels is not None or all(vector is not None for vector in draft.stored)
-    if draft.problem is not None or is_seen:
+    """Returns it with its pixels, where a network has to embed it."""
+    is_complete = draft.pixels is not None or all(vector is not None for vector in draft.stored)
+    if draft.problem is not None or is_complete:
         return draft
-    read = _indexed_pixels if draft.source.payloads else _pixels
+    read = _decode_indexed if draft.source.payloads else _decode
     try:
         sha256, pixels = read(draft, max_pixels)
     except ImageError as error:
@@ -151,18 +150,18 @@ def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
     return replace(draft, sha256=sha256, pixels=pixels)
 
 
-def _pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """The SHA-256 and the pixels of an image."""
+def _decode(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
+    """Returns the SHA-256 and the pixels of an image."""
     if draft.stream is None:
-        raise ImageError("nobody knows where that lies", reason=SkipReason.VANISHED)
+        raise ImageError("no file path is recorded for this image", reason=SkipReason.VANISHED)
     with draft.stream as stream:
         return sha256_of(stream), decode(stream, draft.source.title, max_pixels=max_pixels).pixels
 
 
-def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """Of an image that not every collection has, for the networks that have to see it."""
+def _decode_indexed(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
+    """Returns the same for an image that some collections lack, whose networks have to embed it."""
     try:
-        sha256, pixels = _pixels(draft, max_pixels)
+        sha256, pixels = _decode(draft, max_pixels)
     except ImageError as error:
         raise ImageError(
             f"{draft.source.title} is not in every collection, and its file cannot be read: {error}",
@@ -175,8 +174,8 @@ def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
     return sha256, pixels
 
 
-def _embedded(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[list[FloatVector | None]]:
-    """For each draft a vector of each network: stored, made now, or None where it sees nothing."""
+def _embed(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[list[FloatVector | None]]:
+    """Returns for each draft the vectors of all networks, stored or made now; None for an unusable one."""
     vectors = [list(draft.stored) for draft in drafts]
     for i, network in enumerate(networks):
         missing = {
@@ -185,7 +184,7 @@ def _embedded(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[lis
             if draft.pixels is not None and draft.stored[i] is None
         }
         if missing:
-            for row, vector in zip(missing, network.embedded(list(missing.values())), strict=True):
+            for row, vector in zip(missing, network.embed(list(missing.values())), strict=True):
                 vectors[row][i] = vector
     return vectors
 
@@ -216,12 +215,10 @@ def _example(
 
 
 def require_unchanged(source: Source, sha256: str) -> None:
-    """Refuses what lies in an indexed image's file now where that is another image.
-
-    `sha256` is of the bytes that were read; what is no indexed image cannot have changed.
+    """Refuses an indexed image whose file has changed: `sha256` is that of the bytes that were read now.
 
     Raises:
-        ImageError: a collection was made of other bytes.
+        ImageError: a collection knows another hash.
     """
     if any(payload.sha256 != sha256 for payload in source.payloads):
         raise ImageError(
@@ -233,10 +230,10 @@ def require_unchanged(source: Source, sha256: str) -> None:
 
 
 def source_stream(source: Source) -> AbstractContextManager[BinaryIO] | None:
-    """Returns what opens the bytes of an image, to be read again and again; None where nobody knows of any.
+    """Returns what opens the bytes of an image, which may be read several times; None where it has none.
 
     Raises:
-        ImageError: it comes from a stream that holds more than may be held in memory.
+        ImageError: it is a stream of more bytes than may be held in memory.
     """
     if source.file is not None:
         return opened(source.file)

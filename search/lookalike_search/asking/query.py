@@ -1,4 +1,4 @@
-"""Stage 3 itself: open collections, and the models behind them, answer any number of images."""
+"""Open collections, and the models behind them, answer any number of queries."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,19 +13,18 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.settings import Settings
-from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import other_places
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Store, opened_together
 
-from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOptions
-from lookalike_search.asking.estimates import estimated
+from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
+from lookalike_search.asking.candidates import Query, check_fusion
+from lookalike_search.asking.estimates import estimate
 from lookalike_search.asking.exact_duplicates import find_exact_duplicates
-from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
-from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
+from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combine, read_examples
+from lookalike_search.asking.neighbour_search import find_neighbours
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
-from lookalike_search.asking.single_search import nearest_neighbours
 from lookalike_search.class_names import stored_class
 from lookalike_search.collection_choice import require_dataset
 
@@ -33,11 +32,14 @@ from lookalike_search.collection_choice import require_dataset
 class Searcher:
     """Answers by one network, or by several whose rankings are fused."""
 
-    def __init__(self, networks: Sequence[Network], *, candidates: int = CANDIDATES) -> None:
+    def __init__(
+        self, networks: Sequence[Network], *, candidates: int = CANDIDATES, open_ms: float = 0.0
+    ) -> None:
         self.networks = networks
         self._candidates = candidates
-        """Of each network, where several are fused."""
-        self._classes: dict[str | None, str | None] = {}
+        """How many of each network are candidates of a fusion."""
+        self._open_ms = open_ms
+        self._loaded_before_ms = self._loaded_ms
 
     @classmethod
     @contextmanager
@@ -47,17 +49,20 @@ class Searcher:
         Raises:
             CollectionMissingError: there is no such collection.
         """
+        started = time.perf_counter()
         with ExitStack() as stack:
-
-            def open_one(name: str) -> Network:
-                return stack.enter_context(Network.opened(name, store=store, settings=settings))
-
-            yield cls(opened_together(names, open_one))
+            collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
+            networks = [Network(collection, settings=settings) for collection in collections]
+            yield cls(networks, open_ms=milliseconds_since(started))
 
     @property
-    def manifest(self) -> CollectionManifest:
-        """Of the collection that is searched, the first of several."""
-        return self.networks[0].manifest
+    def load_ms(self) -> float:
+        """What opening the collections and loading their models has taken this searcher so far."""
+        return self._open_ms + self._loaded_ms - self._loaded_before_ms
+
+    @property
+    def _loaded_ms(self) -> float:
+        return sum(network.load_ms for network in self.networks)
 
     def find(
         self,
@@ -67,12 +72,12 @@ class Searcher:
         others: OtherFiles | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> list[Source]:
-        """The images that are asked with: see `find_sources`."""
+        """Returns the images of a query: see `find_sources`."""
         collections = [network.collection for network in self.networks]
         return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
 
-    def check(self, options: QueryOptions) -> None:
-        """Says before anything is read that it cannot be answered as the options want it.
+    def resolve_options(self, options: QueryOptions) -> QueryOptions:
+        """Returns options with the class and the dataset as the collections spell them.
 
         Raises:
             UsageError: the rankings of these collections cannot be fused so, their scores cannot be cut off
@@ -80,93 +85,98 @@ class Searcher:
         """
         check_fusion(self.networks, options)
         _check_cut_off(self.networks, options)
-        self._dataset(options)
-        self._stored_class(options.class_name)
+        dataset = require_dataset([network.manifest for network in self.networks], options.dataset)
+        class_name = stored_class(options.class_name, [network.collection for network in self.networks])
+        return replace(options, dataset=dataset, class_name=class_name)
 
-    def _stored_class(self, name: str | None) -> str | None:
-        """As the collections spell it, who are asked once."""
-        if name not in self._classes:
-            self._classes[name] = stored_class(name, [network.collection for network in self.networks])
-        return self._classes[name]
-
-    def read(self, source: Source, options: QueryOptions) -> Example:
-        """An image and its vectors: see `read_examples`.
-
-        Raises:
-            ImageError: it cannot be read; or it is in one collection only, and its file is gone or changed.
-        """
-        [example] = self.read_all([source], options)
-        if isinstance(example, ImageError):
-            raise example
-        return example
-
-    def read_all(self, sources: Iterable[Source], options: QueryOptions) -> Iterator[Example | ImageError]:
-        """As `read`, for any number: those that are embedded are so in batches.
-
-        Raises:
-            UsageError: as `check`, before anything is read.
-        """
-        self.check(options)
-        return read_examples(sources, self.networks, max_pixels=options.max_pixels)
+    def read_all(self, sources: Iterable[Source], *, max_pixels: int) -> Iterator[Example | ImageError]:
+        """Yields each image with its vectors, or why it cannot be read: see `read_examples`."""
+        return read_examples(sources, self.networks, max_pixels=max_pixels)
 
     def answer(
         self,
-        asked: Source | Example,
+        example: Example,
         options: QueryOptions,
         *,
         positives: ExampleSet = NO_EXAMPLES,
         negatives: ExampleSet = NO_EXAMPLES,
+        load_ms: float = 0.0,
     ) -> Answer:
-        """The neighbours of an image, which is read if it is not yet, or of it together with other examples.
+        """Returns the neighbours of an image, or of it together with other examples; options are resolved.
 
-        None of the examples is among them, nor a copy of its bytes, unless `include_self` says so.
+        Neither the examples nor images with the same bytes are neighbours, unless `include_self` keeps them.
+        `load_ms` is what the answer says that loading took.
 
         Raises:
-            ImageError: the image cannot be read, or the examples leave nothing to search for.
-            UsageError: as `check`.
+            ImageError: the examples leave nothing to search for.
         """
-        self.check(options)
-        example = self.read(asked, options) if isinstance(asked, Source) else asked
         started = time.perf_counter()
-        vectors = self._vectors(example, positives, negatives)
         examples = (example, *positives.examples, *negatives.examples)
         known = frozenset() if options.include_self else frozenset().union(*(e.sha256 for e in examples))
-        where = PointFilter(class_name=self._stored_class(options.class_name), dataset=self._dataset(options))
+        where = PointFilter(class_name=options.class_name, dataset=options.dataset)
+        query = Query(
+            networks=self.networks,
+            vectors=self._vectors(example, positives, negatives),
+            where=replace(where, excluded_sha256=known),
+            options=options,
+            candidates=self._candidates,
+        )
         left_out = find_exact_duplicates(self.networks, examples, replace(where, only_sha256=known))
-        found = self._found(vectors, replace(where, excluded_sha256=known), options)
-        if len(self.networks) == 1 and len(examples) == 1 and _asks_everything(options):
-            found = _with_estimates(found, self.networks[0], options)
-        asked_for = [hit.score for hit in found.hits[options.offset : options.last]]
+        hits, verdict = find_neighbours(query)
+        is_calibrated_for = len(self.networks) == 1 and len(examples) == 1 and _is_unrestricted(options)
+        calibration = self.networks[0].calibration if is_calibrated_for else None
+        estimates = estimate(hits, verdict, calibration=calibration, rule=options.vote)
+        asked_for = [hit.score for hit in hits[options.offset : options.last]]
         cut_off = [score for score in asked_for if not options.is_near_enough(score)]
         return Answer(
             query=example.name,
             file=example.file,
             indexed=example.indexed,
-            hits=self._shown(found.hits, options),
-            verdict=found.verdict,
-            verdict_chance=found.verdict_chance,
-            unlike_anything=found.unlike_anything,
+            hits=self._shown(hits, estimates.chances, options),
+            verdict=None if estimates.unlike_anything else verdict,
+            verdict_chance=estimates.verdict,
+            unlike_anything=estimates.unlike_anything,
             provider=next((each.provider for each in examples if each.provider), None),
-            load_ms=self._load_ms(),
+            load_ms=load_ms,
             embed_ms=example.embed_ms,
             search_ms=milliseconds_since(started),
             positives=positives.names,
             negatives=negatives.names,
             left_out=left_out[: options.limit],
             left_out_total=len(left_out),
-            passed_over=min(options.offset, len(found.hits)),
+            passed_over=min(options.offset, len(hits)),
             cut_off=len(cut_off),
             cut_off_score=cut_off[0] if cut_off else None,
         )
 
-    def _dataset(self, options: QueryOptions) -> str | None:
-        return require_dataset([network.manifest for network in self.networks], options.dataset)
+    def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
+        """Returns what to search with, float32 `[D]` for each network."""
+        vectors = []
+        for i, network in enumerate(self.networks):
+            vector = combine(
+                [example.vectors[i], *(each.vectors[i] for each in positives.examples)],
+                [each.vectors[i] for each in negatives.examples],
+                network.manifest.distance,
+            )
+            if vector is None:
+                raise ImageError(
+                    f"{example.name} and its examples cancel each other out and leave nothing to search for",
+                    reason=SkipReason.NO_EMBEDDING,
+                    hint=Hint(Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}),
+                )
+            vectors.append(vector)
+        return vectors
 
-    def _shown(self, hits: Sequence[Neighbour], options: QueryOptions) -> list[Neighbour]:
-        """The part of all neighbours that is asked for, each with the other datasets that its file is in."""
+    def _shown(
+        self, hits: Sequence[Neighbour], chances: Sequence[float | None], options: QueryOptions
+    ) -> list[Neighbour]:
+        """Returns the neighbours of the page, each with the other datasets that hold its file."""
+        page = slice(options.offset, options.last)
         shown = [
-            replace(hit, near=[near for near in hit.near if options.is_near_enough(near.score)])
-            for hit in hits[options.offset : options.last]
+            replace(
+                hit, chance=chance, near=[near for near in hit.near if options.is_near_enough(near.score)]
+            )
+            for hit, chance in zip(hits[page], chances[page], strict=True)
             if options.is_near_enough(hit.score)
         ]
         payloads = [each.payload for hit in shown for each in hit.scene]
@@ -182,42 +192,9 @@ class Searcher:
             for hit in shown
         ]
 
-    def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
-        """What to search with, one for each network."""
-        vectors = []
-        for i, network in enumerate(self.networks):
-            vector = combined(
-                [example.vectors[i], *(each.vectors[i] for each in positives.examples)],
-                [each.vectors[i] for each in negatives.examples],
-                network.manifest.distance,
-            )
-            if vector is None:
-                raise ImageError(
-                    f"{example.name} and its examples cancel each other out and leave nothing to search for",
-                    reason=SkipReason.NO_EMBEDDING,
-                    hint=Hint(Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}),
-                )
-            vectors.append(vector)
-        return vectors
-
-    def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Findings:
-        if len(self.networks) > 1:
-            hits, verdict = fused_neighbours(
-                self.networks, vectors, where, options, candidates=self._candidates
-            )
-            return Findings(hits=hits, verdict=verdict)
-        return nearest_neighbours(self.networks[0], vectors[0], where, options)
-
-    def _load_ms(self) -> float:
-        """What opening and loading took that no answer has shown yet."""
-        total = sum(network.load_ms for network in self.networks)
-        for network in self.networks:
-            network.load_ms = 0.0
-        return total
-
 
 def _check_cut_off(networks: Sequence[Network], options: QueryOptions) -> None:
-    """Refuses a cut-off by what the scores are not."""
+    """Refuses a cut-off by a similarity where scores are none, or by a distance."""
     given = {Argument.MIN_SCORE: options.min_score, Argument.MAX_DISTANCE: options.max_distance}
     arguments = [argument for argument, value in given.items() if value is not None]
     if arguments and len(networks) > 1:
@@ -240,27 +217,7 @@ def _check_cut_off(networks: Sequence[Network], options: QueryOptions) -> None:
         )
 
 
-def _asks_everything(options: QueryOptions) -> bool:
-    """Whether an image asks all others, as those did that a calibration was learned from."""
+def _is_unrestricted(options: QueryOptions) -> bool:
+    """Whether all other images may be neighbours, as when a calibration was learned."""
     is_narrowed = options.class_name is not None or options.dataset is not None
     return not is_narrowed and not options.include_self and options.without_near_above is None
-
-
-def _with_estimates(found: Findings, network: Network, options: QueryOptions) -> Findings:
-    """With what the collection's calibration says, where it has one."""
-    if network.calibration is None:
-        return found
-    estimates = estimated(
-        network.calibration,
-        scores=[hit.score for hit in found.hits],
-        classes=[hit.payload.class_name for hit in found.hits],
-        verdict=found.verdict,
-        rule=options.vote,
-    )
-    chances = zip(found.hits, estimates.neighbours, strict=True)
-    return Findings(
-        hits=[replace(hit, chance=chance) for hit, chance in chances],
-        verdict=None if estimates.unlike_anything else found.verdict,
-        verdict_chance=None if estimates.unlike_anything else estimates.verdict,
-        unlike_anything=estimates.unlike_anything,
-    )

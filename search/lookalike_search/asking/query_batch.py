@@ -1,7 +1,8 @@
-"""Any number of images, and folders of them, are asked about one after the other, beside examples."""
+"""A batch of queries, images and folders of them, is answered one by one, together with examples."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from lookalike_core.errors import ImageError
 from lookalike_core.images.scan import OtherFiles
@@ -25,47 +26,57 @@ def answer_all(
     """Yields the answer for each query or why there is none; of a folder, for each image in it by name.
 
     `positives` and `negatives` are examples of what is wanted and of what is not, which go with every query.
-    All are looked up before anything is read, so that a wrong one is known at once; images that have to be
-    embedded are so in batches. `on_other_files` is called for a folder that holds files of other kinds, and
-    `on_left_out` for an image of a folder of examples that cannot be read.
+    All are looked up before anything is read, so that a wrong name is refused at once; images are embedded in
+    batches. The first answer shows what opening and loading took. `on_other_files` is called for a folder
+    that holds files of other kinds, `on_left_out` for an unreadable image in a folder of examples.
 
     Raises:
-        UsageError: as `find_sources` and `Searcher.check`.
+        UsageError: as `find_sources` and `Searcher.resolve_options`.
         ImageError: an example cannot be read, or no image of a folder of them.
     """
-    searcher.check(options)
-    batch = _Batch(searcher, options, on_other_files, on_left_out)
-    wanted, unwanted = batch.found(positives), batch.found(negatives)
+    batch = _Batch(
+        searcher=searcher,
+        options=searcher.resolve_options(options),
+        on_other_files=on_other_files,
+        on_left_out=on_left_out,
+    )
+    wanted, unwanted = batch.find_examples(positives), batch.find_examples(negatives)
     sources = [source for query in queries for source in batch.find(query)]
-    ands, nots = batch.examples(wanted), batch.examples(unwanted)
-    for source, read in zip(sources, searcher.read_all(sources, options), strict=True):
-        yield batch.answer(source, read, ands, nots)
+    examples = {"positives": batch.read_examples(wanted), "negatives": batch.read_examples(unwanted)}
+    shown_ms = 0.0
+    for source, read in zip(sources, batch.read(sources), strict=True):
+        outcome: Answer | Unanswered
+        try:
+            if isinstance(read, ImageError):
+                raise read
+            loaded_ms = searcher.load_ms
+            outcome = searcher.answer(read, batch.options, load_ms=loaded_ms - shown_ms, **examples)
+            shown_ms = loaded_ms
+        except ImageError as error:
+            outcome = Unanswered(query=source.name, file=source.file, error=error)
+        yield outcome
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """What is the same for every query."""
+    """What is the same for every query; `options` are resolved."""
 
-    def __init__(
-        self,
-        searcher: Searcher,
-        options: QueryOptions,
-        on_other_files: Callable[[str, OtherFiles], None],
-        on_left_out: Callable[[ImageError], None],
-    ) -> None:
-        self._searcher, self._options = searcher, options
-        self._on_other_files, self._on_left_out = on_other_files, on_left_out
+    searcher: Searcher
+    options: QueryOptions
+    on_other_files: Callable[[str, OtherFiles], None]
+    on_left_out: Callable[[ImageError], None]
 
     def find(self, query: QueryInput) -> list[Source]:
-        others, options = OtherFiles(), self._options
-        found = self._searcher.find(
+        others, options = OtherFiles(), self.options
+        found = self.searcher.find(
             query, dataset=options.dataset, others=others, max_pixels=options.max_pixels
         )
         if others.total:
-            self._on_other_files(str(query), others)
+            self.on_other_files(str(query), others)
         return found
 
-    def found(self, queries: Sequence[QueryInput]) -> dict[str, list[Source]]:
-        """By the names that examples go by in an answer; of the same name, all."""
+    def find_examples(self, queries: Sequence[QueryInput]) -> dict[str, list[Source]]:
+        """Returns images by the names that an answer shows for examples; of the same name, all."""
         found: dict[str, list[Source]] = {}
         for query in queries:
             sources = self.find(query)
@@ -73,28 +84,21 @@ class _Batch:
             found.setdefault(name, []).extend(sources)
         return found
 
-    def examples(self, found: dict[str, list[Source]]) -> ExampleSet:
-        examples = [example for sources in found.values() for example in self._read(sources)]
+    def read(self, sources: Sequence[Source]) -> Iterator[Example | ImageError]:
+        return self.searcher.read_all(sources, max_pixels=self.options.max_pixels)
+
+    def read_examples(self, found: dict[str, list[Source]]) -> ExampleSet:
+        examples = [example for sources in found.values() for example in self._readable(sources)]
         return ExampleSet(names=list(found), examples=examples)
 
-    def _read(self, sources: Sequence[Source]) -> Iterator[Example]:
-        """What was named must be readable; of a folder, at least one image."""
+    def _readable(self, sources: Sequence[Source]) -> Iterator[Example]:
+        """Yields what can be read: of a folder at least one image, of what was named by itself, that."""
         missing = 0
-        for read in self._searcher.read_all(sources, self._options):
+        for read in self.read(sources):
             if not isinstance(read, ImageError):
                 yield read
                 continue
             missing += 1
             if missing == len(sources):
                 raise read
-            self._on_left_out(read)
-
-    def answer(
-        self, source: Source, read: Example | ImageError, positives: ExampleSet, negatives: ExampleSet
-    ) -> Answer | Unanswered:
-        if isinstance(read, ImageError):
-            return Unanswered(query=source.name, file=source.file, error=read)
-        try:
-            return self._searcher.answer(read, self._options, positives=positives, negatives=negatives)
-        except ImageError as error:
-            return Unanswered(query=source.name, file=source.file, error=error)
+            self.on_left_out(read)

@@ -1,6 +1,6 @@
-"""What is asked with: found by its name, as a file, a folder's files or an indexed image, or in memory.
+"""Query images: files, the files of a folder, indexed images, or images and vectors in memory.
 
-What exists as a file is a file; only what does not is looked for among the indexed.
+A name that exists as a file is that file; only others are looked up among indexed images.
 """
 
 import io
@@ -26,6 +26,7 @@ from lookalike_core.images.decoding import (
 )
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
 from lookalike_core.missing_path import CHECK_PATH, describe_missing
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of, first_by_rule
 from lookalike_core.stores.points import Payload, point_id, usable_rows
 from lookalike_core.stores.protocol import Collection
@@ -35,15 +36,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """An image to ask with, not read yet; `name` is what people called it, `title` what messages do.
+    """A query image that is not read yet; `name` is what the user called it, `title` what messages call it.
 
-    `file` is where it lies, None where nobody knows. `payloads` holds what each
-    collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
-    why it cannot be read, where that is known already.
+    `file` is its path, None where none is known. `payloads` holds the payload of each collection that has
+    it, where it was named by its id or by its path in a dataset. `problem` says why it cannot be read, where
+    that is known already.
 
-    What is in memory already is its file's bytes, `content`, or a stream of them that is read once; or its
-    `pixels` as a network sees them, uint8 `[224, 224, 3]`; or its feature `vector`, float32 `[D]`, of the
-    one network that is asked.
+    An image in memory has `content`, the bytes of its file or a stream of them that is read once; or
+    `pixels`, prepared for a network, uint8 `[224, 224, 3]`; or `vector`, a feature vector, float32 `[D]`.
     """
 
     name: str
@@ -57,19 +57,19 @@ class Source:
 
     @property
     def id(self) -> str | None:
-        """Of an indexed image."""
+        """The id of an indexed image; None for others."""
         return self.payloads[0].id if self.payloads else None
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """How messages name it."""
         return self.called or self.name
 
 
 QueryInput: TypeAlias = (
     "str | os.PathLike[str] | bytes | BinaryIO | OpenImage | NDArray[np.uint8] | FloatVector | Source"
 )
-"""What may be asked with: a path, or an indexed image's id or path; an image file's bytes, or a stream of
+"""A query: a path, or an indexed image's id or path; an image file's bytes, or a stream of
 them; an image that is open in Pillow; sRGB values, uint8 `[H, W, 3]`; a feature vector, float32 `[D]`."""
 
 
@@ -81,18 +81,18 @@ def find_sources(
     others: OtherFiles | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Source]:
-    """The image that is asked with; where it names a folder, all below it in the order of their names.
+    """Returns the image of a query; of a folder, all images below it in the order of their names.
 
-    Files of other kinds that lie in the folder are counted in `others`.
+    Files of other kinds in the folder are counted in `others`.
 
     A name that is no file is taken for the id of an indexed image, for its path below its dataset's root,
-    or for that path behind `DATASET/`, in whichever Unicode form. `dataset` says which one is meant where
-    several hold such a path. What is not there at all, or in memory and no image, is a source with a
-    problem: others are answered.
+    or for that path behind `DATASET/`, in whichever Unicode form. `dataset` chooses among several datasets
+    that hold such a path. What does not exist, or cannot be read from memory, is a source with a problem,
+    so that other queries are answered.
 
     Raises:
-        UsageError: the name is empty, a folder holds no image, several datasets hold the path, or what is
-            in memory is nothing that can be asked with.
+        UsageError: the name is empty, a folder holds no image, several datasets hold the path, or an object
+            in memory is of a type that is no query.
     """
     if isinstance(query, Source):
         return [query]
@@ -101,11 +101,11 @@ def find_sources(
     name = os.fspath(query)
     if not name:
         raise UsageError("an image's name is empty; name a file")
-    file = _path(name)
-    if not _is_there(file):
-        return [_indexed(name, collections, dataset)]
+    file = _expand_user(name)
+    if not _exists(file):
+        return [_find_indexed(name, collections, dataset)]
     if os.path.isdir(file):  # noqa: PTH112 - pathlib raises where a name is too long
-        return list(_below(name, file, OtherFiles() if others is None else others))
+        return list(_images_below(name, file, OtherFiles() if others is None else others))
     return [Source(name=name, file=file)]
 
 
@@ -119,7 +119,7 @@ def _in_memory(query: object, collections: Sequence[Collection], max_pixels: int
         return _prepared(name, lambda: prepare_image(query, name, max_pixels=max_pixels))
     if isinstance(query, io.TextIOBase) or not hasattr(query, "read"):
         raise UsageError(
-            f"{type(query).__name__} is nothing to ask with; give a path, bytes, a file opened in binary, "
+            f"{type(query).__name__} cannot be a query; give a path, bytes, a file opened in binary, "
             "an image open in Pillow, an array or an indexed image's id"
         )
     stream = cast("BinaryIO", query)
@@ -147,7 +147,7 @@ _RGB = 3
 
 def _of_vector(vector: FloatVector, collections: Sequence[Collection]) -> Source:
     if len(collections) > 1:
-        raise UsageError("a feature vector is one network's; ask one collection with it")
+        raise UsageError("a feature vector is of one network; search one collection with it")
     for collection in collections:
         if len(vector) != (dimension := collection.manifest.identity.dimension):
             raise UsageError(
@@ -167,13 +167,13 @@ def _prepared(name: str, prepare: Callable[[], DecodedImage]) -> Source:
         return Source(name=name, problem=error)
 
 
-def _path(name: str) -> Path:
-    """Unlike pathlib's, this leaves a file alone whose name begins with `~` and is no user's."""
+def _expand_user(name: str) -> Path:
+    """Returns a path; unlike pathlib's method, a leading `~` that names no user's home is part of a name."""
     return Path(os.path.expanduser(name))  # noqa: PTH111
 
 
-def _is_there(file: Path) -> bool:
-    """Also what cannot be looked at is: reading it says why."""
+def _exists(file: Path) -> bool:
+    """Whether there is a file; one that may not be looked at counts, for reading it says why."""
     try:
         file.lstat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -183,7 +183,7 @@ def _is_there(file: Path) -> bool:
     return True
 
 
-def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
+def _images_below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
     is_empty = True
     for found in scan(folder, others):
         is_empty = False
@@ -197,17 +197,15 @@ def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
             yield Source(name=shown, problem=problem)
     if is_empty:
         beside = f", but {others}" if others.total else ""
-        raise UsageError(
-            f"the folder {name} holds no image to ask with{beside}; name one that does, or an image"
-        )
+        raise UsageError(f"the folder {name} holds no image{beside}; name one that does, or an image")
 
 
-def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
-    """The first reading of the name under which there is an image."""
+def _find_indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
+    """Returns the indexed image of the first reading of the name under which there is one."""
     datasets = {each: None for collection in collections for each in collection.manifest.datasets}
     known = find_name(dataset, datasets) if dataset is not None else None
     for ids in _readings(name, list(datasets)):
-        found = _payloads(ids, collections)
+        found = _read_payloads(ids, collections)
         meant = {key: value for key, value in found.items() if value[0].dataset == known} or found
         holders = sorted({payloads[0].dataset for payloads in meant.values()})
         if len(holders) > 1:
@@ -216,19 +214,23 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
                 hint=Hint(Action.USE_INSTEAD, {Argument.DATASET: holders[0]}),
             )
         for payloads in meant.values():
-            return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)
+            return Source(
+                name=name,
+                file=find_file(payloads[0], [each.manifest for each in collections]),
+                payloads=payloads,
+            )
     if re.match(_URL, name):
         said = f"{name} is a URL, and images are not fetched; give a file"
         return Source(name=name, problem=ImageError(said, reason=SkipReason.VANISHED))
-    said = describe_missing(_path(name))
+    said = describe_missing(_expand_user(name))
     if where := " or ".join(collection.name for collection in collections):
         said = f"{said}, and no image of {where} has it for its path or id"
-    problem = ImageError(said, reason=SkipReason.VANISHED, path=_path(name), hint=CHECK_PATH)
+    problem = ImageError(said, reason=SkipReason.VANISHED, path=_expand_user(name), hint=CHECK_PATH)
     return Source(name=name, problem=problem)
 
 
 def _readings(name: str, datasets: Sequence[str]) -> Iterator[list[str]]:
-    """The ids that a name may stand for, the plainest reading first."""
+    """Yields the ids that a name may stand for, the plainest reading first."""
     if re.fullmatch(_UUID, name.lower()):
         yield [name.lower()]
     path = PurePath(name).as_posix()
@@ -262,12 +264,12 @@ _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def _is_unicode(text: str) -> bool:
-    """What is not cannot be indexed."""
+    """Whether text is free of surrogates; no path with one is indexed."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _payloads(ids: Sequence[str], collections: Sequence[Collection]) -> dict[str, list[Payload]]:
-    """Id -> what each collection that has it knows."""
+def _read_payloads(ids: Sequence[str], collections: Sequence[Collection]) -> dict[str, list[Payload]]:
+    """Returns by id the payloads of the collections that have the image."""
     found: dict[str, list[Payload]] = {}
     for collection in collections:
         for key, payload in collection.payloads(ids).items():
@@ -275,15 +277,16 @@ def _payloads(ids: Sequence[str], collections: Sequence[Collection]) -> dict[str
     return found
 
 
-def _file(payload: Payload, collections: Sequence[Collection]) -> Path | None:
-    files = (file_of(each.manifest, payload.dataset, payload.path) for each in collections)
+def find_file(payload: Payload, manifests: Sequence[CollectionManifest]) -> Path | None:
+    """Returns where an indexed image lies, by the first manifest that knows."""
+    files = (file_of(manifest, payload.dataset, payload.path) for manifest in manifests)
     return next((file for file in files if file), None)
 
 
 def known_payload(file: Path, sha256: str, collections: Sequence[Collection]) -> Payload | None:
-    """What is known of a file that lies in an ingested folder and has the bytes that it had then.
+    """Returns the payload of a file in an ingested folder, if its bytes are those that were ingested.
 
-    Of several datasets' points by the one that stands for the file.
+    Where several datasets hold it, that is the payload that stands for the file.
     """
     place = file.absolute().parent.resolve() / file.name
     for collection in collections:

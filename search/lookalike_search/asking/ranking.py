@@ -1,7 +1,7 @@
-"""Neighbours in an order that is the same whatever part of it is asked for, so that pages fit together.
+"""Neighbours in one order, whichever page of it is shown, so that pages neither overlap nor leave gaps.
 
-An approximate index, short forms of vectors and equal scores may give another beginning to a deeper search.
-So searches are made at fixed depths only, and what a deeper one finds comes behind what a shallower one did.
+With an ANN index, quantized vectors or tied scores a deeper search may begin otherwise than a shallower one.
+So searches are made at fixed depths only, and new hits of a deeper one come behind those of a shallower one.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -15,7 +15,7 @@ MAX_OFFSET = 100_000
 """Neighbours that an answer may pass over."""
 
 FIRST_DEPTH = 20
-"""What is asked for as a rule: then one search is made, of ten scenes or of files in two datasets, too."""
+"""How many hits the first search asks for: enough in one go for ten scenes, or files in two datasets."""
 
 _GROWTH = 4
 _DEEPEST = MAX_OFFSET + MAX_LIMIT
@@ -25,22 +25,22 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search(Generic[_Found]):
-    """What a search found, best first, and whether that is all there is."""
+    """The hits of a search, best first, and whether there are no others."""
 
     found: Sequence[_Found]
     is_all: bool
 
 
-def ranked(
+def search_deeper(
     search: Callable[[int], Search[_Found]],
     *,
     key: Callable[[_Found], Hashable],
     first_depth: int = FIRST_DEPTH,
 ) -> Iterator[Sequence[_Found]]:
-    """Yields neighbours, best first, in parts: what each search adds, which is made when its part is wanted.
+    """Yields neighbours, best first, in parts: what each deeper search adds, made when its part is wanted.
 
-    `search` is asked for the nearest up to a depth. Of those that have the same `key` the first one stays.
-    However far it is read, the order is the same, as long as the collection stays as it is.
+    `search` returns the nearest up to a depth. Of hits with the same `key` the first one stays. However far
+    it is read, the order is the same, as long as the collection does not change.
     """
     known: set[Hashable] = set()
     depth = first_depth
@@ -57,8 +57,8 @@ def ranked(
         depth = min(_GROWTH * depth, _DEEPEST)
 
 
-def nearest(parts: Iterator[Sequence[_Found]], count: int) -> list[_Found]:
-    """Returns of `ranked` neighbours the parts that hold the first `count`, or all where there are fewer."""
+def take_nearest(parts: Iterator[Sequence[_Found]], count: int) -> list[_Found]:
+    """Returns the `search_deeper` parts that hold the first `count`, or all where there are fewer."""
     found: list[_Found] = []
     for part in parts:
         found += part

@@ -1,8 +1,8 @@
-"""Near-duplicates among neighbours are folded, so that an answer of ten neighbours shows ten scenes.
+"""Near-duplicates among hits are folded, so that an answer of ten neighbours shows ten scenes.
 
 A hit that is a near-duplicate of a better ranked one is folded into it: see `fold_near`. What it is folded
-into follows from better ranked hits alone, so that scenes have one order as hits have, and pages of them fit
-together. The query is no hit, and its own near-duplicates are a scene like others.
+into depends on better ranked hits alone, so that scenes have one order, and pages of them neither overlap nor
+leave gaps. The query is no hit; its own near-duplicates are a scene like any other.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -14,7 +14,7 @@ from lookalike_core.neighbours.near_duplicates import fold_near
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.asking.ranking import Search, nearest, ranked
+from lookalike_search.asking.ranking import Search, search_deeper, take_nearest
 
 FloatMatrix = NDArray[np.floating]
 _Hit = TypeVar("_Hit")
@@ -52,13 +52,13 @@ def nearest_scenes(
 ) -> list[Scene[_Hit]]:
     """Returns the `count` nearest scenes of a ranking, where there are so many, best first.
 
-    `search`, `key` and `first_depth` are as for `ranked`, by which is searched deeper until there are enough.
+    `search`, `key` and `first_depth` are as for `search_deeper`, which goes on until there are enough.
     With a scene comes what is folded into it of all that ranks before the first scene that is not returned.
     Without `folding` each hit is a scene, and there may be more than `count`.
     """
-    parts = ranked(search, key=key, first_depth=first_depth)
+    parts = search_deeper(search, key=key, first_depth=first_depth)
     if folding is None:
-        return [Scene(hit=hit) for hit in nearest(parts, count)]
+        return [Scene(hit=hit) for hit in take_nearest(parts, count)]
     hits: list[_Hit] = []
 
     def blocks() -> Iterator[Sequence[FloatMatrix]]:

@@ -11,9 +11,9 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
-from lookalike_search.asking.examples import ExampleSet
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
+from one_answer import answer_of
 
 IMAGES = {
     "cat/1.png": [1.0, 0.0],
@@ -57,10 +57,7 @@ def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
 
     def asked(*names: str, path: str = "cat/1.png", also: str | None = None, **options: Any) -> Answer:
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
-            [source] = searcher.find(path)
-            chosen = QueryOptions(**options)
-            more = [searcher.read(each, chosen) for each in searcher.find(also)] if also else []
-            return searcher.answer(source, chosen, positives=ExampleSet(names=[also or ""], examples=more))
+            return answer_of(searcher, path, QueryOptions(**options), positives=[also] if also else [])
 
     return asked
 
@@ -82,7 +79,7 @@ def test_neighbours_and_verdict_carry_their_chances(
     assert answer.unlike_anything is False
 
 
-def test_a_image_far_from_all_has_no_verdict(
+def test_an_out_of_distribution_image_has_no_verdict(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
     """Its nearest has a similarity of 0.8 and the threshold is 0.9; its neighbours are shown all the same."""
@@ -98,25 +95,27 @@ def test_a_image_far_from_all_has_no_verdict(
     [{"class_name": "cat"}, {"dataset": "data"}, {"include_self": True}, {"also": "cat/2.png"}],
     ids=["class", "dataset", "copies", "examples"],
 )
-def test_another_question_has_no_chances(
+def test_narrowed_or_combined_searches_have_no_chances(
     calibrated: Callable[..., str], ask: Callable[..., Answer], options: dict[str, Any]
 ) -> None:
-    """They were learned from single images that ask for all others."""
+    """The calibration was learned from single images whose neighbours may be any others."""
     answer = ask(calibrated(), **options)
     assert answer.hits
     assert set(chances(answer)) == {None}
     assert (answer.verdict_chance, answer.unlike_anything) == (None, None)
 
 
-def test_a_stale_calibration_says_nothing(calibrated: Callable[..., str], ask: Callable[..., Answer]) -> None:
-    """It is of another number of points."""
+def test_a_stale_calibration_gives_no_chances(
+    calibrated: Callable[..., str], ask: Callable[..., Answer]
+) -> None:
+    """The collection has another number of points than the calibration was learned from."""
     answer = ask(calibrated(points=3))
     assert set(chances(answer)) == {None}
     assert answer.verdict is not None
     assert (answer.verdict_chance, answer.unlike_anything) == (None, None)
 
 
-def test_other_votes_than_it_knows_have_no_chance(
+def test_a_verdict_by_another_k_has_no_chance(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
     """The vote of two is not that of three."""
@@ -151,10 +150,10 @@ def test_chances_are_shown_beside_scores_and_never_as_them(
     assert "same class" not in "\n".join(answer_lines(plain, manifests, options))
 
 
-def test_a_image_unlike_anything_says_so(
+def test_an_answer_says_that_its_query_is_out_of_distribution(
     calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
 ) -> None:
-    """Instead of a class."""
+    """The table and JSON show that instead of a class."""
     name, options = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8)), QueryOptions()
     manifests = [both_stores.manifest(name)]
     *_, last = answer_lines(ask(name), manifests, options)

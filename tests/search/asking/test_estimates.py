@@ -1,5 +1,6 @@
 """What a calibration says of an answer, and when it says nothing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,26 +9,35 @@ from lookalike_core.cli.hint_words import full_message
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_search.asking.estimates import Estimates, estimated, usable_calibration
+from lookalike_search.asking.answers import Neighbour
+from lookalike_search.asking.estimates import Estimates, estimate, usable_calibration
+from made_collections import point_of
 
 VERDICT = Verdict(class_name="cat", share=0.9, voters=10)
 
 
-def asked(calibration: Calibration, **changes: Any) -> Estimates:
+def asked(
+    calibration: Calibration,
+    *,
+    scores: Sequence[float] = (0.9, 0.7, 0.4),
+    classes: Sequence[str | None] = ("cat", None, "dog"),
+    verdict: Verdict | None = VERDICT,
+    rule: VoteRule = VoteRule.MAJORITY,
+) -> Estimates:
     """Three neighbours, one of them without a class."""
-    question = {
-        "scores": [0.9, 0.7, 0.4],
-        "classes": ["cat", None, "dog"],
-        "verdict": VERDICT,
-        "rule": VoteRule.MAJORITY,
-    }
-    return estimated(calibration, **(question | changes))
+    hits = [
+        Neighbour(
+            rank=rank, score=score, payload=point_of("1.png", [1, 0], class_name=name).payload, file=None
+        )
+        for rank, (score, name) in enumerate(zip(scores, classes, strict=True), start=1)
+    ]
+    return estimate(hits, verdict, calibration=calibration, rule=rule)
 
 
 def test_neighbours_with_a_class_have_a_chance(calibration: Calibration) -> None:
-    """By their score; of what has no class nobody knows whether it is the query's."""
+    """It is read off the curve by their score; a neighbour without a class has none."""
     found = asked(calibration)
-    assert found.neighbours == [pytest.approx(2 / 3), None, 0.25]
+    assert found.chances == [pytest.approx(2 / 3), None, 0.25]
     assert found.verdict == pytest.approx(2 / 3)
     assert not found.unlike_anything
 
@@ -38,31 +48,31 @@ def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> 
     threshold = replace(calibration.threshold, nearness=-2.5)
     euclid = replace(calibration, distance="euclid", neighbours=curve, threshold=threshold)
     found = asked(euclid, scores=[1.0, 2.0, 3.0], classes=["cat"] * 3)
-    assert found.neighbours == pytest.approx([2 / 3, 0.25, 0.25])
+    assert found.chances == pytest.approx([2 / 3, 0.25, 0.25])
     assert not asked(euclid, scores=[2.5, 2.6, 2.7]).unlike_anything
     assert asked(euclid, scores=[2.6, 2.7, 2.8]).unlike_anything
 
 
-def test_farther_than_anything_seen_nothing_is_known(calibration: Calibration) -> None:
-    """A curve ends where its images ended; to go on level would be a guess."""
-    assert asked(calibration, scores=[0.9, 0.7, 0.2]).neighbours[2] is None
+def test_scores_outside_the_calibrated_range_have_no_chance(calibration: Calibration) -> None:
+    """Curves are not extrapolated."""
+    assert asked(calibration, scores=[0.9, 0.7, 0.2]).chances[2] is None
     assert asked(calibration, verdict=replace(VERDICT, share=0.2)).verdict is None
 
 
-def test_of_a_image_unlike_anything_no_chance_is_known(calibration: Calibration) -> None:
+def test_an_out_of_distribution_query_has_no_chances(calibration: Calibration) -> None:
     """Its neighbours are not of the kind that the curve was learned from."""
     found = asked(calibration, scores=[0.39, 0.35, 0.32], classes=["cat"] * 3)
     assert found.unlike_anything
-    assert found.neighbours == [None] * 3
+    assert found.chances == [None] * 3
     assert found.verdict is None
 
 
-def test_beyond_the_ten_nearest_nothing_is_known(calibration: Calibration) -> None:
-    """They are another population. Those without a class, which nothing was learned from, are not counted."""
+def test_neighbours_behind_the_ten_nearest_have_no_chance(calibration: Calibration) -> None:
+    """The curve was learned from the ten nearest with a class; neighbours without one are not counted."""
     found = asked(calibration, scores=[0.5] * 12, classes=["cat"] * 12)
-    assert found.neighbours == [0.25] * 10 + [None] * 2
+    assert found.chances == [0.25] * 10 + [None] * 2
     with_others = asked(calibration, scores=[0.5] * 14, classes=[None, "cat", None, *["cat"] * 11])
-    assert with_others.neighbours == [None, 0.25, None, *[0.25] * 9, None, None]
+    assert with_others.chances == [None, 0.25, None, *[0.25] * 9, None, None]
 
 
 @pytest.mark.parametrize(
@@ -75,8 +85,8 @@ def test_a_verdict_that_was_not_calibrated_has_no_chance(
     assert asked(calibration, **changes).verdict is None
 
 
-def test_a_query_far_from_everything_is_unlike_anything(calibration: Calibration) -> None:
-    """By its nearest neighbour alone; where there is none, nothing is said."""
+def test_a_query_is_out_of_distribution_by_its_nearest_neighbour(calibration: Calibration) -> None:
+    """Other neighbours do not matter; a query without neighbours is not out of distribution."""
     assert asked(calibration, scores=[0.39, 0.3, 0.2]).unlike_anything
     assert not asked(calibration, scores=[0.41, 0.3, 0.2]).unlike_anything
     assert not asked(calibration, scores=[], classes=[], verdict=None).unlike_anything
@@ -109,8 +119,8 @@ class Manifest:
         return self
 
 
-def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration, said: list[str]) -> None:
-    """With another number of points or of another space; one that fits is used, none is no news."""
+def test_a_stale_calibration_is_ignored_and_logged(calibration: Calibration, said: list[str]) -> None:
+    """It is stale with another number of points or another distance; a fitting one is used silently."""
     assert usable_calibration(Held(calibration, points=3)) == calibration
     assert usable_calibration(Held(None, points=3)) is None
     assert said == []

@@ -7,8 +7,8 @@ import pytest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
-from lookalike_search.asking.examples import ExampleSet
 from lookalike_search.asking.query import Searcher
+from one_answer import answer_of
 
 IMAGES = {
     "cat/1.png": [1, 0],
@@ -39,12 +39,9 @@ def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callabl
         **options: object,
     ) -> Answer:
         names = [fill(both_stores, IMAGES, backbone=each, copies=COPIES) for each in backbones]
-        chosen = QueryOptions(**options)  # type: ignore[arg-type]
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
-            examples = [searcher.read(*searcher.find(each), chosen) for each in positives]
-            return searcher.answer(
-                *searcher.find(name), chosen, positives=ExampleSet(names=positives, examples=examples)
-            )
+            chosen = QueryOptions(**options)  # type: ignore[arg-type]
+            return answer_of(searcher, name, chosen, positives=positives)
 
     return asked
 
@@ -55,10 +52,10 @@ def left_out(answer: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize("backbones", [("vgg16",), ("vgg16", "resnet101v2")], ids=["one", "fused"])
-def test_what_has_the_querys_bytes_is_named(
+def test_exact_duplicates_of_the_query_are_listed(
     ask: Callable[..., Answer], tmp_path: Path, backbones: tuple[str, ...]
 ) -> None:
-    """Each once, with its file; not the query itself, nor what is a neighbour."""
+    """Each is listed once, with its file; the query itself and neighbours are not."""
     answer = ask("cat/1.png", backbones=backbones)
     assert left_out(answer) == ["dog/copy of 1.png", "more:a/copy of 1.png"]
     assert answer.left_out_total == 2
@@ -66,27 +63,27 @@ def test_what_has_the_querys_bytes_is_named(
     assert {hit.payload.path for hit in answer.hits} == {"cat/2.png", "a/copy of 2.png", "b/3.png"}
 
 
-def test_what_is_kept_is_not_left_out(ask: Callable[..., Answer]) -> None:
-    """Copies are neighbours then."""
+def test_include_self_keeps_exact_duplicates(ask: Callable[..., Answer]) -> None:
+    """They are neighbours then, and none is listed as left out."""
     answer = ask("cat/1.png", include_self=True)
     assert (answer.left_out, answer.left_out_total) == ([], 0)
     assert len(answer.hits) == len(IMAGES)
 
 
-def test_what_has_an_examples_bytes_is_named_too(ask: Callable[..., Answer]) -> None:
-    """And not the example itself."""
+def test_exact_duplicates_of_an_example_are_listed_too(ask: Callable[..., Answer]) -> None:
+    """The example itself is not."""
     answer = ask("cat/1.png", ("cat/2.png",))
     assert left_out(answer) == ["dog/copy of 1.png", "more:a/copy of 1.png", "more:a/copy of 2.png"]
 
 
-def test_only_what_would_have_been_looked_at_is_left_out(ask: Callable[..., Answer]) -> None:
-    """What is of another class or dataset is no neighbour anyway."""
+def test_filters_apply_to_exact_duplicates_too(ask: Callable[..., Answer]) -> None:
+    """An exact duplicate in another class or dataset is not listed."""
     assert left_out(ask("cat/1.png", dataset="more")) == ["more:a/copy of 1.png"]
     assert left_out(ask("cat/1.png", class_name="dog")) == ["dog/copy of 1.png"]
 
 
-def test_no_more_are_named_than_neighbours_are_asked_for(ask: Callable[..., Answer]) -> None:
-    """They are counted all the same: a placeholder may be there thousands of times."""
+def test_at_most_limit_exact_duplicates_are_listed(ask: Callable[..., Answer]) -> None:
+    """All are counted: a placeholder image may be indexed thousands of times."""
     answer = ask("cat/1.png", limit=1)
     assert left_out(answer) == ["dog/copy of 1.png"]
     assert answer.left_out_total == 2

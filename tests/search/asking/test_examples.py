@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_search.asking.examples import combined
+from lookalike_search.asking.examples import combine
 
 
 def vector(*values: float) -> np.ndarray:
@@ -11,28 +11,28 @@ def vector(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-def test_one_example_alone_is_left_as_it_is() -> None:
+def test_a_single_example_is_searched_with_unchanged() -> None:
     """Bit by bit: a search with it is what it always was."""
     one = vector(3, 4e-3, 1 / 3)
-    assert combined([one], [], Distance.COSINE) is one
+    assert combine([one], [], Distance.COSINE) is one
 
 
-def test_for_cosine_each_example_counts_alike_whatever_its_length() -> None:
+def test_for_cosine_examples_are_normalised_before_the_mean() -> None:
     """(3, 0) and (0, 5) are (1, 0) and (0, 1); their mean is (1/2, 1/2)."""
-    mean = combined([vector(3, 0), vector(0, 5)], [], Distance.COSINE)
+    mean = combine([vector(3, 0), vector(0, 5)], [], Distance.COSINE)
     assert mean == pytest.approx([0.5, 0.5])
 
 
-def test_for_euclid_examples_are_taken_as_they_are() -> None:
+def test_for_euclid_examples_are_not_normalised() -> None:
     """The mean of (3, 0) and (0, 5)."""
-    assert combined([vector(3, 0), vector(0, 5)], [], Distance.EUCLID) == pytest.approx([1.5, 2.5])
+    assert combine([vector(3, 0), vector(0, 5)], [], Distance.EUCLID) == pytest.approx([1.5, 2.5])
 
 
 def test_negatives_push_away_as_qdrants_recommendation_does() -> None:
     """avg(positives) + avg(positives) - avg(negatives)."""
     positives, negatives = [vector(2, 0), vector(4, 2)], [vector(1, 1), vector(1, 3)]
-    assert combined(positives, negatives, Distance.EUCLID) == pytest.approx([6 - 1, 2 - 2])
-    pushed = combined([vector(7, 0)], [vector(0, 9)], Distance.COSINE)
+    assert combine(positives, negatives, Distance.EUCLID) == pytest.approx([6 - 1, 2 - 2])
+    pushed = combine([vector(7, 0)], [vector(0, 9)], Distance.COSINE)
     assert pushed == pytest.approx([2, -1])
 
 
@@ -49,7 +49,7 @@ def test_qdrant_itself_recommends_the_same() -> None:
         positive=[0, 1, 2], negative=[3, 4], strategy=models.RecommendStrategy.AVERAGE_VECTOR
     )
     theirs = client.query_points("c", query=models.RecommendQuery(recommend=recommended), limit=30).points
-    one = combined(list(rows[:3]), list(rows[3:5]), Distance.EUCLID)
+    one = combine(list(rows[:3]), list(rows[3:5]), Distance.EUCLID)
     for point in theirs:
         assert point.score == pytest.approx(np.linalg.norm(rows[int(point.id)] - one), rel=1e-5)
     client.close()
@@ -68,7 +68,7 @@ def test_examples_that_cancel_each_other_out_leave_nothing(
     positives: list[np.ndarray], negatives: list[np.ndarray]
 ) -> None:
     """Up to rounding; 2 x - x is still x."""
-    one = combined(positives, negatives, Distance.COSINE)
+    one = combine(positives, negatives, Distance.COSINE)
     if negatives:
         assert one == pytest.approx([0.5**0.5, 0.5**0.5])
     else:
@@ -77,5 +77,5 @@ def test_examples_that_cancel_each_other_out_leave_nothing(
 
 def test_twice_a_vector_less_its_double_is_nothing_for_euclid() -> None:
     """Raw lengths count there."""
-    assert combined([vector(1, 3)], [vector(2, 6)], Distance.EUCLID) is None
-    assert combined([vector(1e4, 0.1), vector(-1e4, -0.1)], [], Distance.EUCLID) is None
+    assert combine([vector(1, 3)], [vector(2, 6)], Distance.EUCLID) is None
+    assert combine([vector(1e4, 0.1), vector(-1e4, -0.1)], [], Distance.EUCLID) is None

@@ -17,6 +17,7 @@ from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
+from one_answer import answer_of
 from refusals import refuses
 
 Fill = Callable[..., str]
@@ -58,7 +59,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
         ]
         with opened(names, both_stores, home) as one_searcher:
             searcher = Searcher(one_searcher.networks, candidates=candidates)
-            return searcher.answer(*searcher.find(name), QueryOptions(**options))
+            return answer_of(searcher, name, QueryOptions(**options))
 
     return asked
 
@@ -91,9 +92,7 @@ def nearness(query: str, one: Vectors, other: Vectors) -> tuple[list[str], list[
 
 
 @pytest.mark.parametrize("rule", [FusionRule.RRF, FusionRule.ZSCORE])
-def test_fused_neighbours_are_those_of_a_plain_computation(
-    ask: Callable[..., Answer], rule: FusionRule
-) -> None:
+def test_fused_neighbours_equal_those_computed_by_numpy(ask: Callable[..., Answer], rule: FusionRule) -> None:
     """Order and scores, with the scores that each network's store would give, and no model was needed."""
     answer = ask("cat/1.png", fusion=rule)
     keys, similarities = nearness("cat/1.png", ONE, OTHER)
@@ -126,7 +125,7 @@ def test_each_neighbour_has_its_rank_in_each_network(ask: Callable[..., Answer])
     assert answer.hits[0].score == pytest.approx(1 / 62 + 1 / 61, abs=2e-9)
 
 
-def test_a_image_in_one_collection_alone_is_judged_by_that_one(ask: Callable[..., Answer]) -> None:
+def test_an_image_that_one_collection_lacks_is_ranked_by_the_other(ask: Callable[..., Answer]) -> None:
     """As first of one network it leads; where it is not, there is nothing."""
     other = {key: value for key, value in OTHER.items() if key != "cat/2.png"}
     answer = ask("cat/1.png", other=other)
@@ -148,7 +147,7 @@ def test_collections_that_share_no_image_but_the_query_answer_together(ask: Call
     assert all(sum(placing is not None for placing in hit.placings.values()) == 1 for hit in answer.hits)
 
 
-def test_what_only_one_network_finds_near_is_looked_up_in_the_other(ask: Callable[..., Answer]) -> None:
+def test_a_candidate_of_one_network_has_its_exact_score_in_the_other(ask: Callable[..., Answer]) -> None:
     """With two candidates each it has a score there, and no rank, for that is not known."""
     answer = ask("cat/1.png", limit=2, k=1, candidates=1)
     assert [hit.payload.path for hit in answer.hits] == ["cat/3.png", "cat/2.png"]
@@ -163,10 +162,10 @@ def test_what_only_one_network_finds_near_is_looked_up_in_the_other(ask: Callabl
 
 @pytest.mark.slow  # asks two collections for answers of many lengths
 @pytest.mark.parametrize("rule", FusionRule)
-def test_a_longer_answer_begins_as_a_shorter_one_does(
+def test_the_limit_does_not_change_the_order_of_fused_hits(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration, rule: FusionRule
 ) -> None:
-    """Of networks that agree on little: how many are asked for, or vote, makes nobody a candidate."""
+    """With networks that agree on little: candidates depend neither on `limit` nor on `k`."""
     random, names = np.random.default_rng(0), []
     for backbone in ("vgg16", "resnet101v2"):
         images = {f"cat/{number}.png": random.normal(size=3) for number in range(300)}
@@ -176,7 +175,7 @@ def test_a_longer_answer_begins_as_a_shorter_one_does(
         for number in range(5):
             [source] = searcher.find(f"cat/{number}.png")
             short, long, voted = (
-                searcher.answer(source, QueryOptions(fusion=rule, exact=True, **options)).hits
+                answer_of(searcher, source, QueryOptions(fusion=rule, exact=True, **options)).hits
                 for options in ({"limit": 10}, {"limit": 500}, {"limit": 10, "k": 200})
             )
             assert len(long) == 299
@@ -201,8 +200,8 @@ def ranks_of(hit: Neighbour) -> list[int | None]:
     return [placing.rank if placing else None for placing in hit.placings.values()]
 
 
-def test_no_more_come_than_asked_for_and_filters_hold(ask: Callable[..., Answer]) -> None:
-    """In both networks."""
+def test_limit_and_filters_apply_to_fused_hits(ask: Callable[..., Answer]) -> None:
+    """They apply in both networks."""
     assert len(ask("cat/1.png", limit=2).hits) == 2
     dogs = ask("cat/1.png", class_name="dog")
     assert {hit.payload.path for hit in dogs.hits} == {"dog/1.png", "dog/2.png", "dog/3.png"}
@@ -220,8 +219,8 @@ def test_the_query_is_left_out_even_where_one_collection_is_stale(
     ]
     with opened(names, both_stores, home) as searcher:
         [source] = searcher.find("cat/1.png")
-        without = searcher.answer(source, QueryOptions())
-        with_it = searcher.answer(source, QueryOptions(include_self=True))
+        without = answer_of(searcher, source, QueryOptions())
+        with_it = answer_of(searcher, source, QueryOptions(include_self=True))
     assert {hit.payload.path for hit in without.hits} == {"cat/3.png", "dog/1.png", "dog/2.png", "dog/3.png"}
     assert with_it.hits[0].payload.path == "cat/1.png"
     assert len(with_it.hits) == 6
@@ -261,27 +260,27 @@ def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
         locked.clear()
         with opened(asked, both_stores, home) as searcher:
             assert [network.name for network in searcher.networks] == asked
-            answer = searcher.answer(*searcher.find("cat/1.png"), QueryOptions())
+            answer = answer_of(searcher, "cat/1.png", QueryOptions())
         assert locked == names
         assert list(answer.hits[0].placings) == asked
 
 
 def test_a_calibrated_fusion_without_calibrations_says_how_to_make_them(ask: Callable[..., Answer]) -> None:
-    """Before anything is asked."""
+    """The options are checked before any search."""
     with refuses(UsageError, match="run: search calibrate"):
         ask("cat/1.png", fusion=FusionRule.CALIBRATED)
 
 
-def test_a_query_of_one_collection_whose_file_is_gone_cannot_be_asked_of_both(
+def test_a_query_that_one_collection_lacks_needs_its_file(
     ask: Callable[..., Answer],
 ) -> None:
-    """The other network would have to see it."""
+    """The other network has to embed it."""
     other = {key: value for key, value in OTHER.items() if key != "cat/1.png"}
     with pytest.raises(ImageError, match=r"cat/1\.png is not in every collection.*is not there"):
         ask("cat/1.png", other=other)
 
 
-def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
+def test_a_query_that_one_collection_lacks_without_a_known_file_is_refused(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """A dataset may have been taken in on another machine."""
@@ -289,28 +288,27 @@ def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
     names = [fill(both_stores, ONE), fill(both_stores, other, distance=Distance.EUCLID)]
     with opened(names, both_stores, home) as searcher:
         [source] = searcher.find("cat/1.png")
-        with pytest.raises(ImageError, match=r"not in every collection.*nobody knows where that lies"):
-            searcher.read(replace(source, file=None), QueryOptions())
+        with pytest.raises(ImageError, match=r"not in every collection.*no file path is recorded"):
+            answer_of(searcher, replace(source, file=None), QueryOptions())
 
 
 def test_examples_are_combined_in_each_network_and_left_out(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """As one collection alone combines them."""
-    from lookalike_search.asking.examples import ExampleSet
-
+    """Each network combines its own vectors, as a single one does."""
     names = [fill(both_stores, ONE), fill(both_stores, OTHER, distance=Distance.EUCLID)]
     ids = [point_id("data", path) for path in ("cat/1.png", "cat/2.png", "dog/3.png")]
     with opened(names, both_stores, home) as searcher:
-        read = [searcher.read(*searcher.find(id_), QueryOptions()) for id_ in ids]
-        [source] = searcher.find(ids[0])
-        examples = {
-            "positives": ExampleSet(names=["cat/2.png"], examples=read[1:2]),
-            "negatives": ExampleSet(names=["dog/3.png"], examples=read[2:]),
-        }
-        answer = searcher.answer(source, QueryOptions(), **examples)
-        alone = replace(QueryOptions(), include_self=True)
-        everything = searcher.answer(source, alone, **examples)
+        answer, everything = (
+            answer_of(
+                searcher,
+                ids[0],
+                QueryOptions(include_self=include_self),
+                positives=ids[1:2],
+                negatives=ids[2:],
+            )
+            for include_self in (False, True)
+        )
     assert {hit.payload.path for hit in answer.hits} == {"cat/3.png", "dog/1.png", "dog/2.png"}
     assert len(everything.hits) == 6
     target = 2 * (np.array([5, 5]) + np.array([1, 5])) / 2 - np.array([4, 3])
@@ -319,4 +317,4 @@ def test_examples_are_combined_in_each_network_and_left_out(
         assert euclid is not None
         distance = np.linalg.norm(np.array(OTHER[hit.payload.path]) - target)
         assert euclid.score == pytest.approx(distance, abs=1e-5)
-    assert (answer.positives, answer.negatives) == (["cat/2.png"], ["dog/3.png"])
+    assert (answer.positives, answer.negatives) == (ids[1:2], ids[2:])

@@ -14,6 +14,7 @@ from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_lines
+from one_answer import answer_of
 from refusals import refuses
 
 Fill = Callable[..., str]
@@ -51,11 +52,9 @@ def test_pages_are_parts_of_the_whole(
     """Without a gap or a repeat, ranks going on, to the last image; the query's bytes are on none."""
     chosen = [names[each] for each in asked]
     with Searcher.opened(*chosen, store=both_stores, settings=home) as searcher:
-        [source] = searcher.find(QUERY)
-        example = searcher.read(source, QueryOptions())
-        whole = searcher.answer(example, QueryOptions(limit=1000))
+        whole = answer_of(searcher, QUERY, QueryOptions(limit=1000))
         pages = [
-            searcher.answer(example, QueryOptions(limit=size, offset=start))
+            answer_of(searcher, QUERY, QueryOptions(limit=size, offset=start))
             for start in range(0, COUNT + size, size)
         ]
     assert [len(page.hits) for page in pages[:3]] == [size] * 3
@@ -79,7 +78,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
         name = fill(both_stores, images, distance=distance)
         with Searcher.opened(name, store=both_stores, settings=home) as searcher:
             [source] = searcher.find("cat/0.png")
-            return searcher.answer(source, QueryOptions(**options))  # type: ignore[arg-type]
+            return answer_of(searcher, source, QueryOptions(**options))  # type: ignore[arg-type]
 
     return asked
 
@@ -88,7 +87,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
     ("distance", "cut_off"),
     [(Distance.COSINE, {"min_score": 0.7}), (Distance.EUCLID, {"max_distance": 0.7})],
 )
-def test_only_what_is_near_enough_is_shown_and_votes(
+def test_neighbours_beyond_the_cut_off_are_not_shown_and_do_not_vote(
     ask: Callable[..., Answer], distance: Distance, cut_off: dict[str, float]
 ) -> None:
     """The cosine of 40 degrees is 0.77, that of 60 degrees 0.5; the distances are 0.68 and 1."""
@@ -101,14 +100,14 @@ def test_only_what_is_near_enough_is_shown_and_votes(
     assert (answer.verdict.class_name, answer.verdict.voters) == ("cat", 2)
 
 
-def test_where_nothing_is_near_enough_nothing_is_shown(ask: Callable[..., Answer]) -> None:
-    """Nor is there a verdict."""
+def test_a_cut_off_may_leave_no_neighbours(ask: Callable[..., Answer]) -> None:
+    """There is no verdict either."""
     answer = ask(Distance.COSINE, min_score=0.99)
     assert (answer.hits, answer.verdict) == ([], None)
 
 
 def test_a_page_counts_from_the_nearest_of_all(ask: Callable[..., Answer]) -> None:
-    """A cut-off takes from the end."""
+    """The offset counts all neighbours; the cut-off shortens the last page."""
     answer = ask(Distance.COSINE, min_score=0.4, offset=1, limit=5)
     assert [(hit.rank, hit.payload.path) for hit in answer.hits] == [(2, "dog/40.png"), (3, "dog/60.png")]
 
@@ -120,27 +119,27 @@ def test_a_page_counts_from_the_nearest_of_all(ask: Callable[..., Answer]) -> No
         (Distance.COSINE, {"max_distance": 0.5}, Argument.MAX_DISTANCE, Argument.MIN_SCORE),
     ],
 )
-def test_a_cut_off_by_what_scores_are_not_is_refused(
+def test_a_cut_off_of_the_other_metric_is_refused(
     ask: Callable[..., Answer],
     distance: Distance,
     given: dict[str, float],
     argument: Argument,
     instead: Argument,
 ) -> None:
-    """With the argument that would do."""
+    """The hint names the argument to use instead."""
     with pytest.raises(UsageError, match=r"the scores of .* are") as refused:
         ask(distance, **given)
     assert refused.value.argument is argument
     assert refused.value.hint == Hint(Action.USE, {instead: None})
 
 
-def test_a_fused_score_is_not_cut_off(both_stores: Store, home: Settings, names: list[str]) -> None:
+def test_a_cut_off_of_fused_scores_is_refused(both_stores: Store, home: Settings, names: list[str]) -> None:
     """It is neither a similarity nor a distance."""
     with (
         Searcher.opened(*names, store=both_stores, settings=home) as searcher,
         refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
     ):
-        searcher.check(QueryOptions(min_score=0.5))
+        searcher.resolve_options(QueryOptions(min_score=0.5))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +172,10 @@ def test_an_answer_without_neighbours_tells_why(
     asked = QueryOptions(**options)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("cat/0.png")
-        answer = searcher.answer(source, asked)
-        [line] = [each for each in answer_lines(answer, [searcher.manifest], asked) if words in each]
+        answer = answer_of(searcher, source, asked)
+        [line] = [
+            each for each in answer_lines(answer, [searcher.networks[0].manifest], asked) if words in each
+        ]
     assert answer.hits == []
     assert (answer.passed_over, answer.cut_off) == counts
     assert line.endswith("; a smaller --offset shows them") == (counts == (5, 0))

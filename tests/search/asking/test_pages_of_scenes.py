@@ -16,6 +16,7 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 from lookalike_search.reports.query import query_report, write_query_page
 from made_collections import manifest_of, point_of
+from one_answer import answer_of
 
 from lookalike.records import Hit
 
@@ -65,12 +66,10 @@ def test_two_pages_are_the_first_twenty_scenes(
 ) -> None:
     """Without a gap or a repeat, by one verdict; a page lists no image that is on another."""
     with Searcher.opened(*(names[each] for each in asked), store=both_stores, settings=home) as searcher:
-        [source] = searcher.find(QUERY)
-        example = searcher.read(source, QueryOptions())
 
         def page(offset: int, limit: int) -> Answer:
             options = QueryOptions(limit=limit, offset=offset, without_near_above=ABOVE)
-            return searcher.answer(example, options)
+            return answer_of(searcher, QUERY, options)
 
         first, second, both, everything = page(0, 10), page(10, 10), page(0, 20), page(0, 1000)
         rest, behind = page(20, 20), page(40, 10)
@@ -90,7 +89,7 @@ def test_two_pages_are_the_first_twenty_scenes(
 
 
 @pytest.mark.parametrize("asked", [[0], [1], [0, 1]], ids=["cosine", "euclid", "fused"])
-def test_of_equally_near_images_the_first_one_stands_for_the_scene(
+def test_of_tied_images_the_first_one_represents_the_scene(
     both_stores: Store, fill: Fill, home: Settings, asked: list[int]
 ) -> None:
     """Folded or not, it is the same one, whatever order a store has them in."""
@@ -102,8 +101,8 @@ def test_of_equally_near_images_the_first_one_stands_for_the_scene(
     ]
     with Searcher.opened(*(names[each] for each in asked), store=both_stores, settings=home) as searcher:
         [source] = searcher.find(QUERY)
-        plain = searcher.answer(source, QueryOptions(limit=1000))
-        folded = searcher.answer(source, QueryOptions(limit=1000, without_near_above=ABOVE))
+        plain = answer_of(searcher, source, QueryOptions(limit=1000))
+        folded = answer_of(searcher, source, QueryOptions(limit=1000, without_near_above=ABOVE))
     assert paths(folded.hits) == [plain.hits[0].payload.path, "cat/far.png"]
     assert paths(folded.hits[0].scene) == paths(plain.hits[:60])
 
@@ -138,7 +137,7 @@ def name_of(places: Sequence[Any]) -> set[tuple[str, str]]:
     return {(each["dataset"], each["path"]) for each in places}
 
 
-def test_all_that_is_said_of_a_hit_is_said_together(
+def test_folding_overlap_cut_off_and_duplicates_work_together(
     both_stores: Store, mixed: str, home: Settings, tmp_path: Path
 ) -> None:
     """Folded, in two datasets, beside an equal path of another, cut off by score, and with a copy left out.
@@ -148,9 +147,9 @@ def test_all_that_is_said_of_a_hit_is_said_together(
     options = QueryOptions(without_near_above=0.999, min_score=0.77)
     with Searcher.opened(mixed, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("all/query.png")
-        answer = searcher.answer(source, options)
-        second = searcher.answer(source, QueryOptions(without_near_above=0.999, min_score=0.77, offset=1))
-        manifests = [searcher.manifest]
+        answer = answer_of(searcher, source, options)
+        second = answer_of(searcher, source, QueryOptions(without_near_above=0.999, min_score=0.77, offset=1))
+        manifests = [searcher.networks[0].manifest]
     first, last = answer.hits
     assert second.hits == [last]
     assert (first.payload.dataset, first.payload.path, first.also_in) == ("other", "pets/0.png", ())

@@ -4,7 +4,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,23 @@ from lookalike_core.errors import (
     UsageError,
     WeightsError,
 )
-from lookalike_core.images.decoding import decode
+from lookalike_core.images.decoding import MAX_PIXELS, decode
 from lookalike_core.models.embedder import BATCH_SIZE, FEW, Embedder
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_core.stores.points import SearchHit
+from lookalike_core.stores.points import SearchHit, point_id
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from lookalike_search.asking.answers import Answer, QueryOptions
-from lookalike_search.asking.examples import Example, ExampleSet
+from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
+from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.query_sources import Source
+from one_answer import answer_of
 from PIL import Image
 from refusals import refuses
 
@@ -133,8 +135,14 @@ def own_library(tmp_path: Path, home: Settings, draw: Draw) -> Library:
 
 def ask(searcher: Searcher, name: Any, options: QueryOptions) -> Answer:
     """One question by the one image of a name."""
-    [source] = searcher.find(name)
-    return searcher.answer(source, options)
+    return answer_of(searcher, name, options)
+
+
+def answers_of(searcher: Searcher, *queries: str) -> list[Answer]:
+    """The answers of one batch."""
+    return [
+        outcome for outcome in answer_all(searcher, queries, QueryOptions()) if isinstance(outcome, Answer)
+    ]
 
 
 def one_of(read: Example | ImageError) -> Example:
@@ -150,16 +158,16 @@ def paths(answer: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize(("distance", "score"), [(Distance.COSINE, 1.0), (Distance.EUCLID, 0.0)])
-def test_a_image_is_nearest_to_itself(library: Library, distance: Distance, score: float) -> None:
-    """Where it is let into its own answer, as near as can be."""
+def test_an_image_is_its_own_nearest_neighbour(library: Library, distance: Distance, score: float) -> None:
+    """With `include_self`, at similarity 1 or distance 0."""
     with library.opened(distance) as searcher:
         answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions(include_self=True))
     assert paths(answer)[0] == "dog/1.png"
     assert answer.hits[0].score == pytest.approx(score, abs=SCORE_TOLERANCE)
 
 
-def test_a_image_and_its_copies_are_left_out_of_its_answer(library: Library, searcher: Searcher) -> None:
-    """Whoever asks with an image of the collection wants the others."""
+def test_the_query_and_its_exact_duplicates_are_no_neighbours(library: Library, searcher: Searcher) -> None:
+    """Without `include_self` the rest of the ranking stays the same."""
     query = str(library.root / "cat/1.png")
     everything = paths(ask(searcher, query, QueryOptions(include_self=True)))
     others = paths(ask(searcher, query, QueryOptions()))
@@ -184,10 +192,10 @@ def test_neighbours_come_in_the_order_that_their_vectors_say(
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_the_store_is_asked_to_search_exactly_where_the_user_does(
+def test_exact_is_passed_to_the_store(
     library: Library, searcher: Searcher, monkeypatch: pytest.MonkeyPatch, exact: bool
 ) -> None:
-    """In a collection this small both give the same, so it is seen in what the store is asked."""
+    """A collection this small gives the same hits either way, so the calls are compared."""
     asked: list[bool] = []
     query = EmbeddedCollection.query
 
@@ -200,8 +208,8 @@ def test_the_store_is_asked_to_search_exactly_where_the_user_does(
     assert set(asked) == {exact}
 
 
-def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher: Searcher) -> None:
-    """The best of them."""
+def test_limit_bounds_the_neighbours(library: Library, searcher: Searcher) -> None:
+    """The nearest ones are kept."""
     query = str(library.root / "dog/1.png")
     assert (
         paths(ask(searcher, query, QueryOptions(limit=3))) == paths(ask(searcher, query, QueryOptions()))[:3]
@@ -220,7 +228,7 @@ def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher:
     ],
     ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "neither"],
 )
-def test_only_images_of_the_class_and_dataset_that_were_asked_for_come(
+def test_class_and_dataset_filter_neighbours(
     library: Library, searcher: Searcher, options: QueryOptions, expected: set[str]
 ) -> None:
     """All of them, and the query's own bytes stay out as ever."""
@@ -229,7 +237,7 @@ def test_only_images_of_the_class_and_dataset_that_were_asked_for_come(
     assert len(answer.hits) == len(expected)
 
 
-def test_a_query_that_cannot_be_read_leaves_the_next_one_alone(
+def test_an_unreadable_query_does_not_stop_the_next_one(
     library: Library, searcher: Searcher, tmp_path: Path
 ) -> None:
     """Several queries are answered by one searcher; the error says which and why."""
@@ -252,16 +260,16 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
         return load(path, **options)
 
     monkeypatch.setattr(Embedder, "load", counted)
+    queries = [str(library.root / "dog/1.png")] * 3
     with library.opened() as searcher:
-        query = str(library.root / "dog/1.png")
-        answers = [ask(searcher, query, QueryOptions()) for _ in range(3)]
+        answers = answers_of(searcher, *queries)
     assert len(loaded) == 1
     assert answers[0].load_ms > 0
     assert [answer.load_ms for answer in answers[1:]] == [0, 0]
     assert all(answer.embed_ms > 0 and answer.search_ms > 0 for answer in answers)
 
 
-def test_many_images_are_embedded_together(
+def test_queries_are_embedded_in_batches(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In batches, in order, with indexed and unreadable ones among them, and answered as each one alone."""
@@ -273,7 +281,7 @@ def test_many_images_are_embedded_together(
     monkeypatch.setattr(Embedder, "embed", lambda one, p: (sizes.append(len(p)), embed(one, p))[1])
     with library.opened() as searcher:
         sources = [source for name in names for source in searcher.find(name)]
-        read = list(searcher.read_all(sources, QueryOptions()))
+        read = list(searcher.read_all(sources, max_pixels=MAX_PIXELS))
         alone = ask(searcher, names[-2], QueryOptions())
         together = searcher.answer(one_of(read[-2]), QueryOptions())
     assert sizes == [BATCH_SIZE - 1, 4, 1]
@@ -284,18 +292,16 @@ def test_many_images_are_embedded_together(
     assert [hit.score for hit in together.hits] == pytest.approx([hit.score for hit in alone.hits], abs=1e-6)
 
 
-def test_no_more_images_are_read_than_are_soon_needed(
-    library: Library, searcher: Searcher, draw: Draw, tmp_path: Path
-) -> None:
+def test_look_ahead_is_bounded(library: Library, searcher: Searcher, draw: Draw, tmp_path: Path) -> None:
     """A folder of a million does not have to fit into memory."""
     [file] = draw(tmp_path, "1.png")
     taken: list[Source] = []
     endless = (taken.append(source) or source for source in repeat(Source(name="1", file=file)))
-    assert next(iter(searcher.read_all(endless, QueryOptions())))
+    assert next(iter(searcher.read_all(endless, max_pixels=MAX_PIXELS)))
     assert BATCH_SIZE <= len(taken) <= 3 * BATCH_SIZE
 
 
-def test_a_provider_that_starts_slowly_is_left_to_many_images(
+def test_a_slowly_starting_provider_is_used_for_many_images_only(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One image is embedded before such a provider would have begun; a folder is worth the wait."""
@@ -311,12 +317,12 @@ def test_a_provider_that_starts_slowly_is_left_to_many_images(
     with library.opened() as searcher:
         for folder in (files[:1], files, files[:1]):
             sources = [source for file in folder for source in searcher.find(str(file))]
-            assert len(list(searcher.read_all(sources, QueryOptions()))) == len(folder)
+            assert len(list(searcher.read_all(sources, max_pixels=MAX_PIXELS))) == len(folder)
     assert asked == [True, False]
 
 
 def test_an_indexed_image_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its stored vector is as good."""
+    """Its stored vector is used, and gives the same neighbours as its file."""
     by_file = library.ask("dog/1.png")
     monkeypatch.setattr(Embedder, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     with library.opened() as searcher:
@@ -329,13 +335,13 @@ def test_an_indexed_image_needs_no_model(library: Library, monkeypatch: pytest.M
     assert by_path.class_name == "dog"
 
 
-def test_a_file_after_an_indexed_image_pays_for_the_loading(library: Library, searcher: Searcher) -> None:
-    """Loading is shown where it happened."""
-    ask(searcher, "dog/1.png", QueryOptions())
-    assert ask(searcher, "dog/2.png", QueryOptions()).load_ms == 0
+def test_a_model_is_loaded_when_the_first_file_is_embedded(library: Library, searcher: Searcher) -> None:
+    """The time that it takes is shown then; indexed images need no model."""
+    open_ms = searcher.load_ms
+    assert ask(searcher, "dog/1.png", QueryOptions()).load_ms == open_ms
     later = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
     assert later.provider == CPU
-    assert later.load_ms > 0
+    assert later.load_ms == searcher.load_ms > open_ms
 
 
 def test_the_class_of_a_file_in_an_ingested_folder_is_known(
@@ -348,8 +354,8 @@ def test_the_class_of_a_file_in_an_ingested_folder_is_known(
     assert ask(searcher, str(elsewhere), QueryOptions()).indexed is None
 
 
-def test_a_image_is_decoded_once_for_all_networks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And embedded by each."""
+def test_an_image_is_decoded_once_for_all_networks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each network embeds the same pixels."""
     decoded: list[str] = []
     embedded: list[int] = []
     embed = Embedder.embed
@@ -368,15 +374,10 @@ def test_a_image_is_decoded_once_for_all_networks(library: Library, monkeypatch:
 
 def test_examples_move_an_answer_and_stay_out_of_it(library: Library, searcher: Searcher) -> None:
     """The scores are those of the combined vector, by numpy."""
-    options = QueryOptions()
     queries = [str(library.root / path) for path in ("cat/1.png", "cat/2.png", "dog/1.png")]
-    read = [searcher.read(*searcher.find(query), options) for query in queries]
-    answer = searcher.answer(
-        *searcher.find(queries[0]),
-        options,
-        positives=ExampleSet(names=["two"], examples=read[1:2]),
-        negatives=ExampleSet(names=["three"], examples=read[2:]),
-    )
+    sources = [source for query in queries for source in searcher.find(query)]
+    read = [one_of(each) for each in searcher.read_all(sources, max_pixels=MAX_PIXELS)]
+    answer = answer_of(searcher, queries[0], QueryOptions(), positives=queries[1:2], negatives=queries[2:])
     assert set(paths(answer)) == {"1.png", "cat/3.png", "dog/2.png", "more:cat/9.png"}
     one, two, three = (each.vectors[0] / np.linalg.norm(each.vectors[0]) for each in read)
     wanted = one + two - three
@@ -386,25 +387,23 @@ def test_examples_move_an_answer_and_stay_out_of_it(library: Library, searcher: 
         assert hit.score == pytest.approx(score, abs=SCORE_TOLERANCE)
 
 
-def test_examples_that_leave_nothing_are_refused(library: Library) -> None:
+def test_examples_that_cancel_out_are_refused(library: Library) -> None:
     """A message says which options to change."""
     with library.opened(Distance.EUCLID) as searcher:
-        query = searcher.read(*searcher.find("cat/1.png"), QueryOptions())
-        doubled = replace(query, vectors=[2 * query.vectors[0]])
+        [stored] = searcher.networks[0].collection.vectors([id_ := point_id("data", "cat/1.png")]).values()
         with refuses(ImageError, match="leave one of --and or --not out"):
-            searcher.answer(
-                *searcher.find("cat/1.png"),
-                QueryOptions(),
-                negatives=ExampleSet(names=["x"], examples=[doubled]),
-            )
+            answer_of(searcher, id_, QueryOptions(), negatives=[2 * stored])
 
 
-def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Library, tmp_path: Path) -> None:
-    """The first answer that is given shows it."""
+def test_the_first_answer_shows_the_loading_time_though_a_query_before_it_fails(
+    library: Library, tmp_path: Path
+) -> None:
+    """The failed query has no answer that could show it."""
     with library.opened() as searcher:
-        with pytest.raises(ImageError):
-            ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
-        assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).load_ms > 0
+        queries = [str(tmp_path / "gone.jpg"), *[str(library.root / "dog/1.png")] * 2]
+        first, second = answers_of(searcher, *queries)
+    assert first.load_ms > 0
+    assert second.load_ms == 0
 
 
 @pytest.mark.parametrize(
@@ -419,10 +418,10 @@ def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Libr
     ],
     ids=["bytes", "stream", "file", "image", "array", "path"],
 )
-def test_an_image_in_memory_is_asked_with_as_its_file_is(
+def test_an_image_in_memory_has_the_answer_of_its_file(
     library: Library, searcher: Searcher, given: Callable[[Path], Any]
 ) -> None:
-    """Whatever a program has of it; only its bytes tell which indexed images are the same and left out."""
+    """For every type of query; with `include_self`, since pixels have no hash to be left out by."""
     file = library.root / "dog/1.png"
     options = QueryOptions(include_self=True)
     named = ask(searcher, str(file), options)
@@ -435,8 +434,8 @@ def test_an_image_in_memory_is_asked_with_as_its_file_is(
         query.close()
 
 
-def test_bytes_are_known_by_their_hash_as_a_file_is(library: Library, searcher: Searcher) -> None:
-    """The image itself is no neighbour of it; of pixels nobody knows whose they are."""
+def test_exact_duplicates_of_bytes_in_memory_are_left_out(library: Library, searcher: Searcher) -> None:
+    """Pixels have no hash, so that the indexed image is their nearest neighbour."""
     file = library.root / "dog/1.png"
     assert paths(ask(searcher, file.read_bytes(), QueryOptions())) == paths(
         ask(searcher, str(file), QueryOptions())
@@ -452,10 +451,10 @@ def test_a_stream_is_read_from_its_beginning(library: Library, searcher: Searche
     assert ask(searcher, stream, QueryOptions()).query == "<file>"
 
 
-def test_a_feature_vector_is_asked_with_as_it_is(searcher: Searcher) -> None:
+def test_a_feature_vector_is_searched_with_unchanged(searcher: Searcher) -> None:
     """No model is loaded for it; float64 will do, and what no store would hold has a problem."""
     [source] = searcher.find("dog/2.png")
-    vector = searcher.networks[0].stored(source.id or "")
+    vector = searcher.networks[0].stored_vector(source.id or "")
     assert vector is not None
     answer = ask(searcher, vector.astype(np.float64), QueryOptions())
     assert (answer.hits[0].payload.path, answer.provider) == ("dog/2.png", None)
@@ -471,13 +470,13 @@ def test_a_feature_vector_is_asked_with_as_it_is(searcher: Searcher) -> None:
         (np.zeros((4, 4, 4), np.uint8), "no image and no feature vector"),
         (np.zeros((4, 4, 3), np.float32), "no image and no feature vector"),
         (np.ones(3, np.float32), "the vector has 3 values; those of vgg16"),
-        (io.StringIO("text"), "StringIO is nothing to ask with"),
-        (7, "int is nothing to ask with"),
+        (io.StringIO("text"), "StringIO cannot be a query"),
+        (7, "int cannot be a query"),
     ],
     ids=["grey", "four-channels", "float-image", "short-vector", "text", "number"],
 )
-def test_what_cannot_be_asked_with_is_refused(searcher: Searcher, query: Any, message: str) -> None:
-    """Before anything is read, with what was given and what would do."""
+def test_objects_of_other_types_are_refused(searcher: Searcher, query: Any, message: str) -> None:
+    """The message names what was given and what is accepted."""
     with pytest.raises(UsageError, match=message):
         searcher.find(query)
 
@@ -497,9 +496,9 @@ class Endless(io.BytesIO):
         return bytes(size or 0)
 
 
-def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> None:
+def test_a_stream_over_the_memory_limit_is_refused(searcher: Searcher) -> None:
     """As an image that cannot be read, so that others of the same query are answered."""
-    [read] = searcher.read_all(searcher.find(Endless()), QueryOptions())
+    [read] = searcher.read_all(searcher.find(Endless()), max_pixels=MAX_PIXELS)
     assert isinstance(read, ImageError)
     assert read.reason is SkipReason.TOO_LARGE
 
@@ -507,7 +506,7 @@ def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> N
 def test_a_file_whose_name_begins_with_a_tilde_is_found(
     library: Library, searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is nobody's home; one's own is found, too."""
+    """`~copy` is no user's home; `~/` is still expanded."""
     image = (library.root / "dog/1.png").read_bytes()
     (tmp_path / "~copy of dog.png").write_bytes(image)
     (tmp_path / "dog.png").write_bytes(image)
@@ -523,8 +522,8 @@ def test_the_provider_is_read_back_from_the_session(library: Library, searcher: 
     assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).provider == CPU
 
 
-def test_a_collection_that_is_not_there_is_missed(library: Library) -> None:
-    """Exit 6."""
+def test_opening_a_missing_collection_fails(library: Library) -> None:
+    """The error names the collection."""
     with (
         pytest.raises(CollectionMissingError, match="vgg16-cosine"),
         Searcher.opened("vgg16-cosine", store=library.store, settings=library.home),
@@ -560,10 +559,10 @@ def test_weights_that_changed_are_refused(
         own_library.ask("cat/1.png")
 
 
-def test_weights_that_are_gone_are_missed_with_their_path(
+def test_missing_weights_are_named_by_their_path(
     own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
 ) -> None:
-    """Exit 3, once the model is gone, too."""
+    """They are needed once the exported model is gone, too."""
     weights = write_weights(tmp_path / "own.h5")
     own_library.ingest(ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights)))
     weights.unlink()
@@ -572,7 +571,7 @@ def test_weights_that_are_gone_are_missed_with_their_path(
         own_library.ask("cat/1.png")
 
 
-def test_a_query_that_the_network_sees_nothing_in_is_refused(
+def test_a_query_with_a_zero_vector_is_refused(
     own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
 ) -> None:
     """A zero vector is near to nothing, and Qdrant would answer it all the same.
@@ -588,10 +587,10 @@ def test_a_query_that_the_network_sees_nothing_in_is_refused(
     assert refused.value.reason is SkipReason.NO_EMBEDDING
 
 
-def test_a_gpu_that_lies_idle_is_mentioned(
+def test_the_notice_of_an_idle_gpu_is_logged(
     library: Library, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """What the embedder notices reaches the user."""
+    """A warning comes before the line that names the provider."""
     load = Embedder.load
 
     def noticing(path: Path, **options: Any) -> Embedder:

@@ -77,7 +77,7 @@ def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> Non
     assert [error.reason for error in left_out] == [SkipReason.NOT_AN_IMAGE]
 
 
-def test_a_dataset_that_is_not_there_is_refused_whoever_asks(searcher: Searcher) -> None:
+def test_an_unknown_dataset_is_refused_everywhere(searcher: Searcher) -> None:
     """As the commands refuse it: an answer without hits would say that nothing is near."""
     [network] = searcher.networks
     elsewhere = PointFilter(dataset="elsewhere")
@@ -91,8 +91,8 @@ def test_a_dataset_that_is_not_there_is_refused_whoever_asks(searcher: Searcher)
             call()
 
 
-def test_few_images_are_compared_by_brute_force_unless_told(searcher: Searcher) -> None:
-    """The same neighbours either way, with scores of either arithmetic."""
+def test_brute_force_and_the_store_find_the_same_neighbours(searcher: Searcher) -> None:
+    """By default few images are compared by brute force."""
     [network] = searcher.networks
     ways = [
         [
@@ -104,8 +104,8 @@ def test_few_images_are_compared_by_brute_force_unless_told(searcher: Searcher) 
     assert ways[0] == ways[1] == ways[2]
 
 
-def test_an_example_that_cannot_be_read_ends_it(searcher: Searcher, tmp_path: Path) -> None:
-    """And a wrong name ends it before anything is read."""
+def test_an_unreadable_example_ends_the_batch(searcher: Searcher, tmp_path: Path) -> None:
+    """A wrong name ends it before anything is read."""
     damaged = tmp_path / "queries/b.png"
     with pytest.raises(ImageError):
         list(answer_all(searcher, ["dog/1.png"], QueryOptions(), positives=[damaged]))

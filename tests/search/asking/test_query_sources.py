@@ -59,7 +59,7 @@ def test_an_indexed_image_is_found_by_its_path_and_by_its_id(
     assert source.problem is None
 
 
-def test_a_path_of_several_datasets_is_left_to_the_user(collection: Collection) -> None:
+def test_a_path_in_several_datasets_is_ambiguous(collection: Collection) -> None:
     """Both are named, with two ways to say which; `--dataset` decides, and elsewhere does not matter."""
     with refuses(UsageError, match=r"data, more.*write data/cat/1\.png.*--dataset data"):
         find_sources("cat/1.png", [collection])
@@ -69,10 +69,10 @@ def test_a_path_of_several_datasets_is_left_to_the_user(collection: Collection) 
         find_sources("cat/1.png", [collection], dataset="a third")
 
 
-def test_a_file_goes_before_what_is_indexed(
+def test_a_file_takes_precedence_over_an_indexed_path(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its bytes may be others."""
+    """Its bytes may differ from the indexed ones."""
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat/2.png").write_bytes(b"another")
     monkeypatch.chdir(tmp_path)
@@ -84,15 +84,15 @@ def test_a_file_goes_before_what_is_indexed(
 @pytest.mark.parametrize(
     "name", ["gone.png", "dog/1.png", "\udc80.png", point_id("data", "gone.png"), "\t\n", "cat/2.png/3"]
 )
-def test_what_is_nowhere_has_a_problem(collection: Collection, name: str) -> None:
-    """It is for the one who reads it to say; the others are answered."""
+def test_a_missing_name_is_a_source_with_a_problem(collection: Collection, name: str) -> None:
+    """Other queries are still answered."""
     problem = found(name, collection).problem
     assert problem is not None
     assert problem.reason is SkipReason.VANISHED
     assert collection.name in str(problem)
 
 
-def test_what_cannot_be_looked_at_is_a_file(collection: Collection) -> None:
+def test_a_name_that_cannot_be_stat_is_taken_for_a_file(collection: Collection) -> None:
     """Reading it says what is wrong; here, that no name may be so long."""
     assert found("1" * 5000, collection).file is not None
 
@@ -117,7 +117,7 @@ def test_a_folder_is_all_of_its_images_in_order(collection: Collection, tmp_path
 
 
 def test_an_empty_folder_and_an_empty_name_are_wrong_usage(collection: Collection, tmp_path: Path) -> None:
-    """Nothing would be asked."""
+    """There would be no query."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty holds no image"):
         find_sources(str(tmp_path / "empty"), [collection])
@@ -125,8 +125,8 @@ def test_an_empty_folder_and_an_empty_name_are_wrong_usage(collection: Collectio
         find_sources("", [collection])
 
 
-def test_a_image_is_found_in_whichever_collection_has_it(both_stores: Store, fill: Fill) -> None:
-    """What each knows of it comes along."""
+def test_an_indexed_image_is_found_in_any_collection(both_stores: Store, fill: Fill) -> None:
+    """The source has the payload of each collection."""
     one = fill(both_stores, {"cat/1.png": [1, 0], "cat/2.png": [0, 1]})
     two = fill(both_stores, {"cat/2.png": [1, 0, 0], "cat/3.png": [0, 1, 0]}, copies={"cat/2.png": "older"})
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """The order of neighbours, whatever part of it is asked for."""
 
 import pytest
-from lookalike_search.asking.ranking import Search, nearest, ranked
+from lookalike_search.asking.ranking import Search, search_deeper, take_nearest
 
 IMAGES = [f"{number:03}" for number in range(300)]
 
@@ -15,7 +15,7 @@ def search(depth: int) -> Search[str]:
 
 def first(count: int) -> list[str]:
     """The first so many."""
-    return nearest(ranked(search, key=lambda name: name), count)[:count]
+    return take_nearest(search_deeper(search, key=lambda name: name), count)[:count]
 
 
 @pytest.mark.parametrize("size", [1, 7, 10, 33])
@@ -26,14 +26,14 @@ def test_pages_have_every_image_once(size: int) -> None:
     assert [name for page in pages for name in page] == first(len(IMAGES))
 
 
-def test_what_was_missed_comes_behind_what_was_found() -> None:
-    """An answer that was given stays true."""
+def test_hits_that_a_shallower_search_missed_come_last() -> None:
+    """Pages that were shown stay as they are."""
     assert first(20) == [*IMAGES[:7], *IMAGES[8:21]]
     assert first(22) == [*first(20), "007", "021"]
 
 
-def test_the_usual_number_takes_one_search() -> None:
-    """And more take few."""
+def test_ten_neighbours_take_one_search() -> None:
+    """Longer answers take few."""
     depths: list[int] = []
 
     def noted(depth: int) -> Search[str]:
@@ -42,12 +42,12 @@ def test_the_usual_number_takes_one_search() -> None:
 
     for count, expected in [(20, [20]), (21, [20, 80]), (300, [20, 80, 320])]:
         depths.clear()
-        nearest(ranked(noted, key=lambda name: name), count)
+        take_nearest(search_deeper(noted, key=lambda name: name), count)
         assert depths == expected
 
 
-def test_what_has_the_same_key_is_there_once() -> None:
+def test_hits_with_the_same_key_are_listed_once() -> None:
     """The nearer one, and others take the place of the rest."""
-    found = nearest(ranked(search, key=lambda name: int(name) // 2), 20)
+    found = take_nearest(search_deeper(search, key=lambda name: int(name) // 2), 20)
     assert found[:4] == ["000", "002", "004", "006"]
     assert len(found) >= 20

@@ -15,6 +15,7 @@ from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
+from one_answer import answer_of
 
 Fill = Callable[..., str]
 
@@ -41,7 +42,7 @@ def ask(names: Sequence[str], store: Store, home: Settings, **options: Any) -> A
     """The query, with near-duplicates folded."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")
-        return searcher.answer(source, QueryOptions(**{"without_near_above": 0.999} | options))
+        return answer_of(searcher, source, QueryOptions(**{"without_near_above": 0.999} | options))
 
 
 def folded(answer: Answer) -> dict[str, list[str]]:
@@ -128,7 +129,7 @@ def test_voters_with_a_class_are_scenes_too(both_stores: Store, fill: Fill, home
 
 @pytest.mark.parametrize("rule", [FusionRule.RRF, FusionRule.ZSCORE])
 @pytest.mark.parametrize("vote", [VoteRule.NEARER_TIES, VoteRule.NEAREST_CLASS])
-def test_near_for_one_network_is_near_for_both(
+def test_a_near_duplicate_for_one_network_is_one_for_both(
     both_stores: Store, fill: Fill, home: Settings, rule: FusionRule, vote: VoteRule
 ) -> None:
     """The burst is one scene by one network, and two dogs are by the other."""
@@ -161,7 +162,7 @@ def test_networks_are_asked_for_more_than_their_candidates(
     assert [len(hit.near) for hit in answer.hits] == [249, 1, 0, 0]
 
 
-def test_no_chances_are_told_of_folded_answers(
+def test_folded_answers_have_no_chances(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
     """A calibration was learned from unfolded ones."""
@@ -184,8 +185,8 @@ def test_folded_hits_are_counted_in_the_table_and_named_in_json(
     options = QueryOptions(without_near_above=0.999, limit=2)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")
-        answer, plain = searcher.answer(source, options), searcher.answer(source, QueryOptions())
-        manifests = [searcher.manifest]
+        answer, plain = answer_of(searcher, source, options), answer_of(searcher, source, QueryOptions())
+        manifests = [searcher.networks[0].manifest]
     lines = list(answer_lines(answer, manifests, options))
     assert lines[1].split() == ["rank", "similarity", "near", "class", "path"]
     assert lines[2].split()[2:] == ["+29", "cat", "cat/burst_00.png"]

@@ -17,6 +17,7 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 from lookalike_search.evaluation.labelled_vectors import load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
+from one_answer import answer_of
 
 Fill = Callable[..., str]
 
@@ -37,14 +38,14 @@ BURIED = {
 def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
     """Of one or several collections."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
-        return searcher.answer(*searcher.find(path), QueryOptions(**options))
+        return answer_of(searcher, path, QueryOptions(**options))
 
 
 def ask_few(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
     """The same, with five candidates of each collection where several are fused."""
     with Searcher.opened(*names, store=store, settings=home) as opened:
         searcher = Searcher(opened.networks, candidates=5)
-        return searcher.answer(*searcher.find(path), QueryOptions(**options))
+        return answer_of(searcher, path, QueryOptions(**options))
 
 
 def mostly_unlabelled() -> Mapping[str, Any]:
@@ -72,7 +73,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         for row, payload in enumerate(labelled.payloads):
             [source] = searcher.find(payload.path)
-            verdict = searcher.answer(source, QueryOptions(vote=rule, k=5, exact=True)).verdict
+            verdict = answer_of(searcher, source, QueryOptions(vote=rule, k=5, exact=True)).verdict
             assert verdict is not None
             assert verdict.class_name == labelled.vectors.names[results.verdicts[rule][row]]
             assert verdict.share == pytest.approx(results.shares[rule][row], abs=1e-4)
@@ -81,7 +82,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
 
 @pytest.mark.parametrize("fusion", [None, FusionRule.RRF, FusionRule.ZSCORE])
 @pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES])
-def test_images_without_a_class_take_nobodys_vote(
+def test_images_without_a_class_do_not_use_up_votes(
     both_stores: Store,
     fill: Fill,
     home: Settings,
@@ -114,7 +115,7 @@ def test_a_class_is_as_near_as_its_own_nearest_behind_images_without_one(
     assert found.verdict.share == 1 / 2
 
 
-def test_the_true_number_of_voters_is_said(both_stores: Store, fill: Fill, home: Settings) -> None:
+def test_an_answer_shows_the_true_number_of_voters(both_stores: Store, fill: Fill, home: Settings) -> None:
     """As a person counts, and in JSON beside what was asked for."""
     name = fill(both_stores, {key: BURIED[key] for key in ("cat/query.png", "1.png", "cat/1.png")})
     manifests, options = [both_stores.manifest(name)], QueryOptions()
@@ -126,7 +127,7 @@ def test_the_true_number_of_voters_is_said(both_stores: Store, fill: Fill, home:
         assert (said["k"], said["voters"]) == (10, int(votes[0]))
 
 
-def test_a_verdict_of_other_voters_than_were_calibrated_has_no_chance(
+def test_a_verdict_by_fewer_voters_than_calibrated_has_no_chance(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
     """Four have a class where ten were learned from; where four were, it has one, whatever was asked for."""

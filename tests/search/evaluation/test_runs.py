@@ -19,6 +19,7 @@ from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from one_answer import answer_of
 from sole_bar import SoleBar
 
 Fill = Callable[..., str]
@@ -105,7 +106,7 @@ def test_evaluated_neighbours_and_verdicts_are_those_of_queries(
             for vote in VoteRule:
                 options = QueryOptions(fusion=rule, vote=vote, exact=True)
                 for row, payload in list(enumerate(found.images.payloads))[::7]:
-                    answer = searcher.answer(*searcher.find(payload.path), options)
+                    answer = answer_of(searcher, payload.path, options)
                     ten = [found.images.payloads[other].path for other in found.results.neighbours[row]]
                     assert [hit.payload.path for hit in answer.hits] == ten
                     scores = [hit.score for hit in answer.hits]

@@ -1,0 +1,287 @@
+"""What the networks of a query find, as one ranking: a network's own one, or several fused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from lookalike_core.arrays import FloatVector
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.neighbours.cosine import clip_cosine
+from lookalike_core.neighbours.rank_fusion import Chance, FloatMatrix, FusionRule, fused, ranks
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_core.stores.overlapping_roots import (
+    file_key,
+    first_by_rule,
+    first_of_hits,
+    ids_of_file,
+    overlap_together,
+)
+from lookalike_core.stores.points import Payload, PointFilter
+
+from lookalike_search.asking.answers import Placing, QueryOptions
+from lookalike_search.asking.query_sources import find_file
+from lookalike_search.asking.ranking import FIRST_DEPTH, Search
+from lookalike_search.asking.scenes import rows_of
+from lookalike_search.asking.searched_collection import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An image that was found: its rank from 1 and its score, as a `Neighbour` has it.
+
+    `key` tells its file from others. `placings` has one for each of several networks, None where the
+    network's collection lacks the image.
+    """
+
+    rank: int
+    score: float
+    payload: Payload
+    key: str
+    placings: Sequence[Placing | None] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A search of each network: for its `limit` nearest among the points of `where`."""
+
+    where: PointFilter
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One query: `vectors` holds one float32 `[D]` for each network, `where` says which points are meant.
+
+    In a fusion the `candidates` nearest of each network are ranked first, whatever the limit is; all other
+    hits come behind them.
+    """
+
+    networks: Sequence[Network]
+    vectors: Sequence[FloatVector]
+    where: PointFilter
+    options: QueryOptions
+    candidates: int
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether several rankings become one."""
+        return len(self.networks) > 1
+
+    @property
+    def first_depth(self) -> int:
+        """The depth of the first search, whatever is shown, so that ties always have the same order."""
+        return self.candidates if self.is_fused else FIRST_DEPTH
+
+    @property
+    def higher_is_nearer(self) -> bool:
+        """Whether the higher of two scores is the nearer one, as it is of fused ones."""
+        return self.is_fused or self.networks[0].manifest.distance.higher_is_nearer
+
+    @cached_property
+    def _manifests(self) -> list[CollectionManifest]:
+        return [network.manifest for network in self.networks]
+
+    @cached_property
+    def _overlap(self) -> bool:
+        """Whether a file may have several ids in the collections of a fusion."""
+        return self.is_fused and overlap_together(self._manifests)
+
+    def file_of(self, payload: Payload) -> Path | None:
+        """Returns where an image lies, as far as any collection knows."""
+        return find_file(payload, self._manifests)
+
+    def vectors_of(self, candidates: Sequence[Candidate]) -> list[FloatMatrix]:
+        """Returns the stored vectors, float32 `[N, D]` for each network; zero where it lacks the image."""
+        payloads = [candidate.payload for candidate in candidates]
+        return [rows_of(network.collection, self._own_ids(network, payloads)) for network in self.networks]
+
+    def search(self, requests: Sequence[Request], beside: Sequence[Request] = ()) -> Search[Candidate]:
+        """Returns the hits of all networks, best first, each with the payload that stands for its file.
+
+        One network takes one request, and ranks its hits by its own scores. Several rankings are fused: the
+        hits of `requests` and those of `beside`, which scores follow from, too. An image that one network
+        did not find is looked up in its collection and compared exactly. The result `is_all` where no
+        request has more hits.
+        """
+        if self.is_fused:
+            return self._fused(requests, beside)
+        [request], [network], [vector] = requests, self.networks, self.vectors
+        return self._ranked_by(network, vector, request)
+
+    def _ranked_by(self, network: Network, vector: FloatVector, request: Request) -> Search[Candidate]:
+        """Returns the hits of one network, with its own scores."""
+        collection, exact = network.collection, self.options.exact
+        hits = collection.query(vector, limit=request.limit, where=request.where, exact=exact)
+        found = [
+            Candidate(
+                rank=rank, score=hit.score, payload=hit.payload, key=file_key(network.manifest, hit.payload)
+            )
+            for rank, hit in enumerate(
+                first_of_hits(hits, collection, request.where, among=self.where), start=1
+            )
+        ]
+        return Search(found=found, is_all=len(hits) < request.limit)
+
+    def _fused(self, requests: Sequence[Request], beside: Sequence[Request]) -> Search[Candidate]:
+        found = self._found(requests, beside)
+        rule = self.options.fusion
+        chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
+        scores = fused(found.similarities, rule, chances=chances, depth=self.candidates)[0]
+        places = [ranks(similarity, self.candidates)[0] for similarity in found.similarities]
+        order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
+        candidates = [
+            Candidate(
+                rank=rank,
+                score=float(scores[row]),
+                payload=found.payloads[row],
+                key=file_key(self._manifests[0], found.payloads[row]),
+                placings=[
+                    _placing(network, float(similarity[0, row]), float(place[row]))
+                    for network, similarity, place in zip(
+                        self.networks, found.similarities, places, strict=True
+                    )
+                ],
+            )
+            for rank, row in enumerate(order, start=1)
+        ]
+        return Search(found=candidates, is_all=found.is_all)
+
+    def _found(self, requests: Sequence[Request], beside: Sequence[Request]) -> "_Found":
+        payloads: dict[str, Payload] = {}
+        ids: dict[str, str] = {}
+        nearness: list[dict[str, float]] = []
+        is_all = True
+        for network, vector in zip(self.networks, self.vectors, strict=True):
+            sign = 1 if network.manifest.distance.higher_is_nearer else -1
+            near: dict[str, float] = {}
+            for request in (*beside, *requests):
+                own = self._ranked_by(network, vector, request)
+                is_all &= request in beside or own.is_all
+                for each in own.found:
+                    id_ = ids.setdefault(each.key, each.payload.id)
+                    near.setdefault(id_, sign * each.score)
+                    payloads[id_] = self._first(payloads.get(id_), each.payload)
+            nearness.append(near)
+        excluded = requests[0].where.excluded_sha256
+        for network, vector, near in zip(self.networks, self.vectors, nearness, strict=True):
+            self._look_up_others(network, vector, near, payloads, excluded)
+        return _Found(
+            payloads=list(payloads.values()),
+            similarities=[np.array([[near.get(id_, np.nan) for id_ in payloads]]) for near in nearness],
+            is_all=is_all,
+        )
+
+    def _look_up_others(
+        self,
+        network: Network,
+        vector: FloatVector,
+        near: dict[str, float],
+        payloads: dict[str, Payload],
+        excluded: frozenset[str],
+    ) -> None:
+        """Adds to `near` the similarities of the images that this network holds and did not find itself."""
+        missing = [id_ for id_ in payloads if id_ not in near]
+        for start in range(0, len(missing), _AT_ONCE):
+            some = {id_: self._ids_in(network, payloads[id_]) for id_ in missing[start : start + _AT_ONCE]}
+            there = _find_points(network, some)
+            near.update(_similarities(network, vector, there, excluded))
+            for id_, payload in there.items():
+                if self.where.matches(payload):
+                    payloads[id_] = self._first(payloads[id_], payload)
+
+    def _own_ids(self, network: Network, payloads: Sequence[Payload]) -> list[str]:
+        """Returns the id of each in a network's collection, or its own where the collection lacks it."""
+        if not self._overlap:
+            return [payload.id for payload in payloads]
+        ids = [self._ids_in(network, payload) for payload in payloads]
+        there = network.collection.payloads([id_ for each in ids for id_ in each])
+        return [next((id_ for id_ in each if id_ in there), each[0]) for each in ids]
+
+    def _ids_in(self, network: Network, payload: Payload) -> list[str]:
+        """Returns the ids that a file may have in a network's collection, its own first."""
+        file = self.file_of(payload) if self._overlap else None
+        others = ids_of_file(file, network.manifest) if file else []
+        return list(dict.fromkeys([payload.id, *others]))
+
+    def _first(self, known: Payload | None, other: Payload) -> Payload:
+        """Returns which of two payloads stands for the file in the whole fusion."""
+        if known is None or not self._overlap:
+            return known or other
+        roots = {name: root for manifest in self._manifests for name, root in manifest.datasets.items()}
+        return first_by_rule([known, other], roots)
+
+
+_AT_ONCE = 100
+"""Vectors that are read at a time: the stores give them as lists of Python's numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """M images; `similarities` holds a float64 `[1, M]` for each network, as `fused` takes them.
+
+    `is_all` says that no network has more that were requested.
+    """
+
+    payloads: Sequence[Payload]
+    similarities: Sequence[FloatMatrix]
+    is_all: bool
+
+
+def _find_points(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
+    """Returns by id the payload that stands for the file in this collection, under any of its ids."""
+    there = network.collection.payloads([id_ for each in ids.values() for id_ in each])
+    found = {id_: [there[each] for each in own if each in there] for id_, own in ids.items()}
+    roots = network.manifest.datasets
+    return {id_: first_by_rule(payloads, roots) for id_, payloads in found.items() if payloads}
+
+
+def _similarities(
+    network: Network, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
+) -> Mapping[str, float]:
+    """Returns by id the similarity of its point in this network's collection; -inf where it is excluded."""
+    one = vector.astype(np.float64)
+    vectors = network.collection.vectors([payload.id for payload in points.values()])
+    near = {}
+    for id_, payload in points.items():
+        if payload.id not in vectors:
+            continue
+        other = vectors[payload.id].astype(np.float64)
+        if payload.sha256 in excluded:
+            near[id_] = -np.inf
+        elif network.manifest.distance is Distance.COSINE:
+            near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+        else:
+            near[id_] = -float(np.linalg.norm(one - other))
+    return near
+
+
+def _placing(network: Network, similarity: float, place: float) -> Placing | None:
+    if np.isnan(similarity):
+        return None
+    score = similarity if network.manifest.distance.higher_is_nearer else -similarity
+    return Placing(rank=int(place) if np.isfinite(place) else None, score=score)
+
+
+def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
+    """Refuses a fusion that these networks cannot do.
+
+    Raises:
+        UsageError: a collection's calibration is missing, or is stale.
+    """
+    if len(networks) > 1 and options.fusion is FusionRule.CALIBRATED:
+        _chances(networks)
+
+
+def _chances(networks: Sequence[Network]) -> list[Chance]:
+    """Returns for each network what turns similarities (negated Euclidean distances) into chances."""
+    missing = [network.name for network in networks if network.calibration is None]
+    if missing:
+        raise UsageError(
+            "calibrated needs collections that are calibrated",
+            argument=Argument.FUSION,
+            hint=Hint(Action.CALIBRATE, {Argument.COLLECTION: tuple(missing)}),
+        )
+    return [network.calibration.candidate_chance for network in networks if network.calibration is not None]
