@@ -105,6 +105,11 @@ class Group:
     others: Sequence[Member]
 
     @property
+    def members(self) -> Sequence[Member]:
+        """The kept image, and the others behind it."""
+        return (self.kept, *self.others)
+
+    @property
     def redundant(self) -> list[Member]:
         """Those that could be deleted."""
         return [member for member in self.others if member.is_redundant]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from explanation_pages import IMAGES, explained, make_page
 from lookalike_search.analysis.attribution import explain
-from lookalike_search.reports.explanation import write_explanations
+from lookalike_search.reports.explanation import explanations_page
 from page_rules import read_page
 
 
@@ -75,7 +75,7 @@ def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> No
     turned = explain(np.full((7, 7, 2), (1.0, 0.0), np.float32), np.full((7, 7, 2), (-0.5, 1.0), np.float32))
     assert cosine < 0
     assert turned.cosine < 0
-    write_explanations(path, IMAGES, [replace(found, explanation=turned)])
+    explanations_page(IMAGES, [replace(found, explanation=turned)]).write(path)
     text = path.read_text(encoding="utf-8")
     assert "The similarity is not above zero" in text
     assert re.search(r"row 1, column 1: -0\.\d+</title>", text)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.projection import Method, Projection
-from lookalike_search.reports.map import DARK, LIGHT, SHAPES, write_map
+from lookalike_search.reports.map import DARK, LIGHT, SHAPES, map_page
 from map_pages import Draw, make_map, sampled
 from numpy.typing import NDArray
 from page_rules import read_page
@@ -77,7 +77,9 @@ def test_places_keep_their_ratio_and_lie_inside(tmp_path: Path) -> None:
         projection=Projection(places=places, method=Method.PCA),
         trust=None,
     )
-    assert write_map(tmp_path / "map.html", drawn, seed=0) == 3
+    page, without = map_page(drawn, seed=0)
+    assert without == 3
+    page.write(tmp_path / "map.html")
     text = (tmp_path / "map.html").read_text(encoding="utf-8")
     marks = np.array(re.findall(r'<use href="#\w+" x="([\d.]+)" y="([\d.]+)"', text), dtype=np.float64)
     assert 'viewBox="0 0 1000 500"' in text
@@ -99,7 +101,8 @@ def test_any_number_of_classes_has_marks(tmp_path: Path, count: int) -> None:
         ),
         trust=None,
     )
-    write_map(tmp_path / "map.html", drawn, seed=0)
+    page, _ = map_page(drawn, seed=0)
+    page.write(tmp_path / "map.html")
     text = (tmp_path / "map.html").read_text(encoding="utf-8")
     looks = re.findall(r'<g class="of-\d+ (k\d)">\s*<use href="#(\w+)"', text)
     assert len(looks) == count

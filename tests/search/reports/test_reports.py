@@ -20,20 +20,14 @@ from lookalike_search.asking.answers import (
 )
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
 from lookalike_search.evaluation.leave_one_out import leave_one_out
-from lookalike_search.evaluation.summary import summed_up
-from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
-from lookalike_search.reports.evaluation import (
-    EvaluationReport,
-    SectionLimits,
-    section_view,
-    write_evaluation_page,
-)
-from lookalike_search.reports.page import Page
-from lookalike_search.reports.query import query_report
+from lookalike_search.evaluation.runs import Setting
+from lookalike_search.evaluation.summary import FIGURES, Evaluation, summed_up
+from lookalike_search.reports.duplicates import duplicates_page
+from lookalike_search.reports.evaluation import Section, SectionLimits, evaluation_page, section_of
+from lookalike_search.reports.query import query_page as page_of_queries
 from lookalike_search.reports.thumbnail_gallery import SIZES, SMALLEST, Gallery
 from page_rules import read_page
 from report_pages import (
-    FIGURES,
     KINDS,
     Collection,
     Draw,
@@ -54,6 +48,11 @@ from report_pages import (
 def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collection:
     """See `Collection`."""
     return make_collection(tmp_path_factory.mktemp("pictures"), draw)
+
+
+def _section(collection: Collection, evaluation: Evaluation) -> Section:
+    setting = Setting(evaluation=evaluation, differences=[])
+    return section_of(setting, collection.manifest, number=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,7 +162,9 @@ def test_a_thousand_queries_without_a_image_in_common_stay_under_30_mb(tmp_path:
     data = np.random.default_rng(0).bytes(size)
     files = [Path(f"/pictures/some-class/a-name-of-some-length-{number:05}.jpg") for number in range(count)]
     made = Thumbnail(data=data, media_type=f"image/{SMALLEST[1]}", width=96, height=64)
-    gallery = Gallery(hung=dict.fromkeys(files, made), numbers={file: n for n, file in enumerate(files)})
+    gallery = Gallery(
+        thumbnails=dict.fromkeys(files, made), numbers={file: n for n, file in enumerate(files)}
+    )
     answers = []
     for query in range(1_000):
         hits = [
@@ -190,8 +191,8 @@ def test_a_thousand_queries_without_a_image_in_common_stay_under_30_mb(tmp_path:
                 search_ms=0,
             )
         )
-    report = query_report(answers, [manifest(tmp_path)], QueryOptions())
-    Page("query.html", report=report, gallery=gallery).write(tmp_path / "a.html")
+    page = page_of_queries(answers, [manifest(tmp_path)], QueryOptions(), gallery=gallery)
+    page.write(tmp_path / "a.html")
     source = (tmp_path / "a.html").read_text()
     assert source.count(base64.b64encode(data).decode()) == count
     assert len(source) < 30e6
@@ -214,7 +215,7 @@ def test_an_evaluation_shows_its_figures_with_intervals(collection: Collection, 
 def test_the_confusion_table_is_that_of_the_evaluation(collection: Collection, tmp_path: Path) -> None:
     """Row by row, and every confusion links to a section with its images."""
     evaluation = collection.evaluation
-    section = section_view(evaluation, number=0, manifest=collection.manifest)
+    section = _section(collection, evaluation)
     counts = [[cell.count for cell in cells] for _, cells in section.rows]
     assert counts == evaluation.confusion.tolist()
     for i, (_, cells) in enumerate(section.rows):
@@ -229,7 +230,7 @@ def test_the_confusion_table_is_that_of_the_evaluation(collection: Collection, t
 def test_worst_confusions_come_first_with_real_examples(collection: Collection) -> None:
     """Each pair is a query with a neighbour of the intruding class, as the evaluation found it."""
     evaluation = collection.evaluation
-    section = section_view(evaluation, number=0, manifest=collection.manifest)
+    section = _section(collection, evaluation)
     shares = [confusion.share for confusion in section.confusions]
     assert shares == sorted(shares, reverse=True)
     rows = {each.path: row for row, each in enumerate(collection.payloads)}
@@ -238,22 +239,26 @@ def test_worst_confusions_come_first_with_real_examples(collection: Collection) 
         ranks = [neighbour.rank for _, neighbour in confusion.pairs]
         assert ranks == sorted(ranks)
         for query, neighbour in confusion.pairs:
-            assert (query.class_name, neighbour.class_name) == (confusion.own, confusion.intruder)
+            classes = query.class_name, neighbour.payload.class_name
+            assert classes == (confusion.own, confusion.intruder)
             found = evaluation.results.neighbours[rows[query.path]]
-            assert found[neighbour.rank - 1] == rows[neighbour.path]
+            assert found[neighbour.rank - 1] == rows[neighbour.payload.path]
 
 
 def test_wrong_verdicts_are_all_there_the_worst_first(collection: Collection) -> None:
     """Ordered by how few of the ten are right."""
     evaluation = collection.evaluation
-    section = section_view(evaluation, number=0, manifest=collection.manifest)
+    section = _section(collection, evaluation)
     verdicts = evaluation.results.verdicts[VoteRule.NEARER_TIES]
     wrong = {
         collection.payloads[row].path for row in np.flatnonzero(verdicts != evaluation.images.vectors.classes)
     }
     assert {case.query.path for case in section.wrong} == wrong
     assert len(wrong) == section.wrong_count > 2
-    right = [sum(neighbour.is_right for neighbour in case.neighbours) for case in section.wrong]
+    right = [
+        sum(neighbour.payload.class_name == case.query.class_name for neighbour in case.neighbours)
+        for case in section.wrong
+    ]
     assert right == sorted(right)
     assert all(case.verdict != case.query.class_name for case in section.wrong)
 
@@ -330,7 +335,7 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
     assert page.problems == []
     assert len(page.with_class("collection")) == 2
     assert "no certain difference" in page.text
-    assert "corrected for these 3 comparisons" in page.text
+    assert "corrected for these 5 comparisons" in page.text
     assert "vgg16-cosine, over 36 shared images" in page.text
 
 
@@ -346,9 +351,8 @@ def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_p
         found = [part.figures[key] for part in parts]
         said = (f"{100 * f.value:.1f} %{100 * f.low:.1f} to {100 * f.high:.1f} %" for f in found)
         assert name + "".join(said) in text
-    section = section_view(collection.evaluation, number=0, manifest=collection.manifest)
-    report = EvaluationReport(figures=FIGURES, k=10, sections=[section])
-    write_evaluation_page(tmp_path / "b.html", report)
+    setting = Setting(evaluation=collection.evaluation, differences=[])
+    evaluation_page([setting], [collection.manifest], k=10).write(tmp_path / "b.html")
     assert "What the head saw" in page.text
     assert "What the head saw" not in read_page(tmp_path / "b.html").text
 
@@ -356,10 +360,9 @@ def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_p
 def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, tmp_path: Path) -> None:
     """In words, with sizes; a file that is gone has a note, and groups that free most come first."""
     groups = [group(collection, 12, 13), group(collection, 0, 1, 2, 3)]
-    report = duplicates_report(groups, collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(tmp_path / "a.html", report)
+    duplicates_page(groups, collection="vgg16-cosine", above=0.99).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
-    assert [len(view.members) for view in report.groups] == [4, 2]
+    assert page.text.index("Group 1: 4 images, 4.0 kB could go") < page.text.index("Group 2: 2 images")
     assert "2 groups of 6 images. 2 files could go, which would free 4.0 kB" in page.text
     assert "✓ keep most pixels 64 \N{MULTIPLICATION SIGN} 48, 2.0 kB" in page.text
     assert "✗ could go same bytes" in page.text
@@ -371,8 +374,7 @@ def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, 
 
 def test_no_duplicates_are_a_page_that_says_so(tmp_path: Path) -> None:
     """Not an empty one."""
-    report = duplicates_report([], collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(tmp_path / "a.html", report)
+    duplicates_page([], collection="vgg16-cosine", above=0.99).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
     assert "No image is there twice" in page.text
@@ -382,9 +384,9 @@ def test_few_images_are_sharp_and_many_are_small(tmp_path: Path, draw: Draw) -> 
     """The edge follows their number; what cannot be shown keeps its place."""
     files = draw(tmp_path, *(f"{number}.png" for number in range(3)), size=(600, 400))
     gallery = Gallery.of([*files, None, tmp_path / "gone.png", files[0]])
-    sizes = {made.width for made in gallery.hung.values() if isinstance(made, Thumbnail)}
+    sizes = {made.width for made in gallery.thumbnails.values() if isinstance(made, Thumbnail)}
     assert sizes == {288}
-    assert gallery.hung[tmp_path / "gone.png"] is SkipReason.VANISHED
+    assert gallery.thumbnails[tmp_path / "gone.png"] is SkipReason.VANISHED
     assert gallery.frame(None).note == "no file is known"
     assert gallery.frame(tmp_path / "gone.png").note == "file is gone"
     assert len(list(gallery.rules())) == 3
