@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import numpy as np
 from lookalike_core.errors import CollectionMissingError, UsageError
@@ -49,7 +49,7 @@ from lookalike.arguments import (
     ON_A_MAP,
     SEEDS_OF_A_MAP,
     chosen,
-    listed,
+    list_texts,
     number,
     points_of,
     text,
@@ -151,6 +151,27 @@ def _named_store(place: str | os.PathLike[str] | None) -> str | None:
     if not text:
         raise UsageError("the name of the folder is empty")
     return f"embedded:{text}"
+
+
+class AddOptions(TypedDict, total=False):
+    """The options that `Index.add` and `Index.add_many` share, described there."""
+
+    new_root: bool
+    prune: bool
+    force: bool
+    dry_run: bool
+    exclude: str | Sequence[str] | None
+    default_excludes: bool | None
+    follow_links: bool | None
+    class_level: int | None
+    max_per_class: int | None
+    seed: int
+    rehash: bool
+    batch_size: int | None
+    max_pixels: int
+    quantize: str | None
+    synsets: str | os.PathLike[str] | None
+    val_solution: str | os.PathLike[str] | None
 
 
 class Index(Searchable):
@@ -312,7 +333,7 @@ class Index(Searchable):
         else:
             check_labels(labels or {}, whose.root)
         rules = RuleChoice(
-            exclude=None if exclude is None else _texts(exclude, "exclude"),
+            exclude=None if exclude is None else list_texts(exclude, "exclude"),
             default_excludes=default_excludes,
             follow_links=follow_links,
             class_level=class_level,
@@ -352,54 +373,24 @@ class Index(Searchable):
 
     @shows_progress
     def add_many(
-        self,
-        folders: Iterable[str | os.PathLike[str]],
-        *,
-        new_root: bool = False,
-        prune: bool = False,
-        force: bool = False,
-        dry_run: bool = False,
-        exclude: str | Sequence[str] | None = None,
-        default_excludes: bool | None = None,
-        follow_links: bool | None = None,
-        class_level: int | None = None,
-        max_per_class: int | None = None,
-        seed: int = 0,
-        rehash: bool = False,
-        batch_size: int | None = None,
-        max_pixels: int = MAX_PIXELS,
-        quantize: str | None = None,
-        synsets: str | os.PathLike[str] | None = None,
-        val_solution: str | os.PathLike[str] | None = None,
+        self, folders: Iterable[str | os.PathLike[str]], **options: Unpack[AddOptions]
     ) -> list[AddReport]:
         """Does what `add` does for several folders, each a dataset of its own; the model is opened once.
 
         Args:
             folders: The folders; one that is named twice is added once.
-            new_root: As for `add`, and so are all the others.
-            prune: Remove the points of files that are gone.
-            force: See `add`.
-            dry_run: Only count what would be done.
-            exclude: A pattern by gitignore's rules, or several.
-            default_excludes: Leave out what is hidden, and what systems make.
-            follow_links: Follow links to folders.
-            class_level: Which folder names an image's class.
-            max_per_class: Take at most so many images of each class of a folder, drawn by `seed`.
-            seed: See `max_per_class`.
-            rehash: Read every file again.
-            batch_size: Images a run of the network.
-            max_pixels: Images of more pixels are skipped.
-            quantize: Search by short forms of the vectors, for a collection that is made now.
-            synsets: ImageNet's table of what its folders are called.
-            val_solution: ImageNet's table of the classes of its validation images.
+            options: Those of `add`, without `dataset` and `labels`.
 
         Raises:
-            UsageError: a folder is missing, or two are called alike, before anything is done.
-            FoldersError: what is wrong with some is what `add` raises `UsageError` for; the others are added,
-                and their reports are its `reports`; its `errors` say what is wrong, by folder.
+            UsageError: a folder is missing, or two have the same name, before anything is done.
+            FoldersError: `add` raised `UsageError` for some; the others are added, and their reports are its
+                `reports`; its `errors` say what is wrong, by folder.
             WeightsError, ModelError, ProviderError, ManifestError: as for `add`.
         """
-        datasets = datasets_in(_texts(folders, "folders", single=False), may_be_missing=force)
+        if unknown := options.keys() - AddOptions.__annotations__.keys():
+            raise TypeError(f"add_many has no parameter {min(unknown)}")
+        named = list_texts(folders, "folders", is_several=True)
+        datasets = datasets_in(named, may_be_missing=options.get("force", False))
         reports: list[AddReport] = []
         problems: dict[Path, UsageError] = {}
         with self._writing:
@@ -407,29 +398,9 @@ class Index(Searchable):
             try:
                 for dataset in datasets:
                     try:
-                        report = self.add(
-                            dataset.root,
-                            new_root=new_root,
-                            prune=prune,
-                            force=force,
-                            dry_run=dry_run,
-                            exclude=exclude,
-                            default_excludes=default_excludes,
-                            follow_links=follow_links,
-                            class_level=class_level,
-                            max_per_class=max_per_class,
-                            seed=seed,
-                            rehash=rehash,
-                            batch_size=batch_size,
-                            max_pixels=max_pixels,
-                            quantize=quantize,
-                            synsets=synsets,
-                            val_solution=val_solution,
-                        )
+                        reports.append(self.add(dataset.root, **options))
                     except UsageError as error:
                         problems[dataset.root] = error
-                    else:
-                        reports.append(report)
             finally:
                 self._embedders = None
         if problems:
@@ -519,7 +490,7 @@ class Index(Searchable):
         request = FitRequest(
             collections=[self.collection],
             name=text(name, "name"),
-            classes=listed(classes, "classes"),
+            classes=list_texts(classes, "classes"),
             dims=None if dims is None else whole(dims, "dims"),
             seed=whole(seed, "seed"),
             force=force,
@@ -593,7 +564,7 @@ class Index(Searchable):
             opened,
             above=None if above is None else number(above, "above"),
             where=points_of(dataset),
-            keep_in=[Path(folder).expanduser() for folder in listed(keep_in, "keep_in")],
+            keep_in=[Path(folder).expanduser() for folder in list_texts(keep_in, "keep_in")],
         )
         return Duplicates(collection=opened.name, groups=groups, above=ABOVE if above is None else above)
 
@@ -653,7 +624,7 @@ class Index(Searchable):
             UsageError: the index holds no such dataset or image, nothing is given, or a path names nothing.
         """
         selection = Selection(
-            dataset=dataset, paths=_texts(paths, "paths"), classes=_texts(classes, "classes")
+            dataset=dataset, paths=list_texts(paths, "paths"), classes=list_texts(classes, "classes")
         )
         with self._writing:
             meant = holdings(selection, store=self._store, among=[self.collection])
@@ -739,23 +710,6 @@ class Index(Searchable):
         if manifest.identity.head is not None:
             return head_of(manifest.identity, self._settings, collection=existing)
         return ModelSpec.of_collection(manifest)
-
-
-def _texts(named: object, argument: str, *, single: bool = True) -> list[str]:
-    """Returns one name, or several, as text.
-
-    Raises:
-        UsageError: it is neither, or one where there have to be several.
-    """
-    is_one = isinstance(named, str | os.PathLike)
-    listed = [named] if is_one else named
-    if (single or not is_one) and isinstance(listed, Iterable):
-        texts = [os.fspath(each) if isinstance(each, str | os.PathLike) else None for each in listed]
-        found = [text for text in texts if isinstance(text, str)]
-        if len(found) == len(texts):
-            return found
-    several = "several texts or paths" if not single else "a text or path, or several"
-    raise UsageError(f"{argument} is {several}, not {named!r}")
 
 
 def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:

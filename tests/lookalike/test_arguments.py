@@ -11,6 +11,7 @@ import pytest
 
 import lookalike
 from lookalike import errors
+from lookalike.index import AddOptions
 
 SEED = (-1, 1.5, "1", True, None)
 WHOLE = (0, -2, 1.5, "3", 2.0, True, nan)
@@ -155,3 +156,11 @@ def test_one_name_stands_for_itself(opened: Opened, images: Path) -> None:
         opened.index.search(images / "1.png", positives=also) for also in (str(file), [str(file)])
     )
     assert list(one) == list(several)
+
+
+def test_add_many_has_the_options_of_add(index: lookalike.Index) -> None:
+    """All but those that belong to one folder, which it refuses as Python refuses a parameter."""
+    of_one = {"self", "folder", "dataset", "labels"}
+    assert AddOptions.__annotations__.keys() == inspect.signature(index.add).parameters.keys() - of_one
+    with pytest.raises(TypeError, match="no parameter dataset"):
+        index.add_many([], dataset="photos")  # type: ignore[call-arg]

@@ -132,6 +132,7 @@ def test_what_is_nowhere_is_named(filled: lookalike.Index, classes: list[str], m
         (lambda index: index.remove(paths=None), "paths is a text or path, or several, not None"),
         (lambda index: index.remove(classes=[1]), "classes is a text or path"),
         (lambda index: index.add_many("one"), "folders is several texts or paths, not 'one'"),
+        (lambda index: index.remove(paths=b"a"), "paths is a text or path, or several"),
         (lambda index: index.add(".", class_level="2"), "class_level is a whole number, not '2'"),
         (lambda index: index.add(".", exclude=[None]), "exclude is a text or path"),
     ],
