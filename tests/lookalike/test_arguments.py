@@ -109,7 +109,7 @@ def _cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("holder", "name", "parameter", "bad"), list(_cases()))
-def test_what_no_parameter_takes_is_refused_by_its_name(
+def test_invalid_arguments_are_refused_by_name(
     opened: Opened, tmp_path: Path, holder: str, name: str, parameter: str, bad: object
 ) -> None:
     """As `UsageError`, whatever kind of value it is; the argument is in the error."""
@@ -143,7 +143,7 @@ def test_numbers_of_numpy_are_numbers(opened: Opened) -> None:
     assert len(opened.index.search("1.png", limit=np.int64(3), min_score=np.float32(-1))) == 3  # type: ignore[arg-type]
 
 
-def test_one_name_stands_for_itself(opened: Opened, images: Path) -> None:
+def test_a_single_name_needs_no_list(opened: Opened, images: Path) -> None:
     """A class, a folder, an image: alone as in a list, and never letter by letter."""
     for classes in ("zebra", ["zebra"]):
         with pytest.raises(errors.UsageError, match="zebra"):
