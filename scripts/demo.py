@@ -65,7 +65,7 @@ def choose_model() -> list[str]:
 
 
 def first_image(folder: Path) -> Path:
-    """The first of the user's images that can be shown; it is left out of its own answer.
+    """Returns the first of the user's images that can be decoded; it is left out of its own answer.
 
     Raises:
         UsageError: there is none.
@@ -82,7 +82,7 @@ def first_image(folder: Path) -> Path:
 
 
 def run(command: str, *arguments: str) -> None:
-    """Shows a command as it would be typed, and runs it."""
+    """Prints a command as it would be typed, and runs it."""
     print(f"\n$ {command} {' '.join(arguments)}", flush=True)
     program = Path(sys.executable).parent / command
     code = subprocess.run([program, *arguments], check=False).returncode

@@ -117,11 +117,17 @@ class Calibration:
     """
 
     identity: str
+    """The key of the model's identity."""
     distance: str
+    """The distance of the collection."""
     created_at: str
+    """When it was learned, ISO 8601 in UTC."""
     points: int
+    """How many points the collection held."""
     images: int
+    """How many images it was learned from."""
     classes: int
+    """How many classes these have."""
     k: int
     """How many neighbours of each image are shown, and vote."""
     pairs: int
@@ -135,6 +141,7 @@ class Calibration:
     verdicts: Mapping[str, Curve]
     """The chance by share of the vote that a verdict is right, for each vote."""
     threshold: Threshold
+    """The nearness under which a query is out-of-distribution."""
     reliability: Reliability
 
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:

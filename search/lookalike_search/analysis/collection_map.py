@@ -32,11 +32,14 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionMap:
-    """A sample and its places, in the same order; `trust` is None where there are too few images."""
+    """A map of a collection."""
 
     sampled: Sampled
+    """The images."""
     projection: Projection
+    """Their places, in the same order."""
     trust: Trust | None
+    """How faithful the places are; None where there are too few images to measure that."""
 
 
 def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFilter = EVERYTHING) -> Sampled:
