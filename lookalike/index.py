@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -37,8 +37,12 @@ from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import CollectionSelector, collection_of_model, in_collection
+from lookalike_search.collection_choice import (
+    CollectionSelector,
+    collection_of_model,
+    in_collection,
+    resolve_filter,
+)
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
@@ -709,10 +713,4 @@ class Index(Searchable):
 
 def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:
     """Returns the payloads of matching points, sorted by dataset and path."""
-    meant = in_collection(points_where(where), opened.manifest)
-    meant = replace(meant, class_name=stored_class(meant.class_name, [opened]))
-    return sorted(opened.scan(meant), key=_place)
-
-
-def _place(payload: Payload) -> tuple[str, str]:
-    return payload.dataset, payload.path
+    return sorted(opened.scan(resolve_filter(points_where(where), opened)), key=attrgetter("sort_key"))

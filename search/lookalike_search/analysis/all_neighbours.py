@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,7 @@ from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes, rows_of
-from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import in_collection
+from lookalike_search.collection_choice import resolve_filter
 
 Neighbours = tuple[Payload, list[SearchHit]]
 SceneList = tuple[Payload, Sequence[Scene[SearchHit]]]
@@ -139,9 +139,8 @@ def _images(
     exact: bool | None,
     limits: ComparisonLimits,
 ) -> _Images:
-    where = in_collection(where, collection.manifest)
-    where = replace(where, class_name=stored_class(where.class_name, [collection]))
-    payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    where = resolve_filter(where, collection)
+    payloads = sorted(collection.scan(where), key=attrgetter("sort_key"))
     known = first_of_file(payloads, collection.manifest)
     at_once = limits.at_once
     if is_small(collection, where, limits=limits) if exact is None else exact:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
@@ -49,7 +50,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
         CollectionError: there are no images.
     """
     where = as_named(where, collection.manifest)
-    found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    found = sorted(collection.scan(where), key=attrgetter("sort_key"))
     if not found:
         of = f" of dataset {where.dataset}" if where.dataset is not None else ""
         raise CollectionError(

@@ -229,7 +229,7 @@ def prove_groups(near: Neighbourhood) -> list[Group]:
 
 
 def _rank(group: Group) -> tuple[bool, int, int, tuple[str, str]]:
-    return not group.is_proven, -len(group.others), -group.frees, _place(group.kept.payload)
+    return not group.is_proven, -len(group.others), -group.frees, group.kept.payload.sort_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,12 +250,8 @@ def _preference(
         -payload.width * payload.height,
         -payload.bytes,
         payload.mtime_ns,
-        _place(payload),
+        payload.sort_key,
     )
-
-
-def _place(payload: Payload) -> tuple[str, str]:
-    return payload.dataset, payload.path
 
 
 Near = Callable[[IntVector], Iterable[Nearest]]
