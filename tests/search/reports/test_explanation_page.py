@@ -55,7 +55,7 @@ def test_names_are_escaped(page: Path) -> None:
 
 def test_a_euclidean_collection_explains_the_cosine(page: Path) -> None:
     """Said for the collection that compares by distance, and for no other."""
-    assert page.read_text(encoding="utf-8").count("what is taken apart here is the cosine similarity") == 1
+    assert page.read_text(encoding="utf-8").count("the shares are those of the cosine similarity") == 1
 
 
 def test_the_page_names_providers_and_agreement(page: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_page_names_providers_and_agreement(page: Path) -> None:
     text = html.unescape(text)
     assert "The query's vector, computed here, is compared with the stored vector of the neighbour." in text
     assert "filled on CPUExecutionProvider; the cells are computed on cpu" in text
-    assert text.count("a cosine of 0.999912,") == 2
+    assert text.count("a cosine of 0.999912;") == 2
 
 
 def test_shares_of_a_negative_similarity_are_plain_numbers(tmp_path: Path) -> None:
