@@ -123,7 +123,7 @@ def evaluation_page(
         figures=FIGURES,
         rule=RULE,
         meanings=MEANINGS,
-        worst_first=worst_first,
+        sort_classes=worst_first,
         gallery=Gallery.of(file for section in sections for file in section.files()),
     )
 

@@ -39,7 +39,7 @@ def query_page(
         is_verdict_right=is_verdict_right,
         has_ambiguous_paths=_has_ambiguous_paths,
         count_classes=_count_classes,
-        why_empty=why_empty,
+        say_why_empty=why_empty,
         gallery=gallery or Gallery.of(_files(outcomes), max_pixels=options.max_pixels),
     )
 
