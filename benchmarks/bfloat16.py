@@ -10,7 +10,6 @@ a collection that another machine filled. Of neighbours that are other ones it i
 similar they are, in fp32, than the tenth nearest.
 """
 
-import argparse
 import tempfile
 import time
 from dataclasses import replace
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from embed import bare
+from embed import bare, model_parser
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import openvino_pays
@@ -35,11 +34,7 @@ Vectors = NDArray[np.float32]
 
 def main() -> None:
     """Prints what differs between the vectors of fp32 and of bfloat16, and between their neighbours."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--backbone", required=True, help="resnet or vgg")
-    parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
-    parser.add_argument("--layer")
+    parser = model_parser(__doc__)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="write the results here as well")
     arguments = parser.parse_args()

@@ -62,13 +62,19 @@ def main() -> None:
     write_results(arguments.json, {"network": f"{spec.backbone.title} {spec.layer}", **results})
 
 
-def parsed() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def model_parser(module_doc: str) -> argparse.ArgumentParser:
+    """Returns a parser with the photos and the model of a benchmark, described by its module's first line."""
+    parser = argparse.ArgumentParser(description=module_doc.splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("--backbone", required=True, help="resnet or vgg")
     parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
     parser.add_argument("--layer")
+    return parser
+
+
+def parsed() -> argparse.Namespace:
+    """Returns the arguments of the command line."""
+    parser = model_parser(__doc__)
     parser.add_argument("--provider", action="append", type=ProviderChoice, help="cpu; may be repeated")
     parser.add_argument("--precision", action="append", type=Precision, help="fp32; may be repeated")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)

@@ -82,7 +82,7 @@ def fill(folder: Path, points: int, dimension: int, classes: int, *, backbone: s
 
 
 def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionManifest:
-    """Of a model that there is not; an evaluation needs none."""
+    """Returns the manifest of a made-up model; an evaluation needs none."""
     identity = ModelIdentity(
         backbone=backbone,
         layer=backbone_named(backbone).default_layer,

@@ -7,7 +7,6 @@ The same images are embedded by the fp32, the fp16 and the int8 model, which is 
 cosine, exactly searched, is the same. All on the processor, by ONNX Runtime's own provider.
 """
 
-import argparse
 import tempfile
 import time
 from collections import Counter
@@ -15,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from embed import bare
+from embed import bare, model_parser
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import Precision
@@ -36,11 +35,7 @@ Vectors = NDArray[np.float32]
 
 def main() -> None:
     """Prints what the models are made of, and what differs."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--backbone", required=True, help="resnet or vgg")
-    parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
-    parser.add_argument("--layer")
+    parser = model_parser(__doc__)
     parser.add_argument("--images", type=int, default=1000)
     arguments = parser.parse_args()
     print(describe())

@@ -9,7 +9,7 @@ import argparse
 import time
 
 import numpy as np
-from lookalike_search.analysis.projection import measure, project
+from lookalike_search.analysis.projection import measure_trust, project
 from machine import peak_bytes
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         found = project(vectors, seed=0)
         placed, placed_cpu = time.perf_counter() - started, time.process_time() - cpu
         started = time.perf_counter()
-        measure(vectors, found.places, classes, seed=0)
+        measure_trust(vectors, found.places, classes, seed=0)
         measured = time.perf_counter() - started
         peak = peak_bytes() / 2**20
         print(

@@ -37,12 +37,12 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from evaluate import manifest_of as made_manifest
 from lookalike_core.arrays import FloatVector
-from lookalike_core.models.backbones import VGG16, Pooling
-from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.models.backbones import VGG16
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
-from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_manifest import CollectionManifest, VectorQuantization
 from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import open_store
@@ -387,25 +387,10 @@ def fresh_place(url: str | None) -> Iterator[Place]:
 
 
 def manifest_of(dimension: int) -> CollectionManifest:
-    """Of a layer and weights that nobody has, so that no collection of that name is anywhere."""
-    return CollectionManifest(
-        identity=ModelIdentity(
-            backbone=VGG16.name,
-            layer="benchmark",
-            pooling=Pooling.AVG,
-            preprocessing="none",
-            precision_class="float32",
-            weights_fingerprint=secrets.token_hex(32),
-            dimension=dimension,
-        ),
-        distance=Distance.COSINE,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
-        exporter_version="0",
-        graph_revision=0,
-        provider="",
-        created_at="2026-01-01T00:00:00+00:00",
-        datasets={},
-    )
+    """Returns the manifest of a made-up layer and weights, so that no other collection has its name."""
+    manifest = made_manifest(dimension, VGG16.name)
+    identity = replace(manifest.identity, layer="benchmark", weights_fingerprint=secrets.token_hex(32))
+    return replace(manifest, identity=identity, datasets={})
 
 
 def payload_of(row: int) -> Payload:

@@ -32,7 +32,7 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["group", "file", "match", "similarity", "bytes", "could_go"])
         for number, group in enumerate(found, start=1):
-            for member in (group.kept, *group.others):
+            for member in group.members:
                 match = "kept" if member is group.kept else member.match
                 could_go = member is not group.kept and member.is_redundant
                 similarity = f"{member.similarity:.4f}"

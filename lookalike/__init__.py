@@ -15,7 +15,7 @@ from importlib import import_module
 from lookalike_core import __version__
 
 TYPE_CHECKING = False
-"""What type checkers take for true, like `typing`'s, which takes longer to import than all else here."""
+"""True for type checkers, like `typing`'s, which takes longer to import than everything else here."""
 
 if TYPE_CHECKING:
     from lookalike import errors, progress
@@ -71,14 +71,14 @@ _HOMES = {
     "Model": "model",
     "ImageInput": "searching",
 }
-"""The modules of names that are not `records`'."""
+"""Name -> its module, where that is not `records`."""
 
 _NAMES = {"open": "open_index"}
-"""What is called otherwise in its module."""
+"""Name -> its name in its module, where that differs."""
 
 
 def __getattr__(name: str) -> object:
-    """Imports what is in `__all__` when it is asked for."""
+    """Imports a name of `__all__` when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("errors", "progress"):
@@ -89,5 +89,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Lists what there is to use."""
+    """Lists the public names."""
     return sorted(__all__)

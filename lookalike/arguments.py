@@ -1,4 +1,4 @@
-"""What callers give, checked before anything is done: within the ranges of the commands' options."""
+"""Checks of the library's arguments, within the ranges of the commands' options."""
 
 import os
 from collections.abc import Iterable
@@ -26,10 +26,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "min_score": (-1, 1),
     "near_above": (0, 1),
 }
-"""The least and the greatest value by name of an argument, where a caller names no others."""
+"""Argument -> its least and greatest value, unless a caller gives others."""
 
 NEIGHBOURS_OF_EACH = (1, 10_000)
-"""What `k` may be where it is how many neighbours each image has, and none of them votes."""
+"""The range of `k` in `Index.neighbours`, where none of the neighbours votes."""
 
 ON_A_MAP = (1, 10_000)
 SEEDS_OF_A_MAP = (0, 2**32 - 1)
@@ -38,10 +38,10 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def whole(value: object, name: str, bounds: tuple[float, float] | None = None) -> int:
-    """Returns a whole number, which NumPy's are too and True is not.
+    """Returns a whole number as `int`; NumPy's integers are taken, booleans are not.
 
     Raises:
-        UsageError: it is none, or out of its range.
+        UsageError: it is no whole number, or out of its range.
     """
     least, most = bounds or _RANGES[name]
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
@@ -50,10 +50,10 @@ def whole(value: object, name: str, bounds: tuple[float, float] | None = None) -
 
 
 def number(value: object, name: str) -> float:
-    """Returns a number, which NaN and True are not.
+    """Returns a number as `float`; booleans and NaN are not taken.
 
     Raises:
-        UsageError: it is none, or out of its range.
+        UsageError: it is no number, or out of its range.
     """
     least, most = _RANGES[name]
     if (
@@ -66,10 +66,10 @@ def number(value: object, name: str) -> float:
 
 
 def chosen(kind: type[_Choice], value: object, name: str) -> _Choice:
-    """Returns one of a closed set.
+    """Returns the member of `kind` with this value.
 
     Raises:
-        UsageError: it is none of them; they are its `choices`.
+        UsageError: there is none; the error's `choices` are the values.
     """
     if not isinstance(value, str) or value not in list(kind):
         raise UsageError(
@@ -79,36 +79,39 @@ def chosen(kind: type[_Choice], value: object, name: str) -> _Choice:
 
 
 def points_of(dataset: str | None) -> PointFilter:
-    """Returns the filter for a dataset's points, or for all.
+    """Returns the filter for the points of a dataset; None stands for all points.
 
     Raises:
-        UsageError: its name is no text.
+        UsageError: the name is no text.
     """
     return PointFilter(dataset=None if dataset is None else text(dataset, "dataset"))
 
 
 def text(value: object, name: str) -> str:
-    """Returns what is text.
+    """Returns a text.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: the value is no text.
     """
     if not isinstance(value, str):
         raise UsageError(f"{name} is or has {value!r}, which is no text", argument=name)
     return value
 
 
-def listed(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], name: str) -> list[str]:
-    """Returns one name, or several, as text.
+def list_texts(named: object, name: str, *, is_several: bool = False) -> list[str]:
+    """Returns a text or path, or several of them, as texts; with `is_several` one alone is refused.
 
     Raises:
         UsageError: something is neither text nor a path.
     """
-    each = [named] if isinstance(named, str | os.PathLike) else named
-    try:
-        return [os.fspath(one) for one in each]
-    except TypeError as error:
-        raise UsageError(f"{name} is {named!r}; give a name, or several", argument=name) from error
+    is_one = isinstance(named, str | os.PathLike)
+    each = [named] if is_one else named
+    if isinstance(each, Iterable) and not (is_one and is_several):
+        texts = [os.fspath(one) if isinstance(one, str | os.PathLike) else None for one in each]
+        if all(isinstance(one, str) for one in texts):
+            return [one for one in texts if isinstance(one, str)]
+    wanted = "several texts or paths" if is_several else "a text or path, or several"
+    raise UsageError(f"{name} is {wanted}, not {named!r}", argument=name)
 
 
 def _out_of_range(value: object, name: str, what: str, least: float, most: float) -> UsageError:

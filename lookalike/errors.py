@@ -1,22 +1,22 @@
 """Every error that Lookalike raises, below one root.
 
-LookalikeError                 `.path`: the file or folder it is about; `.hint`: what can be done, as data
-├── UsageError                 what was asked for does not fit together; `.argument` is what it is about
-│   └── FoldersError           some of several folders could not be added; `.reports` are those of the others
-├── ModelError                 a model that cannot be had or run
-│   ├── WeightsError           weights missing, damaged or of another network
-│   └── ProviderError          a required execution provider that is not there
-├── ImageError               an image that cannot be read; `.reason` says why, `.limit` what was passed
-│   └── MissingDecoderError    what would read it is not installed; `.needed` names it
-├── StoreError                 the store cannot be reached or refuses; `.store` is where it is
-│   └── StoreRefusedError      the key may not do that
-├── CollectionError            a collection that does not fit; `.collection` is its name
-│   ├── CollectionMissingError it is not there; `.holder` is a process that may be making it
-│   └── ManifestError          it is there and holds another space, or is not ours
-└── StoreLockedError           another process is using it; `.holder` is which, `.waited_s` for how long
+LookalikeError                 `.path`: the file or folder concerned; `.hint`: what to do, as data
+├── UsageError                 arguments do not fit together; `.argument` is the one concerned
+│   └── FoldersError           some of several folders could not be added; `.reports` are of the others
+├── ModelError                 a model is not available or cannot be run
+│   ├── WeightsError           weights are missing, damaged or of another network
+│   └── ProviderError          a required execution provider is not available
+├── ImageError                 an image cannot be read; `.reason` says why, `.limit` which limit it exceeds
+│   └── MissingDecoderError    its decoder is not installed; `.needed` names it
+├── StoreError                 the store cannot be reached or refuses; `.store` is its address
+│   └── StoreRefusedError      the API key does not permit the request
+├── CollectionError            a collection does not fit; `.collection` is its name
+│   ├── CollectionMissingError it does not exist; `.holder` is a process that may be creating it
+│   └── ManifestError          it exists and holds another embedding space, or is not of Lookalike
+└── StoreLockedError           another process has it open, `.holder`; it was waited for `.waited_s`
 
-`.hint` is None where the message says what can be done, or nothing can. Else it is a `Hint`: its `action` is
-an `Action`, its `values` say with which values of each `Argument`. Commands put it into words about options.
+`.hint` is None where the message says what to do, or nothing can be done. Otherwise it is a `Hint`: an
+`Action` as `action`, and `values` by `Argument`. Commands turn it into words about options.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,11 +67,11 @@ __all__ = [
 
 
 class FoldersError(UsageError):
-    """Some of several folders could not be added; the others are in the index.
+    """Some of several folders could not be added; the others were.
 
     Attributes:
-        reports: Those of the folders that were added, in their order.
-        errors: What is wrong with each of the others, by folder.
+        reports: The reports of the folders that were added, in their order.
+        errors: The errors of the others, by folder.
     """
 
     def __init__(self, *, reports: "Sequence[AddReport]", errors: Mapping[Path, UsageError]) -> None:

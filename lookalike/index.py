@@ -1,12 +1,12 @@
-"""An index: one collection of images, which is filled, searched and analysed."""
+"""Indexes: collections of images to fill, search and analyse."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import numpy as np
 from lookalike_core.errors import CollectionMissingError, UsageError
@@ -46,8 +46,12 @@ from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import CollectionSelector, collection_of_model, in_collection
+from lookalike_search.collection_choice import (
+    CollectionSelector,
+    collection_of_model,
+    in_collection,
+    resolve_filter,
+)
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
@@ -58,7 +62,7 @@ from lookalike.arguments import (
     ON_A_MAP,
     SEEDS_OF_A_MAP,
     chosen,
-    listed,
+    list_texts,
     number,
     points_of,
     text,
@@ -91,23 +95,22 @@ def open_index(
     provider: str | None = None,
     threads: int | None = None,
 ) -> "Index":
-    """Opens an index: one collection of a store, which the first `add` makes where it is not there.
+    """Opens an index: a collection of a store, which the first `add` creates if needed.
 
-    One in a folder that may only be read can be searched and analysed; what writes raises `StoreError`.
+    An index in a read-only folder can be searched and analysed; methods that write raise `StoreError`.
 
     Args:
-        place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, whose
-            key is in QDRANT_API_KEY; None as LOOKALIKE_STORE and QDRANT_URL say.
-        model: What embeds images: a backbone's name, with its official weights, or a `Model`. None takes the
-            preferred collection of those that are there, and ResNet101V2 where there is none.
+        place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, with
+            its key in QDRANT_API_KEY; None for the store of LOOKALIKE_STORE or QDRANT_URL.
+        model: The name of a backbone with its official weights, or a `Model`. None chooses the preferred
+            collection of the store, or ResNet101V2 for an empty store.
         distance: `cosine` (the default of a new collection) or `euclid`.
-        collection: The name of a collection that is there, instead of a model and a distance.
-        provider: What to embed on, where `model` is no `Model` that says so: `auto`, `cuda`, `openvino` or
-            `cpu`.
-        threads: How many threads a CPU embeds in.
+        collection: The name of an existing collection, instead of a model and a distance.
+        provider: The execution provider, unless `model` is a `Model`: `auto`, `cuda`, `openvino` or `cpu`.
+        threads: Threads on a CPU, unless `model` is a `Model`.
 
     Raises:
-        CollectionMissingError: there is no collection of the name that was given.
+        CollectionMissingError: there is no collection of this name.
         StoreError: the store cannot be reached, or refuses.
         UsageError: arguments do not fit together.
     """
@@ -119,7 +122,7 @@ def open_index(
         raise UsageError("the model says what it runs on; leave provider and threads out")
     settings = model._settings if model else settings_for(provider, threads)
     metric = chosen(Distance, distance, "distance") if distance is not None else None
-    store = SharedStore(open_store(_named_store(place), settings))
+    store = SharedStore(open_store(_store_address(place), settings))
     if collection is not None and collection not in store:
         there, holder = ", ".join(store.names()) or "none", _ingest_under_way(store)
         store.close()
@@ -133,7 +136,7 @@ def open_index(
 
 
 def list_collections(place: str | os.PathLike[str] | None = None) -> list[CollectionStatus]:
-    """Returns what lies in a store, collection by collection, counted exactly; `open(collection=)` opens one.
+    """Returns the status of each collection of a store, counted exactly; `open(collection=)` opens one.
 
     Args:
         place: As for `open`.
@@ -141,7 +144,7 @@ def list_collections(place: str | os.PathLike[str] | None = None) -> list[Collec
     Raises:
         StoreError: the store cannot be reached, or refuses.
     """
-    store = open_store(_named_store(place), settings_for())
+    store = open_store(_store_address(place), settings_for())
     try:
         return list(collection_statuses(store))
     finally:
@@ -149,12 +152,12 @@ def list_collections(place: str | os.PathLike[str] | None = None) -> list[Collec
 
 
 def _ingest_under_way(store: Store) -> str | None:
-    """Which process ingests into a store; None where none does, or the store is on a server."""
+    """Returns which process ingests into a store; None where none does, or the store is on a server."""
     return None if store.local is None else store.local.ingest_under_way()
 
 
-def _named_store(place: str | os.PathLike[str] | None) -> str | None:
-    """What names a store below: a folder is an embedded one."""
+def _store_address(place: str | os.PathLike[str] | None) -> str | None:
+    """Returns the address of a store; a folder is an embedded one."""
     if place is None:
         return None
     text = os.fspath(place)
@@ -165,11 +168,32 @@ def _named_store(place: str | os.PathLike[str] | None) -> str | None:
     return f"embedded:{text}"
 
 
+class AddOptions(TypedDict, total=False):
+    """The options that `Index.add` and `Index.add_many` share, described there."""
+
+    new_root: bool
+    prune: bool
+    force: bool
+    dry_run: bool
+    exclude: str | Sequence[str] | None
+    default_excludes: bool | None
+    follow_links: bool | None
+    class_level: int | None
+    max_per_class: int | None
+    seed: int
+    rehash: bool
+    batch_size: int | None
+    max_pixels: int
+    quantize: str | None
+    synsets: str | os.PathLike[str] | None
+    val_solution: str | os.PathLike[str] | None
+
+
 class Index(Searchable):
     """One collection of images: `lookalike.open` opens it; `close`, or leaving a `with` block, releases it.
 
-    An index may be used from several threads: searches go on while another thread adds, and writes wait for
-    each other. An embedded store belongs to one process as long as an index on it is open.
+    An index may be used from several threads: searches continue while another thread adds, and writes wait
+    for each other. Only one process at a time can open an embedded store.
     """
 
     def __init__(
@@ -184,12 +208,12 @@ class Index(Searchable):
         self._store, self._settings = store, settings
         self._model, self._distance, self._name = model, distance, collection
         self._lock = RLock()
-        """Around what is found and loaded once."""
+        """Guards what is found and loaded once."""
         self._writing = RLock()
-        """Around whatever writes, from its beginning to its end."""
+        """Held while a method writes."""
         self._searched: Network | None = None
         self._embedders: Embedders | None = None
-        """While several folders are added."""
+        """Shared by the folders of `add_many`."""
 
     def __enter__(self) -> Self:
         return self
@@ -203,17 +227,17 @@ class Index(Searchable):
         return f"<lookalike.Index {self._name or 'not opened yet'} in {self._store.label}>"
 
     def __len__(self) -> int:
-        """How many images are in it; none where nothing was added yet."""
+        """Returns the number of images, 0 before anything was added."""
         return self._opened().count() if self._existing() else 0
 
     def __bool__(self) -> bool:
-        """An index is true, whether or not it is empty."""
+        """Returns True, also for an empty index."""
         return True
 
     def close(self) -> None:
-        """Releases the store, once what is being written is; a second time it does nothing.
+        """Releases the store after writes in progress; a second call does nothing.
 
-        What is used afterwards raises `UsageError`.
+        Later use raises `UsageError`.
         """
         with self._writing:
             self._store.close()
@@ -223,7 +247,7 @@ class Index(Searchable):
         """The name of the collection.
 
         Raises:
-            CollectionMissingError: nothing was added yet; its `holder` is the process that is at it.
+            CollectionMissingError: nothing was added yet; its `holder` is a process that is adding images.
         """
         if (name := self._existing()) is None:
             holder = _ingest_under_way(self._store)
@@ -235,22 +259,22 @@ class Index(Searchable):
 
     @property
     def store(self) -> str:
-        """The store that holds it, without credentials."""
+        """The address of the store, without credentials."""
         return self._store.label
 
     @property
     def manifest(self) -> CollectionManifest:
-        """What the collection says of itself: its model, its distance, its datasets and their folders."""
+        """The collection's manifest: its model, its distance, its datasets and their folders."""
         return self._opened().manifest
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many images each class has, counted exactly; `""` is no class."""
+        """Class -> its number of images, counted exactly; `""` is no class."""
         return self._opened().tally("class")
 
     @property
     def datasets(self) -> dict[str, int]:
-        """How many images each dataset has, counted exactly."""
+        """Dataset -> its number of images, counted exactly."""
         return self._opened().tally("dataset")
 
     @shows_progress
@@ -277,44 +301,42 @@ class Index(Searchable):
         synsets: str | os.PathLike[str] | None = None,
         val_solution: str | os.PathLike[str] | None = None,
     ) -> AddReport:
-        """Brings the index up to date with a folder of images: only what is new or has changed is embedded.
+        """Updates the index from a folder of images; only new and changed ones are embedded.
 
         Args:
-            folder: The folder; an image's class is the first folder below it, unless `class_level` says
-                otherwise.
-            dataset: The name of its images; by default the folder's.
+            folder: The folder; the first folder below it is an image's class, unless `class_level` is given.
+            dataset: The name of the dataset; by default the folder's.
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
-            new_root: The dataset's folder has moved here.
-            prune: Remove the points of files that are gone; with `force` even where all of them are, or where
-                a folder is empty, so that its disk may not be mounted.
+            new_root: Confirm that the dataset's folder has moved here.
+            prune: Remove the points of deleted files; with `force` even where all files are missing, or a
+                folder is empty, as where a disk is not mounted.
             force: See `prune`.
             dry_run: Only count what would be done.
-            exclude: A pattern by gitignore's rules, or several; what fits is left out, and leaves the index.
-                None keeps those that are remembered, an empty list forgets them.
-            default_excludes: Leave out what is hidden, and what systems make (`@eaDir`, `$RECYCLE.BIN`).
-                It and the two that follow are remembered, too, which is what None stands for.
+            exclude: A gitignore pattern, or several: matching files are left out, and removed from the index.
+                None keeps the stored patterns, an empty list clears them.
+            default_excludes: Leave out hidden files, and those of systems (`@eaDir`, `$RECYCLE.BIN`). This
+                and the next two arguments are stored with the dataset, which None keeps.
             follow_links: Follow links to folders.
-            class_level: Which folder names an image's class: 1 the first below `folder`, 2 the one in it; -1
-                the image's own.
-            max_per_class: Take at most so many images of each class, drawn by `seed`.
-            seed: See `max_per_class`.
-            rehash: Read every file again, also those whose size and times are as before.
-            batch_size: Images a run of the network; by default 16, on a GPU 128.
+            class_level: The folder that names an image's class: 1 is the first below `folder`, 2 the one in
+                it; -1 is the image's own.
+            max_per_class: Add a random sample of at most so many images of each class.
+            seed: The seed of that sample.
+            rehash: Read every file again, also those whose size and times are unchanged.
+            batch_size: Images in a batch; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
-            quantize: Search by short forms of the vectors: `int8` or `int4`; for a collection that is made
-                now.
-            synsets: ImageNet's table of what its folders are called.
+            quantize: Vector quantization of a new collection: `int8` or `int4`.
+            synsets: ImageNet's table of the names of its folders.
             val_solution: ImageNet's table of the classes of its validation images.
 
-        What is interrupted goes on with the next call.
+        After an interruption the next call continues.
 
         Raises:
-            StoreError: the index lies where it may only be read, which its `path` is; nothing was embedded.
-            UsageError: the folder is missing or holds no images, or the dataset lies elsewhere; or a pattern
+            StoreError: the store is read-only, and its folder the error's `path`; nothing was embedded.
+            UsageError: the folder is missing or holds no images, the dataset has another folder, or a pattern
                 is malformed.
-            WeightsError, ModelError, ProviderError: the model cannot be had or run.
-            ManifestError: the collection holds another space, or is not ours.
+            WeightsError, ModelError, ProviderError: the model is not available or cannot be run.
+            ManifestError: the collection holds another embedding space, or is not of Lookalike.
         """
         if class_level is not None and not isinstance(class_level, int):
             raise UsageError(f"class_level is a whole number, not {class_level!r}")
@@ -324,7 +346,7 @@ class Index(Searchable):
         else:
             check_labels(labels or {}, whose.root)
         rules = RuleChoice(
-            exclude=None if exclude is None else _texts(exclude, "exclude"),
+            exclude=None if exclude is None else list_texts(exclude, "exclude"),
             default_excludes=default_excludes,
             follow_links=follow_links,
             class_level=class_level,
@@ -364,54 +386,24 @@ class Index(Searchable):
 
     @shows_progress
     def add_many(
-        self,
-        folders: Iterable[str | os.PathLike[str]],
-        *,
-        new_root: bool = False,
-        prune: bool = False,
-        force: bool = False,
-        dry_run: bool = False,
-        exclude: str | Sequence[str] | None = None,
-        default_excludes: bool | None = None,
-        follow_links: bool | None = None,
-        class_level: int | None = None,
-        max_per_class: int | None = None,
-        seed: int = 0,
-        rehash: bool = False,
-        batch_size: int | None = None,
-        max_pixels: int = MAX_PIXELS,
-        quantize: str | None = None,
-        synsets: str | os.PathLike[str] | None = None,
-        val_solution: str | os.PathLike[str] | None = None,
+        self, folders: Iterable[str | os.PathLike[str]], **options: Unpack[AddOptions]
     ) -> list[AddReport]:
-        """Does what `add` does for several folders, each a dataset of its own; the model is opened once.
+        """Adds several folders, each a dataset; the model is loaded once.
 
         Args:
-            folders: The folders; one that is named twice is added once.
-            new_root: As for `add`, and so are all the others.
-            prune: Remove the points of files that are gone.
-            force: See `add`.
-            dry_run: Only count what would be done.
-            exclude: A pattern by gitignore's rules, or several.
-            default_excludes: Leave out what is hidden, and what systems make.
-            follow_links: Follow links to folders.
-            class_level: Which folder names an image's class.
-            max_per_class: Take at most so many images of each class of a folder, drawn by `seed`.
-            seed: See `max_per_class`.
-            rehash: Read every file again.
-            batch_size: Images a run of the network.
-            max_pixels: Images of more pixels are skipped.
-            quantize: Search by short forms of the vectors, for a collection that is made now.
-            synsets: ImageNet's table of what its folders are called.
-            val_solution: ImageNet's table of the classes of its validation images.
+            folders: The folders; a repeated one is added once.
+            options: Those of `add`, without `dataset` and `labels`.
 
         Raises:
-            UsageError: a folder is missing, or two are called alike, before anything is done.
-            FoldersError: what is wrong with some is what `add` raises `UsageError` for; the others are added,
-                and their reports are its `reports`; its `errors` say what is wrong, by folder.
+            UsageError: a folder is missing, or two have the same name, before anything is done.
+            FoldersError: `add` raised `UsageError` for some; the others are added, and their reports are its
+                `reports`; its `errors` say what is wrong, by folder.
             WeightsError, ModelError, ProviderError, ManifestError: as for `add`.
         """
-        datasets = datasets_in(_texts(folders, "folders", single=False), may_be_missing=force)
+        if unknown := options.keys() - AddOptions.__annotations__.keys():
+            raise TypeError(f"add_many has no parameter {min(unknown)}")
+        named = list_texts(folders, "folders", is_several=True)
+        datasets = datasets_in(named, may_be_missing=options.get("force", False))
         reports: list[AddReport] = []
         problems: dict[Path, UsageError] = {}
         with self._writing:
@@ -419,29 +411,9 @@ class Index(Searchable):
             try:
                 for dataset in datasets:
                     try:
-                        report = self.add(
-                            dataset.root,
-                            new_root=new_root,
-                            prune=prune,
-                            force=force,
-                            dry_run=dry_run,
-                            exclude=exclude,
-                            default_excludes=default_excludes,
-                            follow_links=follow_links,
-                            class_level=class_level,
-                            max_per_class=max_per_class,
-                            seed=seed,
-                            rehash=rehash,
-                            batch_size=batch_size,
-                            max_pixels=max_pixels,
-                            quantize=quantize,
-                            synsets=synsets,
-                            val_solution=val_solution,
-                        )
+                        reports.append(self.add(dataset.root, **options))
                     except UsageError as error:
                         problems[dataset.root] = error
-                    else:
-                        reports.append(report)
             finally:
                 self._embedders = None
         if problems:
@@ -449,7 +421,7 @@ class Index(Searchable):
         return reports
 
     def points(self, where: Where | None = None) -> list[Point]:
-        """Returns the images of the index, by dataset and path.
+        """Returns the images of the index, sorted by dataset and path.
 
         Raises:
             UsageError: the index holds no such class or dataset.
@@ -461,7 +433,7 @@ class Index(Searchable):
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
 
-        Those of a cosine collection have length 1.
+        Vectors of a cosine collection have length 1.
 
         Raises:
             UsageError: as for `points`.
@@ -481,15 +453,15 @@ class Index(Searchable):
         indexed: bool = False,
         seed: int = 0,
     ) -> Evaluation:
-        """Measures how good the neighbours are: every labelled image asks for the others, exactly.
+        """Measures how good the neighbours are, by leave-one-out over all images with a class.
 
         Args:
             dataset: Only images of this dataset.
             k: How many neighbours vote.
             near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
-            without_near: Leave near-duplicates of the asking image out.
-            indexed: Compare what the store's own index finds, too; see `Evaluation.details`.
-            seed: Of the bootstrap.
+            without_near: Leave out near-duplicates of the query.
+            indexed: Also measure the recall of the store's index; see `Evaluation.details`.
+            seed: The seed of the bootstrap.
 
         Raises:
             UsageError: fewer than two images have a class.
@@ -519,10 +491,10 @@ class Index(Searchable):
         """Fits a new last layer to the classes of the index; `Model(head=name)` embeds with it.
 
         Args:
-            name: What the layer is called.
-            classes: Only images of this class or these; by default all that have one.
-            dims: How many values it gives; by default as many as the network.
-            seed: Draws the fifth of the images that it is measured on.
+            name: The name of the head.
+            classes: Only images of this class or these; by default all images with a class.
+            dims: The dimension of its vectors; by default that of the network.
+            seed: The seed of the split; a fifth of each class is held out.
             force: Replace another head of this name.
 
         Raises:
@@ -531,7 +503,7 @@ class Index(Searchable):
         request = FitRequest(
             collections=[self.collection],
             name=text(name, "name"),
-            classes=listed(classes, "classes"),
+            classes=list_texts(classes, "classes"),
             dims=None if dims is None else whole(dims, "dims"),
             seed=whole(seed, "seed"),
             force=force,
@@ -540,7 +512,7 @@ class Index(Searchable):
 
     @shows_progress
     def calibrate(self, *, seed: int = 0) -> Calibration:
-        """Learns how often neighbours of a score are right, which is recorded, and which answers then say.
+        """Fits a calibration and stores it with the index: answers then have probabilities.
 
         Adding or removing images drops it.
 
@@ -561,11 +533,11 @@ class Index(Searchable):
         without_near: bool = False,
         near_above: float = NEAR_ABOVE,
     ) -> Neighbours:
-        """Returns the `k` nearest neighbours of each and every image.
+        """Returns the `k` nearest neighbours of every image.
 
-        `exact` compares all with all, which is the default up to 50,000 images; without it the store's index
-        is asked. Images with the same bytes are left out, unless `include_self` keeps them. `without_near`
-        and `near_above` are as for `search`.
+        `exact` is brute force, the default up to 50,000 images; otherwise the store's index is searched.
+        Exact duplicates are left out, unless `include_self` keeps them. `without_near` and `near_above` are
+        as for `search`.
         """
         wanted, near = whole(k, "k", NEIGHBOURS_OF_EACH), number(near_above, "near_above")
         opened, meant = self._opened(), points_where(where)
@@ -587,25 +559,24 @@ class Index(Searchable):
         dataset: str | None = None,
         keep_in: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     ) -> Duplicates:
-        """Returns groups of the same image, and which file to keep; nothing is deleted.
+        """Returns groups of duplicates, with the file to keep; nothing is deleted.
 
         Args:
-            above: The cosine similarity from which on images are compared on their pixels, and shown where
-                that proves nothing; by default 0.95 and 0.99. 1 finds those of the same bytes alone.
+            above: The cosine similarity over which images are compared on their pixels, and shown as similar
+                where those prove nothing; by default 0.95 and 0.99. 1 finds exact duplicates only.
             dataset: Only images of this dataset.
-            keep_in: A folder, or several, whose files are kept before others; none in them is offered for
-                deletion.
+            keep_in: A folder, or several, whose files are preferred and never offered for deletion.
 
         Raises:
-            UsageError: distances are Euclidean and the index too large to compare all with all, or a folder
-                to keep holds nothing of it.
+            UsageError: a Euclidean index is too large for brute force, or a folder of `keep_in` holds none of
+                its images.
         """
         opened = self._opened()
         groups = find_duplicates(
             opened,
             above=None if above is None else number(above, "above"),
             where=points_of(dataset),
-            keep_in=[Path(folder).expanduser() for folder in listed(keep_in, "keep_in")],
+            keep_in=[Path(folder).expanduser() for folder in list_texts(keep_in, "keep_in")],
         )
         return Duplicates(collection=opened.name, groups=groups, above=ABOVE if above is None else above)
 
@@ -613,11 +584,11 @@ class Index(Searchable):
     def explain(
         self, query: ImageInput, neighbour: ImageInput, *, max_pixels: int = MAX_PIXELS
     ) -> Explanation:
-        """Returns where in two images their similarity comes from.
+        """Returns the shares of image cells in the similarity of two images.
 
         Raises:
             ImageError: one of them cannot be read.
-            UsageError: the vectors of this index are no averages over cells, or one of them is a vector.
+            UsageError: the vectors of this index are not average-pooled, or one of the two is a vector.
         """
         pair = see_both(
             plain_query(query),
@@ -631,7 +602,7 @@ class Index(Searchable):
 
     @shows_progress
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
-        """Returns the images in two dimensions, near ones near; of all classes alike at most `limit` of them.
+        """Returns a map: at most `limit` images, sampled from all classes alike, in two dimensions.
 
         Raises:
             CollectionError: there are no images.
@@ -650,22 +621,22 @@ class Index(Searchable):
         paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         classes: str | Sequence[str] = (),
     ) -> int:
-        """Takes images out of the index, and returns how many; the files stay.
+        """Removes images from the index, and returns how many; the files stay.
 
-        All that is given must hold. What names no image among others that do is logged. The next `add` of
-        their folder takes images in again whose files are still there.
+        Images have to match all given arguments. A value that matches no image, among others that do, is
+        logged. The next `add` of the folder adds images again whose files exist.
 
         Args:
             dataset: Only images of this dataset; alone, all of them, and the dataset's name.
             paths: Only these images, and those below these folders: paths in a dataset, or, where no image
-                has such a one, paths of files; `*` stands for any characters. Any of several may be meant.
+                has such a path, paths of files; `*` matches any characters. One of several has to match.
             classes: Only images of any of these classes; "" for those without a class.
 
         Raises:
-            UsageError: the index holds no such dataset or image, nothing is given, or a path names nothing.
+            UsageError: there is no such dataset, no image matches, or nothing is given.
         """
         selection = Selection(
-            dataset=dataset, paths=_texts(paths, "paths"), classes=_texts(classes, "classes")
+            dataset=dataset, paths=list_texts(paths, "paths"), classes=list_texts(classes, "classes")
         )
         with self._writing:
             meant = holdings(selection, store=self._store, among=[self.collection])
@@ -677,11 +648,10 @@ class Index(Searchable):
     def rebuild(
         self, *, quantize: str | None = None, force: bool = False, batch_size: int | None = None
     ) -> RebuildReport:
-        """Makes the collection anew from its folders, as this version makes them.
+        """Builds the collection again from its folders with this version.
 
-        Its report's `replaced` says whether it was. The old one stays until the new one is whole, and for
-        good where images are away or cannot be read, unless `force` leaves those out. `quantize` is as for
-        `add`.
+        The report's `replaced` says whether the new one replaced the old one, which stays where images are
+        missing or unreadable, unless `force` drops those. `quantize` is as for `add`.
         """
         options = RebuildOptions(
             batch_size=None if batch_size is None else whole(batch_size, "batch_size"),
@@ -697,11 +667,11 @@ class Index(Searchable):
                 stop=StopRequest(),
             )
         with self._lock:
-            self._searched = None  # of a head that was fitted again the model is another one
+            self._searched = None  # a head may have been fitted again since
         return report
 
     def _networks(self) -> list[Network]:
-        """Returns the collection and its model, as the stage below searches them.
+        """Returns the collection with its model.
 
         Raises:
             CollectionMissingError: nothing was added yet.
@@ -716,7 +686,7 @@ class Index(Searchable):
         return self._store.open(self.collection)
 
     def _existing(self) -> str | None:
-        """The name of the collection, found once; None where nothing was added yet."""
+        """Returns the name of the collection, found once; None before anything was added."""
         with self._lock:
             self._store.require_open()
             if self._name is None:
@@ -742,7 +712,7 @@ class Index(Searchable):
         return self._distance or Distance.COSINE
 
     def _wanted(self, existing: str | None) -> ModelSpec | Head:
-        """What embeds images that are added."""
+        """Returns the model for images that are added."""
         if self._model is not None:
             return self._model._wanted
         if existing is None:
@@ -753,29 +723,6 @@ class Index(Searchable):
         return ModelSpec.of_collection(manifest)
 
 
-def _texts(named: object, argument: str, *, single: bool = True) -> list[str]:
-    """Returns one name, or several, as text.
-
-    Raises:
-        UsageError: it is neither, or one where there have to be several.
-    """
-    is_one = isinstance(named, str | os.PathLike)
-    listed = [named] if is_one else named
-    if (single or not is_one) and isinstance(listed, Iterable):
-        texts = [os.fspath(each) if isinstance(each, str | os.PathLike) else None for each in listed]
-        found = [text for text in texts if isinstance(text, str)]
-        if len(found) == len(texts):
-            return found
-    several = "several texts or paths" if not single else "a text or path, or several"
-    raise UsageError(f"{argument} is {several}, not {named!r}")
-
-
 def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:
-    """Returns what is known of the points that are meant, by dataset and path."""
-    meant = in_collection(points_where(where), opened.manifest)
-    meant = replace(meant, class_name=stored_class(meant.class_name, [opened]))
-    return sorted(opened.scan(meant), key=_place)
-
-
-def _place(payload: Payload) -> tuple[str, str]:
-    return payload.dataset, payload.path
+    """Returns the payloads of matching points, sorted by dataset and path."""
+    return sorted(opened.scan(resolve_filter(points_where(where), opened)), key=attrgetter("sort_key"))

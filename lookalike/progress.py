@@ -1,7 +1,7 @@
-"""How far long work has come: `with lookalike.progress.shown_by(show_bar):` shows it as one likes.
+"""Progress of long work: `with lookalike.progress.shown_by(show_bar):` shows it by a function of yours.
 
-`show_bar(title, unit=..., total=...)` returns a context manager that gives a `Bar`; None hides all bars. A
-notebook shows bars by itself.
+`show_bar(title, unit=..., total=...)` returns a context manager of a `Bar`; None hides all bars. Notebooks
+show bars by default.
 """
 
 from lookalike_core.progress import Bar, HiddenBar, ShowBar, shown_by

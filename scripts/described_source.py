@@ -1,6 +1,6 @@
-"""Classes and functions described by their source: docstrings, and annotations as they are written.
+"""Describes classes and functions in Markdown, by their docstrings and the source of their annotations.
 
-Versions of Python show the same annotation differently, so none is evaluated.
+Annotations are not evaluated, since versions of Python show them differently.
 """
 
 import ast
@@ -19,7 +19,7 @@ from markdown_text import plain, table
 
 
 def describe(name: str, thing: object) -> Iterator[str]:
-    """What a library exports, under its own heading: docstrings, signatures and attributes."""
+    """Yields the description of an exported name: heading, docstrings, signatures and attributes."""
     yield from ["", f"## {name}", ""]
     if inspect.isfunction(thing):
         yield from [*_signature(name, _definition(thing)), "", *prose(thing)]
@@ -36,19 +36,20 @@ def describe(name: str, thing: object) -> Iterator[str]:
 
 
 def _class(name: str, cls: type) -> Iterator[str]:
-    """How it is made, where its docstring says with what; a table of the attributes; each method."""
+    """Yields the constructor, where the docstring has its arguments, tables of attributes, and methods."""
     nodes, docs = {node.name: node for node in _functions(cls)}, member_docs(cls)
     constructor = nodes.pop("__init__", None)
     is_made_by_users = constructor is not None and "Args:" in (cls.__doc__ or "")
     yield from [*_signature(name, constructor), ""] if constructor and is_made_by_users else []
     yield from prose(cls)
-    rows = [[f"`{key}`", f"`{hint}`", plain(docs.get(key))] for key, hint in _attributes(cls).items()]
-    rows += [
+    attributes = [[f"`{key}`", f"`{hint}`", plain(docs.get(key))] for key, hint in _attributes(cls).items()]
+    properties = [
         [f"`{key}`", f"`{_annotation(node.returns)}`", first_paragraph(ast.get_docstring(node))]
         for key, node in nodes.items()
         if _is_property(node)
     ]
-    yield from ["", *table(["attribute", "type", "meaning"], rows)] if rows else []
+    for kind, rows in (("attribute", attributes), ("property", properties)):
+        yield from ["", *table([kind, "type", "meaning"], rows)] if rows else []
     for key, node in nodes.items():
         if not _is_property(node):
             title = f"{name.rpartition('.')[2]}.{key}"
@@ -57,7 +58,7 @@ def _class(name: str, cls: type) -> Iterator[str]:
 
 
 def _functions(cls: type) -> list[ast.FunctionDef]:
-    """Public methods and properties, and the constructor where it is written out; inherited ones too."""
+    """Returns public methods and properties, and an explicit constructor, inherited ones included."""
     found: dict[str, ast.FunctionDef] = {}
     for each in _own_bases(cls):
         for node in getattr(_definition(each), "body", []):
@@ -70,7 +71,7 @@ def _functions(cls: type) -> list[ast.FunctionDef]:
 
 
 def _attributes(cls: type) -> dict[str, str]:
-    """Annotated attributes, with annotation and default as they are written."""
+    """Returns annotated attributes with the source of their annotations and defaults."""
     return {
         node.target.id: ast.unparse(node.annotation) + _default_value(node.value)
         for each in _own_bases(cls)
@@ -82,7 +83,7 @@ def _attributes(cls: type) -> dict[str, str]:
 
 
 def _own_bases(cls: type) -> list[type]:
-    """The class and its bases, as far as they are ours; the class last."""
+    """Returns the class and its bases in our packages, the class last."""
     return [each for each in reversed(cls.__mro__) if each.__module__.startswith("lookalike")]
 
 
@@ -99,7 +100,7 @@ def _default_value(node: ast.expr | None) -> str:
 
 
 def _signature(name: str, node: ast.FunctionDef) -> list[str]:
-    """A call, each parameter on its own line where one line would be long."""
+    """Returns a signature, with each parameter on its own line where one line would be too long."""
     parameters = [each for each in _parameters(node.args) if each not in ("self", "cls")]
     returns = f" -> {_annotation(node.returns)}" if node.returns and node.name != "__init__" else ""
     line = f"{name}({', '.join(parameters)}){returns}"
@@ -138,7 +139,7 @@ def _annotation(node: ast.expr | None) -> str:
 
 
 def member_docs(cls: type) -> dict[str, str]:
-    """Attribute -> the string that stands below it in the class or in one of its bases."""
+    """Returns attribute -> the string below it in the class or in one of its bases."""
     node, module = _definition(cls), sys.modules[cls.__module__]
     docs: dict[str, str] = {}
     if not isinstance(node, ast.ClassDef):
@@ -151,7 +152,7 @@ def member_docs(cls: type) -> dict[str, str]:
 
 
 def alias_docs(module: str) -> dict[str, str]:
-    """Type alias -> the string that stands below it in a module."""
+    """Returns type alias -> the string below it in a module."""
     body = ast.parse(inspect.getsource(import_module(module))).body
     aliases = {
         node.target.id
@@ -164,7 +165,7 @@ def alias_docs(module: str) -> dict[str, str]:
 
 
 def _docs_below(body: list[ast.stmt]) -> dict[str, str]:
-    """Assigned name -> the string in the next statement."""
+    """Returns assigned name -> the string in the next statement."""
     return {
         name: inspect.cleandoc(str(below.value.value))
         for member, below in pairwise(body)
@@ -180,7 +181,7 @@ def _assigned(node: ast.stmt) -> str | None:
 
 
 def _definition(thing: Any) -> Any:  # noqa: ANN401 - what ast has for a class or function
-    """How a class or function is written."""
+    """Returns the syntax tree of a class or function."""
     *_, name = thing.__qualname__.split(".")
     return _definitions(thing.__module__).get(name)
 
@@ -192,12 +193,12 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
 
 
 def prose(thing: Any) -> list[str]:  # noqa: ANN401 - what has a docstring
-    """The docstring of a module, class or function as lines of Markdown."""
+    """Returns the docstring of a module, class or function as lines of Markdown."""
     return _docstring(inspect.cleandoc(thing.__doc__ or ""))
 
 
 def _docstring(text: str) -> list[str]:
-    """A docstring in Google's form as Markdown: its sections become lists, its examples code."""
+    """Returns a docstring in Google's form as Markdown: sections become lists, examples code."""
     lines: list[str] = []
     in_section = False
     for line in re.sub(_DRAWING, r"```\n\g<0>\n```", text).split("\n"):
@@ -215,11 +216,11 @@ def _docstring(text: str) -> list[str]:
 
 
 _DRAWING = re.compile(r"^.*\n[├└│].*(?:\n[├└│].*)*", re.MULTILINE)
-"""A tree and its root; one that is indented is code already."""
+"""A drawn tree with its root, not indented as code is."""
 
 
 def first_paragraph(docstring: str | None) -> str:
-    """The first paragraph of a docstring, on one line."""
+    """Returns the first paragraph of a docstring, on one line."""
     return plain(inspect.cleandoc(docstring or "").partition("\n\n")[0])
 
 

@@ -14,13 +14,13 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.text import find_name
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import NAME, Head, head_name, head_path
 from lookalike_exporter.spec import ModelSpec
 
-from lookalike_search.class_names import nearest_first, nearest_names
+from lookalike_search.class_names import nearest_first, nearest_names, stored_class
 
 BOTH = "both"
 """Selects a collection of each network, in the place of a backbone's name."""
@@ -272,6 +272,16 @@ def in_collection(where: PointFilter, manifest: CollectionManifest) -> PointFilt
     """
     require_dataset([manifest], where.dataset)
     return as_named(where, manifest)
+
+
+def resolve_filter(where: PointFilter, collection: Collection) -> PointFilter:
+    """Returns the filter with dataset and class as the collection spells them.
+
+    Raises:
+        UsageError: it has no such dataset or class.
+    """
+    where = in_collection(where, collection.manifest)
+    return replace(where, class_name=stored_class(where.class_name, [collection]))
 
 
 def as_named(where: PointFilter, manifest: CollectionManifest) -> PointFilter:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from browser import OpenPage
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
+from lookalike_search.evaluation.runs import Setting
+from lookalike_search.evaluation.summary import FIGURES
+from lookalike_search.reports.evaluation import evaluation_page
 from report_pages import KINDS, Collection, Draw, Kind, make_collection, query_page, written
 
 LookAt = Callable[..., OpenPage]
@@ -114,22 +116,16 @@ def test_long_names_leave_room_for_the_figures(
     collection: Collection, tmp_path: Path, look_at: LookAt, media: str, width: int
 ) -> None:
     """Two fused rankings are compared with every figure in sight, without scrolling and on paper."""
-    figures = {key: key.replace("_", " ") for key in collection.evaluation.figures}
-    sections = [
-        section_view(
-            replace(collection.evaluation, collection=LONG.format(distance)),
-            number=number,
-            manifest=collection.manifest,
-            differences=[],
-        )
-        for number, distance in enumerate(Distance)
+    settings = [
+        Setting(evaluation=replace(collection.evaluation, collection=LONG.format(distance)), differences=[])
+        for distance in Distance
     ]
     path = tmp_path / "a.html"
-    write_evaluation_page(path, EvaluationReport(figures=figures, k=10, sections=sections))
+    evaluation_page(settings, [collection.manifest] * len(settings), k=10).write(path)
     seen = look_at(path, width=width, media=media)
     cells = seen.run(
         "[...document.querySelector('table').querySelectorAll('td.number')]"
         ".map(cell => cell.getBoundingClientRect().right)"
     )
-    assert len(cells) == 2 * (1 + len(figures))
+    assert len(cells) == 2 * (1 + len(FIGURES))
     assert max(cells) <= width

@@ -165,7 +165,7 @@ def test_a_map_of_some_images_says_so(library: Any) -> None:
     assert "3 images of 24, drawn from all classes alike, placed by principal components" in done.out
     assert "placing 3 of 24 images" in done.err
     text = (library.folder / "few.html").read_text(encoding="utf-8")
-    assert "drawn by lot from all classes alike" in text
+    assert "a random sample of all classes alike" in text
     assert all(name in text for name in ("cat", "dog", "eel"))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import lookalike
 from lookalike import errors
+from lookalike.index import AddOptions
 
 SEED = (-1, 1.5, "1", True, None)
 WHOLE = (0, -2, 1.5, "3", 2.0, True, nan)
@@ -108,7 +109,7 @@ def _cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("holder", "name", "parameter", "bad"), list(_cases()))
-def test_what_no_parameter_takes_is_refused_by_its_name(
+def test_invalid_arguments_are_refused_by_name(
     opened: Opened, tmp_path: Path, holder: str, name: str, parameter: str, bad: object
 ) -> None:
     """As `UsageError`, whatever kind of value it is; the argument is in the error."""
@@ -142,7 +143,7 @@ def test_numbers_of_numpy_are_numbers(opened: Opened) -> None:
     assert len(opened.index.search("1.png", limit=np.int64(3), min_score=np.float32(-1))) == 3  # type: ignore[arg-type]
 
 
-def test_one_name_stands_for_itself(opened: Opened, images: Path) -> None:
+def test_a_single_name_needs_no_list(opened: Opened, images: Path) -> None:
     """A class, a folder, an image: alone as in a list, and never letter by letter."""
     for classes in ("zebra", ["zebra"]):
         with pytest.raises(errors.UsageError, match="zebra"):
@@ -155,3 +156,11 @@ def test_one_name_stands_for_itself(opened: Opened, images: Path) -> None:
         opened.index.search(images / "1.png", positives=also) for also in (str(file), [str(file)])
     )
     assert list(one) == list(several)
+
+
+def test_add_many_has_the_options_of_add(index: lookalike.Index) -> None:
+    """All but those that belong to one folder, which it refuses as Python refuses a parameter."""
+    of_one = {"self", "folder", "dataset", "labels"}
+    assert AddOptions.__annotations__.keys() == inspect.signature(index.add).parameters.keys() - of_one
+    with pytest.raises(TypeError, match="no parameter dataset"):
+        index.add_many([], dataset="photos")  # type: ignore[call-arg]

@@ -4,7 +4,7 @@ import inspect
 import subprocess
 import sys
 from importlib import resources
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints, is_typeddict
 
 import pytest
 
@@ -81,8 +81,8 @@ def public_methods(thing: object) -> list[Any]:
 
 
 def classes_in(hint: Any) -> set[type]:
-    """The classes in an annotation, however deep."""
-    inner = get_args(hint)
+    """The classes in an annotation, however deep, with those of the options in a `TypedDict`."""
+    inner = get_type_hints(hint).values() if is_typeddict(hint) else get_args(hint)
     return set().union(*map(classes_in, inner)) if inner else {hint} if isinstance(hint, type) else set()
 
 

@@ -27,9 +27,7 @@ def places(answer: lookalike.Answer) -> list[tuple[float, str]]:
     return [(hit.score, hit.path) for hit in answer]
 
 
-def test_a_folder_is_added_and_one_image_asked(
-    tiny_model: lookalike.Model, images: Path, tmp_path: Path
-) -> None:
+def test_a_folder_is_added_and_searched(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
     """Every image once; a second time nothing is left to do."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         assert len(index) == 0
@@ -66,7 +64,9 @@ def test_the_collections_of_a_store_are_listed(
         assert len(index) == 2
 
 
-def test_several_folders_are_several_calls(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
+def test_several_folders_are_several_datasets(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
     """Each a dataset; one of them can be taken out again."""
     draw(tmp_path / "one", "1.png", "2.png")
     draw(tmp_path / "two", "3.png", seed=1)
@@ -119,9 +119,7 @@ def test_rules_of_a_folder_are_arguments_and_remembered(
         assert index.classes == {"train": 2, "val": 1, "@eaDir": 1, "test": 1}
 
 
-def test_what_cannot_be_read_is_in_the_report(
-    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
-) -> None:
+def test_unreadable_files_are_in_the_report(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
     """With its path and the reason."""
     draw(tmp_path / "data", "1.png")
     (tmp_path / "data" / "broken.jpg").write_bytes(b"no image")
@@ -144,7 +142,9 @@ def test_labels_override_folders(tiny_model: lookalike.Model, draw: Draw, tmp_pa
         assert index.classes == {"a": 1, "cat": 1}
 
 
-def test_a_part_of_each_class_is_taken(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+def test_at_most_so_many_images_of_each_class_are_added(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
     """A dry run counts it and stores nothing."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         assert index.add(images, max_per_class=3, dry_run=True).added == 7
@@ -164,7 +164,7 @@ def test_a_part_of_each_class_is_taken(tiny_model: lookalike.Model, images: Path
     ],
     ids=["path", "text", "bytes", "file", "pillow", "array"],
 )
-def test_an_image_may_be_given_in_many_ways(
+def test_a_query_may_be_a_path_bytes_a_file_pixels_or_a_pillow_image(
     index: lookalike.Index, draw: Draw, tmp_path: Path, given: Callable[[Path], Any]
 ) -> None:
     """All of them have the same neighbours at the same scores."""
@@ -173,7 +173,7 @@ def test_an_image_may_be_given_in_many_ways(
     assert len(index.search(given(file))) == 10
 
 
-def test_a_feature_vector_may_be_asked_with(
+def test_a_query_may_be_a_feature_vector(
     index: lookalike.Index, tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
     """The model's own, as float32 or as the floats that it became elsewhere."""
@@ -185,7 +185,7 @@ def test_a_feature_vector_may_be_asked_with(
     assert index.search(vector).provider is None
 
 
-def test_what_is_indexed_may_be_asked_with(index: lookalike.Index, images: Path) -> None:
+def test_a_query_may_be_an_indexed_image(index: lookalike.Index, images: Path) -> None:
     """By its id, its path, a hit or a point; itself and its copy are not among its neighbours."""
     point = next(point for point in index.points() if point.path == "cat/0.png")
     expected = [hit.path for hit in index.search(images / "cat/0.png")]
@@ -195,14 +195,14 @@ def test_what_is_indexed_may_be_asked_with(index: lookalike.Index, images: Path)
         assert [each.path for each in index.search(given)] == expected
 
 
-def test_copies_are_kept_where_that_is_asked_for(index: lookalike.Index, images: Path) -> None:
+def test_include_self_keeps_exact_duplicates(index: lookalike.Index, images: Path) -> None:
     """The file itself and another of the same bytes come first."""
     answer = index.search(images / "cat/0.png", include_self=True, limit=2)
     assert {hit.path for hit in answer} == {"cat/0.png", "cat/copy.png"}
     assert answer[0].score == pytest.approx(1, abs=SCORE_TOLERANCE)
 
 
-def test_an_answer_names_what_it_leaves_out(
+def test_an_answer_lists_the_exact_duplicates_it_leaves_out(
     index: lookalike.Index, images: Path, tiny_model: lookalike.Model, tmp_path: Path
 ) -> None:
     """The other image of the same bytes, and nothing where there is none or it is kept; fused, too."""
@@ -222,7 +222,7 @@ def test_an_answer_names_what_it_leaves_out(
     assert [point.path for point in fused.left_out] == ["cat/copy.png"]
 
 
-def test_pages_go_on_where_the_one_before_ended(index: lookalike.Index, images: Path) -> None:
+def test_pages_continue_where_the_last_one_ended(index: lookalike.Index, images: Path) -> None:
     """Each hit once, its rank that among all; of many images as of one."""
     whole = index.search(images / "dog/0.png", limit=25)
     pages = [index.search(images / "dog/0.png", limit=5, offset=start) for start in range(0, 25, 5)]
@@ -231,7 +231,7 @@ def test_pages_go_on_where_the_one_before_ended(index: lookalike.Index, images: 
     assert [hit.rank for hit in page] == [21, 22, 23, 24, 25]
 
 
-def test_only_what_is_near_enough_is_a_hit(index: lookalike.Index, images: Path) -> None:
+def test_hits_reach_the_minimal_score(index: lookalike.Index, images: Path) -> None:
     """From a similarity on; a distance is not what this index compares by."""
     whole = index.search(images / "dog/0.png", limit=24)
     score = whole[6].score
@@ -243,7 +243,7 @@ def test_only_what_is_near_enough_is_a_hit(index: lookalike.Index, images: Path)
         index.search(images / "dog/0.png", max_distance=1)
 
 
-def test_a_class_that_is_not_there_is_an_error_with_the_nearest(index: lookalike.Index, images: Path) -> None:
+def test_an_unknown_class_is_an_error_with_the_nearest_names(index: lookalike.Index, images: Path) -> None:
     """As data; of the neighbours of all images too."""
     where = lookalike.Where(class_name="dgo")
     for search in (
@@ -257,7 +257,7 @@ def test_a_class_that_is_not_there_is_an_error_with_the_nearest(index: lookalike
         assert refused.value.choices == ("dog", "cat")
 
 
-def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
+def test_a_search_is_filtered_by_class_and_dataset(index: lookalike.Index, images: Path) -> None:
     """To a class, to those without one, to a dataset; one that is not there is an error."""
     cats = index.search(images / "dog/0.png", where=lookalike.Where(class_name="cat"), limit=20)
     assert {hit.class_name for hit in cats} == {"cat"}
@@ -278,7 +278,7 @@ def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
         assert (no.value.argument, no.value.choices) == ("dataset", ("photos",))
 
 
-def test_what_is_asked_with_and_is_no_image_is_said(index: lookalike.Index, tmp_path: Path) -> None:
+def test_a_query_that_is_no_image_is_refused(index: lookalike.Index, tmp_path: Path) -> None:
     """A URL is not fetched; a few bytes of anything are no image."""
     with pytest.raises(errors.ImageError, match="is a URL, and images are not fetched"):
         index.search("https://example.com/cat.jpg")
@@ -295,7 +295,7 @@ def test_an_index_is_not_fused_with_itself(index: lookalike.Index) -> None:
     assert refused.value.argument == "indexes"
 
 
-def test_names_of_models_that_are_not_there_come_with_those_that_are() -> None:
+def test_unknown_model_names_are_errors_with_the_known_ones() -> None:
     """As data."""
     with pytest.raises(errors.UsageError) as backbone:
         lookalike.Model("alexnet")
@@ -339,7 +339,7 @@ def test_examples_go_with_a_search(index: lookalike.Index, images: Path) -> None
     assert places(alone) != places(together)
 
 
-def test_many_images_are_answered_as_each_alone(index: lookalike.Index, images: Path) -> None:
+def test_batches_are_answered_like_single_queries(index: lookalike.Index, images: Path) -> None:
     """In their order; a folder stands for all images below it."""
     files = [images / "cat/1.png", images / "dog/1.png", images / "1.png"]
     answers = index.search_many(files, where=lookalike.Where(class_name="cat"))
@@ -352,7 +352,7 @@ def test_many_images_are_answered_as_each_alone(index: lookalike.Index, images: 
     ]
 
 
-def test_of_many_images_one_may_be_unreadable(index: lookalike.Index, images: Path, tmp_path: Path) -> None:
+def test_one_of_many_queries_may_be_unreadable(index: lookalike.Index, images: Path, tmp_path: Path) -> None:
     """It is raised, or stands in its place with the reason while the others are answered."""
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
@@ -387,7 +387,7 @@ def test_arguments_out_of_their_range_are_refused(index: lookalike.Index, images
             index.search(images / "absent.png", **wrong)
 
 
-def test_everything_stored_comes_as_arrays_and_records(
+def test_points_and_vectors_are_records_and_arrays(
     index: lookalike.Index, tiny_model: lookalike.Model, images: Path
 ) -> None:
     """In one order; those of a cosine index have length 1."""
@@ -441,7 +441,7 @@ def test_one_store_holds_a_collection_of_each_model_and_distance(
         assert index.collection.endswith("euclid")
 
 
-def test_without_a_place_the_environment_says_where(
+def test_the_environment_names_the_default_store(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for the commands."""
@@ -461,9 +461,7 @@ def test_an_empty_index_says_what_to_do(tiny_model: lookalike.Model, images: Pat
     assert not (tmp_path / "photos.index").exists()
 
 
-def test_it_is_released_when_its_block_is_left(
-    tiny_model: lookalike.Model, images: Path, tmp_path: Path
-) -> None:
+def test_a_with_block_releases_the_store(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
     """Another one can have it then; what is used afterwards says that it is closed."""
     place = tmp_path / "photos.index"
     with lookalike.open(place, model=tiny_model) as index:
@@ -476,7 +474,7 @@ def test_it_is_released_when_its_block_is_left(
             use()
 
 
-def test_files_that_are_gone_are_pruned(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+def test_deleted_files_are_pruned(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
     """Where that is asked for; a folder that moved is said to have moved."""
     root = shutil.copytree(images, tmp_path / "photos")
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
@@ -490,7 +488,7 @@ def test_files_that_are_gone_are_pruned(tiny_model: lookalike.Model, images: Pat
         assert index.add(moved, dataset="photos", new_root=True).unchanged == 25
 
 
-def test_a_collection_is_made_anew(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+def test_a_collection_is_rebuilt(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
     """It is searched as before, by short forms of its vectors."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(images)
@@ -502,7 +500,7 @@ def test_a_collection_is_made_anew(tiny_model: lookalike.Model, images: Path, tm
         assert {hit.path for hit in index.search(images / "cat/1.png")} == {hit.path for hit in before}
 
 
-def test_an_index_that_is_opened_again_takes_the_place_of_the_one_before(
+def test_an_index_may_be_opened_again_in_one_process(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
     """As where a notebook's cell is run a second time; what nobody refers to any more holds nothing."""
@@ -514,7 +512,7 @@ def test_an_index_that_is_opened_again_takes_the_place_of_the_one_before(
     index.close()
 
 
-def test_an_index_that_may_only_be_read_is_searched_and_refuses_more(
+def test_a_read_only_index_is_searched_and_refuses_writes(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
     """Its folder is what the error is about; neither reading nor refusing changes anything in it."""
@@ -541,7 +539,7 @@ def test_an_index_that_may_only_be_read_is_searched_and_refuses_more(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_an_index_that_another_process_fills_says_so(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+def test_an_index_names_the_process_that_fills_it(tiny_model: lookalike.Model, tmp_path: Path) -> None:
     """Which process that is stands in the error, too."""
     place = tmp_path / "photos.index"
     with EmbeddedStore(place).local.ingesting(), lookalike.open(place, model=tiny_model) as index:

@@ -55,7 +55,7 @@ def test_weights_of_a_fine_tuned_model_are_those_of_its_network(
     np.testing.assert_array_equal(ours, expected)
 
 
-def test_batches_give_what_one_batch_gives(tiny_model: lookalike.Model, images: Path) -> None:
+def test_vectors_do_not_depend_on_the_batch_size(tiny_model: lookalike.Model, images: Path) -> None:
     """Any number of images, out of an iterator that is read once."""
     files = sorted(images.rglob("*.png"))
     np.testing.assert_allclose(
@@ -63,12 +63,12 @@ def test_batches_give_what_one_batch_gives(tiny_model: lookalike.Model, images: 
     )
 
 
-def test_no_images_are_no_vectors(tiny_model: lookalike.Model) -> None:
+def test_embedding_no_images_gives_an_empty_array(tiny_model: lookalike.Model) -> None:
     """Float32 `[0, D]`."""
     assert tiny_model.embed([]).shape == (0, 64)
 
 
-def test_an_image_that_cannot_be_read_says_why(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_an_error_with_its_reason(tiny_model: lookalike.Model, tmp_path: Path) -> None:
     """As data, for programs."""
     file = tmp_path / "empty.jpg"
     file.touch()
@@ -87,7 +87,7 @@ def test_what_is_no_single_image_is_refused(tiny_model: lookalike.Model, tmp_pat
             tiny_model.embed([given])
 
 
-def test_of_a_missing_image_it_is_said_how_far_its_path_leads(
+def test_an_error_of_a_missing_image_names_the_missing_folder(
     tiny_model: lookalike.Model, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model has no index that the name could be looked for in."""
@@ -109,7 +109,7 @@ def test_of_a_missing_image_it_is_said_how_far_its_path_leads(
         {"head": "not_there"},
     ],
 )
-def test_what_does_not_fit_together_is_known_at_once(wrong: dict[str, str]) -> None:
+def test_arguments_that_do_not_fit_are_refused_at_once(wrong: dict[str, str]) -> None:
     """Before anything is fetched or loaded."""
     with pytest.raises(errors.UsageError):
         lookalike.Model(**wrong)

@@ -40,7 +40,7 @@ def test_an_evaluation_has_figures_with_intervals(index: lookalike.Index) -> Non
     assert [each.images for each in found.classes] == [13, 12]
 
 
-def test_an_evaluation_of_too_few_says_so(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+def test_too_few_images_are_not_evaluated(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
     """One image has a class, and nothing to find."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(images / "cat", labels={"1.png": "cat"})
@@ -48,7 +48,7 @@ def test_an_evaluation_of_too_few_says_so(tiny_model: lookalike.Model, images: P
             index.evaluate()
 
 
-def test_a_calibrated_index_says_how_sure_it_is(
+def test_a_calibrated_index_gives_probabilities(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
     """Until something is added; an index that is open already knows it at once."""
@@ -83,7 +83,7 @@ def test_neighbours_of_all_are_those_of_each(index: lookalike.Index, images: Pat
     np.testing.assert_allclose(indexed.scores, found.scores, atol=DISTANCE_TOLERANCE)
 
 
-def test_neighbours_that_there_are_not_are_marked(index: lookalike.Index) -> None:
+def test_missing_neighbours_are_marked(index: lookalike.Index) -> None:
     """By -1 and NaN."""
     found = index.neighbours(k=20, where=lookalike.Where(class_name="dog"))
     assert found.rows.shape == (12, 20)
@@ -187,7 +187,7 @@ def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
     ]
 
 
-def test_records_show_themselves_as_pages(index: lookalike.Index, images: Path) -> None:
+def test_records_are_shown_as_pages(index: lookalike.Index, images: Path) -> None:
     """In a frame that may run its own scripts only, with its thumbnails in it and nothing asked for."""
     for record in shown(index, images):
         frame = record._repr_html_()
@@ -207,7 +207,7 @@ def test_an_answer_shows_the_names_of_its_files(index: lookalike.Index, images: 
         assert text in answer.to_html()
 
 
-def test_what_could_not_be_read_shows_that(index: lookalike.Index, tmp_path: Path) -> None:
+def test_an_unreadable_query_shows_its_error(index: lookalike.Index, tmp_path: Path) -> None:
     """Instead of hits."""
     [answer] = index.search_many([tmp_path / "absent.png"], raise_errors=False)
     assert "absent.png" in answer.to_html()

@@ -54,7 +54,7 @@ ALL = {f"one/{path}" for path in ONE} | {f"two/{path}" for path in TWO}
         (["cat/1.png", "dog"], {"one/cat/1.png", "two/cat/1.png", "two/dog/2.png"}),
     ],
 )
-def test_only_a_star_is_a_pattern_and_a_path_goes_before_one(
+def test_a_star_is_a_wildcard_unless_a_path_contains_it(
     filled: lookalike.Index, paths: Sequence[str], gone: set[str]
 ) -> None:
     """Whatever else files may be called, and however a path is written."""
@@ -75,7 +75,7 @@ def test_only_a_star_is_a_pattern_and_a_path_goes_before_one(
         ("../../link/d*", {"two/dog/2.png"}),
     ],
 )
-def test_a_path_of_a_file_is_one_where_no_image_has_it(
+def test_a_file_path_is_used_where_no_image_has_the_path(
     filled: lookalike.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, gone: set[str]
 ) -> None:
     """With steps upwards, doubled slashes, and over a link."""
@@ -85,7 +85,7 @@ def test_a_path_of_a_file_is_one_where_no_image_has_it(
     assert left(filled) == ALL - gone
 
 
-def test_a_step_upwards_behind_a_link_is_the_disks_own(
+def test_dot_dot_after_a_link_follows_the_link(
     filled: lookalike.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the shell, which opens `link/../cat/1.png`, has it; the text alone would mean another file."""
@@ -96,7 +96,7 @@ def test_a_step_upwards_behind_a_link_is_the_disks_own(
 
 
 @pytest.mark.parametrize("path", ["", ".", "./", "cat/..", Path()])
-def test_a_path_that_names_nothing_is_refused(filled: lookalike.Index, path: Any) -> None:
+def test_a_path_without_images_is_refused(filled: lookalike.Index, path: Any) -> None:
     """It would mean whatever the working directory holds, or everything."""
     with pytest.raises(errors.UsageError, match="names no image and no folder") as refused:
         filled.remove(paths=path)
@@ -104,7 +104,7 @@ def test_a_path_that_names_nothing_is_refused(filled: lookalike.Index, path: Any
     assert left(filled) == ALL
 
 
-def test_what_names_no_image_among_others_is_said(filled: lookalike.Index, said: list[str]) -> None:
+def test_paths_without_images_among_others_are_logged(filled: lookalike.Index, said: list[str]) -> None:
     """Paths and classes, each by itself."""
     assert filled.remove(paths=["cat", "none"], classes=["cat", "bird"]) == 3
     assert said[-2:] == [
@@ -120,7 +120,7 @@ def test_what_names_no_image_among_others_is_said(filled: lookalike.Index, said:
         (["", "x"], "an image without a class or of class 'x'"),
     ],
 )
-def test_what_is_nowhere_is_named(filled: lookalike.Index, classes: list[str], message: str) -> None:
+def test_a_class_without_images_is_named(filled: lookalike.Index, classes: list[str], message: str) -> None:
     """In a sentence, also where it is an image without a class."""
     with pytest.raises(errors.UsageError, match=message):
         filled.remove(paths="cat", classes=classes)
@@ -132,6 +132,7 @@ def test_what_is_nowhere_is_named(filled: lookalike.Index, classes: list[str], m
         (lambda index: index.remove(paths=None), "paths is a text or path, or several, not None"),
         (lambda index: index.remove(classes=[1]), "classes is a text or path"),
         (lambda index: index.add_many("one"), "folders is several texts or paths, not 'one'"),
+        (lambda index: index.remove(paths=b"a"), "paths is a text or path, or several"),
         (lambda index: index.add(".", class_level="2"), "class_level is a whole number, not '2'"),
         (lambda index: index.add(".", exclude=[None]), "exclude is a text or path"),
     ],

@@ -10,7 +10,7 @@ from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, Wei
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_search.analysis.attribution import explain
 from lookalike_search.analysis.explanation import ComparedVector, Explained, SeenImage
-from lookalike_search.reports.explanation import write_explanations
+from lookalike_search.reports.explanation import explanations_page
 
 HOSTILE = '<script>alert("1")</script>\u202e.jpg'
 
@@ -63,5 +63,5 @@ def make_page(folder: Path) -> Path:
     """Writes the page of two networks; one compares by distance, and one image has a name to be wary of."""
     path = folder / "explained.html"
     sections = [explained("resnet101v2", "post_relu"), explained("vgg16", "block5_pool", Distance.EUCLID)]
-    write_explanations(path, IMAGES, sections)
+    explanations_page(IMAGES, sections).write(path)
     return path

@@ -115,7 +115,7 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     from lookalike_search.asking.query import Answer, QueryOptions, Searcher
     from lookalike_search.asking.query_batch import answer_all
     from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluated
-    from lookalike_search.reports.query import query_report, write_query_page
+    from lookalike_search.reports.query import query_page
 
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
     settings, store = Settings(home=empty, provider="cpu"), EmbeddedStore(empty / "store")
@@ -130,7 +130,7 @@ def use(images: Path, empty: Path, weights: Path) -> None:
         manifests = [network.manifest for network in searcher.networks]
     assert isinstance(answer, Answer)
     assert answer.hits
-    write_query_page(empty / "page.html", query_report([answer], manifests, QueryOptions()))
+    query_page([answer], manifests, QueryOptions()).write(empty / "page.html")
     with store.open(name) as collection:
         find_duplicates(collection)
     list(

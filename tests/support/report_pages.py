@@ -18,16 +18,11 @@ from lookalike_search.evaluation.comparisons import Contest, compared
 from lookalike_search.evaluation.head_splits import HeadTraining, PartFigures, parts_of
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors
 from lookalike_search.evaluation.leave_one_out import leave_one_out
+from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import Evaluation, best_values_of, summed_up
-from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
-from lookalike_search.reports.evaluation import (
-    SECTION_LIMITS,
-    EvaluationReport,
-    SectionLimits,
-    section_view,
-    write_evaluation_page,
-)
-from lookalike_search.reports.query import query_report, write_query_page
+from lookalike_search.reports.duplicates import duplicates_page
+from lookalike_search.reports.evaluation import SECTION_LIMITS, SectionLimits, evaluation_page
+from lookalike_search.reports.query import query_page as page_of_queries
 from made_collections import manifest_of, payload_of
 from page_rules import ReadPage, read_page
 
@@ -36,12 +31,6 @@ Draw = Callable[..., list[Path]]
 HOSTILE = """<b>"cat's"</b> & co"""
 
 """A class, and a folder."""
-
-FIGURES = {
-    "precision_at_1": "precision@1",
-    "precision_at_10": "precision@10",
-    "mean_average_precision": "mean average precision",
-}
 
 PER_CLASS = 12
 
@@ -122,8 +111,7 @@ def manifest(root: Path, distance: Distance = Distance.COSINE) -> CollectionMani
 
 def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswered) -> ReadPage:
     """The page of these, read."""
-    report = query_report(outcomes, [collection.manifest], QueryOptions())
-    write_query_page(path, report)
+    page_of_queries(outcomes, [collection.manifest], QueryOptions()).write(path)
     return read_page(path)
 
 
@@ -135,7 +123,7 @@ def evaluated_page(
 ) -> ReadPage:
     """The page of these, read; each is compared with the first, and has a head."""
     first, *_ = evaluations
-    sections = []
+    settings = []
     for number, each in enumerate(evaluations):
         contest = Contest(
             one=first.collection,
@@ -145,16 +133,8 @@ def evaluated_page(
             is_partial=True,
         )
         gains = compared([contest] if number else [])
-        section = section_view(
-            each,
-            number=number,
-            manifest=collection.manifest,
-            differences=gains,
-            parts=parts_seen(each),
-            limits=limits,
-        )
-        sections.append(section)
-    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections))
+        settings.append(Setting(evaluation=each, differences=gains, parts=parts_seen(each)))
+    evaluation_page(settings, [collection.manifest] * len(settings), k=10, limits=limits).write(path)
     return read_page(path)
 
 
@@ -204,14 +184,13 @@ Kind = Literal["query", "evaluation", "duplicates"]
 def written(kind: Kind, collection: Collection, path: Path) -> ReadPage:
     """One page of each kind with everything on it."""
     if kind == "query":
-        gone = unanswered(f"{HOSTILE}\0\u202e", "it is <not> there")
+        gone = unanswered(f"{HOSTILE}\0\u202e", "it is <not> there\u202e")
         return query_page(collection, path, *(collection.answer(row) for row in range(0, 36, 5)), gone)
     if kind == "evaluation":
         second = replace(collection.evaluation, collection="vgg16-euclid")
         return evaluated_page(collection, path, collection.evaluation, second)
     groups = [group(collection, 0, 1, 2, 3), group(collection, 12, 13)]
-    report = duplicates_report(groups, collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(path, report)
+    duplicates_page(groups, collection="vgg16-cosine", above=0.99).write(path)
     return read_page(path)
 
 

@@ -119,11 +119,17 @@ class Calibration:
     """
 
     identity: str
+    """The key of the model's identity."""
     distance: str
+    """The distance of the collection."""
     created_at: str
+    """When it was learned, ISO 8601 in UTC."""
     points: int
+    """How many points the collection held."""
     images: int
+    """How many images it was learned from."""
     classes: int
+    """How many classes these have."""
     k: int
     """How many neighbours of each image are shown, and vote."""
     pairs: int
@@ -137,6 +143,7 @@ class Calibration:
     verdicts: Mapping[str, Curve]
     """The chance by share of the vote that a verdict is right, for each vote."""
     threshold: Threshold
+    """The nearness under which a query is out-of-distribution."""
     reliability: Reliability
     revision: str | None = None
     """What the collection's points were called when they were read; see `Collection.mark_revision`."""

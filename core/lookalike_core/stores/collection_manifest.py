@@ -42,6 +42,11 @@ class Distance(StrEnum):
         """Cosine scores are similarities, Euclidean ones are distances."""
         return self is Distance.COSINE
 
+    @property
+    def score_name(self) -> str:
+        """What people call a score: `similarity` or `distance`."""
+        return "similarity" if self.higher_is_nearer else "distance"
+
 
 class VectorQuantization(StrEnum):
     """What a store keeps in memory of each vector to search by; whole vectors lie on the disk as ever."""

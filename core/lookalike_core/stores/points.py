@@ -74,6 +74,11 @@ class Payload:
         """The id of the point that carries this payload."""
         return point_id(self.dataset, self.path)
 
+    @property
+    def sort_key(self) -> tuple[str, str]:
+        """Dataset and path, by which images are sorted."""
+        return self.dataset, self.path
+
     def to_json(self) -> dict[str, Any]:
         """Returns it as it lies in Qdrant, where the class is called `class`."""
         data: dict[str, Any] = {"class": self.class_name}

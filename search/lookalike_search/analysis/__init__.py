@@ -1,1 +1,1 @@
-"""All images of a collection at once (neighbours, near-duplicates, a map), and two images explained."""
+"""Analyses of whole collections (all neighbours, duplicates, a map), and explanations of a similarity."""

@@ -1,8 +1,9 @@
-"""Every image of a collection asks for its neighbours: the store's index, or numpy, which misses none."""
+"""The nearest neighbours of every image of a collection, by brute force or by the store's index."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -15,24 +16,23 @@ from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes, rows_of
-from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import in_collection
+from lookalike_search.collection_choice import resolve_filter
 
 Neighbours = tuple[Payload, list[SearchHit]]
 SceneList = tuple[Payload, Sequence[Scene[SearchHit]]]
 
 _SPARE = 8
-"""So many copies are reckoned with; where an image has more, it asks again."""
+"""Exact duplicates that a first search leaves room for; an image with more is searched again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonLimits:
-    """Up to what all images are compared with all, and how many vectors are read or asked about at once."""
+    """Up to which size brute force is used, and how many vectors are read or searched at once."""
 
     exact_images: int = 50_000
     exact_bytes: int = 2**30
-    """Up to so many images, and so much memory for their vectors, comparing all with all in numpy is as fast
-    as asking the embedded store's index for each (benchmarks/neighbours.py)."""
+    """Up to so many images, and so much memory for their vectors, brute force in numpy is as fast as the
+    embedded store's index (benchmarks/neighbours.py)."""
 
     at_once: int = AT_ONCE
 
@@ -46,7 +46,7 @@ def is_small(
     *,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> bool:
-    """Whether exact comparison is at least as fast as the index, and fits into memory."""
+    """Returns whether brute force is at least as fast as the index, and its vectors fit into memory."""
     count = collection.count(where)
     vector_bytes = count * collection.manifest.identity.dimension * 4
     return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
@@ -61,13 +61,13 @@ def every_neighbours(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[Neighbours]:
-    """Each image with its nearest, best first, in the order of datasets and paths; a file once.
+    """Yields each image with its nearest neighbours, best first, by dataset and path; each file once.
 
-    `where` says which images ask and which answer; it leaves `excluded_sha256` open. An image is never
-    its own neighbour, and neither are those with the same bytes unless `include_copies` says so. Scores
-    are Qdrant's own. With `exact` all vectors are in memory and compared in numpy; None does so where they
-    are few. Otherwise the store is asked, as a query asks it; then only payloads are all in memory, about
-    1 KB each. What is written or deleted meanwhile may be left out.
+    `where` filters queries and hits alike; its `excluded_sha256` is not used. An image is never its own
+    neighbour, and exact duplicates of it are only with `include_copies`. Scores are Qdrant's own. `exact` is
+    brute force, with all vectors in memory; None takes that for small collections. Otherwise the store is
+    searched as for a query, and only payloads are in memory, about 1 KB each. Points that are written or
+    deleted meanwhile may be missing.
 
     Raises:
         UsageError: the collection has no such dataset or class.
@@ -85,10 +85,10 @@ def every_scenes(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
-    """As `every_neighbours`, with near-duplicates folded: each image with its `limit` nearest scenes.
+    """Yields each image with its `limit` nearest scenes, otherwise as `every_neighbours`.
 
-    Hits whose cosine similarity to a better ranked one is over `above` are folded into that one. Where that
-    leaves fewer scenes, more hits are asked for until there is nothing left. Without `above` each is one.
+    Hits whose cosine similarity to a better ranked one is over `above` are folded into that one, and more
+    hits are searched until there are `limit` scenes or no further hits. Without `above` each hit is a scene.
     """
     images = _images(collection, where, include_copies=include_copies, exact=exact, limits=limits)
     if above is None:
@@ -100,13 +100,13 @@ def every_scenes(
 
 
 _FIRST = 2
-"""So many times as many hits as scenes are asked for at first."""
+"""Hits for each wanted scene in the first search."""
 
 
 def _scenes(
     images: "_Images", asks: Payload, hits: list[SearchHit], limit: int, folding: Folding[SearchHit]
 ) -> Sequence[Scene[SearchHit]]:
-    """Of one image that has found its first hits."""
+    """Returns the scenes of one image, given its first hits."""
     first_depth = _FIRST * limit
 
     def search(depth: int) -> Search[SearchHit]:
@@ -119,16 +119,16 @@ def _scenes(
 
 
 class _Images(Protocol):
-    """Answers each image of a collection with others of it, never with itself; a file is there once."""
+    """Searches a collection with each of its images, which is never its own hit; each file is there once."""
 
     def every(self, limit: int) -> Iterator[Neighbours]:
-        """Each image with its `limit` nearest, or fewer where there are no more."""
+        """Yields each image with its `limit` nearest, or fewer where there are no more."""
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """The same of one image; `limit` is more than every one was asked for."""
+        """Returns the `limit` nearest of one image, more than `every` gave it."""
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
-        """The vectors of some hits, float32 `[N, D]`, of whatever length."""
+        """Returns the vectors of some hits, float32 `[N, D]`, not normalised."""
 
 
 def _images(
@@ -139,9 +139,8 @@ def _images(
     exact: bool | None,
     limits: ComparisonLimits,
 ) -> _Images:
-    where = in_collection(where, collection.manifest)
-    where = replace(where, class_name=stored_class(where.class_name, [collection]))
-    payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    where = resolve_filter(where, collection)
+    payloads = sorted(collection.scan(where), key=attrgetter("sort_key"))
     known = first_of_file(payloads, collection.manifest)
     at_once = limits.at_once
     if is_small(collection, where, limits=limits) if exact is None else exact:
@@ -151,7 +150,7 @@ def _images(
 
 
 class _ImagesInMemory:
-    """By all vectors in memory; implements `_Images`."""
+    """Searches by brute force, with all vectors in memory; implements `_Images`."""
 
     def __init__(
         self, collection: Collection, payloads: Sequence[Payload], *, include_copies: bool, at_once: int
@@ -165,17 +164,17 @@ class _ImagesInMemory:
         self._exact = ExactSearch(vectors, cosine=collection.manifest.distance.higher_is_nearer)
 
     def every(self, limit: int) -> Iterator[Neighbours]:
-        """Many at a time."""
+        """Searches with many images at a time."""
         for rows in self._exact.blocks():
             yield from self._found(rows, limit)
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """Compares anew."""
+        """Searches again."""
         [(_, hits)] = self._found(np.array([self._rows[asks.id]]), limit)
         return hits
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
-        """Those that are in memory."""
+        """Returns vectors from memory."""
         return self._exact.vectors(np.array([self._rows[hit.payload.id] for hit in hits], dtype=np.int64))
 
     def _found(self, rows: IntVector, limit: int) -> Iterator[Neighbours]:
@@ -191,10 +190,10 @@ class _ImagesInMemory:
 
 
 class _ImagesOfStore:
-    """By the store's own search; implements `_Images`.
+    """Searches by the store; implements `_Images`.
 
-    Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few. `known`
-    holds by the id of each point the image that it is of.
+    Asks for a few more than are wanted, since exact duplicates are left out afterwards, and where those were
+    too few again with a filter, which is slower. `known` is the image of each point, by the point's id.
     """
 
     def __init__(
@@ -214,7 +213,7 @@ class _ImagesOfStore:
         self._points_of_one = max(points.values(), default=1)
 
     def every(self, limit: int) -> Iterator[Neighbours]:
-        """Many at a time."""
+        """Searches with many images at a time."""
         for start in range(0, len(self._payloads), self._at_once):
             some = self._payloads[start : start + self._at_once]
             part, vectors = stored_vectors(self._collection, some)
@@ -229,12 +228,12 @@ class _ImagesOfStore:
                 yield payload, hits
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """By the filter; none of what is gone meanwhile."""
+        """Searches with the filter; returns no hits for an image that was deleted meanwhile."""
         vector = self._collection.vectors([asks.id]).get(asks.id)
         return [] if vector is None else self._filtered(asks, vector, limit)
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
-        """Those that are stored."""
+        """Returns vectors from the store."""
         return rows_of(self._collection, [hit.payload.id for hit in hits])
 
     def _filtered(self, asks: Payload, vector: FloatVector, limit: int) -> list[SearchHit]:
@@ -245,7 +244,7 @@ class _ImagesOfStore:
         return self._others(asks, found)[:limit]
 
     def _others(self, asks: Payload, found: Sequence[ScoredId]) -> list[SearchHit]:
-        """Each image once; neither the one that asks nor, unless they are wanted, those with its bytes."""
+        """Returns each hit once, without the query and, unless they are wanted, its exact duplicates."""
         hits: dict[str, SearchHit] = {}
         for each in found:
             payload = self._known.get(each.id, asks)

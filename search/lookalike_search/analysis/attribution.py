@@ -1,4 +1,4 @@
-"""Where in two images their similarity comes from: an exact sum, taken apart.
+"""Splits a cosine similarity into the shares of image cells, exactly.
 
 Pure: feature maps in, shares out. With average pooling an image's vector is the mean of the cells of its
 last feature map, so the cosine similarity of two images is a sum over pairs of cells,
@@ -24,7 +24,7 @@ FloatMatrix = NDArray[np.float64]
 Features = NDArray[np.floating]
 
 MOST_CELLS = 14
-"""Cells a side that are told apart; finer maps, of a network's early layers, are summed in blocks."""
+"""Cells a side at most; finer maps, of a network's early layers, are summed in blocks."""
 
 _THIRDS = 3
 _ROWS = ("top", "middle", "bottom")
@@ -77,12 +77,12 @@ def explain(
     query_vector: FloatVector | None = None,
     neighbour_vector: FloatVector | None = None,
 ) -> Explanation:
-    """Takes the cosine similarity of two average-pooled images apart, from features float `[H, W, C]` each.
+    """Returns the shares of the cells in the cosine similarity of two images, from features `[H, W, C]`.
 
-    It is that of the vectors `[C]` where they are given, else that of the features' own sums.
+    The cosine is that of the vectors `[C]` where they are given, else that of the features' own sums.
 
     Raises:
-        ValueError: one of them is zero everywhere, and near to nothing.
+        ValueError: the features or vectors of an image are zero or not finite.
     """
     first, second = (_blocks(features.astype(np.float64)) for features in (query, neighbour))
     a, b = (
@@ -99,17 +99,12 @@ def explain(
 
 
 def agreement(features: Features, vector: FloatVector) -> float:
-    """The cosine between the sum of features float `[H, W, C]` and a vector `[C]` of the same image."""
+    """Returns the cosine between the sum of features `[H, W, C]` and a vector `[C]` of the same image."""
     return clip_cosine(_direction(features.astype(np.float64).sum(axis=(0, 1))) @ _direction(vector))
 
 
-def pooled(features: Features) -> FloatVector:
-    """The image's vector, float32 `[C]`, as a model with average pooling gives it."""
-    return np.asarray(features.mean(axis=(0, 1), dtype=np.float64), dtype=np.float32)
-
-
 def strongest_pairs(explanation: Explanation, count: int) -> list[Pair]:
-    """The pairs of cells that add most to the cosine, best first."""
+    """Returns the `count` pairs of cells that add most to the cosine, best first."""
     columns = explanation.query.shape[1], explanation.neighbour.shape[1]
     best = np.argsort(-explanation.pairs, axis=None, kind="stable")[:count]
     pairs = []
@@ -120,7 +115,7 @@ def strongest_pairs(explanation: Explanation, count: int) -> list[Pair]:
 
 
 def focus(shares: FloatMatrix) -> Focus:
-    """Where in an image the shares `[H, W]` lie; those below zero do not count."""
+    """Returns where in an image the shares `[H, W]` lie; those below zero do not count."""
     positive = np.maximum(shares, 0)
     whole = float(positive.sum()) or 1.0
     rows, columns = (_thirds(cells) for cells in shares.shape)
@@ -139,7 +134,7 @@ _ROUNDING = 1e-12
 
 
 def _blocks(features: FloatMatrix) -> FloatMatrix:
-    """The features with at most `MOST_CELLS` cells a side: neighbouring cells are added, not averaged."""
+    """Returns features of at most `MOST_CELLS` cells a side: neighbouring cells are summed, not averaged."""
     for axis, cells in enumerate(features.shape[:2]):
         size = -(-cells // MOST_CELLS)
         features = np.add.reduceat(features, np.arange(0, cells, size), axis=axis)
@@ -147,7 +142,7 @@ def _blocks(features: FloatMatrix) -> FloatMatrix:
 
 
 def _summing_to(cells: FloatMatrix, vector: FloatVector | None) -> FloatMatrix:
-    """Cells `[N, C]` of which the sum has length 1 and the direction of the vector, or else their own."""
+    """Returns cells `[N, C]` that sum to the vector, or else to their own sum, scaled to length 1."""
     total = cells.sum(axis=0)
     direction = _direction(total)
     cells = cells / np.linalg.norm(total)
@@ -160,12 +155,12 @@ def _direction(vector: NDArray[np.floating]) -> FloatMatrix:
     exact = vector.astype(np.float64)
     length = np.linalg.norm(exact)
     if not (np.isfinite(length) and length > 0):
-        raise ValueError("the features are zero or not finite and are near to nothing")
+        raise ValueError("the features are zero or not finite; their cosine is not defined")
     return np.asarray(exact / length)
 
 
 def _thirds(cells: int) -> FloatMatrix:
-    """How much of each cell lies in each third of a side, `[3, cells]`."""
+    """Returns how much of each cell lies in each third of a side, `[3, cells]`."""
     edges = np.linspace(0, cells, _THIRDS + 1)
     low, high = edges[:-1, np.newaxis], edges[1:, np.newaxis]
     cell = np.arange(cells)

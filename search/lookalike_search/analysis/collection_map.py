@@ -1,7 +1,8 @@
-"""A collection as a map: which images are on it, where, and how far it can be trusted."""
+"""A map of a collection: a sample of its images, their places, and how faithful these are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
@@ -13,13 +14,13 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
-from lookalike_search.analysis.projection import Projection, Trust, measure, project, sample
+from lookalike_search.analysis.projection import Projection, Trust, draw_sample, measure_trust, project
 from lookalike_search.collection_choice import as_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """Images of a collection, by dataset and path, with vectors float32 `[N, D]`; `total` is all there are.
+    """A sample of the `total` images of a collection, by dataset and path, with vectors float32 `[N, D]`.
 
     Vectors have length 1 where the collection compares by cosine similarity.
     """
@@ -33,21 +34,24 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionMap:
-    """The images and their places, in the same order; `trust` is None for a handful of images."""
+    """A map of a collection."""
 
     sampled: Sampled
+    """The images."""
     projection: Projection
+    """Their places, in the same order."""
     trust: Trust | None
+    """How faithful the places are; None where there are too few images to measure that."""
 
 
 def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFilter = EVERYTHING) -> Sampled:
-    """Reads at most `limit` images, of all classes alike.
+    """Returns a random sample of at most `limit` images, stratified by class.
 
     Raises:
-        CollectionError: there are none.
+        CollectionError: there are no images.
     """
     where = as_named(where, collection.manifest)
-    found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    found = sorted(collection.scan(where), key=attrgetter("sort_key"))
     if not found:
         of = f" of dataset {where.dataset}" if where.dataset is not None else ""
         raise CollectionError(
@@ -55,7 +59,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
             collection=collection.name,
             hint=Hint(Action.SEE_STATUS),
         )
-    rows = sample([payload.class_name for payload in found], limit, seed=seed)
+    rows = draw_sample([payload.class_name for payload in found], limit, seed=seed)
     payloads, vectors = stored_vectors(collection, [found[row] for row in rows.tolist()])
     if collection.manifest.distance.higher_is_nearer:
         vectors = normalise_rows(vectors)
@@ -69,7 +73,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
 
 
 def mapped(sampled: Sampled, *, seed: int) -> CollectionMap:
-    """Places the images and measures how true their places are."""
+    """Returns the images' places in two dimensions, and how faithful these are."""
     names = {payload.class_name for payload in sampled.payloads if payload.class_name}
     numbers = {name: number for number, name in enumerate(sorted(names))}
     classes = np.array([numbers.get(payload.class_name or "", -1) for payload in sampled.payloads])
@@ -77,5 +81,5 @@ def mapped(sampled: Sampled, *, seed: int) -> CollectionMap:
     return CollectionMap(
         sampled=sampled,
         projection=projection,
-        trust=measure(sampled.vectors, projection.places, classes, seed=seed),
+        trust=measure_trust(sampled.vectors, projection.places, classes, seed=seed),
     )

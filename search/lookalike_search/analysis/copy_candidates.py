@@ -1,4 +1,4 @@
-"""Which images may be copies of which: for each the nearest that come before it."""
+"""Candidates for near-duplicates: for each image the nearest of those before it."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,15 @@ from lookalike_search.analysis.pixel_proof import have_same_proportions
 
 MOST = 512
 MOST_VALUES = 2**24
-"""So many of an image, and of all together, are remembered: 128 MB. More are near where thousands of images
-are all alike, as pages of text are; then the nearest are taken."""
+"""Candidates of one image, and of all together (128 MB), at most. Where there are more, since thousands of
+images are alike, as pages of text are, the nearest are taken."""
 
 
 def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool_]:
-    """Which of `others` could be a row's image in another size, by width and height `[N, 2]`; bool `[K]`.
+    """Returns which of `others` could be the image of `row` in another size, bool `[K]`; sizes are `[N, 2]`.
 
-    Each side of a copy is rounded to a pixel. A network sees a small image's lines thicker, so that these
-    are less similar than other copies.
+    Each side of a copy is rounded to a pixel. Lines are thicker to the network in a smaller image, so that
+    its embedding is less similar than that of other near-duplicates.
     """
     width, height = sizes[row].tolist()
     is_other_size = (sizes[others] != sizes[row]).any(axis=1)
@@ -27,7 +27,7 @@ def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool
 
 
 class Candidates:
-    """For each of `count` rows the nearest of the rows before it, at most `most`, as they are found."""
+    """Collects for each of `count` rows the nearest of the rows before it, at most `most`."""
 
     def __init__(self, count: int, *, most: int = MOST) -> None:
         depth = max(1, min(most, count - 1, MOST_VALUES // max(1, count)))
@@ -35,7 +35,7 @@ class Candidates:
         self._scores = np.full((count, depth), -np.inf, dtype=np.float32)
 
     def add(self, found: Nearest) -> None:
-        """Takes in what is near to a row; what comes before it is passed over."""
+        """Adds a row to the candidates of the later rows near it; earlier rows are ignored."""
         behind = found.rows > found.row
         rows, scores = found.rows[behind], found.scores[behind]
         worst = self._scores[rows].argmin(axis=1)
@@ -44,16 +44,16 @@ class Candidates:
         self._rows[places], self._scores[places] = found.row, scores[is_nearer]
 
     def before(self, row: int) -> IntVector:
-        """Those of a row, int64."""
+        """Returns the candidates of a row, int64."""
         rows: IntVector = self._rows[row][self._rows[row] >= 0].astype(np.int64)
         return rows
 
     def similarity(self, row: int, earlier: int) -> float:
-        """Of a row to one of those before it."""
+        """Returns the similarity of a row to one of its candidates."""
         return float(self._scores[row][self._rows[row] == earlier][0])
 
     def clusters(self) -> Iterator[IntVector]:
-        """The rows that hang together by any of these, in order; what is near to nothing is in none."""
+        """Yields the connected components of rows and their candidates, in order; no single rows."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 

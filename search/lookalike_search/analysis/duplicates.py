@@ -1,7 +1,7 @@
-"""Groups of the same image: identical bytes, proven on the pixels, or only similar to a network.
+"""Groups of duplicates: identical bytes, proven on the pixels, or only similar by their embeddings.
 
-Which image stands for which by its embedding is `stars`' part, what is proven that of `proving`, and what has
-become of the files that of `disk`.
+`star_clustering` clusters images by their embeddings, `verified_copies` proves near-duplicates, and
+`file_state` checks files.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.neighbours.brute_force import ExactSearch, IntVector, Nearest
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
@@ -27,10 +28,10 @@ from lookalike_search.analysis.file_state import (
     ImageFile,
     Offers,
     ReferenceFolders,
-    looked_again,
-    looked_at,
+    check_file,
+    verify_file,
 )
-from lookalike_search.analysis.star_clustering import StoreNearness, stars
+from lookalike_search.analysis.star_clustering import StoreNearness, find_stars
 from lookalike_search.analysis.verified_copies import prove_copies
 from lookalike_search.collection_choice import in_collection
 
@@ -40,12 +41,12 @@ COMPARED_ABOVE = 0.95
 COMPARED_RESIZED_ABOVE = 0.85
 """The same for two that could be one image in two sizes."""
 
-ABOVE = 0.99
+ABOVE = NEAR_ABOVE
 """The same from which they are shown as similar, though their pixels prove nothing."""
 
 
 class Match(StrEnum):
-    """What an image is to the kept one of its group; only what is proven may be deleted."""
+    """How an image matches the kept one of its group; only proven duplicates may be deleted."""
 
     IDENTICAL = "identical"
     """The same bytes."""
@@ -56,7 +57,7 @@ class Match(StrEnum):
 
 
 class KeptBecause(StrEnum):
-    """The first rule that sets the kept file apart from the next best of its group that is still there."""
+    """The first rule by which the kept file precedes the next best of its group."""
 
     THERE = "the only one left as it was"
     FOLDER = "in a folder to keep"
@@ -70,20 +71,24 @@ class KeptBecause(StrEnum):
 class Member:
     """An image of a group.
 
-    `file` is None where the manifest does not know the dataset's folder. `similarity` is the cosine
-    similarity to the kept image, 1 where the bytes are the same. `is_redundant` says that the file could be
-    deleted: it is identical or proven, it and the kept one are as they were ingested, they are two files, and
-    it is in no folder to keep. `frees` is how many bytes of disk that would free, when all are deleted that
-    could be: none for a link.
+    `is_redundant` says that the file could be deleted: it is identical or proven, it and the kept one are
+    unchanged since they were ingested, they are two files, and it is in no folder to keep.
     """
 
     payload: Payload
+    """The image as it was ingested."""
     file: Path | None
+    """Where it lies; None where the dataset's folder is not known."""
     state: FileState
+    """Whether the file is unchanged since it was ingested."""
     similarity: float
+    """The cosine similarity to the kept image, 1 where the bytes are the same."""
     match: Match
+    """How it matches the kept image."""
     is_redundant: bool
+    """Whether the file could be deleted."""
     frees: int
+    """Bytes of disk that deleting all redundant files would free of this one; 0 for a link."""
     reference: Path | None = None
     """The folder to keep that it lies in."""
 
@@ -95,28 +100,33 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The same image several times: the file to keep, why that one, and the others, most similar first.
-
-    Of a group in which nothing is proven none is a duplicate: the kept one is only the first.
-    """
+    """Duplicates of one image; where none is proven, images that are only similar to the first."""
 
     kept: Member
+    """The file to keep."""
     because: KeptBecause
+    """Why that one is kept."""
     others: Sequence[Member]
+    """The other images, most similar first."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """The kept image, then the others."""
+        return (self.kept, *self.others)
 
     @property
     def redundant(self) -> list[Member]:
-        """Those that could be deleted."""
+        """The others that could be deleted."""
         return [member for member in self.others if member.is_redundant]
 
     @property
     def is_proven(self) -> bool:
-        """Whether there is a duplicate in it."""
+        """Whether any of the others is a proven duplicate."""
         return any(member.match is not Match.SIMILAR for member in self.others)
 
     @property
     def frees(self) -> int:
-        """How many bytes that would free."""
+        """How many bytes deleting the redundant files would free."""
         return sum(member.frees for member in self.others)
 
 
@@ -127,7 +137,7 @@ def find_duplicates(
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
 ) -> list[Group]:
-    """Groups of images that are identical, proven to be the same or only similar; the proven first.
+    """Returns groups of images that are identical, proven to be the same or only similar; proven ones first.
 
     Images whose cosine similarity is over 0.95 are compared on their pixels, from 0.85 on where they could be
     one image in two sizes, and those over 0.99 shown as similar where that proves nothing; `above` stands for
@@ -151,10 +161,10 @@ def find_duplicates(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbourhood:
-    """What is near to what in a collection, which is not needed any more.
+    """The images of a collection and what is near each; the collection itself is not needed any more.
 
-    `contents` are the files of each content, first those to keep; `star_of` and `similarity` say, by the
-    embedding alone, for each the content before it that it is most similar to.
+    `contents` are files with the same bytes, in order of preference. `star_of` and `similarity` give, by the
+    embedding alone, the centre that each content belongs to.
     """
 
     contents: Sequence[Sequence[ImageFile]]
@@ -172,13 +182,13 @@ def find_near(
     keep_in: Sequence[Path] = (),
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Neighbourhood:
-    """The first half of `find_duplicates`: all that asks the collection."""
+    """Does the first half of `find_duplicates`: all that reads the collection."""
     manifest = collection.manifest
     where = in_collection(where, manifest)
     reference = ReferenceFolders(keep_in, manifest)
     order = partial(_preference, reference)
     contents: dict[str, list[ImageFile]] = {}
-    for image in sorted((looked_at(p, manifest) for p in collection.scan(where)), key=order):
+    for image in sorted((check_file(p, manifest) for p in collection.scan(where)), key=order):
         contents.setdefault(image.payload.sha256, []).append(image)
     candidates = Candidates(len(contents))
     if above is None:
@@ -193,7 +203,7 @@ def find_near(
             likely = (found.scores > compared_above) | is_resized(found.row, found.rows, sizes)
             candidates.add(replace(found, rows=found.rows[likely], scores=found.scores[likely]))
 
-        star_of, similarity = stars(
+        star_of, similarity = find_stars(
             len(payloads), blocks, near, bar.advance, above=similar_above, on_found=note
         )
     return Neighbourhood(
@@ -206,7 +216,7 @@ def find_near(
 
 
 def prove_groups(near: Neighbourhood) -> list[Group]:
-    """The second half of `find_duplicates`: all that reads the images' files."""
+    """Does the second half of `find_duplicates`: all that reads image files."""
     clusters = list(near.candidates.clusters())
     with progress.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
         files = [same[0] for same in near.contents]
@@ -219,7 +229,7 @@ def prove_groups(near: Neighbourhood) -> list[Group]:
 
 
 def _rank(group: Group) -> tuple[bool, int, int, tuple[str, str]]:
-    return not group.is_proven, -len(group.others), -group.frees, _place(group.kept.payload)
+    return not group.is_proven, -len(group.others), -group.frees, group.kept.payload.sort_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +242,7 @@ class _Found:
 def _preference(
     reference: ReferenceFolders, image: ImageFile
 ) -> tuple[bool, bool, int, int, int, tuple[str, str]]:
-    """Smaller is to be kept; in the order of `KeptBecause`."""
+    """Returns a sort key: files to keep come first, by the rules of `KeptBecause`."""
     payload = image.payload
     return (
         image.state is not FileState.PRESENT,
@@ -240,12 +250,8 @@ def _preference(
         -payload.width * payload.height,
         -payload.bytes,
         payload.mtime_ns,
-        _place(payload),
+        payload.sort_key,
     )
-
-
-def _place(payload: Payload) -> tuple[str, str]:
-    return payload.dataset, payload.path
 
 
 Near = Callable[[IntVector], Iterable[Nearest]]
@@ -258,7 +264,7 @@ def _nearness(
     where: PointFilter,
     limits: ComparisonLimits,
 ) -> tuple[Sequence[Payload], Iterable[IntVector], Near]:
-    """One of each content, and what is near to what among them: by numpy, or by the store."""
+    """Returns an image of each content, and a search of what is near among them, exact or by the store."""
     payloads = [images[0].payload for images in contents.values()]
     if is_small(collection, where, limits=limits):
         payloads, vectors = stored_vectors(collection, payloads, at_once=limits.at_once)
@@ -276,7 +282,7 @@ def _nearness(
 
 
 def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]:
-    """What belongs together: a content with its copies; if there are none, with what it is similar to."""
+    """Returns groups: a content with its proven duplicates, or, without any, with what it is similar to."""
     originals = copy_of.tolist()
     has_copies = {original for row, original in enumerate(originals) if row != original}
     together: dict[int, list[_Found]] = {}
@@ -293,11 +299,11 @@ def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]
 
 
 def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Group:
-    """`members` are in the order of preference."""
+    """Returns a group of `members`, which come in order of preference."""
     order = partial(_preference, near.reference)
     pairs = zip(order(members[0].image), order(members[1].image), KeptBecause, strict=True)
     because = next((why for one, other, why in pairs if one != other), KeptBecause.PATH)
-    kept = looked_again(members[0].image)
+    kept = verify_file(members[0].image)
     others = [_member(each, kept, near, offers) for each in members[1:]]
     itself = _Found(image=kept, similarity=1, is_proven=False)
     return Group(
@@ -309,7 +315,7 @@ def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Gr
 
 def _member(found: _Found, kept: ImageFile, near: Neighbourhood, offers: Offers) -> Member:
     is_kept = found.image is kept
-    image = kept if is_kept else looked_again(found.image)
+    image = kept if is_kept else verify_file(found.image)
     match = Match.SIMILAR
     if image.payload.sha256 == kept.payload.sha256:
         match = Match.IDENTICAL

@@ -1,4 +1,4 @@
-"""Two images, looked at by the networks of collections: what their similarity is made of."""
+"""Explains the similarity of two images by the networks of collections, cell by cell."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,21 +28,21 @@ from lookalike_search.asking.query_sources import QueryInput, Source, find_sourc
 _logger = logger_of("search")
 
 EDGE = 640
-"""Pixels of the longer side of an image as it is shown."""
+"""The longer side of an image as it is shown, in pixels."""
 
 QUALITY = 75
 
 LEAST_AGREEMENT = 0.99
-"""Cosine between a stored vector and the same image's vector here, below which they are two images' vectors.
+"""The least cosine between a stored vector and the one that is computed here for the same image.
 
 Emulated bfloat16 stays above 0.9997 in fp32 graphs and above 0.9994 in int8 ones (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenImage:
-    """An image as it was named, as the networks see it, and as it is shown: whole, upright and smaller.
+    """An image: its name, its pixels for the networks, and how it is shown (whole, upright, reduced).
 
-    `stored` maps the name of each collection that holds it to the vector there, float32 `[D]`.
+    `stored` maps the names of collections that hold it to the vectors there, float32 `[D]`.
     """
 
     name: str
@@ -65,17 +65,20 @@ class ComparedVector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What the network of one collection makes of two images; `provider` is what it ran on here.
-
-    What it ran on when the collection was filled is in the manifest.
-    """
+    """The similarity of two images by the network of one collection."""
 
     collection: str
+    """The name of the collection."""
     manifest: CollectionManifest
+    """Its manifest, which also says what the network ran on when the collection was filled."""
     provider: str
+    """The execution provider that the network runs on here."""
     explanation: Explanation
+    """The cosine similarity in shares of cells."""
     query: ComparedVector
+    """The vector of the query."""
     neighbour: ComparedVector
+    """The vector of the neighbour."""
 
     @property
     def compared(self) -> tuple[ComparedVector, ComparedVector]:
@@ -92,13 +95,13 @@ class Explained:
 
     @property
     def agreement(self) -> float:
-        """The lower cosine between a vector that is compared and the cells that it is explained by."""
+        """The lower of the two vectors' cosines to the sum of their cells."""
         return min(each.agreement for each in self.compared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPair:
-    """Two images that were read, and the manifests of the collections whose networks explain them."""
+    """Two images, and the manifests of the collections whose networks explain them."""
 
     query: SeenImage
     neighbour: SeenImage
@@ -108,10 +111,10 @@ class SeenPair:
 def see_both(
     query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
 ) -> SeenPair:
-    """Reads two images for the collections of these names, which are not needed any more then.
+    """Reads two images for `explanations`, which needs the collections no more.
 
     Raises:
-        ImageError, UsageError: as `see` and `require_average`.
+        ImageError, UsageError: as `load_image` and `require_average`.
     """
     manifests = {name: store.manifest(name) for name in names}
     for name, manifest in manifests.items():
@@ -119,37 +122,36 @@ def see_both(
     with ExitStack() as stack:
         opened = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         return SeenPair(
-            query=see(query, opened, max_pixels=max_pixels),
-            neighbour=see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True),
+            query=load_image(query, opened, max_pixels=max_pixels),
+            neighbour=load_image(neighbour, opened, max_pixels=max_pixels, is_neighbour=True),
             manifests=manifests,
         )
 
 
 def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
-    """Yields what the network of each collection makes of them.
+    """Yields the explanation by the network of each collection.
 
     Raises:
-        ManifestError, WeightsError, ImageError: as `explanation_by`.
+        ManifestError, WeightsError, ImageError: as `explain_by`.
     """
     for name, manifest in pair.manifests.items():
-        found = explanation_by(manifest, name, pair.query, pair.neighbour, settings=settings)
+        found = explain_by(manifest, name, pair.query, pair.neighbour, settings=settings)
         _logger.info("%s: its network runs on %s", name, found.provider)
         yield found
 
 
-def see(
+def load_image(
     query: QueryInput, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
 ) -> SeenImage:
-    """Reads an image for networks and for people: any but a vector, or an indexed one without its file.
+    """Reads an image and its stored vectors.
 
-    What is given as pixels is shown as the networks see it.
-
-    The stored vectors are those by which a search compares it. It embeds a file that it is asked with anew,
-    and so a file in an ingested folder has stored ones as a neighbour only.
+    The stored vectors are those that a search would use: it embeds a query that is a file again, so that a
+    file in an ingested folder has stored vectors as a neighbour only. Pixels are shown as the networks see
+    them.
 
     Raises:
-        ImageError: it is nothing of that, cannot be read, or is indexed and was changed since.
-        UsageError: it is a folder, or several datasets have it.
+        ImageError: it cannot be read, its file is not known, or it was changed since it was ingested.
+        UsageError: it is a folder or a vector, or several datasets have such a path.
     """
     source = _one_source(query, collections, max_pixels)
     name = source.name
@@ -186,15 +188,15 @@ def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels
     return found[0]
 
 
-def explanation_by(
+def explain_by(
     manifest: CollectionManifest, name: str, query: SeenImage, neighbour: SeenImage, *, settings: Settings
 ) -> Explained:
-    """Takes two images' cosine similarity apart, by the network of the collection of this name.
+    """Returns the explanation by the network of one collection.
 
     Raises:
         UsageError: the collection's vectors are no averages over cells.
-        ManifestError, WeightsError: its model cannot be had any more, or a stored vector is not its own.
-        ImageError: the network sees nothing in one of them.
+        ManifestError, WeightsError: its model is not available, or a stored vector is not of this model.
+        ImageError: the features of an image are zero or not finite.
     """
     require_average(name, manifest)
     model = unpooled_model(manifest, settings=settings)
@@ -222,7 +224,7 @@ def explanation_by(
 
 
 def require_average(name: str, manifest: CollectionManifest) -> None:
-    """Refuses what is no sum over pairs of cells.
+    """Refuses collections whose similarity is no sum over pairs of cells.
 
     Raises:
         UsageError: the collection's vectors were not pooled, or not by their mean.
@@ -252,7 +254,7 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
 
 
 def _features(embedder: Embedder, shape: tuple[int, int, int], image: SeenImage) -> Features:
-    """Float32 `[H, W, C]`, at least one of which is not zero."""
+    """Returns the features of an image, float32 `[H, W, C]`."""
     features = embedder.embed_one(image.pixels).reshape(shape)
     if not (np.isfinite(features).all() and features.sum(axis=(0, 1)).any()):
         raise ImageError(f"the network sees nothing in {image.name}", reason=SkipReason.NO_EMBEDDING)
@@ -262,7 +264,7 @@ def _features(embedder: Embedder, shape: tuple[int, int, int], image: SeenImage)
 def _stored_vectors(
     source: Source, sha256: str, collections: Sequence[Collection], *, is_neighbour: bool
 ) -> dict[str, FloatVector]:
-    """Of each collection that holds these bytes under the name that was asked for."""
+    """Returns the stored vectors of an image, by the names of the collections that hold its bytes."""
     id_ = source.id
     if id_ is None and is_neighbour and source.file is not None:
         known = known_payload(source.file, sha256, collections)
@@ -281,7 +283,7 @@ def _stored_vectors(
 def _compared_vectors(
     name: str, manifest: CollectionManifest, images: Sequence[SeenImage], settings: Settings
 ) -> list[FloatVector]:
-    """By which a search compares the images; those not stored are made as it makes them."""
+    """Returns the vectors that a search compares: stored ones, or else embedded here."""
     vectors = [image.stored.get(name) for image in images]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]

@@ -1,4 +1,4 @@
-"""What has become of the files of indexed images, and which of them could go. Nothing is written."""
+"""The state of indexed images' files, and which of them could be deleted. Nothing is written."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ from lookalike_core.stores.points import Payload
 
 
 class FileState(StrEnum):
-    """What has become of a file since it was ingested."""
+    """The state of a file, compared with what was ingested."""
 
     PRESENT = "present"
     CHANGED = "changed"
@@ -28,7 +28,7 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:
-    """A payload and what its file is now; `status` is that of the file itself, behind links."""
+    """A payload and the state of its file; `status` is that of the file, following links."""
 
     payload: Payload
     file: Path | None
@@ -37,27 +37,27 @@ class ImageFile:
 
     @property
     def identity(self) -> tuple[int, int] | None:
-        """Of the file behind all names and links."""
+        """Device and inode: the same for all names and links of a file."""
         return (self.status.st_dev, self.status.st_ino) if self.status else None
 
 
-def looked_at(payload: Payload, manifest: CollectionManifest) -> ImageFile:
-    """At first sight, without reading it: present where there is a file of the same size."""
-    return _seen(payload, file_of(manifest, payload.dataset, payload.path))
+def check_file(payload: Payload, manifest: CollectionManifest) -> ImageFile:
+    """Returns the state of an image's file without reading it: present where its size is the same."""
+    return _check_size(payload, file_of(manifest, payload.dataset, payload.path))
 
 
-def looked_again(image: ImageFile) -> ImageFile:
-    """What has become of it meanwhile, by all of its bytes.
+def verify_file(image: ImageFile) -> ImageFile:
+    """Returns the state of an image's file now, by its SHA-256.
 
-    Size and time do not prove that a file is what was ingested, and what is deleted for it is gone.
+    Size and time do not prove that a file is what was ingested, and deleting others in its favour is final.
     """
-    seen = _seen(image.payload, image.file)
-    if seen.state is FileState.PRESENT and not _has_its_bytes(seen):
-        return replace(seen, state=FileState.CHANGED)
-    return seen
+    checked = _check_size(image.payload, image.file)
+    if checked.state is FileState.PRESENT and not _has_its_hash(checked):
+        return replace(checked, state=FileState.CHANGED)
+    return checked
 
 
-def _seen(payload: Payload, file: Path | None) -> ImageFile:
+def _check_size(payload: Payload, file: Path | None) -> ImageFile:
     try:
         status = file.stat() if file else None
     except (OSError, ValueError):
@@ -70,7 +70,7 @@ def _seen(payload: Payload, file: Path | None) -> ImageFile:
     return ImageFile(payload=payload, file=file, state=state, status=status)
 
 
-def _has_its_bytes(image: ImageFile) -> bool:
+def _has_its_hash(image: ImageFile) -> bool:
     try:
         with opened(cast("Path", image.file)) as stream:
             return sha256_of(stream) == image.payload.sha256
@@ -79,13 +79,13 @@ def _has_its_bytes(image: ImageFile) -> bool:
 
 
 class ReferenceFolders:
-    """Folders whose files are to be kept before others, and are never offered; by default there are none."""
+    """Folders whose files are preferred to others and never offered for deletion; none by default."""
 
     def __init__(self, folders: Sequence[Path] = (), manifest: CollectionManifest | None = None) -> None:
-        """Takes folders that hold files of a collection, by whatever names and links.
+        """Checks folders that hold files of a collection; links are followed.
 
         Raises:
-            UsageError: a folder is none, or no dataset of the collection lies in it or around it.
+            UsageError: a folder does not exist, or holds no files of the collection.
         """
         roots = manifest.datasets if manifest else {}
         self._roots = {name: os.path.realpath(root) for name, root in roots.items()}
@@ -93,7 +93,7 @@ class ReferenceFolders:
         self._shown = dict(zip(self._folders, folders, strict=True))
 
     def holding(self, payload: Payload) -> Path | None:
-        """The folder, as it was named, that an image lies in."""
+        """Returns the folder, as it was given, that an image lies in."""
         if not self._folders or payload.dataset not in self._roots:
             return None
         file = os.path.join(self._roots[payload.dataset], payload.path)  # noqa: PTH118 - of a million files
@@ -120,7 +120,7 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 class Offers:
-    """Which files could be deleted, over all groups: none that is kept somewhere, and none twice."""
+    """Offers files for deletion, over all groups: none that another group keeps, and none twice."""
 
     def __init__(self, kept: Iterable[ImageFile], reference: ReferenceFolders) -> None:
         self._kept = {image.identity for image in kept}
@@ -129,10 +129,9 @@ class Offers:
         self._links: Counter[tuple[int, int] | None] = Counter()
 
     def offer(self, image: ImageFile, kept: ImageFile) -> tuple[bool, int]:
-        """Whether an image's file could go for the sake of another, and how many bytes that frees.
+        """Returns whether a file could be deleted in favour of another, and how many bytes that frees.
 
-        The bytes of a file with several names (hard links) are freed with the last of them, and a symbolic
-        link frees none.
+        Of a file with several hard links the last one frees the bytes; a symbolic link frees none.
         """
         file, status = image.file, image.status
         is_whole = image.state is FileState.PRESENT and kept.state is FileState.PRESENT

@@ -1,8 +1,8 @@
-"""Whether one image is a copy of another, by their pixels. Pure.
+"""Proves near-duplicates on the pixels of two images. Pure.
 
-An embedding sees a network's square of 224 pixels and forgets most of that: pages of text are all alike to
-it. Here whole images are compared in colour, at a size where text shows, and everywhere: the place where they
-agree least decides. How the limits were chosen: docs/adr/0019-proven-duplicates.md.
+An embedding is of 224 x 224 pixels and keeps little of them: all pages of text are similar. Here whole images
+are compared in colour, at a size where text is legible, and everywhere: the place of least agreement decides.
+How the limits were chosen: docs/adr/0019-proven-duplicates.md.
 """
 
 from collections.abc import Iterator
@@ -16,58 +16,58 @@ from lookalike_core.neighbours.brute_force import IntVector
 from numpy.typing import NDArray
 
 EDGE = 1536
-"""Longer side, in pixels, at which images are compared first; larger ones are compared in detail besides."""
+"""Longer side, in pixels, at which images are compared first; larger ones are then compared in detail."""
 
 MOST_REDUCED = 5
-"""How many times smaller a copy's sides may be: on a thumbnail the text of a page no longer shows."""
+"""Largest ratio of sides: on a smaller thumbnail the text of a page is not legible."""
 
 TILE, OVERLAP = 1024, 32
-"""Pixels of a side of the parts in which large images are compared in detail; by how many parts overlap."""
+"""Side of the tiles in which large images are compared in detail, and their overlap, in pixels."""
 
 LEAST_LIGHT = 0.95
-"""Structural similarity of lightness below which a window shows something else."""
+"""Least structural similarity of lightness in a window."""
 
 LEAST_COLOUR = 0.88
-"""The same for colour, which JPEG and WebP keep at half the size."""
+"""The same for colour, which JPEG and WebP store at half the size."""
 
 MOST_DIFFERENCE = 13.0
-"""Of 255: how far the means of lightness and of colour may differ over 16 x 16 pixels."""
+"""Largest difference of the means of lightness and of colour over 16 x 16 pixels, of 255."""
 
 MOST_HUE = 6.7
 MOST_HUE_SMALLER = 9.0
-"""Of 255: how far the colour of edges may lie beside that of the other image, be it as strong or weaker; and
-where one of them was made smaller, which evens out what compression does to colour."""
+"""Largest distance of the colour of edges from the hue of the other image's, of 255; and where one of them
+was reduced, which averages out the errors of compression."""
 
 MOST_BROAD_LIGHT, MOST_BROAD_COLOUR = 2.0, 2.2
-"""Of 255: how far means over 64 x 64 pixels may differ, besides 6 % of the standard deviation there; on a
-plain area compression changes nothing more."""
+"""Largest difference of means over 64 x 64 pixels, of 255, besides 6 % of the standard deviation there;
+compression changes plain areas no more."""
 
 MOST_MEAN_LIGHT, MOST_MEAN_COLOUR = 1.5, 2.0
-"""Of 255: how far the means of the whole images may differ."""
+"""Largest difference of the means of the whole images, of 255."""
 
 LEAST_RANGE, MOST_GAIN = 96.0, 16.0
-"""Images with a smaller range of levels (masks, depth maps, underexposed photos) are compared with as much
-more contrast, at most so many times."""
+"""Images with a smaller range of levels (masks, depth maps, underexposed photos) are compared with their
+contrast increased to this range, at most so many times."""
 
 DEEP_RANGE = 64
-"""Of two images with more than 8 bits a sample fewer of the upper 256 levels prove nothing."""
+"""Least range, of the upper 256 levels, for a proof of two images with more than 8 bits a sample."""
 
 COARSE, COARSE_COLOUR = 64, 16
-"""Pixels of each side at which lightness, and all of it, are compared first, to refuse most at once."""
+"""Side in pixels at which lightness, and colour, are compared first, to refuse most images quickly."""
 
 MOST_COARSE_DIFFERENCE = 40
 FINE_ENOUGH = 192
-"""Of 255: no copy differs so much in any of those few pixels, if both its sides have as many as this."""
+"""Near-duplicates differ less in any of those pixels, of 255, if their sides have at least `FINE_ENOUGH`."""
 
 Planes = NDArray[np.float32]
 
 
 def is_copy(kept: WholeImage, other: WholeImage) -> bool:
-    """Whether `other` shows what `kept` shows, and nothing would be lost with it.
+    """Returns whether `other` shows what `kept` shows, and nothing would be lost with it.
 
-    Never for files of several frames or pages, of which only one is seen here; but the kept one may hold
-    further views, as phones' photos do. Nor where `other` has more pixels or deeper samples, or is opaque in
-    other places.
+    Never for files of several frames or pages, of which only one is compared; but the kept one may hold
+    further views, as phones' photos do. Nor where `other` has more pixels, deeper samples or other
+    transparency.
     """
     if other.besides is not Besides.NOTHING or kept.besides is Besides.FRAMES:
         return False
@@ -87,9 +87,9 @@ def is_copy(kept: WholeImage, other: WholeImage) -> bool:
 
 
 def is_copy_in_detail(kept: WholeImage, other: WholeImage) -> bool:
-    """Whether two images that are decoded in full agree in every part: small type on a large plan shows here.
+    """Returns whether two images, decoded in full, agree in every tile, where small type is legible.
 
-    To be asked of what `is_copy` takes for a copy at a smaller size.
+    For images that `is_copy` accepted at a reduced size.
     """
     gain = _gain(_range(kept))
     return any(
@@ -99,7 +99,7 @@ def is_copy_in_detail(kept: WholeImage, other: WholeImage) -> bool:
 
 
 def _range(image: WholeImage) -> float:
-    """How many levels the darkest and the brightest sample of a channel are apart, at most."""
+    """Returns the largest range of levels of a channel."""
     flat = image.pixels.reshape(-1, image.pixels.shape[2])
     return float((flat.max(axis=0).astype(int) - flat.min(axis=0)).max())
 
@@ -109,19 +109,19 @@ def _gain(ranges: float) -> float:
 
 
 def has_same_proportions(kept: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one could be the other in another size: each side of a copy is rounded to a pixel."""
+    """Returns whether one size could be the other reduced: each side is rounded to a pixel."""
     return bool(have_same_proportions(kept, np.array([other]))[0])
 
 
 def have_same_proportions(kept: tuple[int, int], others: IntVector) -> NDArray[np.bool_]:
-    """As `has_same_proportions`, of many: width and height int64 `[N, 2]`; bool `[N]`."""
+    """Does what `has_same_proportions` does for many sizes, int64 `[N, 2]`; returns bool `[N]`."""
     (width, height), (other_width, other_height) = kept, others.T
     same: NDArray[np.bool_] = np.abs(width * other_height - height * other_width) <= width + height
     return same
 
 
 def coarse(image: WholeImage) -> Pixels:
-    """What `most_alike` wants of an image, uint8 `[5120]`: few pixels of its lightness, fewer of all."""
+    """Returns an image reduced for `most_alike`, uint8 `[5120]`: lightness, and colour and opacity."""
     light = resize(image.pixels, COARSE, COARSE, Resampling.BOX) @ _LIGHT
     colours = resize(image.pixels, COARSE_COLOUR, COARSE_COLOUR, Resampling.BOX)
     opaque = np.full((1, 1), 255, dtype=np.uint8) if image.alpha is None else image.alpha
@@ -130,9 +130,9 @@ def coarse(image: WholeImage) -> Pixels:
 
 
 def most_alike(image: WholeImage, seen: Pixels, others: Pixels) -> IntVector:
-    """Which of `others` `[N, 5120]` an image may still be a copy of, most alike first, int64.
+    """Returns which of `others` `[N, 5120]` an image may be a near-duplicate of, most alike first, int64.
 
-    `seen` and `others` are `coarse`.
+    `seen` and `others` are by `coarse`.
     """
     differences = np.maximum(others, seen) - np.minimum(others, seen)
     order: IntVector = np.argsort(differences.mean(axis=1), kind="stable")
@@ -143,7 +143,7 @@ def most_alike(image: WholeImage, seen: Pixels, others: Pixels) -> IntVector:
 
 
 def _may_agree(kept: WholeImage, other: WholeImage) -> bool:
-    """Whether no 16 x 16 pixels differ far more than they may: told in a tenth of the time of the proof."""
+    """Returns whether no 16 x 16 pixels differ far too much, in a tenth of the time of the proof."""
     width, height = (max(1, side // _MEANS) for side in other.pixels.shape[1::-1])
     one, two = (resize(each.pixels, width, height, Resampling.BOX) for each in (kept, other))
     return int((np.maximum(one, two) - np.minimum(one, two)).max()) <= MOST_COARSE_DIFFERENCE
@@ -151,16 +151,16 @@ def _may_agree(kept: WholeImage, other: WholeImage) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """An image in the size in which it is compared: uint8 `[H, W, 3]`, and how opaque it is, `[H, W]`."""
+    """An image in the size in which it is compared: uint8 `[H, W, 3]`, and its alpha channel `[H, W]`."""
 
     pixels: Pixels
     alpha: Pixels | None
 
 
 def _at_one_size(kept: WholeImage, other: WholeImage) -> Iterator[tuple[_Sized, _Sized]]:
-    """Both in the size of the smaller one, but in half of the larger one's at least.
+    """Yields both in the size of the smaller one, but at least half of the larger one's.
 
-    It is not known how a copy was made smaller, so that each way is tried.
+    The way of resampling a reduced image is not known, so each is tried.
     """
     (height, width), (kept_height, kept_width) = other.pixels.shape[:2], kept.pixels.shape[:2]
     if 2 * max(height, width) + 1 < max(kept_height, kept_width):
@@ -177,7 +177,7 @@ def _sized(image: WholeImage, width: int, height: int, way: Resampling) -> _Size
 
 
 def _tiles(one: _Sized, other: _Sized) -> Iterator[tuple[_Sized, _Sized]]:
-    """Both in parts that overlap, so that every window of a comparison lies within one of them."""
+    """Yields both in overlapping tiles, so that every window of a comparison is within one tile."""
     height, width = one.pixels.shape[:2]
     for top in range(0, max(1, height - OVERLAP), TILE):
         for left in range(0, max(1, width - OVERLAP), TILE):
@@ -189,7 +189,7 @@ def _tiles(one: _Sized, other: _Sized) -> Iterator[tuple[_Sized, _Sized]]:
 
 
 def _planes(image: _Sized, gain: float) -> Planes:
-    """Lightness, two of colour (ITU-R BT.601), with more contrast, and opacity, float32 `[4, H, W]`."""
+    """Returns lightness and two of colour (ITU-R BT.601), times `gain`; and opacity: float32 `[4, H, W]`."""
     red, green, blue = gain * np.moveaxis(image.pixels.astype(np.float32), 2, 0)
     light = _LIGHT[0] * red + _LIGHT[1] * green + _LIGHT[2] * blue
     opaque = np.full_like(light, 255) if image.alpha is None else image.alpha.astype(np.float32)
@@ -200,7 +200,7 @@ _LIGHT = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def _agree(one: Planes, other: Planes, *, is_smaller: bool) -> bool:
-    """Whether two images agree everywhere; what is quickest to tell comes first."""
+    """Returns whether two images agree everywhere; the fastest checks come first."""
     if not _means_agree(one, other) or not _agree_finely(one, other) or not _agree_coarsely(one, other):
         return False
     blur, most = (0.0, MOST_HUE_SMALLER) if is_smaller else (1.0, MOST_HUE)
@@ -211,7 +211,7 @@ def _agree(one: Planes, other: Planes, *, is_smaller: bool) -> bool:
 
 
 def _means_agree(one: Planes, other: Planes) -> bool:
-    """Whether lightness and colour are the same, of the whole and of any larger part of it."""
+    """Returns whether mean lightness and colour agree, of the whole image and of each large window."""
     from scipy.ndimage import uniform_filter
 
     window = min(_BROAD, *one.shape[1:])
@@ -234,7 +234,7 @@ _BROAD, _BROAD_SHARE = 64, 0.06
 
 
 def _agree_finely(one: Planes, other: Planes) -> bool:
-    """Whether lightness and opacity have the same structure in every window, and nothing another colour."""
+    """Returns whether lightness and opacity have the same structure in every window, and colours agree."""
     fine, colour = (0, 3) if (one[3] != other[3]).any() else (0,), (1, 2)
     if any(_most_different(one[plane], other[plane]) > MOST_DIFFERENCE for plane in (*fine, *colour)):
         return False
@@ -242,10 +242,10 @@ def _agree_finely(one: Planes, other: Planes) -> bool:
 
 
 def _agree_coarsely(one: Planes, other: Planes) -> bool:
-    """Whether what is fainter than grain has the same structure, where grain is averaged away.
+    """Returns whether structure fainter than grain agrees, where grain is averaged out.
 
-    Compression moves means over several pixels much less than the pixels, so that much weaker contrast can be
-    told from it there: pale text, shades of a dark photo.
+    Compression changes means over several pixels much less than single pixels, so that much weaker contrast
+    is significant there: pale text, shades of a dark photo.
     """
     for side, noise, least_light, least_colour in _COARSER:
         if min(one.shape[1:]) < side * _WINDOW:
@@ -260,13 +260,13 @@ def _agree_coarsely(one: Planes, other: Planes) -> bool:
 
 
 _COARSER = ((2, 200.0, 0.8, None), (4, 25.0, 0.8, 0.5), (8, 8.0, 0.88, 0.6))
-"""Pixels of a side that are averaged, SSIM's c2 there, and least similarity of lightness and of colour."""
+"""Side in pixels of the averages, SSIM's c2 there, and least similarity of lightness and of colour."""
 
 
 def _most_other_hue(one: Planes, other: Planes, *, blur: float) -> float:
-    """How far the mean colour of edges and lines in 32 x 32 pixels lies beside the other's direction.
+    """Returns the largest distance of the mean colour of edges, in 32 x 32 pixels, from the other's hue.
 
-    Compression makes the colour of thin lines weaker, and hardly turns it; another ink turns it.
+    Compression makes the colour of thin lines weaker, and hardly changes its hue; another ink does.
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 
@@ -295,7 +295,7 @@ _MEANS = 16
 
 
 def _least_similar(one: Planes, other: Planes, *, blur: float, noise: float | None = None) -> float:
-    """Structural similarity of planes `[P, H, W]` in the window in which it is least.
+    """Returns the structural similarity of planes `[P, H, W]` in the window where it is least.
 
     It is SSIM's factor of contrast and structure (Wang et al., 2004, with c2 below), the planes taken
     together, of slightly blurred planes: filters and compression change what is finer than that. `noise` is
@@ -315,14 +315,14 @@ def _least_similar(one: Planes, other: Planes, *, blur: float, noise: float | No
 
 
 _WINDOW = 7
-"""Pixels of a window's sides: about one letter."""
+"""Side of a window in pixels: about one letter."""
 
 _NOISE = 30.0**2
-"""SSIM's c2, as a rule 58: a variance that grain and compression may have without being content."""
+"""SSIM's c2, usually 58: the variance of grain and compression, which is no content."""
 
 
 def _boxed(planes: Planes, side: int) -> Planes:
-    """Averages of `side` x `side` pixels; the last rows and columns are repeated to fill one."""
+    """Returns averages of `side` x `side` pixels; the last rows and columns are repeated to fill one."""
     count, height, width = planes.shape
     even = np.pad(planes, ((0, 0), (0, -height % side), (0, -width % side)), mode="edge")
     shape = (count, even.shape[1] // side, side, even.shape[2] // side, side)

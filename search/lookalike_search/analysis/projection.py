@@ -1,7 +1,7 @@
-"""Vectors in two dimensions, for people to look at, and how far what they see can be trusted.
+"""Projects vectors into two dimensions, and measures how faithful that is.
 
-Pure: vectors in, places out. t-SNE (van der Maaten and Hinton, 2008) by scikit-learn keeps near ones near;
-how far apart clusters lie, and how large they are, it does not keep.
+Pure: vectors in, places out. t-SNE (van der Maaten and Hinton, 2008; scikit-learn) keeps neighbours together;
+distances between clusters, and their sizes, mean nothing.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,18 +18,18 @@ COMPONENTS = 50
 """Principal components that t-SNE starts from, as its authors do; more cost time and add noise."""
 
 PERPLEXITY = 30.0
-"""About how many neighbours t-SNE keeps near; a third of the others where there are few."""
+"""About how many neighbours t-SNE keeps together; a third of the others where there are few."""
 
 FEWEST = 5
 """Different vectors that t-SNE needs; fewer are placed by their principal components."""
 
 NEIGHBOURS = 10
 MOST_MEASURED = 5_000
-"""Images that trustworthiness is measured on: it compares all with all, 600 MB for so many."""
+"""Images that trustworthiness is measured on: brute force, which takes 600 MB for so many."""
 
 
 class Method(StrEnum):
-    """How images got their places."""
+    """How images were placed."""
 
     TSNE = "t-SNE"
     PCA = "PCA"
@@ -39,7 +39,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """Places, float64 `[N, 2]`, finite; `kl_divergence` is what t-SNE could not bring into two dimensions."""
+    """Places, float64 `[N, 2]`, finite; `kl_divergence` is the loss of t-SNE at its end."""
 
     places: NDArray[np.float64]
     method: Method
@@ -49,10 +49,10 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """How true a map is, measured on `measured` images and their `NEIGHBOURS` nearest on it and in space.
+    """How faithful a map is, by `measured` images and their `NEIGHBOURS` nearest on it and in space.
 
-    `trustworthiness` is 1 where nobody is a neighbour on the map who is not one in space (Venna and Kaski,
-    2001; scikit-learn's), about 0.5 where places are random. `on_map` and `in_space` are the shares of
+    `trustworthiness` is 1 where all neighbours on the map are neighbours in space (Venna and Kaski, 2001;
+    scikit-learn's), about 0.5 where places are random. `on_map` and `in_space` are the shares of
     neighbours that have the same class; None where there are no classes.
     """
 
@@ -75,7 +75,7 @@ def project(vectors: FloatMatrix, *, seed: int) -> Projection:
     return _tsne(vectors, seed)
 
 
-def measure(
+def measure_trust(
     vectors: FloatMatrix,
     places: NDArray[np.float64],
     classes: IntVector,
@@ -83,10 +83,10 @@ def measure(
     seed: int,
     most: int = MOST_MEASURED,
 ) -> Trust | None:
-    """How far a map can be trusted; None for fewer images than twice the neighbours.
+    """Returns how faithful a map is; None for at most twice `NEIGHBOURS` images.
 
-    `classes` int64 `[N]` number the classes; -1 is none, and such images ask for no neighbours. Of more
-    than `most` images so many are drawn.
+    `classes` int64 `[N]` number the classes; -1 is none, and such images are no queries. Of more than
+    `most` images a random sample is measured.
     """
     if len(vectors) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
@@ -103,8 +103,8 @@ def measure(
     )
 
 
-def sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVector:
-    """At most `limit` rows, ascending, drawn at random from all classes alike.
+def draw_sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVector:
+    """Returns a random sample of at most `limit` rows, stratified by class, ascending.
 
     Each class keeps its part of the whole, and at least one as long as there are no more classes than that.
     """
@@ -134,7 +134,7 @@ def _tsne(vectors: FloatMatrix, seed: int) -> Projection:
 
 
 def _principal(vectors: FloatMatrix, components: int, seed: int) -> NDArray[np.float64]:
-    """The first principal components there are, float64 `[N, 2 or more]`, filled up with zeros."""
+    """Returns the first principal components, float64 `[N, 2 or more]`, padded with zeros."""
     from sklearn.decomposition import PCA
 
     there = min(components, *vectors.shape)
@@ -144,14 +144,14 @@ def _principal(vectors: FloatMatrix, components: int, seed: int) -> NDArray[np.f
 
 
 def _sunflower(count: int) -> NDArray[np.float64]:
-    """Places at equal distances, so that each image can be seen."""
+    """Returns places at about equal distances, so that each image can be seen."""
     number = np.arange(count)
     angle = number * np.pi * (3 - np.sqrt(5))
     return np.stack([np.sqrt(number) * np.cos(angle), np.sqrt(number) * np.sin(angle)], axis=1)
 
 
 def _same_class(points: FloatMatrix, classes: IntVector) -> float | None:
-    """The mean share of nearest neighbours, no image its own, that have its class."""
+    """Returns the mean share of nearest neighbours with the query's class; None without classes."""
     from sklearn.neighbors import NearestNeighbors
 
     asking = np.flatnonzero(classes >= 0)

@@ -1,6 +1,6 @@
-"""Which images are near enough to a better one, so that the better one stands for them.
+"""Greedy star clustering: each image belongs to the nearest better one that is near enough.
 
-`stars` is pure; what is near comes from numpy or from a store.
+`find_stars` is pure; what is near comes from brute force or from a store.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from lookalike_core.stores.protocol import Collection
 
 FIRST_LIMIT = 16
 LAST_LIMIT = 1_024
-"""So many neighbours a store is asked for first; twice as many as long as all of them are near enough, but no
-more than so many, or of a thousand pages of text each would be asked about all."""
+"""The first and the largest number of neighbours that a store is asked for: it is doubled while all of them
+are near enough. Without a maximum each of a thousand pages of text would be compared with all."""
 
 
-def stars(
+def find_stars(
     count: int,
     blocks: Iterable[IntVector],
     near: Callable[[IntVector], Iterable[Nearest]],
@@ -27,12 +27,12 @@ def stars(
     above: float = -np.inf,
     on_found: Callable[[Nearest], None] = lambda _: None,
 ) -> tuple[IntVector, FloatVector]:
-    """Which row each of `count` rows belongs to, int64 `[count]`, and how similar it is to that, float32.
+    """Returns the centre that each row belongs to, int64 `[count]`, and its similarity to it, float32.
 
-    Rows are in the order in which they are to be kept. Each that is not near to an earlier kept one is
-    kept, and belongs to itself with similarity 1; the others belong to the nearest kept one before them.
-    `near` gives for rows those that are near to them, all of which `on_found` is handed; earlier ones and
-    those no more similar than `above` are passed over. A row about which it says nothing is kept.
+    Rows come in order of preference. A row that is not near an earlier centre is a centre itself, with
+    similarity 1; others belong to the nearest centre before them. `near` yields the neighbours of rows, which
+    are passed on to `on_found`; those before a row, and those no more similar than `above`, are ignored. A
+    row that it does not yield is a centre.
     """
     kept_of = np.full(count, -1, dtype=np.int64)
     similarity = np.full(count, -np.inf, dtype=np.float32)
@@ -53,9 +53,9 @@ def stars(
 
 
 class StoreNearness:
-    """What is near by a store's own search, to the rows of different images; cosine collections only.
+    """Finds near rows by searching a store, of a cosine collection.
 
-    `rows` gives the row for each id; copies may share one. `where` says which points there are.
+    `rows` maps ids to rows, which exact duplicates share; `where` filters the points.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class StoreNearness:
         self._at_once = at_once
 
     def blocks(self) -> Iterator[IntVector]:
-        """All rows in order, as many at a time as are asked at once."""
+        """Yields all rows in order, in blocks of one request."""
         for start in range(0, len(self._payloads), self._at_once):
             yield np.arange(start, min(start + self._at_once, len(self._payloads)))
 
     def near(self, rows: IntVector) -> Iterator[Nearest]:
-        """All that is near to each of some rows; nothing for what was deleted meanwhile."""
+        """Yields what is near each row; skips rows whose points were deleted meanwhile."""
         there, vectors = stored_vectors(self._collection, [self._payloads[row] for row in rows])
         answers = self._ask(vectors, FIRST_LIMIT) if there else []
         for payload, vector, first in zip(there, vectors, answers, strict=True):
@@ -90,7 +90,7 @@ class StoreNearness:
                 limit *= 2
                 [answer] = self._ask(vector[np.newaxis], limit)
             row, scores = self._rows[payload.id], {}
-            for each in reversed(answer):  # of copies the best score stays
+            for each in reversed(answer):  # of exact duplicates the best score stays
                 if each.id in self._rows and each.score > self._above:
                     scores[self._rows[each.id]] = each.score
             scores.pop(row, None)

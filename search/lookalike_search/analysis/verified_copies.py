@@ -1,4 +1,4 @@
-"""What the embedding finds near is decoded and proven on the pixels: which image is a copy of which."""
+"""Near-duplicates proven on the pixels: decodes what is near by embedding, and compares it."""
 
 import threading
 from collections import OrderedDict
@@ -17,7 +17,7 @@ from lookalike_core.neighbours.brute_force import IntVector
 from lookalike_core.prefetch import map_ahead
 
 from lookalike_search.analysis.copy_candidates import Candidates
-from lookalike_search.analysis.file_state import FileState, ImageFile, looked_again
+from lookalike_search.analysis.file_state import FileState, ImageFile, verify_file
 from lookalike_search.analysis.pixel_proof import (
     EDGE,
     coarse,
@@ -28,16 +28,16 @@ from lookalike_search.analysis.pixel_proof import (
 )
 
 MOST_TRIES = 32
-"""So many of an image's candidates are compared whole, those that look most like it when coarse."""
+"""Candidates of an image that are compared in full: those most alike when reduced to few pixels."""
 
-HELD_BYTES = 256 * 2**20
-"""Decoded images that all threads together hold for further comparisons; more are decoded again."""
+CACHE_BYTES = 256 * 2**20
+"""Decoded images that all threads together cache for further comparisons."""
 
 MOST_DETAILED_PIXELS = 120_000_000
-"""Larger images are not proven: two of them are compared in full, which takes about ten bytes a pixel."""
+"""Larger images are not compared in full, which takes about ten bytes a pixel, and so are not proven."""
 
 _in_detail = threading.Lock()
-"""One pair at a time is compared in full, for that is what takes memory."""
+"""Lets one pair at a time be compared in full, to bound memory."""
 
 
 def prove_copies(
@@ -46,17 +46,17 @@ def prove_copies(
     clusters: Iterable[IntVector],
     *,
     on_done: Callable[[int], None] = lambda _: None,
-    held_bytes: int = HELD_BYTES,
+    cache_bytes: int = CACHE_BYTES,
 ) -> IntVector:
-    """Which row each row is proven to be a copy of, int64 `[N]`; of itself where of none.
+    """Returns the row that each row is proven to be a near-duplicate of, int64 `[N]`, itself where of none.
 
-    Rows are in the order in which they are to be kept, so that a copy is one of an earlier row, which is no
-    copy itself. A file that cannot be decoded, or is not as it was ingested, proves nothing. The clusters of
-    candidates are worked on in threads; each image of one is decoded once as a rule.
+    Rows come in order of preference: a near-duplicate's original is an earlier row, and none of another row.
+    Nothing is proven for a file that cannot be decoded or has changed since it was ingested. Clusters are
+    compared in threads; each image of a cluster is decoded once, as a rule.
     """
     copy_of = np.arange(len(files), dtype=np.int64)
     threads = min(32, cores() + 1)
-    prove = partial(_prove_cluster, files, candidates, held_bytes // threads)
+    prove = partial(_prove_cluster, files, candidates, cache_bytes // threads)
     for rows, found in map_ahead(prove, iter(clusters), ahead=2 * threads, workers=threads):
         copy_of[rows] = found
         on_done(len(rows))
@@ -64,9 +64,9 @@ def prove_copies(
 
 
 def _prove_cluster(
-    files: Sequence[ImageFile], candidates: Candidates, held_bytes: int, rows: IntVector
+    files: Sequence[ImageFile], candidates: Candidates, cache_bytes: int, rows: IntVector
 ) -> tuple[IntVector, IntVector]:
-    originals = _Originals(files, held_bytes)
+    originals = _Originals(files, cache_bytes)
     copy_of = rows.copy()
     for place, row in enumerate(rows.tolist()):
         image = read_whole(files[row])
@@ -82,8 +82,8 @@ def _prove_cluster(
 
 
 def read_whole(image: ImageFile, *, edge: int = EDGE) -> WholeImage | None:
-    """The image of a file that is as ingested and can be decoded, in that size at most; else None."""
-    checked = looked_again(image)
+    """Returns the image of a file, at most `edge` large; None where it cannot be decoded or has changed."""
+    checked = verify_file(image)
     if checked.state is not FileState.PRESENT or checked.file is None:
         return None
     try:
@@ -94,27 +94,27 @@ def read_whole(image: ImageFile, *, edge: int = EDGE) -> WholeImage | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Decoded:
     image: WholeImage
     size: int
 
 
 class _Originals:
-    """The images of a cluster that are no copies so far: coarse all of them, whole those used last."""
+    """The originals found so far in a cluster: all of them reduced, the last used ones decoded."""
 
-    def __init__(self, files: Sequence[ImageFile], held_bytes: int) -> None:
+    def __init__(self, files: Sequence[ImageFile], cache_bytes: int) -> None:
         self._files = files
         self._coarse: dict[int, Pixels] = {}
-        self._whole: OrderedDict[int, _Held] = OrderedDict()
-        self._room = held_bytes
+        self._whole: OrderedDict[int, _Decoded] = OrderedDict()
+        self._room = cache_bytes
 
     def add(self, row: int, image: WholeImage, seen: Pixels) -> None:
-        """Has the image among those that others are compared with."""
+        """Adds an original, which later images are compared with."""
         self._coarse[row] = seen
-        self._hold(row, image)
+        self._cache(row, image)
 
     def original_of(self, row: int, image: WholeImage, seen: Pixels, rows: IntVector) -> int | None:
-        """The first of the rows that an image is a copy of, those that look most like it first."""
+        """Returns the first of the rows that an image is a near-duplicate of, trying the most alike first."""
         size = _shown(self._files[row])
         known: list[int] = [
             each
@@ -134,7 +134,7 @@ class _Originals:
         return None
 
     def _is_copy_in_full(self, earlier: int, row: int) -> bool:
-        """Whether two agree in all their pixels, which are more than were compared so far."""
+        """Returns whether two images agree in full size, not only in the size compared so far."""
         kept, other = self._files[earlier], self._files[row]
         width, height = _shown(kept)
         if width * height > MOST_DETAILED_PIXELS:
@@ -149,12 +149,12 @@ class _Originals:
             return self._whole[row].image
         image = read_whole(self._files[row])
         if image is not None:
-            self._hold(row, image)
+            self._cache(row, image)
         return image
 
-    def _hold(self, row: int, image: WholeImage) -> None:
+    def _cache(self, row: int, image: WholeImage) -> None:
         size = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
-        self._whole[row] = _Held(image, size)
+        self._whole[row] = _Decoded(image, size)
         self._room -= size
         while self._room < 0 and len(self._whole) > 1:
             _, oldest = self._whole.popitem(last=False)

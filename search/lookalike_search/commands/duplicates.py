@@ -100,16 +100,15 @@ def duplicates(
 
 
 def _write_page(path: Path, groups: Sequence[Group], name: str, above: float) -> None:
-    from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
+    from lookalike_search.reports.duplicates import duplicates_page
 
-    report = duplicates_report(groups, collection=name, above=above)
-    write_duplicates_page(path, report)
+    duplicates_page(groups, collection=name, above=above).write(path)
 
 
 def _lines(group: Group, number: int) -> Iterator[str]:
     """Yields a group as plain columns; a path is never cut or wrapped, so that it can be copied."""
     yield f"group {number}: {1 + len(group.others)} images{_verdict(group)}"
-    rows = [_row(member, group) for member in (group.kept, *group.others)]
+    rows = [_row(member, group) for member in group.members]
     yield from (f"  {line}" for line in align_columns(rows, "<<>>"))
     yield ""
 
@@ -167,7 +166,7 @@ def _total(groups: Sequence[Group]) -> str:
 
 def _warn_of_changes(groups: Sequence[Group], manifest: CollectionManifest) -> None:
     """Says how many files have changed since they were ingested, and which command updates each dataset."""
-    members = [member for group in groups for member in (group.kept, *group.others)]
+    members = [member for group in groups for member in group.members]
     stale = [member for member in members if member.state is not FileState.PRESENT]
     if not stale:
         return

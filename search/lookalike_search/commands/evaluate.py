@@ -106,9 +106,9 @@ def evaluate(
 
 
 def _write_page(path: Path, done: Sequence[Setting], manifests: Sequence[CollectionManifest], k: int) -> None:
-    from lookalike_search.reports.evaluation import evaluation_report, write_evaluation_page
+    from lookalike_search.reports.evaluation import evaluation_page
 
-    write_evaluation_page(path, evaluation_report(done, manifests, k=k))
+    evaluation_page(done, manifests, k=k).write(path)
 
 
 def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:

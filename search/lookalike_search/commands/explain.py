@@ -68,9 +68,9 @@ def explain(
         else:
             show(*_lines(found, pair.query, pair.neighbour))
     if page is not None:
-        from lookalike_search.reports.explanation import write_explanations
+        from lookalike_search.reports.explanation import explanations_page
 
-        write_explanations(page, (pair.query, pair.neighbour), explained)
+        explanations_page((pair.query, pair.neighbour), explained).write(page)
         say(f"wrote {page}")
 
 

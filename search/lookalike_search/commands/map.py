@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from lookalike_core import progress
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, seed_option
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
@@ -51,10 +50,10 @@ def map_(
         name, label = source.name, holder.label
     say(f"placing {len(sampled.payloads):,} of {sampled.total:,} images of {name}")
     drawn = mapped(sampled, seed=seed)
-    from lookalike_search.reports.map import write_map
+    from lookalike_search.reports.map import map_page
 
-    with progress.bar("thumbnails", unit="images", total=len(sampled.payloads)) as bar:
-        without = write_map(page, drawn, seed=seed, on_done=bar.advance)
+    rendered, without = map_page(drawn, seed=seed)
+    rendered.write(page)
     if without:
         say(f"{without:,} images could not be read and are on the map without a thumbnail")
     say(f"wrote {page}")

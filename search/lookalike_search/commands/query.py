@@ -184,10 +184,9 @@ def _write_page(
     manifests: Sequence[CollectionManifest],
     options: QueryOptions,
 ) -> None:
-    from lookalike_search.reports.query import query_report, write_query_page
+    from lookalike_search.reports.query import query_page
 
-    report = query_report(outcomes, manifests, options)
-    write_query_page(path, report, max_pixels=options.max_pixels)
+    query_page(outcomes, manifests, options).write(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Reports as pages: one file each, with everything in it, that asks nobody for anything."""
+"""Self-contained HTML reports, and plots."""

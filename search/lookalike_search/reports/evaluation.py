@@ -1,7 +1,7 @@
-"""The page of `search evaluate --html`: figures, who is taken for whom, and the images behind it."""
+"""The page of `search evaluate --html`: figures, confused classes, and their images."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,19 @@ from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.head_splits import MEANINGS, Part, PartFigures
+from lookalike_search.asking.answers import Neighbour
+from lookalike_search.evaluation.head_splits import MEANINGS
 from lookalike_search.evaluation.leave_one_out import countable
 from lookalike_search.evaluation.runs import Setting
-from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, worst_first
+from lookalike_search.evaluation.summary import FIGURES, Evaluation, worst_first
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
-
-FileOf = Callable[[Payload], Path | None]
 
 RULE = VoteRule.NEARER_TIES
 """The vote whose wrong verdicts are shown, as that of `search query`."""
 
 EXAMPLES = 8
-"""Pairs of images shown of each."""
+"""Pairs of images shown of each confusion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,35 +44,8 @@ SECTION_LIMITS = SectionLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageView:
-    """An image of the collection; `score` is its similarity or distance where it is a neighbour."""
-
-    path: str
-    file: Path | None
-    class_name: str
-    rank: int = 0
-    score: float = 0.0
-    is_right: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfusionView:
-    """Neighbours of `intruder`'s class that images of another have; `pairs` are the nearest of them."""
-
-    anchor: str
-    own: str
-    intruder: str
-    count: int
-    share: float
-    pairs: Sequence[tuple[ImageView, ImageView]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellView:
-    """A cell of the confusion table.
-
-    `heat` is 0 to 1 at the worst confusion, `anchor` leads to examples where there are any.
-    """
+class Cell:
+    """A cell of the confusion table: `heat` is 0 to 1 at the worst confusion, `anchor` leads to examples."""
 
     count: int
     share: float
@@ -84,171 +55,147 @@ class CellView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrongView:
-    """A query whose verdict is wrong, with the neighbours that voted."""
+class Confusion:
+    """Neighbours of the class `intruder` that queries of the class `own` have; `pairs` are the nearest."""
 
-    query: ImageView
-    verdict: str
-    neighbours: Sequence[ImageView]
+    anchor: str
+    own: str
+    intruder: str
+    count: int
+    share: float
+    pairs: Sequence[tuple[Payload, Neighbour]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SectionView:
-    """One collection: `columns` are the classes of its confusion table, `rows` theirs with their cells.
+class WrongQuery:
+    """A query with a wrong verdict, and the neighbours that voted."""
 
-    `alone` is how many images have no other of their class to find, `in_small_classes` how many fewer than
-    ten.
+    query: Payload
+    verdict: str
+    neighbours: Sequence[Neighbour]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One setting: `columns` are the classes of its confusion table, `rows` the same with their cells.
+
+    `manifest` is the collection's; of several fused it is that of the first, whose images they are.
     """
 
     anchor: str
-    evaluation: Evaluation
-    differences: Sequence[Comparison]
-    parts: Sequence[PartFigures]
+    setting: Setting
+    manifest: CollectionManifest
     score: str
-    alone: int
-    in_small_classes: int
-    classes: Sequence[ClassFigures]
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[CellView]]]
-    confusions: Sequence[ConfusionView]
-    wrong: Sequence[WrongView]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    confusions: Sequence[Confusion]
+    wrong: Sequence[WrongQuery]
     wrong_count: int
 
+    def file(self, payload: Payload) -> Path | None:
+        """Returns where an image lies, None where its dataset's folder is not known."""
+        return file_of(self.manifest, payload.dataset, payload.path)
+
     def files(self) -> Iterator[Path | None]:
-        """Every image of the section."""
+        """Yields the file of every image of the section."""
         for confusion in self.confusions:
             for query, neighbour in confusion.pairs:
-                yield from (query.file, neighbour.file)
+                yield from (self.file(query), neighbour.file)
         for case in self.wrong:
-            yield case.query.file
+            yield self.file(case.query)
             yield from (neighbour.file for neighbour in case.neighbours)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationReport:
-    """All that the page says; `figures` are their keys with what people call them."""
-
-    k: int
-    sections: Sequence[SectionView]
-    figures: Mapping[str, str] = field(default_factory=lambda: FIGURES)
-    rule: VoteRule = RULE
-    meanings: Mapping[Part, str] = field(default_factory=lambda: MEANINGS)
-
-
-def evaluation_report(
-    settings: Sequence[Setting], manifests: Sequence[CollectionManifest], *, k: int
-) -> EvaluationReport:
-    """Returns what the page says of evaluated settings, each with the manifest of its first collection."""
-    sections = [
-        section_view(
-            setting.evaluation,
-            number=number,
-            manifest=manifest,
-            differences=setting.differences,
-            parts=setting.parts or (),
-        )
-        for number, (setting, manifest) in enumerate(zip(settings, manifests, strict=True))
-    ]
-    return EvaluationReport(k=k, sections=sections)
+def evaluation_page(
+    settings: Sequence[Setting],
+    manifests: Sequence[CollectionManifest],
+    *,
+    k: int,
+    limits: SectionLimits = SECTION_LIMITS,
+) -> Page:
+    """Returns the page of evaluated settings, each with its manifest, and thumbnails of their images."""
+    pairs = zip(settings, manifests, strict=True)
+    sections = [section_of(*pair, number=number, limits=limits) for number, pair in enumerate(pairs)]
+    return Page(
+        "evaluation.html",
+        k=k,
+        sections=sections,
+        figures=FIGURES,
+        rule=RULE,
+        meanings=MEANINGS,
+        sort_classes=worst_first,
+        gallery=Gallery.of(file for section in sections for file in section.files()),
+    )
 
 
-def section_view(
-    evaluation: Evaluation,
+def section_of(
+    setting: Setting,
+    manifest: CollectionManifest,
     *,
     number: int,
-    manifest: CollectionManifest,
-    differences: Sequence[Comparison] = (),
-    parts: Sequence[PartFigures] = (),
-    rule: VoteRule = RULE,
     limits: SectionLimits = SECTION_LIMITS,
-) -> SectionView:
-    """A collection's evaluation as it is shown; `number` tells it from the page's other collections.
-
-    `parts` are those of what a head was learned from, where there is one.
-
-    `manifest` is the collection's, of several fused that of the first, whose images they are.
-    """
-    images = _Images(evaluation, lambda payload: file_of(manifest, payload.dataset, payload.path))
+) -> Section:
+    """Returns what is shown of a setting; `number` makes its anchors differ from other sections'."""
+    evaluation = setting.evaluation
+    images = _Images(evaluation, manifest)
     table = evaluation.countable_confusion
-    worst = _worst_pairs(table)
-    shown = worst[: limits.confusions]
+    shown = _worst_pairs(table)[: limits.confusions]
     anchors = {(own, other): f"c{number}-{own}-{other}" for own, other in shown}
     columns = _shown_classes(table, limits.table_classes)
     names = evaluation.images.vectors.names
-    wrong = _wrong_queries(evaluation, rule)
-    return SectionView(
+    wrong = _wrong_queries(evaluation)
+    return Section(
         anchor=f"s{number}",
-        evaluation=evaluation,
-        differences=differences,
-        parts=parts,
-        score=_score_name(evaluation, manifest),
-        alone=int(evaluation.alone.sum()),
-        in_small_classes=int(evaluation.in_small_classes.sum()),
-        classes=worst_first(evaluation.classes),
+        setting=setting,
+        manifest=manifest,
+        score=f"{evaluation.fusion.rule} score" if evaluation.fusion else manifest.distance.score_name,
         columns=[names[column] for column in columns],
-        rows=[(names[row], _cells(table, row, columns, anchors)) for row in columns],
+        rows=list(_rows(table, columns, names, anchors)),
         confusions=list(_confusions(images, anchors)),
-        wrong=[images.wrong(row, rule) for row in wrong[: limits.wrong_queries]],
+        wrong=[images.wrong(row) for row in wrong[: limits.wrong_queries]],
         wrong_count=len(wrong),
     )
 
 
-def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
-    if evaluation.fusion:
-        return f"{evaluation.fusion.rule} score"
-    return "similarity" if manifest.distance.higher_is_nearer else "distance"
-
-
-def write_evaluation_page(path: Path, report: EvaluationReport) -> None:
-    """Writes the page, whole or not at all; images that are gone are said to be."""
-    evaluation_page(report).write(path)
-
-
-def evaluation_page(report: EvaluationReport) -> Page:
-    """Returns the page, with thumbnails of the files that are there."""
-    gallery = Gallery.of(file for section in report.sections for file in section.files())
-    return Page("evaluation.html", report=report, gallery=gallery)
-
-
 class _Images:
-    """An evaluation's images as views."""
+    """The images of an evaluation by their rows."""
 
-    def __init__(self, evaluation: Evaluation, file_of: FileOf) -> None:
-        self.evaluation, self._file_of = evaluation, file_of
+    def __init__(self, evaluation: Evaluation, manifest: CollectionManifest) -> None:
+        self.evaluation, self._manifest = evaluation, manifest
+        self.payloads = evaluation.images.payloads
         self.classes, self.names = evaluation.images.vectors.classes, evaluation.images.vectors.names
 
-    def image(self, row: int) -> ImageView:
-        payload = self.evaluation.images.payloads[row]
-        return ImageView(path=payload.path, file=self._file_of(payload), class_name=payload.class_name or "")
-
-    def neighbour(self, query: int, place: int) -> ImageView:
-        """The neighbour of a query at a place counted from 0."""
+    def neighbour(self, query: int, place: int) -> Neighbour:
+        """Returns the neighbour of a query at a place counted from 0."""
         results = self.evaluation.results
-        row = int(results.neighbours[query, place])
-        payload = self.evaluation.images.payloads[row]
-        return ImageView(
-            path=payload.path,
-            file=self._file_of(payload),
-            class_name=payload.class_name or "",
+        payload = self.payloads[results.neighbours[query, place]]
+        return Neighbour(
             rank=place + 1,
             score=float(results.scores[query, place]),
-            is_right=bool(self.classes[row] == self.classes[query]),
+            payload=payload,
+            file=file_of(self._manifest, payload.dataset, payload.path),
         )
 
-    def wrong(self, query: int, rule: VoteRule) -> WrongView:
-        """A query with its wrong verdict."""
+    def wrong(self, query: int) -> WrongQuery:
+        """Returns a query with its wrong verdict."""
         results = self.evaluation.results
-        there = int((results.neighbours[query] >= 0).sum())
-        return WrongView(
-            query=self.image(query),
-            verdict=self.names[results.verdicts[rule][query]],
-            neighbours=[self.neighbour(query, place) for place in range(there)],
+        count = int((results.neighbours[query] >= 0).sum())
+        return WrongQuery(
+            query=self.payloads[query],
+            verdict=self.names[results.verdicts[RULE][query]],
+            neighbours=[self.neighbour(query, place) for place in range(count)],
         )
+
+
+def _row_shares(table: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns the counts of a table as shares of their rows."""
+    shares: NDArray[np.float64] = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    return shares
 
 
 def _worst_pairs(table: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Pairs of different classes, of whose neighbours any is wrong, by the share of the first's."""
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    """Returns pairs of classes that are confused, the largest share of the first's neighbours first."""
+    shares = _row_shares(table)
     np.fill_diagonal(shares, 0)
     pairs = np.argwhere(shares > 0)
     order = np.argsort(-shares[pairs[:, 0], pairs[:, 1]], kind="stable")
@@ -256,30 +203,36 @@ def _worst_pairs(table: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _shown_classes(table: NDArray[np.int64], most: int) -> list[int]:
-    """The classes of the table, in their own order: all, or those with the most wrong neighbours."""
+    """Returns the classes of the table in their order: all, or the `most` with the most wrong neighbours."""
     wrong = table.sum(axis=0) + table.sum(axis=1) - 2 * table.diagonal()
     return sorted(int(number) for number in np.argsort(-wrong, kind="stable")[:most])
 
 
-def _cells(
-    table: NDArray[np.int64], row: int, columns: Sequence[int], anchors: Mapping[tuple[int, int], str]
-) -> list[CellView]:
-    total = max(int(table[row].sum()), 1)
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+def _rows(
+    table: NDArray[np.int64],
+    columns: Sequence[int],
+    names: Sequence[str],
+    anchors: Mapping[tuple[int, int], str],
+) -> Iterator[tuple[str, Sequence[Cell]]]:
+    shares = _row_shares(table)
     hottest = float((shares - np.diag(shares.diagonal())).max()) or 1.0
-    return [
-        CellView(
-            count=int(table[row, column]),
-            share=table[row, column] / total,
-            heat=min(1.0, float(np.sqrt(table[row, column] / total / hottest))),
-            is_right=row == column,
-            anchor=anchors.get((row, column)),
+    for row in columns:
+        yield (
+            names[row],
+            [
+                Cell(
+                    count=int(table[row, column]),
+                    share=float(shares[row, column]),
+                    heat=min(1.0, float(np.sqrt(shares[row, column] / hottest))),
+                    is_right=row == column,
+                    anchor=anchors.get((row, column)),
+                )
+                for column in columns
+            ],
         )
-        for column in columns
-    ]
 
 
-def _confusions(images: _Images, anchors: Mapping[tuple[int, int], str]) -> Iterator[ConfusionView]:
+def _confusions(images: _Images, anchors: Mapping[tuple[int, int], str]) -> Iterator[Confusion]:
     table, names = images.evaluation.countable_confusion, images.names
     found = countable(images.evaluation.results)
     intruders = np.where(found >= 0, images.classes[found], -1)
@@ -288,24 +241,24 @@ def _confusions(images: _Images, anchors: Mapping[tuple[int, int], str]) -> Iter
         rows, first = np.unique(rows, return_index=True)  # of each query the nearest intruder
         places = places[first]
         nearest = np.argsort(places, kind="stable")[:EXAMPLES]
-        yield ConfusionView(
+        yield Confusion(
             anchor=anchor,
             own=names[own],
             intruder=names[other],
             count=int(table[own, other]),
             share=table[own, other] / table[own].sum(),
             pairs=[
-                (images.image(int(rows[i])), images.neighbour(int(rows[i]), int(places[i]))) for i in nearest
+                (images.payloads[rows[i]], images.neighbour(int(rows[i]), int(places[i]))) for i in nearest
             ],
         )
 
 
-def _wrong_queries(evaluation: Evaluation, rule: VoteRule) -> list[int]:
-    """Rows of verdicts that are wrong and could be right.
+def _wrong_queries(evaluation: Evaluation) -> list[int]:
+    """Returns the rows of verdicts that are wrong and could be right.
 
     Those with the fewest right neighbours come first, then by average precision.
     """
-    verdicts, classes = evaluation.results.verdicts[rule], evaluation.images.vectors.classes
+    verdicts, classes = evaluation.results.verdicts[RULE], evaluation.images.vectors.classes
     rows = np.flatnonzero((verdicts >= 0) & (verdicts != classes) & ~evaluation.alone)
     precision = evaluation.values["precision_at_10"][rows]
     average = np.nan_to_num(evaluation.values["mean_average_precision"][rows])

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from lookalike_core.images.thumbnails import Thumbnail
 from lookalike_core.models.backbones import backbone_named
 
 from lookalike_search.analysis.attribution import FloatMatrix, Focus, focus, strongest_pairs
@@ -25,7 +23,7 @@ class Scale:
     high: float
 
     def heat(self, share: float) -> float:
-        """From 0 to 1."""
+        """Returns where a share lies between `low` and `high`, 0 to 1."""
         return (share - self.low) / (self.high - self.low) if self.high > self.low else 0.5
 
 
@@ -48,41 +46,24 @@ class Side:
     """One of the two images; `cells` are in rows, `square` is what the network sees: left, top, side."""
 
     role: str
-    name: str
-    shown: Thumbnail
+    image: SeenImage
     square: tuple[float, float, float]
     cells: Sequence[Sequence[Cell]]
     focus: Focus
 
 
-def write_explanations(path: Path, images: Sequence[SeenImage], explained: Sequence[Explained]) -> None:
-    """Writes the page: both images once for each network.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    explanations_page(images, explained).write(path)
-
-
 def explanations_page(images: Sequence[SeenImage], explained: Sequence[Explained]) -> Page:
     """Returns the page: both images once for each network."""
-    return Page(
-        "explained.html",
-        images=images,
-        sections=[_section(each, images) for each in explained],
-    )
+    return Page("explained.html", sections=[_section(each, images) for each in explained])
 
 
 def _section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, object]:
-    explanation, identity = explained.explanation, explained.manifest.identity
+    explanation = explained.explanation
     maps = (explanation.query, explanation.neighbour)
     scale = _scale(maps, explanation.cosine)
     return {
         "explained": explained,
-        "network": backbone_named(identity.backbone).title,
-        "layer": identity.layer,
-        "cosine": explanation.cosine,
-        "is_distance": not explained.manifest.distance.higher_is_nearer,
+        "network": backbone_named(explained.manifest.identity.backbone).title,
         "scale": scale,
         "is_even": scale.high < 2 * scale.even,
         "unit": (100 / explanation.cosine, " %") if explanation.cosine > 0 else (1, ""),
@@ -96,7 +77,7 @@ def _section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, obj
 
 
 def _scale(maps: Sequence[FloatMatrix], cosine: float) -> Scale:
-    """One for both images, so that the same colour is the same share."""
+    """Returns one scale for both images, so that the same colour is the same share."""
     return Scale(
         low=min(float(shares.min()) for shares in maps),
         even=cosine / maps[0].size,
@@ -105,15 +86,15 @@ def _scale(maps: Sequence[FloatMatrix], cosine: float) -> Scale:
 
 
 def _side(role: str, image: SeenImage, shares: FloatMatrix, scale: Scale) -> Side:
-    shown = image.shown
-    side = min(shown.width, shown.height)
-    square = ((shown.width - side) / 2, (shown.height - side) / 2, float(side))
+    width, height = image.shown.width, image.shown.height
+    edge = min(width, height)
+    square = ((width - edge) / 2, (height - edge) / 2, float(edge))
     cells = list(_cells(shares, square, scale))
-    return Side(role=role, name=image.name, shown=shown, square=square, cells=cells, focus=focus(shares))
+    return Side(role=role, image=image, square=square, cells=cells, focus=focus(shares))
 
 
 def _cells(shares: FloatMatrix, square: tuple[float, float, float], scale: Scale) -> Iterator[Sequence[Cell]]:
-    """The network sees the centre square of an image; its cells divide that evenly."""
+    """Yields rows of cells, which divide the centre square of an image evenly: the network sees no more."""
     left, top, side = square
     height, width = side / shares.shape[0], side / shares.shape[1]
     for row, values in enumerate(shares.tolist()):

@@ -1,10 +1,10 @@
-"""The page of `search map`: places in two dimensions, a marker and a thumbnail an image."""
+"""The page of `search map`: places in two dimensions, with a marker and a thumbnail for each image."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from lookalike_core import progress
 from lookalike_core.images.thumbnails import Thumbnail, thumbnails
 from lookalike_core.stores.overlapping_roots import file_of
 from numpy.typing import NDArray
@@ -31,59 +31,32 @@ MOST_LABELS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """An image on the map: `number` counts them, `image` is None where its file cannot be read."""
-
-    number: int
-    x: float
-    y: float
-    path: str
-    image: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassOnMap:
-    """A class, its images, and where its name stands; `name` is empty for those without a class."""
+    """A class, the rows of its images, and where its name stands; `name` is empty for those without one."""
 
     number: int
     name: str
     colour: int
     shape: str
-    markers: Sequence[Marker]
+    rows: Sequence[int]
     x: float
     y: float
     has_label: bool
 
 
-def write_map(
-    path: Path, drawn: CollectionMap, *, seed: int, on_done: Callable[[int], None] = lambda _: None
-) -> int:
-    """Writes the page, and says how many images are on it without a thumbnail.
-
-    `on_done` is told how many thumbnails more are made.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    page, without = map_page(drawn, seed=seed, on_done=on_done)
-    page.write(path)
-    return without
-
-
-def map_page(
-    drawn: CollectionMap, *, seed: int, on_done: Callable[[int], None] = lambda _: None
-) -> tuple[Page, int]:
-    """Returns the page, and how many images are on it without a thumbnail; `on_done` as for `write_map`."""
-    places, height = _fitted(drawn.projection.places)
-    images = list(_images(drawn.sampled, on_done))
-    classes = list(_classes(drawn.sampled, places, images))
+def map_page(drawn: CollectionMap, *, seed: int) -> tuple[Page, int]:
+    """Returns the page, and how many images are on it without a thumbnail."""
+    places, height = _fit_to_page(drawn.projection.places)
+    images = list(_thumbnails(drawn.sampled))
     page = Page(
         "map.html",
         drawn=drawn,
         sampled=drawn.sampled,
         shown=len(drawn.sampled.payloads),
         total=drawn.sampled.total,
-        classes=classes,
+        classes=list(_classes(drawn.sampled, places)),
+        places=places,
+        images=images,
         seed=seed,
         width=WIDTH,
         height=height,
@@ -94,8 +67,8 @@ def map_page(
     return page, images.count(None)
 
 
-def _fitted(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """The places in the drawing, one scale for both directions, and the drawing's height."""
+def _fit_to_page(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Returns the places in the drawing, with one scale for both axes, and the drawing's height."""
     low, high = places.min(axis=0), places.max(axis=0)
     extent = np.where(high > low, high - low, 1.0)
     scale = min((WIDTH - 2 * MARGIN) / extent[0], (WIDTH - 2 * MARGIN) / extent[1])
@@ -104,19 +77,19 @@ def _fitted(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     return (places - (low + high) / 2) * scale + centre, height
 
 
-def _images(sampled: Sampled, on_done: Callable[[int], None]) -> Iterator[str | None]:
+def _thumbnails(sampled: Sampled) -> Iterator[str | None]:
+    """Yields each image as a data URI, None where its file cannot be read."""
     files = [file_of(sampled.manifest, payload.dataset, payload.path) for payload in sampled.payloads]
     made = thumbnails((file for file in files if file is not None), EDGE)
-    for file in files:
-        image = next(made) if file is not None else None
-        on_done(1)
-        yield image.uri if isinstance(image, Thumbnail) else None
+    with progress.bar("thumbnails", unit="images", total=len(files)) as bar:
+        for file in files:
+            image = next(made) if file is not None else None
+            bar.advance(1)
+            yield image.uri if isinstance(image, Thumbnail) else None
 
 
-def _classes(
-    sampled: Sampled, places: NDArray[np.float64], images: Sequence[str | None]
-) -> Iterator[ClassOnMap]:
-    """By name; those without a class come last."""
+def _classes(sampled: Sampled, places: NDArray[np.float64]) -> Iterator[ClassOnMap]:
+    """Yields the classes by name; images without a class come last."""
     members: dict[str, list[int]] = {}
     for row, payload in enumerate(sampled.payloads):
         members.setdefault(payload.class_name or "", []).append(row)
@@ -129,16 +102,7 @@ def _classes(
             name=name,
             colour=number % len(LIGHT),
             shape=SHAPES[number % len(SHAPES)],
-            markers=[
-                Marker(
-                    number=row,
-                    x=float(places[row, 0]),
-                    y=float(places[row, 1]),
-                    path=sampled.payloads[row].path,
-                    image=images[row],
-                )
-                for row in rows
-            ],
+            rows=rows,
             x=x,
             y=y,
             has_label=bool(name) and name in labelled,
@@ -146,7 +110,7 @@ def _classes(
 
 
 def _middle(places: NDArray[np.float64]) -> tuple[float, float]:
-    """The member that is nearest to the medians: a class in two parts is named in one of them."""
+    """Returns the place nearest to the medians: a class in two parts is named in one of them."""
     away = ((places - np.median(places, axis=0)) ** 2).sum(axis=1)
     x, y = places[int(away.argmin())]
     return float(x), float(y)

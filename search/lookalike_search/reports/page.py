@@ -1,4 +1,4 @@
-"""Templates become files: what stands on a page is text, whatever it holds, and a page loads nothing.
+"""Renders templates into self-contained HTML files: values are escaped, and a page loads nothing.
 
 `templates/base.html` is what all pages share: the policy that forbids requests, the style, the landmarks.
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 _JOINERS = "\u200c\u200d"
-"""What holds letters together or apart in several scripts; invisible and harmless."""
+"""Zero-width joiners of several scripts: invisible and harmless, so they stay."""
 
 
 class Page:
-    """A page that is still to be rendered: `templates/{template}` and what stands on it.
+    """A page before it is rendered: a file of `templates` and its values.
 
-    Values are escaped wherever they stand; a template that asks for one that is not there is an error.
+    Values are escaped; a template that uses one that was not given raises `jinja2.UndefinedError`.
     """
 
     def __init__(self, template: str, **values: object) -> None:
@@ -51,7 +51,7 @@ class Page:
 
 @cache
 def environment() -> "Environment":
-    """Jinja with escaping always on; text has what no page may hold as a terminal has it."""
+    """Returns the Jinja environment: it escapes everything, and writes control characters as escapes."""
     from importlib.metadata import version
 
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,5 +76,5 @@ def _finalized(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
 
 
 def csp_hash(script: str) -> str:
-    """How a Content-Security-Policy names a script that stands on the page (W3C CSP 3, hash-source)."""
+    """Returns how a Content-Security-Policy names an inline script (W3C CSP 3, hash-source)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

@@ -1,6 +1,6 @@
-"""The image of an evaluation: which classes neighbours are of, and precision by their number.
+"""Plots of an evaluation: the confusion matrix, and precision@k by k.
 
-matplotlib draws it, by its object interface: nothing global is made or kept.
+matplotlib draws it, by its object interface: no global state of pyplot is used.
 """
 
 import textwrap
@@ -29,16 +29,16 @@ PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 _BEST_BY = f"precision_at_{SHOWN}"
 _DOTS_PER_INCH = 150
 _WRITTEN_UP_TO = 15
-"""Classes up to which shares are written into the cells; beyond, a scale and the rows' names tell them."""
+"""Largest number of classes whose shares are written into the cells; of more, a colour bar shows them."""
 
 _NAMED_UP_TO = 100
-"""Classes up to which each has its name; beyond, every second or tenth has."""
+"""Largest number of class names on an axis; of more classes, every second or tenth is named."""
 
 _DARK = 0.55
 _NAME_LENGTH, _LEGEND_WIDTH = 24, 58
 _SCALE_AT_LEAST = 0.05
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-"""Okabe and Ito's, which people of every colour vision tell apart; its yellow is too light for a line."""
+"""Okabe and Ito's palette for every colour vision, without its yellow, which is too light for a line."""
 
 _MARKERS = "osD^vPX*"
 _FONTS = (
@@ -54,11 +54,10 @@ _FONTS = (
     "Malgun Gothic",
     "Arial Unicode MS",
 )
-"""Whichever of them are installed take turns, character by character."""
-
+"""Fallback fonts, character by character, as far as they are installed."""
 
 _MADE_BY = "lookalike, search evaluate --plot"
-"""What a plot says of itself, by which it is known again."""
+"""The metadata by which `is_plot` recognises a plot."""
 
 _LARGEST_PLOT_BYTES = 64 * 2**20
 
@@ -71,7 +70,7 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
     """
     best = max(evaluations, key=lambda each: np.nan_to_num(each.figures[_BEST_BY].value))
     suffix = file.suffix.lower().removeprefix(".")
-    said = {  # without dates: a plot can be repeated
+    metadata = {  # without dates: the same plot has the same bytes
         "png": {"Software": _MADE_BY},
         "svg": {"Creator": _MADE_BY, "Date": None},
         "pdf": {"Creator": _MADE_BY, "CreationDate": None},
@@ -88,18 +87,18 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
                 dpi=_DOTS_PER_INCH,
                 bbox_inches="tight",  # as large as what is drawn, however long the names are
                 pad_inches=0.25,
-                metadata=said.get(suffix),
+                metadata=metadata.get(suffix),
             )
 
 
 def is_plot(file: Path) -> bool:
-    """Whether a file is a plot that was drawn here, and may be drawn anew."""
+    """Returns whether a file is a plot of `write_plot`, which may be overwritten."""
     return file.stat().st_size <= _LARGEST_PLOT_BYTES and _MADE_BY.encode() in file.read_bytes()
 
 
 @contextmanager
 def _drawing() -> Iterator["Figure"]:
-    """An empty figure, in which names are taken as they are and missing glyphs are boxes without a word."""
+    """Yields an empty figure: names are not parsed as formulas, and missing glyphs warn of nothing."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
@@ -120,23 +119,23 @@ def _drawing() -> Iterator["Figure"]:
 
 
 def _axes(figure: "Figure", left: float, bottom: float, width: float, height: float) -> "Axes":
-    """At a place in inches."""
+    """Returns new axes at a place in inches."""
     return figure.add_axes((left / _INCHES, bottom / _INCHES, width / _INCHES, height / _INCHES))
 
 
 _INCHES = 10.0
-"""Of the figure's sides, by which places are told; what is saved is as large as what is drawn."""
+"""The figure's sides, which places are relative to; the saved image is cropped to what is drawn."""
 
 
 def _side(classes: int) -> float:
-    """Of the square of cells, in inches."""
+    """Returns the side of the confusion matrix, in inches."""
     if classes <= _WRITTEN_UP_TO:
         return float(np.clip(0.55 * classes, 3.5, 8))
     return float(np.clip(0.17 * classes, 6, 17))
 
 
 def _draw_confusion(axes: "Axes", evaluation: Evaluation, *, is_one_of: int) -> None:
-    """Right neighbours in blue; wrong ones in orange, up to the most frequent confusion, for they are few."""
+    """Draws right neighbours in blue, wrong ones in orange on a scale of their own, since they are few."""
     shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
     right = np.eye(len(shares), dtype=bool)
     most = max(shares[~right].max(initial=0), _SCALE_AT_LEAST)
@@ -173,7 +172,7 @@ def _short(name: str) -> str:
 
 
 def _write_shares(axes: "Axes", shares: NDArray[np.float64], darkness: NDArray[np.float64]) -> None:
-    """Nothing where there is nothing."""
+    """Writes the shares above zero into their cells."""
     for (row, column), share in np.ndenumerate(shares):
         if share > 0:
             axes.text(
@@ -188,7 +187,7 @@ def _write_shares(axes: "Axes", shares: NDArray[np.float64], darkness: NDArray[n
 
 
 def _percent(share: float) -> str:
-    """`7.3`, `42`, and 100 for all alone."""
+    """Returns `7.3`, `42`; `100` only for exactly all."""
     exact = 100 * share
     whole = share == 1 or (round(exact, 1) >= _NO_DECIMALS and round(exact) < _ALL)
     return f"{exact:.0f}" if whole else f"{exact:.1f}"
@@ -198,13 +197,13 @@ _NO_DECIMALS, _ALL = 10, 100
 
 
 def _tick(share: float, _: float) -> str:
-    """`97 %`, and `97.25 %` where it is between two."""
+    """Returns `97 %`, or `97.25 %` where whole percents do not do."""
     percent = round(100 * share, 2)
     return f"{percent:g} %"
 
 
 def _name_classes(axes: "Axes", names: Sequence[str], right: NDArray[np.float64]) -> None:
-    """Both axes; where no shares are written, the rows tell that of right neighbours."""
+    """Names both axes; where cells hold no shares, rows name that of right neighbours."""
     few = len(names) <= _WRITTEN_UP_TO
     size = 10 if few else 7
     ticks = range(0, len(names), -(-len(names) // _NAMED_UP_TO))

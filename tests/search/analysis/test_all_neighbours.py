@@ -75,7 +75,7 @@ def expected(asks: ImagePoint, points: list[ImagePoint], distance: Distance, *, 
 
 @WAYS
 @pytest.mark.parametrize("copies", [False, True])
-def test_neighbours_are_those_of_brute_force(
+def test_neighbours_equal_brute_force(
     collection: Collection,
     points: list[ImagePoint],
     exact: bool,
@@ -102,7 +102,7 @@ def test_neighbours_are_those_of_brute_force(
 @pytest.mark.parametrize(
     "where", [PointFilter(dataset="other"), PointFilter(class_name="dog"), PointFilter(class_name="")]
 )
-def test_a_filter_says_who_asks_and_who_answers(
+def test_a_filter_applies_to_queries_and_hits(
     collection: Collection, points: list[ImagePoint], exact: bool, where: PointFilter
 ) -> None:
     """Of one dataset, one class, or no class."""
@@ -122,7 +122,7 @@ def test_a_filter_says_who_asks_and_who_answers(
 
 @WAYS
 @pytest.mark.parametrize("copies", [False, True])
-def test_near_duplicates_are_folded_as_a_loop_folds_them(
+def test_folding_equals_a_plain_loop(
     collection: Collection, points: list[ImagePoint], exact: bool, copies: bool
 ) -> None:
     """Over the whole ranking of each image, thirty copies in it or not; without a threshold none is."""
@@ -160,7 +160,7 @@ def test_few_images_have_few_neighbours(store: Store, exact: bool) -> None:
 
 
 @WAYS
-def test_what_is_deleted_meanwhile_is_left_out(store: Store, exact: bool) -> None:
+def test_points_deleted_meanwhile_are_left_out(store: Store, exact: bool) -> None:
     """It neither asks nor answers."""
 
     class Forgetful:
@@ -182,7 +182,7 @@ def test_what_is_deleted_meanwhile_is_left_out(store: Store, exact: bool) -> Non
     assert [(payload.path, len(hits)) for payload, hits in found] == [(f"{row}.jpg", 2) for row in range(3)]
 
 
-def test_many_images_are_asked_of_the_store(store: Store) -> None:
+def test_large_collections_are_searched_by_the_store(store: Store) -> None:
     """More images than are compared in time, or more bytes than there should be in memory."""
     with collection_of(store, [point_of(f"{row}.jpg", [1, row]) for row in range(3)]) as collection:
         assert is_small(collection)

@@ -7,7 +7,6 @@ from lookalike_search.analysis.attribution import (
     agreement,
     explain,
     focus,
-    pooled,
     strongest_pairs,
 )
 from numpy.typing import NDArray
@@ -55,7 +54,7 @@ def test_a_share_is_the_sum_of_its_pairs() -> None:
     assert explanation.pairs[2 * 2 + 1, 1 * 4 + 3] == pytest.approx(a[2, 1] @ b[1, 3] / lengths, abs=EXACT)
 
 
-def test_what_only_one_cell_shares_is_all_its_share() -> None:
+def test_features_of_a_single_cell_give_it_the_whole_share() -> None:
     """Two images with one thing in common, at different places."""
     one, other = np.zeros((3, 3, 2), np.float32), np.zeros((3, 3, 2), np.float32)
     one[0, 2], other[2, 1] = (0, 5), (0, 3)
@@ -68,7 +67,7 @@ def test_what_only_one_cell_shares_is_all_its_share() -> None:
     assert pair.part == pytest.approx(1)
 
 
-def test_shares_sum_to_the_cosine_of_the_vectors_that_were_compared() -> None:
+def test_shares_sum_to_the_cosine_of_given_vectors() -> None:
     """They differ a little from the sums of the cells, in length and direction; a channel is zero here."""
     random = np.random.default_rng(3)
     one, other = features(1, 5, 5, 16), features(2, 17, 15, 16)
@@ -102,7 +101,7 @@ def test_strongest_pairs_come_in_order() -> None:
 
 
 @pytest.mark.parametrize(("cells", "told_apart"), [(14, 14), (15, 8), (28, 14), (29, 10), (112, 14)])
-def test_fine_maps_are_summed_in_blocks_without_losing_anything(cells: int, told_apart: int) -> None:
+def test_fine_feature_maps_are_summed_in_blocks_exactly(cells: int, told_apart: int) -> None:
     """A block's share is the sum of its cells' shares; the last block may be smaller."""
     one, other = features(1, cells, cells, 3), features(2, 2, 2, 3)
     explanation = explain(one, other)
@@ -119,24 +118,17 @@ def test_fine_maps_are_summed_in_blocks_without_losing_anything(cells: int, told
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_features_of_nothing_are_refused(value: float) -> None:
+def test_zero_and_non_finite_features_are_refused(value: float) -> None:
     """A zero vector has no direction; no share of anything is made up for it."""
-    with pytest.raises(ValueError, match="near to nothing"):
+    with pytest.raises(ValueError, match="zero or not finite"):
         explain(np.full((2, 2, 3), value), features(1, 2, 2, 3))
-
-
-def test_pooling_is_the_mean_of_all_cells() -> None:
-    """As the model with pooling has it."""
-    one = features(1, 3, 5, 4)
-    np.testing.assert_allclose(pooled(one), one.reshape(15, 4).mean(axis=0), rtol=1e-6)
-    assert pooled(one).dtype == np.float32
 
 
 @pytest.mark.parametrize(
     ("row", "column", "place"),
     [(0, 0, "top left"), (3, 3, "centre"), (3, 6, "middle right"), (6, 3, "bottom centre")],
 )
-def test_a_focus_names_the_ninth_with_most_of_it(row: int, column: int, place: str) -> None:
+def test_focus_names_the_ninth_with_the_largest_share(row: int, column: int, place: str) -> None:
     """All in one cell of seven by seven."""
     shares = np.zeros((7, 7))
     shares[row, column] = 0.8
@@ -145,7 +137,7 @@ def test_a_focus_names_the_ninth_with_most_of_it(row: int, column: int, place: s
     assert found.share == pytest.approx(1)
 
 
-def test_what_is_spread_evenly_has_a_ninth_in_each_ninth() -> None:
+def test_uniform_shares_give_each_ninth_one_ninth() -> None:
     """Ninths are of the image's area: a cell on the border of two counts for both in part."""
     found = focus(np.full((7, 7), 0.01))
     assert found.share == pytest.approx(1 / 9)
@@ -153,7 +145,7 @@ def test_what_is_spread_evenly_has_a_ninth_in_each_ninth() -> None:
     assert focus(np.full((2, 2), 0.25)).half == 2
 
 
-def test_shares_below_zero_are_no_focus() -> None:
+def test_focus_ignores_negative_shares() -> None:
     """Neither is an image with nothing else."""
     found = focus(np.array([[0.5, -3.0], [-3.0, -0.1]]))
     assert (found.place, found.half) == ("top left", 1)

@@ -12,7 +12,7 @@ def found(row: int, **scores: float) -> Nearest:
     return Nearest(row=row, rows=rows, scores=np.array(list(scores.values()), dtype=np.float32))
 
 
-def test_each_knows_those_before_it() -> None:
+def test_candidates_are_the_near_rows_before_each() -> None:
     """And how similar they are; those behind it and itself are passed over."""
     near = Candidates(4)
     for each in (found(0, r2=0.97, r3=0.96), found(2, r0=0.97, r2=1.0, r3=0.99), found(3)):
@@ -22,7 +22,7 @@ def test_each_knows_those_before_it() -> None:
     assert near.similarity(3, 0) == pytest.approx(0.96)
 
 
-def test_of_too_many_the_nearest_are_taken() -> None:
+def test_the_nearest_of_too_many_candidates_are_kept() -> None:
     """In whatever order they come."""
     near = Candidates(6, most=2)
     for row, score in enumerate((0.96, 0.99, 0.95, 0.98, 0.97)):
@@ -30,7 +30,7 @@ def test_of_too_many_the_nearest_are_taken() -> None:
     assert sorted(near.before(5).tolist()) == [1, 3]
 
 
-def test_clusters_hang_together_by_chains() -> None:
+def test_clusters_are_connected_components() -> None:
     """In the order of their rows; what is near to nothing is in none."""
     near = Candidates(7)
     for each in (found(0, r4=0.97), found(4, r6=0.97), found(1, r3=0.97)):

@@ -15,7 +15,6 @@ from lookalike_core.errors import UsageError
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Store
-from lookalike_search.analysis import duplicates
 from lookalike_search.analysis.all_neighbours import ComparisonLimits
 from lookalike_search.analysis.duplicates import (
     Group,
@@ -130,7 +129,7 @@ DEGREES_99 = float(np.degrees(np.arccos(0.99)))
 
 
 @EITHER_WAY
-def test_copies_and_near_images_are_groups(folder: Folder, found: Any) -> None:
+def test_exact_and_near_duplicates_form_groups(folder: Folder, found: Any) -> None:
     """The largest first; what is like nothing else is in none."""
     large = drawn("one", 200)
     points = [
@@ -158,7 +157,7 @@ def test_copies_and_near_images_are_groups(folder: Folder, found: Any) -> None:
 
 
 @EITHER_WAY
-def test_a_chain_is_not_one_image(folder: Folder, found: Any) -> None:
+def test_a_chain_of_similar_images_is_no_group(folder: Folder, found: Any) -> None:
     """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
     step = 24
     points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
@@ -185,7 +184,7 @@ def test_thirty_copies_are_one_group(folder: Folder, found: Any) -> None:
 
 
 @EITHER_WAY
-def test_what_is_only_near_is_shown_and_not_offered(folder: Folder, found: Any) -> None:
+def test_similar_images_are_shown_and_not_offered(folder: Folder, found: Any) -> None:
     """Other words on the same ground, an image that cannot be decoded, or one of other proportions."""
     points = [
         folder.point("one.png", 0, width=120),
@@ -200,7 +199,7 @@ def test_what_is_only_near_is_shown_and_not_offered(folder: Folder, found: Any) 
 
 
 @EITHER_WAY
-def test_a_copy_is_with_its_own_original(folder: Folder, found: Any) -> None:
+def test_a_near_duplicate_is_grouped_with_its_original(folder: Folder, found: Any) -> None:
     """Though another image is nearer to it; that one has no copies and is shown beside the first."""
     points = [
         folder.point("one.png", 0, width=120),
@@ -215,7 +214,7 @@ def test_a_copy_is_with_its_own_original(folder: Folder, found: Any) -> None:
     assert shown(several) == [("one.png", ["small one.png"]), ("six.png", ["small six.png"])]
 
 
-def test_copies_are_looked_for_further_off_than_similar_ones(folder: Folder, found: Any) -> None:
+def test_pixels_are_compared_below_the_threshold_of_similar_images(folder: Folder, found: Any) -> None:
     """By default a copy of similarity 0.97 is found, and nothing else of that similarity is shown."""
     points = [folder.point("one.png", 0, width=120), folder.point("small one.png", 14)]
     points.append(folder.point("six.png", -14, shows="six"))
@@ -263,7 +262,7 @@ def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, f
 
 
 @EITHER_WAY
-def test_above_1_are_the_same_bytes_only(folder: Folder, found: Any) -> None:
+def test_a_threshold_of_1_finds_exact_duplicates_only(folder: Folder, found: Any) -> None:
     """Not what has the same vector by chance."""
     points = [
         folder.point("1.jpg", 3),
@@ -273,7 +272,7 @@ def test_above_1_are_the_same_bytes_only(folder: Folder, found: Any) -> None:
     assert shown(found(points, above=1)) == [("1.jpg", ["3.jpg"])]
 
 
-def test_a_dataset_is_looked_at_alone(folder: Folder, found: Any) -> None:
+def test_only_the_given_dataset_is_searched(folder: Folder, found: Any) -> None:
     """Copies in another do not count."""
     points = [folder.point("1.jpg", 0, b"x"), folder.point("1.jpg", 0, b"x", dataset="other")]
     assert len(found(points)) == 1
@@ -306,7 +305,7 @@ def test_a_euclidean_collection_too_large_to_compare_is_refused(folder: Folder, 
         ({}, KeptBecause.PATH),
     ],
 )
-def test_the_file_to_keep_is_chosen_by_a_rule(
+def test_the_kept_file_follows_the_rules_in_order(
     folder: Folder, found: Any, better: dict[str, Any], because: KeptBecause
 ) -> None:
     """And the rule that decided is named."""
@@ -342,7 +341,7 @@ def test_a_file_that_is_gone_or_changed_is_not_kept_and_not_offered(folder: Fold
     assert (pair.kept.payload.path, pair.because) == ("small.jpg", KeptBecause.THERE)
 
 
-def test_nothing_goes_for_the_sake_of_what_is_not_there(folder: Folder, found: Any) -> None:
+def test_nothing_is_offered_where_the_kept_file_is_gone(folder: Folder, found: Any) -> None:
     """Where the kept file has other bytes by now, or no file of a group is left, none is offered."""
     points = [folder.point("kept.jpg", 0, width=1000), folder.point("good.jpg", 0)]
     change(folder.root / "kept.jpg")
@@ -355,7 +354,7 @@ def test_nothing_goes_for_the_sake_of_what_is_not_there(folder: Folder, found: A
     assert group.redundant == []
 
 
-def test_the_kept_file_by_another_name_is_not_offered(folder: Folder, found: Any) -> None:
+def test_a_link_to_the_kept_file_is_not_offered(folder: Folder, found: Any) -> None:
     """The same folder as two datasets, a hard link, a symbolic link: deleting it would lose the image."""
     kept = folder.point("1.jpg", 0, b"x")
     os.link(folder.root / "1.jpg", folder.root / "2.jpg")
@@ -367,7 +366,7 @@ def test_the_kept_file_by_another_name_is_not_offered(folder: Folder, found: Any
     assert (group.redundant, group.frees) == ([], 0)
 
 
-def test_bytes_are_freed_once(folder: Folder, found: Any) -> None:
+def test_bytes_of_hard_links_are_counted_once(folder: Folder, found: Any) -> None:
     """By the last name of a file, and not by links; a file in two datasets is offered once."""
     points = [folder.point("1.jpg", 0, b"xyz"), folder.point("2.jpg", 0, b"xyz")]
     os.link(folder.root / "2.jpg", folder.root / "3.jpg")
@@ -384,13 +383,6 @@ def test_a_dataset_whose_folder_is_unknown_has_no_files(folder: Folder, found: A
     points = [folder.point(f"{number}.jpg", 0, b"x", dataset="unheard of") for number in range(2)]
     [group] = found(points)
     assert (group.kept.file, group.kept.state, group.redundant) == (None, FileState.GONE, [])
-
-
-def test_duplicates_default_is_the_one_of_an_evaluation() -> None:
-    """What counts as near-identical there is shown as similar here."""
-    from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
-
-    assert duplicates.ABOVE == NEAR_ABOVE
 
 
 def test_a_motion_photo_is_never_offered_for_the_photo_alone(found: Any, folder: Folder) -> None:

@@ -20,9 +20,9 @@ from lookalike_search.analysis.explanation import (
     LEAST_AGREEMENT,
     Explained,
     SeenImage,
-    explanation_by,
+    explain_by,
+    load_image,
     require_average,
-    see,
 )
 from PIL import Image
 from refusals import refuses
@@ -53,13 +53,13 @@ class Library:
     def see(self, *words: str, distance: Distance = Distance.COSINE) -> list[SeenImage]:
         """The images of these names."""
         with self.store.open(self.name(distance)) as collection:
-            return [see(word, [collection], max_pixels=10**6) for word in words]
+            return [load_image(word, [collection], max_pixels=10**6) for word in words]
 
     def explain(self, images: Sequence[SeenImage], distance: Distance) -> Explained:
         """The similarity of two images, taken apart."""
         name = self.name(distance)
         manifest = self.store.manifest(name)
-        return explanation_by(manifest, name, *images, settings=self.home)
+        return explain_by(manifest, name, *images, settings=self.home)
 
 
 @pytest.fixture(scope="module", params=["vgg", "resnet"])
@@ -87,7 +87,7 @@ def library(
 
 
 @pytest.mark.parametrize("distance", Distance)
-def test_the_parts_sum_to_the_score(library: Library, distance: Distance) -> None:
+def test_shares_sum_to_the_score(library: Library, distance: Distance) -> None:
     """To the collection's own; where it compares by distance, to the cosine of its vectors."""
     images = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
     found = library.explain(images, distance).explanation
@@ -104,9 +104,7 @@ def test_the_parts_sum_to_the_score(library: Library, distance: Distance) -> Non
 
 
 @pytest.mark.parametrize("distance", Distance)
-def test_the_parts_sum_to_the_score_of_vectors_that_were_computed_elsewhere(
-    library: Library, distance: Distance
-) -> None:
+def test_shares_sum_to_the_score_of_vectors_of_another_provider(library: Library, distance: Distance) -> None:
     """Half a per cent off in each value, as after roundings to bfloat16: the stored ones are meant."""
     name = library.name(distance)
     cat, dog = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
@@ -124,7 +122,7 @@ def test_the_parts_sum_to_the_score_of_vectors_that_were_computed_elsewhere(
     assert LEAST_AGREEMENT < found.agreement == found.neighbour.agreement < 1
 
 
-def test_a_stored_vector_of_another_image_is_not_explained(library: Library) -> None:
+def test_a_stored_vector_of_another_image_is_refused(library: Library) -> None:
     """No difference between providers is so large; the message names the image and the way out."""
     cat, dog = library.see("cat/1.png", "dog/1.png")
     name = library.name(Distance.COSINE)
@@ -134,21 +132,21 @@ def test_a_stored_vector_of_another_image_is_not_explained(library: Library) -> 
     assert caught.value.exit_code == 6
 
 
-def test_a_file_in_an_ingested_folder_is_embedded_to_ask_with_and_stored_as_a_neighbour(
+def test_an_ingested_file_is_embedded_as_a_query_and_read_as_a_neighbour(
     library: Library,
 ) -> None:
     """As in a search, which embeds the file that it is asked with and finds what is stored."""
     file = str(library.root / "cat/1.png")
     with library.store.open(library.name(Distance.COSINE)) as collection:
         query, neighbour, indexed = (
-            see(word, [collection], max_pixels=10**6, is_neighbour=is_neighbour)
+            load_image(word, [collection], max_pixels=10**6, is_neighbour=is_neighbour)
             for word, is_neighbour in ((file, False), (file, True), ("cat/1.png", False))
         )
     assert query.stored == {}
     assert list(neighbour.stored) == list(indexed.stored) == [collection.name]
 
 
-def test_a_image_is_named_by_file_path_or_id(library: Library) -> None:
+def test_an_image_is_given_by_file_path_or_id(library: Library) -> None:
     """All three are the same image, and are shown whole."""
     with library.store.open(library.name(Distance.COSINE)) as collection:
         [id_] = [payload.id for payload in collection.scan() if payload.path == "cat/1.png"]
@@ -158,14 +156,18 @@ def test_a_image_is_named_by_file_path_or_id(library: Library) -> None:
     assert (path.shown.width, path.shown.height) == (90, 40)
 
 
-def test_an_image_in_memory_is_explained_as_its_file_is(library: Library) -> None:
+def test_bytes_and_pixels_are_explained_like_the_file(library: Library) -> None:
     """Bytes are shown whole; pixels as the networks see them; a vector has none."""
     file = library.root / "cat/1.png"
     [named] = library.see(str(file))
     with Image.open(file) as image, library.store.open(library.name(Distance.COSINE)) as collection:
-        content, pixels = (see(each, [collection], max_pixels=10**6) for each in (file.read_bytes(), image))
+        content, pixels = (
+            load_image(each, [collection], max_pixels=10**6) for each in (file.read_bytes(), image)
+        )
         with pytest.raises(UsageError, match="a feature vector cannot be explained"):
-            see(np.ones(collection.manifest.identity.dimension, np.float32), [collection], max_pixels=10**6)
+            load_image(
+                np.ones(collection.manifest.identity.dimension, np.float32), [collection], max_pixels=10**6
+            )
     assert content.shown == named.shown
     for seen in (content, pixels):
         np.testing.assert_array_equal(seen.pixels, named.pixels)
@@ -180,7 +182,7 @@ def test_what_is_no_image_is_refused(library: Library) -> None:
         library.see("cat/2.png")
 
 
-def test_an_indexed_image_whose_file_is_another_one_now_is_refused(library: Library) -> None:
+def test_an_indexed_image_with_a_changed_file_is_refused(library: Library) -> None:
     """What would be explained is not what the collection holds; the file itself can be asked about."""
     file = library.root / "dog/1.png"
     kept = file.read_bytes()
@@ -206,7 +208,7 @@ def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: P
         require_average("other", other)
 
 
-def test_a_image_in_which_the_network_sees_nothing_is_refused(
+def test_an_image_with_zero_features_is_refused(
     write_weights: Callable[..., Path], tmp_path: Path, home: Settings, draw: Draw
 ) -> None:
     """Kernels below zero leave nothing behind a ReLU, so that there is nothing to share."""

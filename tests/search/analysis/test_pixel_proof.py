@@ -118,7 +118,7 @@ IMAGES = {"page": page(), "photo": photo(), "drawing": drawing(), "code": code(1
         ("PNG", {}),
     ],
 )
-def test_recompressed_and_converted_ones_are_copies(name: str, kind: str, options: Any) -> None:
+def test_recompressed_and_converted_images_are_near_duplicates(name: str, kind: str, options: Any) -> None:
     """Of text and lines as of photos."""
     assert is_copy(whole(IMAGES[name]), whole(IMAGES[name], kind, **options))
 
@@ -126,7 +126,7 @@ def test_recompressed_and_converted_ones_are_copies(name: str, kind: str, option
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("way", [way for way in Image.Resampling if way.name != "HAMMING"])
 @pytest.mark.parametrize("part", [0.5, 0.75])
-def test_smaller_ones_are_copies(name: str, way: Image.Resampling, part: float) -> None:
+def test_reduced_images_are_near_duplicates(name: str, way: Image.Resampling, part: float) -> None:
     """However they were made smaller."""
     assert is_copy(whole(IMAGES[name]), whole(smaller(IMAGES[name], part, way)))
 
@@ -138,12 +138,12 @@ def test_a_large_image_is_compared_with_a_small_one(part: float) -> None:
     assert is_copy(whole(large), whole(smaller(large, part), "JPEG", quality=80))
 
 
-def test_a_palette_of_colours_is_a_copy() -> None:
+def test_a_palette_image_is_a_near_duplicate() -> None:
     """A GIF of what has no more colours than that."""
     assert is_copy(whole(drawing()), whole(drawing(), "GIF"))
 
 
-def test_one_turned_by_its_metadata_is_a_copy() -> None:
+def test_an_image_rotated_by_exif_is_a_near_duplicate() -> None:
     """It is compared as it is shown; turned without metadata it is none."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -182,14 +182,14 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("name", DIFFERENT)
 @pytest.mark.parametrize("part", [1, 0.5])
-def test_different_ones_are_no_copies(name: str, part: float) -> None:
+def test_different_images_are_no_near_duplicates(name: str, part: float) -> None:
     """Nor is a smaller one of the other; in neither direction."""
     one, other = DIFFERENT[name]
     assert not is_copy(whole(one), whole(smaller(other, part)))
     assert not is_copy(whole(other), whole(smaller(one, part)))
 
 
-def test_what_is_clear_has_to_be_clear_in_a_copy() -> None:
+def test_transparency_has_to_agree() -> None:
     """White on a transparent ground looks like nothing at all on white."""
     assert is_copy(whole(artwork(100)), whole(artwork(100), "WEBP", quality=60))
     assert is_copy(whole(artwork(100)), whole(smaller(artwork(100), 0.5)))
@@ -198,7 +198,7 @@ def test_what_is_clear_has_to_be_clear_in_a_copy() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_what_has_several_frames_or_pages_is_no_copy(kind: str) -> None:
+def test_files_with_several_frames_or_pages_are_never_redundant(kind: str) -> None:
     """Its first one proves nothing about the others."""
     frames = {"save_all": True, "append_images": [drawing("seagreen")]}
     several = whole(drawing(), kind, **frames)
@@ -207,14 +207,14 @@ def test_what_has_several_frames_or_pages_is_no_copy(kind: str) -> None:
     assert not is_copy(several, whole(drawing(), kind, **frames))
 
 
-def test_a_photo_with_further_views_may_stand_for_a_plain_one() -> None:
+def test_a_photo_with_further_views_makes_a_plain_one_redundant() -> None:
     """Phones keep another view in the same JPEG; the other way round it would be lost."""
     views = whole(photo(), "MPO", save_all=True, append_images=[photo(3)], quality=90)
     assert is_copy(views, whole(photo(), "JPEG", quality=60))
     assert not is_copy(whole(photo()), views)
 
 
-def test_a_deeper_or_larger_one_does_not_go() -> None:
+def test_deeper_and_larger_images_are_not_redundant() -> None:
     """What 16 bits and more pixels show would be lost; the other way round it stays."""
     shades = np.tile(np.linspace(0, 65_535, 200), (150, 1)).astype(np.uint16)
     deep, flat = Image.fromarray(shades), Image.fromarray((shades >> 8).astype(np.uint8))
@@ -223,7 +223,7 @@ def test_a_deeper_or_larger_one_does_not_go() -> None:
     assert not is_copy(whole(smaller(photo(), 0.5)), whole(photo()))
 
 
-def test_masks_and_dark_photos_are_copies_of_themselves() -> None:
+def test_low_contrast_images_match_themselves() -> None:
     """In another format without loss; a mask that loses a number is another one."""
     for image in (mask(1), photo().point(lambda value: value // 18), swatch(150), note("code 602 711")):
         assert is_copy(whole(image), whole(image, "BMP"))
@@ -231,7 +231,7 @@ def test_masks_and_dark_photos_are_copies_of_themselves() -> None:
     assert not is_copy(whole(mask(1)), whole(changed))
 
 
-def test_what_lies_in_the_lower_bits_is_not_proven() -> None:
+def test_content_in_the_lower_bits_is_not_proven() -> None:
     """Twelve bits in sixteen: of both images only the upper eight are seen, in which next to nothing is."""
     levels = np.asarray(photo().convert("L")).astype(np.uint16) * 16
     scan = Image.fromarray(levels)
@@ -239,12 +239,12 @@ def test_what_lies_in_the_lower_bits_is_not_proven() -> None:
     assert is_copy(whole(Image.fromarray(levels * 16)), whole(Image.fromarray(levels * 16), "TIFF"))
 
 
-def test_a_thumbnail_proves_nothing_about_small_type() -> None:
+def test_a_thumbnail_that_lost_small_type_is_no_near_duplicate() -> None:
     """More than five times smaller."""
     assert not is_copy(whole(page()), whole(smaller(page(), 0.15)))
 
 
-def test_the_most_alike_come_first_and_others_are_left_out() -> None:
+def test_candidates_are_ranked_by_likeness_and_different_ones_dropped() -> None:
     """By a few pixels of each; small images are all left in."""
     images = [whole(each) for each in (photo(5), photo(), smaller(photo(), 0.5))]
     others = np.stack([coarse(each) for each in images])

@@ -4,7 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
-from lookalike_search.analysis.projection import NEIGHBOURS, Method, Projection, measure, project, sample
+from lookalike_search.analysis.projection import (
+    NEIGHBOURS,
+    Method,
+    Projection,
+    draw_sample,
+    measure_trust,
+    project,
+)
 from numpy.typing import NDArray
 
 CLUSTERS = 4
@@ -27,12 +34,12 @@ def placed() -> Projection:
 CLASSES = np.repeat(np.arange(CLUSTERS), EACH)
 
 
-def test_what_is_near_is_placed_near(placed: Projection) -> None:
+def test_neighbours_in_space_are_neighbours_on_the_map(placed: Projection) -> None:
     """The ten nearest on the map of clearly separate clusters are all of the same one."""
     assert placed.method is Method.TSNE
     assert placed.perplexity == 30
     assert placed.kl_divergence is not None
-    trust = measure(clusters(), placed.places, CLASSES, seed=0)
+    trust = measure_trust(clusters(), placed.places, CLASSES, seed=0)
     assert trust is not None
     assert (trust.on_map, trust.in_space) == (1, 1)
     assert trust.trustworthiness > 0.9
@@ -45,7 +52,7 @@ def test_the_same_seed_gives_the_same_places(placed: Projection) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 20])
 @pytest.mark.parametrize("dimension", [1, 2, 64])
-def test_any_few_vectors_get_finite_places(count: int, dimension: int) -> None:
+def test_few_vectors_get_finite_places(count: int, dimension: int) -> None:
     """From one image on; t-SNE is asked from five on."""
     vectors = np.random.default_rng(1).normal(0, 1, (count, dimension)).astype(np.float32)
     with warnings.catch_warnings():
@@ -57,7 +64,7 @@ def test_any_few_vectors_get_finite_places(count: int, dimension: int) -> None:
     assert found.method is expected
 
 
-def test_vectors_that_are_all_the_same_are_spread_so_that_each_is_seen() -> None:
+def test_equal_vectors_get_distinct_places() -> None:
     """And it is said that their places mean nothing."""
     found = project(np.ones((200, 8), np.float32), seed=0)
     assert found.method is Method.NONE
@@ -66,7 +73,7 @@ def test_vectors_that_are_all_the_same_are_spread_so_that_each_is_seen() -> None
 
 
 @pytest.mark.parametrize("different", [2, 4, 6])
-def test_many_copies_of_few_vectors_get_finite_places(different: int) -> None:
+def test_many_duplicates_of_few_vectors_get_finite_places(different: int) -> None:
     """Folders of copies are not rare."""
     few = np.random.default_rng(2).normal(0, 1, (different, 32)).astype(np.float32)
     found = project(np.repeat(few, 10, axis=0), seed=0)
@@ -75,11 +82,11 @@ def test_many_copies_of_few_vectors_get_finite_places(different: int) -> None:
     assert len(np.unique(centres.round(6), axis=0)) == different
 
 
-def test_trustworthiness_is_that_of_its_definition() -> None:
+def test_trustworthiness_matches_its_definition() -> None:
     """Venna and Kaski's sum over neighbours on the map that are none in space, by ranks, written out."""
     random = np.random.default_rng(0)
     vectors, places = random.normal(0, 1, (60, 5)), random.normal(0, 1, (60, 2))
-    trust = measure(vectors, places, np.full(60, -1), seed=0)
+    trust = measure_trust(vectors, places, np.full(60, -1), seed=0)
     assert trust is not None
     n, k, penalty = 60, NEIGHBOURS, 0
     for i in range(n):
@@ -94,12 +101,12 @@ def test_trustworthiness_is_that_of_its_definition() -> None:
     assert trust.in_space is None
 
 
-def test_neighbours_of_the_same_class_are_counted_by_definition() -> None:
+def test_shares_of_same_class_neighbours_match_their_definition() -> None:
     """Over images with a class; a neighbour without one is of another."""
     random = np.random.default_rng(0)
     vectors, places = random.normal(0, 1, (50, 5)), random.normal(0, 1, (50, 2))
     classes = random.integers(-1, 3, 50)
-    trust = measure(vectors, places, classes, seed=0)
+    trust = measure_trust(vectors, places, classes, seed=0)
     assert trust is not None
     for points, said in ((vectors, trust.in_space), (places, trust.on_map)):
         shares = []
@@ -109,24 +116,26 @@ def test_neighbours_of_the_same_class_are_counted_by_definition() -> None:
         assert said == pytest.approx(np.mean(shares), abs=1e-12)
 
 
-def test_a_handful_is_not_measured() -> None:
+def test_trust_is_not_measured_on_too_few_images() -> None:
     """Trustworthiness is defined for more than twice as many points as neighbours."""
     few = clusters()[: 2 * NEIGHBOURS]
-    assert measure(few, few[:, :2].astype(np.float64), np.zeros(len(few), dtype=np.int64), seed=0) is None
+    assert (
+        measure_trust(few, few[:, :2].astype(np.float64), np.zeros(len(few), dtype=np.int64), seed=0) is None
+    )
 
 
-def test_very_many_are_measured_on_some() -> None:
+def test_trust_of_many_images_is_measured_on_a_sample() -> None:
     """All with all would not fit into memory; how many were compared is said."""
     vectors = clusters()
-    trust = measure(vectors, vectors[:, :2].astype(np.float64), CLASSES, seed=0, most=50)
+    trust = measure_trust(vectors, vectors[:, :2].astype(np.float64), CLASSES, seed=0, most=50)
     assert trust is not None
     assert trust.measured == 50
 
 
-def test_a_sample_keeps_each_class_in_its_part() -> None:
+def test_a_sample_is_stratified_by_class() -> None:
     """A third of all is a third of each class, and a class of one is there."""
     classes = ["many"] * 60 + ["some"] * 30 + ["one"]
-    rows = sample(classes, 31, seed=0)
+    rows = draw_sample(classes, 31, seed=0)
     assert len(rows) == len(set(rows.tolist())) == 31
     assert (np.diff(rows) > 0).all()
     counts = {name: sum(classes[row] == name for row in rows) for name in set(classes)}
@@ -138,11 +147,11 @@ def test_a_sample_keeps_each_class_in_its_part() -> None:
 def test_a_sample_depends_on_the_seed_alone() -> None:
     """The same images are drawn again, and others with another seed."""
     classes = ["a", "b"] * 50
-    np.testing.assert_array_equal(sample(classes, 10, seed=1), sample(classes, 10, seed=1))
-    assert not np.array_equal(sample(classes, 10, seed=1), sample(classes, 10, seed=2))
+    np.testing.assert_array_equal(draw_sample(classes, 10, seed=1), draw_sample(classes, 10, seed=1))
+    assert not np.array_equal(draw_sample(classes, 10, seed=1), draw_sample(classes, 10, seed=2))
 
 
-def test_a_sample_of_all_is_all() -> None:
+def test_a_sample_as_large_as_the_collection_is_all_of_it() -> None:
     """Whatever the limit beyond that; of more classes than the limit, as many as fit."""
-    np.testing.assert_array_equal(sample(["a", None, "b"], 99, seed=0), [0, 1, 2])
-    assert len(sample(list("abcdefgh"), 3, seed=0)) == 3
+    np.testing.assert_array_equal(draw_sample(["a", None, "b"], 99, seed=0), [0, 1, 2])
+    assert len(draw_sample(list("abcdefgh"), 3, seed=0)) == 3

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pytest
 from lookalike_core.neighbours.brute_force import IntVector, Nearest
-from lookalike_search.analysis.star_clustering import stars
+from lookalike_search.analysis.star_clustering import find_stars
 
 Pairs = Mapping[tuple[int, int], float]
 
@@ -28,7 +28,7 @@ def near(pairs: Pairs) -> Callable[[IntVector], Iterator[Nearest]]:
 def belongs(count: int, pairs: Pairs, *, block: int = 100) -> list[int]:
     """To whom each row belongs."""
     blocks = (np.arange(start, min(start + block, count)) for start in range(0, count, block))
-    return stars(count, blocks, near(pairs))[0].tolist()
+    return find_stars(count, blocks, near(pairs))[0].tolist()
 
 
 @pytest.mark.parametrize("block", [1, 2, 100])
@@ -51,14 +51,14 @@ def belongs(count: int, pairs: Pairs, *, block: int = 100) -> list[int]:
         pytest.param(3, {(0, 2): 0.99, (1, 2): 0.99}, [0, 1, 0], id="of-equals-with-the-better"),
     ],
 )
-def test_each_belongs_to_a_better_one_that_it_is_near_to(
+def test_each_row_belongs_to_the_nearest_earlier_centre(
     count: int, pairs: Pairs, expected: list[int], block: int
 ) -> None:
     """However many are looked at at once."""
     assert belongs(count, pairs, block=block) == expected
 
 
-def test_all_are_near_to_the_one_that_they_belong_to() -> None:
+def test_every_member_is_near_its_own_centre() -> None:
     """On random nearness: what is kept is near to no better one that is kept, all else to the best match."""
     random = np.random.default_rng(2)
     pairs = {
@@ -69,7 +69,7 @@ def test_all_are_near_to_the_one_that_they_belong_to() -> None:
     }
     blocks = (np.arange(start, start + 20) for start in range(0, 60, 20))
     done: list[int] = []
-    kept_of, similarity = stars(60, blocks, near(pairs), done.append)
+    kept_of, similarity = find_stars(60, blocks, near(pairs), done.append)
     assert sum(done) == 60
     kept = {row for row in range(60) if kept_of[row] == row}
     for row in range(60):
@@ -82,8 +82,8 @@ def test_all_are_near_to_the_one_that_they_belong_to() -> None:
             assert similarity[row] == pytest.approx(better[kept_of[row]], abs=1e-6)
 
 
-def test_a_row_that_nothing_is_known_of_stands_alone() -> None:
+def test_a_row_without_known_neighbours_is_a_centre() -> None:
     """It was deleted meanwhile."""
-    kept_of, similarity = stars(2, iter([np.arange(2)]), lambda _: [])
+    kept_of, similarity = find_stars(2, iter([np.arange(2)]), lambda _: [])
     assert kept_of.tolist() == [0, 1]
     assert similarity.tolist() == [1, 1]

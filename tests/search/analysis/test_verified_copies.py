@@ -53,13 +53,13 @@ def proven(files: Sequence[ImageFile], **limits: int) -> list[int]:
     return copy_of.tolist()
 
 
-def test_copies_are_of_the_first_that_shows_the_same(write: Write) -> None:
+def test_near_duplicates_belong_to_their_first_original(write: Write) -> None:
     """Not of another copy, and not of what looks much like it."""
     files = [write("one", 160), write("ore", 152), write("one", 120), write("ore", 100), write("one", 80)]
     assert proven(files) == [0, 1, 0, 1, 0]
 
 
-def test_images_are_decoded_once_or_when_they_are_needed_again(
+def test_images_are_decoded_once_or_again_when_not_cached(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room for one image only the first is decoded again for the copy of it."""
@@ -75,12 +75,12 @@ def test_images_are_decoded_once_or_when_they_are_needed_again(
     assert proven(files) == [0, 1, 0]
     assert set(decoded.values()) == {1}
     decoded.clear()
-    assert proven(files, held_bytes=0) == [0, 1, 0]
+    assert proven(files, cache_bytes=0) == [0, 1, 0]
     assert decoded[160] > 1
     assert decoded[120] == 1
 
 
-def test_what_cannot_be_read_or_has_changed_proves_nothing(write: Write) -> None:
+def test_unreadable_and_changed_files_are_not_proven(write: Write) -> None:
     """Neither as the original nor as the copy; others are proven without it."""
     files = [write("one", width) for width in (200, 160, 120, 100, 80)]
     paths = [each.file for each in files if each.file is not None]

@@ -14,7 +14,7 @@ from lookalike_search.analysis.all_neighbours import every_scenes
 from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
-from lookalike_search.reports.query import query_report, write_query_page
+from lookalike_search.reports.query import query_page
 from made_collections import manifest_of, point_of
 from one_answer import answer_of
 
@@ -167,8 +167,7 @@ def test_folding_overlap_cut_off_and_duplicates_work_together(
     assert lines[-2].startswith("1 image with the same bytes left out: ")
     assert lines[-1].startswith("verdict: ")
 
-    report = query_report([answer], manifests, options)
-    write_query_page(tmp_path / "page.html", report)
+    query_page([answer], manifests, options).write(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "and 2 near-duplicates" in page
     shown = [each.payload for hit in answer.hits for each in (hit, *hit.near)]

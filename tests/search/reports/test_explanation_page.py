@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from explanation_pages import IMAGES, explained, make_page
 from lookalike_search.analysis.attribution import explain
-from lookalike_search.reports.explanation import write_explanations
+from lookalike_search.reports.explanation import explanations_page
 from page_rules import read_page
 
 
@@ -19,7 +19,7 @@ def page(tmp_path: Path) -> Path:
     return make_page(tmp_path)
 
 
-def test_every_cell_stands_on_the_page_without_a_script(page: Path) -> None:
+def test_every_cell_is_on_the_page_without_a_script(page: Path) -> None:
     """A coloured cell with its share as its title, and the same numbers in tables that sum to 100 %."""
     text = page.read_text(encoding="utf-8")
     assert text.count('<rect class="cell"') == 2 * 2 * 49
@@ -35,7 +35,7 @@ def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
     assert read_page(page).problems == []
 
 
-def test_cells_lie_on_the_centre_square(page: Path) -> None:
+def test_cells_cover_the_centre_square(page: Path) -> None:
     """Of an image of 120 x 80 the network sees 80 x 80, from 20 on."""
     text = page.read_text(encoding="utf-8")
     lefts = [float(x) for x in re.findall(r'<rect class="cell" x="([\d.]+)"', text)[:49]]
@@ -45,7 +45,7 @@ def test_cells_lie_on_the_centre_square(page: Path) -> None:
     assert max(tops) == pytest.approx(80 * 6 / 7, abs=0.01)
 
 
-def test_a_name_is_text(page: Path) -> None:
+def test_names_are_escaped(page: Path) -> None:
     """Neither markup nor a character that turns the direction of what follows."""
     text = page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
@@ -53,21 +53,21 @@ def test_a_name_is_text(page: Path) -> None:
     assert "\u202e" not in text
 
 
-def test_a_distance_is_not_what_is_explained(page: Path) -> None:
+def test_a_euclidean_collection_explains_the_cosine(page: Path) -> None:
     """Said for the collection that compares by distance, and for no other."""
-    assert page.read_text(encoding="utf-8").count("what is taken apart here is the cosine similarity") == 1
+    assert page.read_text(encoding="utf-8").count("the shares are those of the cosine similarity") == 1
 
 
-def test_whose_arithmetic_it_is_stands_on_the_page(page: Path) -> None:
+def test_the_page_names_providers_and_agreement(page: Path) -> None:
     """What filled the collection, what the cells were computed on, and how well both agree."""
     text = page.read_text(encoding="utf-8")
     text = html.unescape(text)
     assert "The query's vector, computed here, is compared with the stored vector of the neighbour." in text
     assert "filled on CPUExecutionProvider; the cells are computed on cpu" in text
-    assert text.count("a cosine of 0.999912,") == 2
+    assert text.count("a cosine of 0.999912;") == 2
 
 
-def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> None:
+def test_shares_of_a_negative_similarity_are_plain_numbers(tmp_path: Path) -> None:
     """Per cent of it would turn the signs round."""
     path = tmp_path / "negative.html"
     found = explained("vgg16", "block5_pool", low=-1.0)
@@ -75,7 +75,7 @@ def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> No
     turned = explain(np.full((7, 7, 2), (1.0, 0.0), np.float32), np.full((7, 7, 2), (-0.5, 1.0), np.float32))
     assert cosine < 0
     assert turned.cosine < 0
-    write_explanations(path, IMAGES, [replace(found, explanation=turned)])
+    explanations_page(IMAGES, [replace(found, explanation=turned)]).write(path)
     text = path.read_text(encoding="utf-8")
     assert "The similarity is not above zero" in text
     assert re.search(r"row 1, column 1: -0\.\d+</title>", text)

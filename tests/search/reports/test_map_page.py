@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.projection import Method, Projection
-from lookalike_search.reports.map import DARK, LIGHT, SHAPES, write_map
+from lookalike_search.reports.map import DARK, LIGHT, SHAPES, map_page
 from map_pages import Draw, make_map, sampled
 from numpy.typing import NDArray
 from page_rules import read_page
@@ -46,7 +46,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
     return make_map(tmp_path_factory.mktemp("map"), draw)
 
 
-def test_every_image_is_a_mark_and_has_its_thumbnail_once(page: Path) -> None:
+def test_every_image_has_one_marker_and_one_thumbnail(page: Path) -> None:
     """All of them without a script; the one whose file is gone without a thumbnail."""
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"<use href=\"#\w+\" x=", text)) == 12
@@ -60,7 +60,7 @@ def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
     assert read_page(page).problems == []
 
 
-def test_classes_come_by_name_and_those_without_one_last(page: Path) -> None:
+def test_classes_are_sorted_with_no_class_last(page: Path) -> None:
     """A class's name is text, whatever it holds."""
     text = page.read_text(encoding="utf-8")
     assert "<b>dog" not in text
@@ -69,7 +69,7 @@ def test_classes_come_by_name_and_those_without_one_last(page: Path) -> None:
     assert legend == [("&lt;b&gt;dog&lt;/b&gt;\\u202e", "4"), ("cat", "4"), ("(no class)", "4")]
 
 
-def test_places_keep_their_ratio_and_lie_inside(tmp_path: Path) -> None:
+def test_places_keep_their_proportions_inside_the_drawing(tmp_path: Path) -> None:
     """A wide map is half as high as it is wide, and its distances are of one scale."""
     places = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 1.0]])
     drawn = CollectionMap(
@@ -77,7 +77,9 @@ def test_places_keep_their_ratio_and_lie_inside(tmp_path: Path) -> None:
         projection=Projection(places=places, method=Method.PCA),
         trust=None,
     )
-    assert write_map(tmp_path / "map.html", drawn, seed=0) == 3
+    page, without = map_page(drawn, seed=0)
+    assert without == 3
+    page.write(tmp_path / "map.html")
     text = (tmp_path / "map.html").read_text(encoding="utf-8")
     marks = np.array(re.findall(r'<use href="#\w+" x="([\d.]+)" y="([\d.]+)"', text), dtype=np.float64)
     assert 'viewBox="0 0 1000 500"' in text
@@ -89,7 +91,7 @@ def test_places_keep_their_ratio_and_lie_inside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 36])
-def test_any_number_of_classes_has_marks(tmp_path: Path, count: int) -> None:
+def test_any_number_of_classes_has_markers(tmp_path: Path, count: int) -> None:
     """Beyond 35, colours and shapes repeat, and it is said."""
     names = [f"class {number:02}" for number in range(count)] * 2
     drawn = CollectionMap(
@@ -99,7 +101,8 @@ def test_any_number_of_classes_has_marks(tmp_path: Path, count: int) -> None:
         ),
         trust=None,
     )
-    write_map(tmp_path / "map.html", drawn, seed=0)
+    page, _ = map_page(drawn, seed=0)
+    page.write(tmp_path / "map.html")
     text = (tmp_path / "map.html").read_text(encoding="utf-8")
     looks = re.findall(r'<g class="of-\d+ (k\d)">\s*<use href="#(\w+)"', text)
     assert len(looks) == count
@@ -109,7 +112,7 @@ def test_any_number_of_classes_has_marks(tmp_path: Path, count: int) -> None:
 
 @pytest.mark.parametrize(("colours", "ground"), [(LIGHT, "#ffffff"), (DARK, "#1e2026")])
 @pytest.mark.parametrize("eye", SEEN_AS)
-def test_colours_are_told_apart_by_every_eye(colours: Sequence[str], ground: str, eye: str) -> None:
+def test_colours_differ_for_every_colour_vision(colours: Sequence[str], ground: str, eye: str) -> None:
     """Each from each other, and from the ground by WCAG's 3 to 1 for what is drawn."""
     seen = [_oklab(np.array(SEEN_AS[eye]) @ _linear(colour)) for colour in colours]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > APART

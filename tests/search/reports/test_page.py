@@ -32,7 +32,7 @@ def _templates(monkeypatch: pytest.MonkeyPatch) -> None:
         ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
     ],
 )
-def test_names_are_text_whatever_they_hold(tmp_path: Path, name: str, expected: str) -> None:
+def test_names_are_escaped(tmp_path: Path, name: str, expected: str) -> None:
     """Markup stays what it looks like; what no page may hold, or what turns the text, is written out."""
     Page("plain.html", name=name).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
@@ -41,7 +41,7 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path, name: str, expected: 
     assert [each.attributes["title"] for each in page.elements if "title" in each.attributes] == [expected]
 
 
-def test_a_page_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_failed_page_leaves_the_old_file(tmp_path: Path) -> None:
     """A template that asks for what is not there is an error, and nothing half written."""
     path = tmp_path / "a.html"
     Page("plain.html", name="whole").write(path)

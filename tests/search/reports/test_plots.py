@@ -73,7 +73,7 @@ def test_every_suffix_gives_its_format(tmp_path: Path) -> None:
     assert heads["plot.svg"].startswith(b"<?xml")
 
 
-def test_a_plot_is_known_again_and_other_images_are_not_ours(tmp_path: Path) -> None:
+def test_own_plots_are_recognised(tmp_path: Path) -> None:
     """So that one may be drawn over, and nobody's image is."""
     for suffix in PLOT_SUFFIXES:
         write_plot(tmp_path / f"plot{suffix}", [evaluation(numbered(3))])
@@ -96,7 +96,7 @@ def test_a_plot_is_neither_empty_nor_huge(tmp_path: Path, count: int) -> None:
         assert (border == 255).all(), "something is cut off"
 
 
-def test_class_names_and_settings_are_text(tmp_path: Path) -> None:
+def test_names_are_not_parsed_as_formulas(tmp_path: Path) -> None:
     """In an SVG they can be searched and read aloud; shares stand in the cells."""
     one = evaluation(["ant", "bee"], noise=3, each=12)
     other = evaluation(["ant", "bee"], title="resnet101v2-cosine", each=12)
@@ -146,7 +146,7 @@ def test_many_settings_have_lines_of_their_own(tmp_path: Path) -> None:
     assert set(titles) <= set(texts(tmp_path / "plot.svg"))
 
 
-def test_a_plot_can_be_repeated(tmp_path: Path) -> None:
+def test_plots_are_reproducible(tmp_path: Path) -> None:
     """The same evaluation gives the same bytes."""
     one = evaluation(numbered(3))
     for name in ("one.svg", "other.svg"):
@@ -171,7 +171,7 @@ def test_an_error_leaves_the_old_plot(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_style_and_warnings_are_as_before(tmp_path: Path) -> None:
+def test_plots_leave_global_state_alone(tmp_path: Path) -> None:
     """Whoever else draws in this process draws as always."""
     import matplotlib as mpl
 

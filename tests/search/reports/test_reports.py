@@ -20,20 +20,14 @@ from lookalike_search.asking.answers import (
 )
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
 from lookalike_search.evaluation.leave_one_out import leave_one_out
-from lookalike_search.evaluation.summary import summed_up
-from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
-from lookalike_search.reports.evaluation import (
-    EvaluationReport,
-    SectionLimits,
-    section_view,
-    write_evaluation_page,
-)
-from lookalike_search.reports.page import Page
-from lookalike_search.reports.query import query_report
+from lookalike_search.evaluation.runs import Setting
+from lookalike_search.evaluation.summary import FIGURES, Evaluation, summed_up
+from lookalike_search.reports.duplicates import duplicates_page
+from lookalike_search.reports.evaluation import Section, SectionLimits, evaluation_page, section_of
+from lookalike_search.reports.query import query_page as page_of_queries
 from lookalike_search.reports.thumbnail_gallery import SIZES, SMALLEST, Gallery
 from page_rules import read_page
 from report_pages import (
-    FIGURES,
     KINDS,
     Collection,
     Draw,
@@ -54,6 +48,11 @@ from report_pages import (
 def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collection:
     """See `Collection`."""
     return make_collection(tmp_path_factory.mktemp("pictures"), draw)
+
+
+def _section(collection: Collection, evaluation: Evaluation) -> Section:
+    setting = Setting(evaluation=evaluation, differences=[])
+    return section_of(setting, collection.manifest, number=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,9 +82,7 @@ def test_a_query_shows_its_verdict_and_each_neighbour(collection: Collection, tm
     assert len([each for each in page.with_class("hit") if "is-wrong" in str(each.attributes)]) == wrong > 0
 
 
-def test_nothing_is_right_or_wrong_of_a_query_whose_class_nobody_knows(
-    collection: Collection, tmp_path: Path
-) -> None:
+def test_a_query_of_unknown_class_has_no_right_or_wrong_marks(collection: Collection, tmp_path: Path) -> None:
     """An image from elsewhere gets a verdict, and no judgement on it."""
     page = query_page(collection, tmp_path / "a.html", collection.answer(13, indexed=None))
     assert "Verdict:" in page.text
@@ -93,7 +90,7 @@ def test_nothing_is_right_or_wrong_of_a_query_whose_class_nobody_knows(
     assert not page.with_class("is-wrong")
 
 
-def test_chances_and_networks_are_shown_where_they_are_known(collection: Collection, tmp_path: Path) -> None:
+def test_probabilities_and_placings_are_shown_where_known(collection: Collection, tmp_path: Path) -> None:
     """Chance beside similarity, never in its place; a network that lacks the image says so."""
     answer = collection.answer(13)
     placings = {"vgg16-cosine": Placing(rank=2, score=0.5), "resnet101v2-cosine": None}
@@ -104,19 +101,19 @@ def test_chances_and_networks_are_shown_where_they_are_known(collection: Collect
     assert "resnet101v2-cosine: not in it" in page.text  # of a collection that was not asked
 
 
-def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
+def test_a_calibrated_answer_shows_the_probability_of_its_verdict(
     collection: Collection, tmp_path: Path
 ) -> None:
     """And that there is none where the image is unlike anything indexed."""
     sure = collection.answer(13, verdict_chance=0.93, unlike_anything=False)
     page = query_page(collection, tmp_path / "a.html", sure)
-    assert "; estimated chance to be right: ≈ 93 %" in page.text
+    assert "; estimated probability to be right: ≈ 93 %" in page.text
     far = collection.answer(13, verdict=None, unlike_anything=True)
     page = query_page(collection, tmp_path / "a.html", far)
     assert "No verdict: the image is unlike anything indexed." in page.text
 
 
-def test_what_is_left_out_and_datasets_of_equal_paths_are_shown(
+def test_exact_duplicates_and_datasets_of_equal_paths_are_shown(
     collection: Collection, tmp_path: Path
 ) -> None:
     """Each image with the query's bytes by its place; the dataset where the path does not say which it is."""
@@ -135,7 +132,7 @@ def test_what_is_left_out_and_datasets_of_equal_paths_are_shown(
     assert f"more: {first.payload.path}" in page.text
 
 
-def test_an_unread_query_has_its_place_and_its_reason(collection: Collection, tmp_path: Path) -> None:
+def test_an_unreadable_query_is_shown_with_its_reason(collection: Collection, tmp_path: Path) -> None:
     """The others are answered; nothing is left out in silence."""
     gone = unanswered("x.jpg", "x.jpg is not there")
     page = query_page(collection, tmp_path / "a.html", gone, collection.answer(0))
@@ -156,14 +153,16 @@ def test_each_image_is_in_the_page_once(collection: Collection, tmp_path: Path) 
     assert len(page.with_class("p")) == 36 * 11
 
 
-def test_a_thousand_queries_without_a_image_in_common_stay_under_30_mb(tmp_path: Path) -> None:
+def test_a_thousand_queries_without_an_image_in_common_stay_under_30_mb(tmp_path: Path) -> None:
     """11,000 thumbnails, each half as large again as those of photos are on average."""
     size, count = 1_600, 11_000
     assert len([most for most in SIZES if most >= count]) == 0
     data = np.random.default_rng(0).bytes(size)
     files = [Path(f"/pictures/some-class/a-name-of-some-length-{number:05}.jpg") for number in range(count)]
     made = Thumbnail(data=data, media_type=f"image/{SMALLEST[1]}", width=96, height=64)
-    gallery = Gallery(hung=dict.fromkeys(files, made), numbers={file: n for n, file in enumerate(files)})
+    gallery = Gallery(
+        thumbnails=dict.fromkeys(files, made), numbers={file: n for n, file in enumerate(files)}
+    )
     answers = []
     for query in range(1_000):
         hits = [
@@ -190,8 +189,8 @@ def test_a_thousand_queries_without_a_image_in_common_stay_under_30_mb(tmp_path:
                 search_ms=0,
             )
         )
-    report = query_report(answers, [manifest(tmp_path)], QueryOptions())
-    Page("query.html", report=report, gallery=gallery).write(tmp_path / "a.html")
+    page = page_of_queries(answers, [manifest(tmp_path)], QueryOptions(), gallery=gallery)
+    page.write(tmp_path / "a.html")
     source = (tmp_path / "a.html").read_text()
     assert source.count(base64.b64encode(data).decode()) == count
     assert len(source) < 30e6
@@ -211,10 +210,10 @@ def test_an_evaluation_shows_its_figures_with_intervals(collection: Collection, 
         assert f"{collection.evaluation.reliability.verdicts[rule]:.4f}" in page.text
 
 
-def test_the_confusion_table_is_that_of_the_evaluation(collection: Collection, tmp_path: Path) -> None:
+def test_the_confusion_table_equals_the_evaluation(collection: Collection, tmp_path: Path) -> None:
     """Row by row, and every confusion links to a section with its images."""
     evaluation = collection.evaluation
-    section = section_view(evaluation, number=0, manifest=collection.manifest)
+    section = _section(collection, evaluation)
     counts = [[cell.count for cell in cells] for _, cells in section.rows]
     assert counts == evaluation.confusion.tolist()
     for i, (_, cells) in enumerate(section.rows):
@@ -229,7 +228,7 @@ def test_the_confusion_table_is_that_of_the_evaluation(collection: Collection, t
 def test_worst_confusions_come_first_with_real_examples(collection: Collection) -> None:
     """Each pair is a query with a neighbour of the intruding class, as the evaluation found it."""
     evaluation = collection.evaluation
-    section = section_view(evaluation, number=0, manifest=collection.manifest)
+    section = _section(collection, evaluation)
     shares = [confusion.share for confusion in section.confusions]
     assert shares == sorted(shares, reverse=True)
     rows = {each.path: row for row, each in enumerate(collection.payloads)}
@@ -238,27 +237,31 @@ def test_worst_confusions_come_first_with_real_examples(collection: Collection) 
         ranks = [neighbour.rank for _, neighbour in confusion.pairs]
         assert ranks == sorted(ranks)
         for query, neighbour in confusion.pairs:
-            assert (query.class_name, neighbour.class_name) == (confusion.own, confusion.intruder)
+            classes = query.class_name, neighbour.payload.class_name
+            assert classes == (confusion.own, confusion.intruder)
             found = evaluation.results.neighbours[rows[query.path]]
-            assert found[neighbour.rank - 1] == rows[neighbour.path]
+            assert found[neighbour.rank - 1] == rows[neighbour.payload.path]
 
 
-def test_wrong_verdicts_are_all_there_the_worst_first(collection: Collection) -> None:
+def test_all_wrong_verdicts_are_shown_worst_first(collection: Collection) -> None:
     """Ordered by how few of the ten are right."""
     evaluation = collection.evaluation
-    section = section_view(evaluation, number=0, manifest=collection.manifest)
+    section = _section(collection, evaluation)
     verdicts = evaluation.results.verdicts[VoteRule.NEARER_TIES]
     wrong = {
         collection.payloads[row].path for row in np.flatnonzero(verdicts != evaluation.images.vectors.classes)
     }
     assert {case.query.path for case in section.wrong} == wrong
     assert len(wrong) == section.wrong_count > 2
-    right = [sum(neighbour.is_right for neighbour in case.neighbours) for case in section.wrong]
+    right = [
+        sum(neighbour.payload.class_name == case.query.class_name for neighbour in case.neighbours)
+        for case in section.wrong
+    ]
     assert right == sorted(right)
     assert all(case.verdict != case.query.class_name for case in section.wrong)
 
 
-def test_more_classes_and_queries_than_fit_are_said_to_be(collection: Collection, tmp_path: Path) -> None:
+def test_limits_of_classes_and_queries_are_stated(collection: Collection, tmp_path: Path) -> None:
     """The table keeps the classes that err most; what is left out is counted."""
     limits = SectionLimits(table_classes=2, confusions=1, wrong_queries=1)
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation, limits=limits)
@@ -268,7 +271,7 @@ def test_more_classes_and_queries_than_fit_are_said_to_be(collection: Collection
     assert len(page.with_class("confusion")) == 1
 
 
-def test_a_perfect_collection_has_a_page_too(collection: Collection, tmp_path: Path) -> None:
+def test_a_perfect_collection_has_a_page(collection: Collection, tmp_path: Path) -> None:
     """No confusion, no wrong verdict, and nothing that divides by them."""
     images = collection.evaluation.images
     clear = np.eye(8, dtype=np.float32)[images.vectors.classes]
@@ -298,9 +301,7 @@ def test_folded_near_duplicates_are_listed_with_their_neighbour(
     assert all(each.payload.path in page.text for each in near)
 
 
-def test_what_cannot_be_right_is_no_confusion_and_no_wrong_verdict(
-    collection: Collection, tmp_path: Path
-) -> None:
+def test_queries_without_relevant_images_are_no_errors(collection: Collection, tmp_path: Path) -> None:
     """Two images of one class find each other first, a third is alone: nothing better is possible."""
     images = collection.evaluation.images
     three = replace(
@@ -315,7 +316,7 @@ def test_what_cannot_be_right_is_no_confusion_and_no_wrong_verdict(
     page = evaluated_page(collection, tmp_path / "a.html", evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert page.problems == []
-    assert "1 has no other image of their class to find" in text
+    assert "1 has no other image of their class: no neighbour can be right" in text
     assert "2 have fewer than ten others of their class" in text
     assert "best possible 10.0 %" in text
     assert "0 wrong verdicts" in text
@@ -334,7 +335,7 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
     assert "vgg16-cosine, over 36 shared images" in page.text
 
 
-def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_path: Path) -> None:
+def test_an_evaluation_shows_what_a_head_was_trained_on(collection: Collection, tmp_path: Path) -> None:
     """Every figure of every part with its interval; nothing where there is no head."""
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
@@ -346,20 +347,18 @@ def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_p
         found = [part.figures[key] for part in parts]
         said = (f"{100 * f.value:.1f} %{100 * f.low:.1f} to {100 * f.high:.1f} %" for f in found)
         assert name + "".join(said) in text
-    section = section_view(collection.evaluation, number=0, manifest=collection.manifest)
-    report = EvaluationReport(figures=FIGURES, k=10, sections=[section])
-    write_evaluation_page(tmp_path / "b.html", report)
-    assert "What the head saw" in page.text
-    assert "What the head saw" not in read_page(tmp_path / "b.html").text
+    setting = Setting(evaluation=collection.evaluation, differences=[])
+    evaluation_page([setting], [collection.manifest], k=10).write(tmp_path / "b.html")
+    assert "Training and held-out images of the head" in page.text
+    assert "Training and held-out images of the head" not in read_page(tmp_path / "b.html").text
 
 
-def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, tmp_path: Path) -> None:
+def test_duplicates_show_kept_and_redundant_files(collection: Collection, tmp_path: Path) -> None:
     """In words, with sizes; a file that is gone has a note, and groups that free most come first."""
     groups = [group(collection, 12, 13), group(collection, 0, 1, 2, 3)]
-    report = duplicates_report(groups, collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(tmp_path / "a.html", report)
+    duplicates_page(groups, collection="vgg16-cosine", above=0.99).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
-    assert [len(view.members) for view in report.groups] == [4, 2]
+    assert page.text.index("Group 1: 4 images, 4.0 kB could go") < page.text.index("Group 2: 2 images")
     assert "2 groups of 6 images. 2 files could go, which would free 4.0 kB" in page.text
     assert "✓ keep most pixels 64 \N{MULTIPLICATION SIGN} 48, 2.0 kB" in page.text
     assert "✗ could go same bytes" in page.text
@@ -369,22 +368,21 @@ def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, 
     assert len(page.with_class("gone")) == 1
 
 
-def test_no_duplicates_are_a_page_that_says_so(tmp_path: Path) -> None:
+def test_a_collection_without_duplicates_has_a_page(tmp_path: Path) -> None:
     """Not an empty one."""
-    report = duplicates_report([], collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(tmp_path / "a.html", report)
+    duplicates_page([], collection="vgg16-cosine", above=0.99).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
-    assert "No image is there twice" in page.text
+    assert "There are no duplicates" in page.text
 
 
-def test_few_images_are_sharp_and_many_are_small(tmp_path: Path, draw: Draw) -> None:
+def test_thumbnails_shrink_with_their_number(tmp_path: Path, draw: Draw) -> None:
     """The edge follows their number; what cannot be shown keeps its place."""
     files = draw(tmp_path, *(f"{number}.png" for number in range(3)), size=(600, 400))
     gallery = Gallery.of([*files, None, tmp_path / "gone.png", files[0]])
-    sizes = {made.width for made in gallery.hung.values() if isinstance(made, Thumbnail)}
+    sizes = {made.width for made in gallery.thumbnails.values() if isinstance(made, Thumbnail)}
     assert sizes == {288}
-    assert gallery.hung[tmp_path / "gone.png"] is SkipReason.VANISHED
+    assert gallery.thumbnails[tmp_path / "gone.png"] is SkipReason.VANISHED
     assert gallery.frame(None).note == "no file is known"
     assert gallery.frame(tmp_path / "gone.png").note == "file is gone"
     assert len(list(gallery.rules())) == 3
