@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 from embed import bare, model_parser
-from lookalike_core.images.sampling import sample_of
+from lookalike_core.images.sampling import draw_sample
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import openvino_pays
 from lookalike_core.settings import ProviderChoice, Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from machine import describe, write_results
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(describe())
     spec = ModelSpec.of(arguments.backbone, layer=arguments.layer, weights=str(arguments.weights))
-    pixels = np.stack(list(sample_of(arguments.photos, count=arguments.images)))
+    pixels = np.stack(list(draw_sample(arguments.photos, count=arguments.images)))
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         models = prepared(spec, Path(folder))
         expected = embedded("fp32", models.pop("fp32"), pixels)
@@ -55,7 +55,7 @@ def main() -> None:
 def prepared(spec: ModelSpec, home: Path) -> dict[str, Embedder]:
     """A session in fp32, the emulation, and the plugin where it computes in bfloat16."""
     settings = replace(Settings.from_environment(), home=home, provider=ProviderChoice.CPU)
-    path = ready_model(spec, settings=settings).path
+    path = ensure_exported(spec, settings=settings).path
     emulated = home / "emulated.onnx"
     onnx.save_model(in_bfloat16(onnx.load(path)), emulated)
     models = {

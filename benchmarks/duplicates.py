@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from drawn import KINDS
-from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.neighbours.brute_force import Nearest
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.stores.embedded import EmbeddedStore
@@ -207,8 +207,8 @@ def offered_by_proof(files: Sequence[Drawn]) -> Iterator[Pair]:
 def _image(drawn: Drawn) -> ImageFile:
     """As an ingest and `search duplicates` see it."""
     status = drawn.file.stat()
-    with opened(drawn.file) as stream:
-        digest = sha256_of(stream)
+    with open_file(drawn.file) as stream:
+        digest = hash_stream(stream)
     with Image.open(drawn.file) as image:
         is_turned = image.getexif().get(_ORIENTATION, 1) in {6, 8}
         width, height = reversed(image.size) if is_turned else image.size

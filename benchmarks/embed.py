@@ -30,14 +30,14 @@ from unittest import mock
 import numpy as np
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import DecodedImage, decode
-from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
@@ -94,8 +94,8 @@ def copy_images(photos: Path, folder: Path, count: int) -> list[DecodedImage]:
     images: dict[str, DecodedImage] = {}
     sizes = []
     for entry in found[:: max(1, len(found) // count)][:count]:
-        with suppress(ImageError), opened(entry.file) as stream:
-            sha256 = sha256_of(stream)
+        with suppress(ImageError), open_file(entry.file) as stream:
+            sha256 = hash_stream(stream)
             if sha256 not in images:
                 images[sha256] = decode(stream, entry.path)
                 stream.seek(0)
@@ -119,12 +119,12 @@ def prepared_ways(
 ) -> Iterator[tuple[str, Way]]:
     """Each way with its name, ready to run over all images."""
     settings = replace(Settings.from_environment(), home=home)
-    plain = ready_model(spec, settings=settings).path
+    plain = ensure_exported(spec, settings=settings).path
     pixels = np.stack([image.pixels for image in images])
     ours = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
     for precision in arguments.precision or [Precision.FP32]:
-        exact = calibrated(replace(spec, precision=precision), arguments.photos, settings=settings)
-        path = ready_model(exact, settings=settings).path
+        exact = add_activation_ranges(replace(spec, precision=precision), arguments.photos, settings=settings)
+        path = ensure_exported(exact, settings=settings).path
         for provider in arguments.provider or [ProviderChoice.CPU]:
             session = opened_session(path, provider)
             cosine = lowest_cosine(ours, bare(session, pixels, arguments.batch_size))

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.models.backbones import Pooling, get_backbone
 from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
@@ -85,7 +85,7 @@ def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionMani
     """Returns the manifest of a made-up model; an evaluation needs none."""
     identity = ModelIdentity(
         backbone=backbone,
-        layer=backbone_named(backbone).default_layer,
+        layer=get_backbone(backbone).default_layer,
         pooling=Pooling.AVG,
         preprocessing="none",
         precision_class="float32",

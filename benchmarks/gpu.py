@@ -30,7 +30,7 @@ from lookalike_core.models.model_manifest import Precision
 from lookalike_core.models.providers import CUDA, load_runtime
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import read_image
 from machine import describe, write_results
@@ -91,13 +91,13 @@ def measure(
     """One network: every precision at every batch size, then a whole ingest, then the peers."""
     network = f"{spec.backbone.title} {spec.layer}"
     print(f"\n{network}")
-    plain = ready_model(spec, settings=settings).path
+    plain = ensure_exported(spec, settings=settings).path
     expected = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels[:COMPARED], 16)
     found = []
     for precision in arguments.precision:
         wanted = replace(spec, precision=precision)
-        wanted = calibrated(wanted, arguments.photos, settings=settings)
-        path = ready_model(wanted, settings=settings).path
+        wanted = add_activation_ranges(wanted, arguments.photos, settings=settings)
+        path = ensure_exported(wanted, settings=settings).path
         session = opened_session(path, arguments.provider)
         cosine = lowest_cosine(expected, bare(session, pixels[:COMPARED], 16))
         print(f"{precision} on {session.provider}: lowest cosine to the CPU in fp32 {cosine:.7f}")

@@ -35,7 +35,7 @@ from unittest import mock
 import numpy as np
 from commands import draw
 from embed import bare
-from lookalike_core.cpu_count import cores
+from lookalike_core.cpu_count import count_cores
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
@@ -44,7 +44,7 @@ from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import read_image
 from lookalike_ingest.report import IngestReport
@@ -116,8 +116,8 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
         weights=str(arguments.weights),
         precision=arguments.precision,
     )
-    spec = calibrated(spec, home / "pictures", settings=settings)
-    model = ready_model(spec, settings=settings).path
+    spec = add_activation_ranges(spec, home / "pictures", settings=settings)
+    model = ensure_exported(spec, settings=settings).path
     session = Embedder.load(model, provider=arguments.provider)
     print(f"{session.provider}, {arguments.precision}", flush=True)
     pixels = np.stack([image.pixels for image in decode_all(home / "pictures")])
@@ -164,7 +164,7 @@ def in_turns(
 def decoding_ways(folder: Path, stack: ExitStack) -> "dict[str, Callable[[], object]]":
     """In threads, as an ingest does, and in processes."""
     found = [entry for entry in scan(folder) if isinstance(entry, FoundFile)]
-    pool = stack.enter_context(ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")))
+    pool = stack.enter_context(ProcessPoolExecutor(count_cores(), multiprocessing.get_context("spawn")))
     return {
         "decoding": lambda: decode_all(folder),
         "processes": lambda: list(pool.map(decode_one, found, chunksize=2)),

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from embed import bare, model_parser
-from lookalike_core.images.sampling import sample_of
+from lookalike_core.images.sampling import draw_sample
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.models.providers import load_runtime
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from machine import describe
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def main() -> None:
     spec = ModelSpec.of(arguments.backbone, layer=arguments.layer, weights=str(arguments.weights))
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         models = prepare(spec, arguments.photos, Path(folder))
-        pixels = np.stack(list(sample_of(arguments.photos, count=arguments.images)))
+        pixels = np.stack(list(draw_sample(arguments.photos, count=arguments.images)))
         expected = bare(models[Precision.FP32], pixels)
         say_difference(Precision.INT8, expected, bare(models[Precision.INT8], pixels))
         few = pixels[:FEW]
@@ -56,8 +56,8 @@ def prepare(spec: ModelSpec, photos: Path, home: Path) -> dict[Precision, Embedd
     for precision in Precision:
         started = time.perf_counter()
         wanted = replace(spec, precision=precision)
-        wanted = calibrated(wanted, photos, settings=settings)
-        path = ready_model(wanted, settings=settings).path
+        wanted = add_activation_ranges(wanted, photos, settings=settings)
+        path = ensure_exported(wanted, settings=settings).path
         took_s = time.perf_counter() - started
         models[precision] = Embedder.load(path, provider="cpu")
         print(f"{precision}: {path.stat().st_size / 1e6:.0f} MB, made in {took_s:.1f} s")

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 from commands import program, timed
 from lookalike_core.images.decoding import DecodedImage
-from lookalike_core.images.open_image import sha256_of
+from lookalike_core.images.open_image import hash_stream
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
@@ -140,7 +140,7 @@ IMAGE = DecodedImage(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
 
 def read_undecoded(found: FoundFile, _is_known: object, *, max_pixels: int) -> ReadFile:  # noqa: ARG001
     """Hashed as every file is, and not decoded."""
-    return ReadFile(found=found, sha256=sha256_of(io.BytesIO(found.file.read_bytes())), image=IMAGE)
+    return ReadFile(found=found, sha256=hash_stream(io.BytesIO(found.file.read_bytes())), image=IMAGE)
 
 
 def write_files(folder: Path, count: int, a_folder: int) -> None:

@@ -37,7 +37,7 @@ SEEDS_OF_A_MAP = (0, 2**32 - 1)
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-def whole(value: object, name: str, bounds: tuple[float, float] | None = None) -> int:
+def check_whole(value: object, name: str, bounds: tuple[float, float] | None = None) -> int:
     """Returns a whole number as `int`; NumPy's integers are taken, booleans are not.
 
     Raises:
@@ -49,7 +49,7 @@ def whole(value: object, name: str, bounds: tuple[float, float] | None = None) -
     return int(value)
 
 
-def number(value: object, name: str) -> float:
+def check_number(value: object, name: str) -> float:
     """Returns a number as `float`; booleans and NaN are not taken.
 
     Raises:
@@ -65,7 +65,7 @@ def number(value: object, name: str) -> float:
     return float(value)
 
 
-def chosen(kind: type[_Choice], value: object, name: str) -> _Choice:
+def check_choice(kind: type[_Choice], value: object, name: str) -> _Choice:
     """Returns the member of `kind` with this value.
 
     Raises:
@@ -78,16 +78,16 @@ def chosen(kind: type[_Choice], value: object, name: str) -> _Choice:
     return kind(value)
 
 
-def points_of(dataset: str | None) -> PointFilter:
+def filter_by_dataset(dataset: str | None) -> PointFilter:
     """Returns the filter for the points of a dataset; None stands for all points.
 
     Raises:
         UsageError: the name is no text.
     """
-    return PointFilter(dataset=None if dataset is None else text(dataset, "dataset"))
+    return PointFilter(dataset=None if dataset is None else check_text(dataset, "dataset"))
 
 
-def text(value: object, name: str) -> str:
+def check_text(value: object, name: str) -> str:
     """Returns a text.
 
     Raises:

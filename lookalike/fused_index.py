@@ -7,11 +7,11 @@ from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.protocol import Collection
-from lookalike_search.asking.searched_collection import Network
+from lookalike_search.asking.searched_collection import SearchedCollection
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
+from lookalike_search.evaluation.runs import EvaluationOptions, evaluate_settings
 
-from lookalike.arguments import chosen, number, points_of, whole
+from lookalike.arguments import check_choice, check_number, check_whole, filter_by_dataset
 from lookalike.index import Index
 from lookalike.model import settings_for
 from lookalike.notebook import shows_progress
@@ -43,7 +43,7 @@ class FusedIndex(Searchable):
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"
 
-    def _networks(self) -> list[Network]:
+    def _networks(self) -> list[SearchedCollection]:
         """Returns the collections and their models, in the order of the indexes."""
         return [network for index in self.indexes for network in index._networks()]
 
@@ -74,16 +74,16 @@ class FusedIndex(Searchable):
             UsageError: the indexes share too few images with a class, or two collections have the same name.
         """
         options = EvaluationOptions(
-            where=points_of(dataset),
-            k=whole(k, "k"),
-            near_above=number(near_above, "near_above"),
+            where=filter_by_dataset(dataset),
+            k=check_whole(k, "k"),
+            near_above=check_number(near_above, "near_above"),
             without_near=without_near,
-            seed=whole(seed, "seed"),
+            seed=check_whole(seed, "seed"),
         )
         opened = _Opened(self.indexes)
         names = list(opened.by_name)
-        plan = Plan(collections=names, pairs=[names], rules=[chosen(FusionRule, rule, "rule")])
-        *_, fused = evaluated(opened, plan, options, settings=settings_for())
+        plan = Plan(collections=names, pairs=[names], rules=[check_choice(FusionRule, rule, "rule")])
+        *_, fused = evaluate_settings(opened, plan, options, settings=settings_for())
         return Evaluation._of(fused, opened.manifest(names[0]), k=k)
 
 

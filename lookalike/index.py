@@ -11,62 +11,62 @@ from typing import Self, TypedDict, Unpack
 import numpy as np
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.settings import Settings
-from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Store
 from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
-from lookalike_exporter.heads.head_file import Head, head_of
+from lookalike_exporter.heads.head_file import Head, read_collection_head
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
-from lookalike_ingest.removal import Selection, holdings, remove_images
+from lookalike_ingest.removal import Selection, find_holdings, remove_images
 from lookalike_ingest.request import (
     DEFAULT_BACKBONE,
     IngestRequest,
     StopRequest,
-    dataset_in,
-    datasets_in,
-    labels_in,
+    describe_dataset,
+    describe_datasets,
+    load_labels,
 )
 from lookalike_ingest.run import run_ingest
-from lookalike_ingest.status import CollectionStatus, collection_statuses
+from lookalike_ingest.status import CollectionStatus, read_statuses
 from lookalike_ingest.subset import Subset
-from lookalike_ingest.synsets import synset_labels
-from lookalike_search.analysis.all_neighbours import every_scenes
-from lookalike_search.analysis.collection_map import load_sample, mapped
-from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
-from lookalike_search.analysis.explanation import explanations, see_both
-from lookalike_search.asking.searched_collection import Network
+from lookalike_ingest.synsets import choose_synset_labels
+from lookalike_search.analysis.all_neighbours import find_all_scenes
+from lookalike_search.analysis.collection_map import load_sample, map_collection
+from lookalike_search.analysis.duplicates import SIMILAR_ABOVE, find_duplicates
+from lookalike_search.analysis.explanation import explain_pair, load_pair
+from lookalike_search.asking.searched_collection import SearchedCollection
 from lookalike_search.collection_choice import (
     CollectionSelector,
     collection_of_model,
-    in_collection,
+    resolve_dataset,
     resolve_filter,
 )
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
+from lookalike_search.evaluation.runs import EvaluationOptions, evaluate_settings
 from numpy.typing import NDArray
 
 from lookalike.arguments import (
     NEIGHBOURS_OF_EACH,
     ON_A_MAP,
     SEEDS_OF_A_MAP,
-    chosen,
+    check_choice,
+    check_number,
+    check_text,
+    check_whole,
+    filter_by_dataset,
     list_texts,
-    number,
-    points_of,
-    text,
-    whole,
 )
 from lookalike.errors import FoldersError
 from lookalike.model import Model, settings_for
@@ -83,7 +83,7 @@ from lookalike.records import (
 )
 from lookalike.searching import ImageInput, Searchable, plain_query, points_where
 
-_logger = logger_of("index")
+_logger = get_logger("index")
 
 
 def open_index(
@@ -121,7 +121,7 @@ def open_index(
     elif model is not None and (provider is not None or threads is not None):
         raise UsageError("the model says what it runs on; leave provider and threads out")
     settings = model._settings if model else settings_for(provider, threads)
-    metric = chosen(Distance, distance, "distance") if distance is not None else None
+    metric = check_choice(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_store_address(place), settings))
     if collection is not None and collection not in store:
         there, holder = ", ".join(store.names()) or "none", _ingest_under_way(store)
@@ -146,7 +146,7 @@ def list_collections(place: str | os.PathLike[str] | None = None) -> list[Collec
     """
     store = open_store(_store_address(place), settings_for())
     try:
-        return list(collection_statuses(store))
+        return list(read_statuses(store))
     finally:
         store.close()
 
@@ -211,7 +211,7 @@ class Index(Searchable):
         """Guards what is found and loaded once."""
         self._writing = RLock()
         """Held while a method writes."""
-        self._searched: Network | None = None
+        self._searched: SearchedCollection | None = None
         self._embedders: Embedders | None = None
         """Shared by the folders of `add_many`."""
 
@@ -340,9 +340,9 @@ class Index(Searchable):
         """
         if class_level is not None and not isinstance(class_level, int):
             raise UsageError(f"class_level is a whole number, not {class_level!r}")
-        whose = dataset_in(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
+        whose = describe_dataset(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
         if isinstance(labels, str | os.PathLike):
-            labels = labels_in(Path(labels).expanduser(), whose.root)
+            labels = load_labels(Path(labels).expanduser(), whose.root)
         else:
             check_labels(labels or {}, whose.root)
         rules = RuleChoice(
@@ -359,7 +359,7 @@ class Index(Searchable):
                 specs=[self._wanted(existing)],
                 distances=[self._store.manifest(existing).distance if existing else self._new_distance],
                 labels=labels or {},
-                label_of=synset_labels(
+                label_of=choose_synset_labels(
                     whose.root,
                     names=Path(synsets).expanduser() if synsets else None,
                     solution=Path(val_solution).expanduser() if val_solution else None,
@@ -373,7 +373,9 @@ class Index(Searchable):
                 force=force,
                 rehash=rehash,
                 into=existing,
-                quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
+                quantize=check_choice(VectorQuantization, quantize, "quantize")
+                if quantize is not None
+                else None,
             )
             done = run_ingest(
                 request,
@@ -403,7 +405,7 @@ class Index(Searchable):
         if unknown := options.keys() - AddOptions.__annotations__.keys():
             raise TypeError(f"add_many has no parameter {min(unknown)}")
         named = list_texts(folders, "folders", is_several=True)
-        datasets = datasets_in(named, may_be_missing=options.get("force", False))
+        datasets = describe_datasets(named, may_be_missing=options.get("force", False))
         reports: list[AddReport] = []
         problems: dict[Path, UsageError] = {}
         with self._writing:
@@ -439,7 +441,7 @@ class Index(Searchable):
             UsageError: as for `points`.
         """
         opened = self._opened()
-        payloads, matrix = stored_vectors(opened, _payloads(opened, where))
+        payloads, matrix = read_vectors(opened, _payloads(opened, where))
         return [payload.id for payload in payloads], matrix
 
     @shows_progress
@@ -467,15 +469,15 @@ class Index(Searchable):
             UsageError: fewer than two images have a class.
         """
         options = EvaluationOptions(
-            where=points_of(dataset),
-            k=whole(k, "k"),
-            near_above=number(near_above, "near_above"),
+            where=filter_by_dataset(dataset),
+            k=check_whole(k, "k"),
+            near_above=check_number(near_above, "near_above"),
             without_near=without_near,
-            seed=whole(seed, "seed"),
+            seed=check_whole(seed, "seed"),
             indexed=indexed,
         )
         plan, manifest = Plan(collections=[self.collection]), self.manifest
-        [setting] = evaluated(self._store, plan, options, settings=self._settings)
+        [setting] = evaluate_settings(self._store, plan, options, settings=self._settings)
         return Evaluation._of(setting, manifest, k=k)
 
     @shows_progress
@@ -502,10 +504,10 @@ class Index(Searchable):
         """
         request = FitRequest(
             collections=[self.collection],
-            name=text(name, "name"),
+            name=check_text(name, "name"),
             classes=list_texts(classes, "classes"),
-            dims=None if dims is None else whole(dims, "dims"),
-            seed=whole(seed, "seed"),
+            dims=None if dims is None else check_whole(dims, "dims"),
+            seed=check_whole(seed, "seed"),
             force=force,
         )
         return fit_head(request, store=self._store, settings=self._settings)
@@ -520,7 +522,9 @@ class Index(Searchable):
             UsageError: too few images have a class, or there are too few classes.
         """
         with self._writing:
-            return calibrate_collection(self._store, self.collection, seed=whole(seed, "seed")).calibration
+            return calibrate_collection(
+                self._store, self.collection, seed=check_whole(seed, "seed")
+            ).calibration
 
     @shows_progress
     def neighbours(
@@ -539,9 +543,9 @@ class Index(Searchable):
         Exact duplicates are left out, unless `include_self` keeps them. `without_near` and `near_above` are
         as for `search`.
         """
-        wanted, near = whole(k, "k", NEIGHBOURS_OF_EACH), number(near_above, "near_above")
+        wanted, near = check_whole(k, "k", NEIGHBOURS_OF_EACH), check_number(near_above, "near_above")
         opened, meant = self._opened(), points_where(where)
-        found = every_scenes(
+        found = find_all_scenes(
             opened,
             limit=wanted,
             above=near if without_near else None,
@@ -574,11 +578,13 @@ class Index(Searchable):
         opened = self._opened()
         groups = find_duplicates(
             opened,
-            above=None if above is None else number(above, "above"),
-            where=points_of(dataset),
+            above=None if above is None else check_number(above, "above"),
+            where=filter_by_dataset(dataset),
             keep_in=[Path(folder).expanduser() for folder in list_texts(keep_in, "keep_in")],
         )
-        return Duplicates(collection=opened.name, groups=groups, above=ABOVE if above is None else above)
+        return Duplicates(
+            collection=opened.name, groups=groups, above=SIMILAR_ABOVE if above is None else above
+        )
 
     @shows_progress
     def explain(
@@ -590,14 +596,14 @@ class Index(Searchable):
             ImageError: one of them cannot be read.
             UsageError: the vectors of this index are not average-pooled, or one of the two is a vector.
         """
-        pair = see_both(
+        pair = load_pair(
             plain_query(query),
             plain_query(neighbour),
             [self.collection],
             store=self._store,
-            max_pixels=whole(max_pixels, "max_pixels"),
+            max_pixels=check_whole(max_pixels, "max_pixels"),
         )
-        [found] = explanations(pair, settings=self._settings)
+        [found] = explain_pair(pair, settings=self._settings)
         return Explanation._of(found, (pair.query, pair.neighbour))
 
     @shows_progress
@@ -608,11 +614,11 @@ class Index(Searchable):
             CollectionError: there are no images.
             UsageError: the index holds no such dataset.
         """
-        drawn, seeded = whole(limit, "limit", ON_A_MAP), whole(seed, "seed", SEEDS_OF_A_MAP)
+        drawn, seeded = check_whole(limit, "limit", ON_A_MAP), check_whole(seed, "seed", SEEDS_OF_A_MAP)
         opened = self._opened()
-        meant = in_collection(points_of(dataset), opened.manifest)
+        meant = resolve_dataset(filter_by_dataset(dataset), opened.manifest)
         sampled = load_sample(opened, limit=drawn, seed=seeded, where=meant)
-        return Map._of(mapped(sampled, seed=seeded), seed=seeded)
+        return Map._of(map_collection(sampled, seed=seeded), seed=seeded)
 
     def remove(
         self,
@@ -639,7 +645,7 @@ class Index(Searchable):
             dataset=dataset, paths=list_texts(paths, "paths"), classes=list_texts(classes, "classes")
         )
         with self._writing:
-            meant = holdings(selection, store=self._store, among=[self.collection])
+            meant = find_holdings(selection, store=self._store, among=[self.collection])
             for each in meant.unmatched:
                 _logger.warning("warning: %s names no image here", each)
             return sum(each.points for each in remove_images(store=self._store, among=meant.found))
@@ -654,9 +660,9 @@ class Index(Searchable):
         missing or unreadable, unless `force` drops those. `quantize` is as for `add`.
         """
         options = RebuildOptions(
-            batch_size=None if batch_size is None else whole(batch_size, "batch_size"),
+            batch_size=None if batch_size is None else check_whole(batch_size, "batch_size"),
             force=force,
-            quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
+            quantize=check_choice(VectorQuantization, quantize, "quantize") if quantize is not None else None,
         )
         with self._writing:
             report = rebuild(
@@ -670,7 +676,7 @@ class Index(Searchable):
             self._searched = None  # a head may have been fitted again since
         return report
 
-    def _networks(self) -> list[Network]:
+    def _networks(self) -> list[SearchedCollection]:
         """Returns the collection with its model.
 
         Raises:
@@ -679,7 +685,7 @@ class Index(Searchable):
         with self._lock:
             name = self.collection
             if self._searched is None:
-                self._searched = Network(self._store.open(name), settings=self._settings)
+                self._searched = SearchedCollection(self._store.open(name), settings=self._settings)
             return [self._searched]
 
     def _opened(self) -> SharedCollection:
@@ -719,8 +725,8 @@ class Index(Searchable):
             return ModelSpec.of(DEFAULT_BACKBONE)
         manifest = self._store.manifest(existing)
         if manifest.identity.head is not None:
-            return head_of(manifest.identity, self._settings, collection=existing)
-        return ModelSpec.of_collection(manifest)
+            return read_collection_head(manifest.identity, self._settings, collection=existing)
+        return ModelSpec.from_manifest(manifest)
 
 
 def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:

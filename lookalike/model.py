@@ -19,16 +19,16 @@ from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_exporter.export import export_to
-from lookalike_exporter.heads.head_file import Head, named_head
+from lookalike_exporter.heads.head_file import Head, read_head
 from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verification import verify_head, verify_spec
 from lookalike_exporter.verify import VerifyReport
-from lookalike_search.asking.examples import source_stream
+from lookalike_search.asking.examples import open_source
 from lookalike_search.asking.query_sources import QueryInput, find_sources
 from numpy.typing import NDArray
 
-from lookalike.arguments import chosen, whole
+from lookalike.arguments import check_choice, check_whole
 from lookalike.notebook import shows_progress
 
 
@@ -68,21 +68,21 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self._chosen = (provider, threads)
-        precision = chosen(Precision, precision, "precision")
+        precision = check_choice(Precision, precision, "precision")
         settings = self._settings
         self._wanted: ModelSpec | Head
         if head is None:
             self._wanted = ModelSpec.of(
                 name or RESNET101V2.name,
                 layer=layer,
-                pooling=chosen(Pooling, pooling, "pooling") if pooling is not None else None,
+                pooling=check_choice(Pooling, pooling, "pooling") if pooling is not None else None,
                 weights=os.path.expanduser(weights),  # noqa: PTH111 - as options are read
                 precision=precision,
             )
         elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
             raise UsageError("a head says which network it belongs to; give nothing beside it")
         else:
-            self._wanted = named_head(head, settings)
+            self._wanted = read_head(head, settings)
         self._embedder: Embedder | None = None
         self._loading = Lock()
 
@@ -126,7 +126,7 @@ class Model:
             UsageError: something is no image.
             WeightsError, ModelError, ProviderError: the model is not available or cannot be run.
         """
-        size, most = whole(batch_size, "batch_size"), whole(max_pixels, "max_pixels")
+        size, most = check_whole(batch_size, "batch_size"), check_whole(max_pixels, "max_pixels")
         if isinstance(images, str | os.PathLike | bytes):
             images = [images]
         if not isinstance(images, Iterable):
@@ -176,7 +176,7 @@ class Model:
             if self._embedder is None:
                 settings = self._settings
                 model = get_model(self._wanted, settings=settings)
-                self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
+                self._embedder = Embedder.from_settings(model.path, settings, expected=model.manifest)
             return self._embedder
 
 
@@ -186,9 +186,9 @@ def settings_for(provider: str | None = None, threads: int | None = None) -> Set
     Raises:
         UsageError: there is no such provider, or the number of threads is out of its range.
     """
-    choice = chosen(ProviderChoice, provider, "provider") if provider is not None else None
-    lent = None if threads is None else whole(threads, "threads")
-    return Settings.from_environment().on_provider(choice, require_gpu=False, threads=lent)
+    choice = check_choice(ProviderChoice, provider, "provider") if provider is not None else None
+    lent = None if threads is None else check_whole(threads, "threads")
+    return Settings.from_environment().with_provider(choice, require_gpu=False, threads=lent)
 
 
 def _pixels(image: QueryInput, *, max_pixels: int) -> Pixels:
@@ -200,7 +200,7 @@ def _pixels(image: QueryInput, *, max_pixels: int) -> Pixels:
         raise source.problem
     if source.pixels is not None:
         return source.pixels
-    if (opening := source_stream(source)) is None:
+    if (opening := open_source(source)) is None:
         raise UsageError("a feature vector is no image; it needs no embedding")
     with opening as stream:
         return decode(stream, source.name, max_pixels=max_pixels).pixels

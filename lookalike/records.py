@@ -30,7 +30,7 @@ from lookalike_search.evaluation.summary import ClassFigures
 from lookalike_search.evaluation.summary import Evaluation as FoundEvaluation
 from numpy.typing import NDArray
 
-from lookalike.arguments import whole
+from lookalike.arguments import check_whole
 from lookalike.notebook import ShownAsPage
 
 
@@ -574,7 +574,7 @@ class Explanation(ShownAsPage):
 
     def strongest_pairs(self, count: int = 5) -> list[Pair]:
         """Returns the pairs of cells that add most, each with its `query`, `neighbour` and `part`."""
-        return strongest_pairs(self.details.explanation, whole(count, "count"))
+        return strongest_pairs(self.details.explanation, check_whole(count, "count"))
 
     def to_html(self) -> str:
         """Returns the page of `search explain --html` for these images."""

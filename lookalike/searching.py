@@ -16,9 +16,9 @@ from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.query_sources import QueryInput
-from lookalike_search.asking.searched_collection import Network
+from lookalike_search.asking.searched_collection import SearchedCollection
 
-from lookalike.arguments import chosen, number, text, whole
+from lookalike.arguments import check_choice, check_number, check_text, check_whole
 from lookalike.notebook import shows_progress
 from lookalike.records import Answer, Hit, Point, Where
 
@@ -155,20 +155,20 @@ class Searchable(ABC):
         meant, networks = points_where(where), self._networks()
         if rule is not None and len(networks) == 1:
             raise UsageError("a rule is for a fused index; one index has one ranking", argument="rule")
-        near = number(near_above, "near_above")
+        near = check_number(near_above, "near_above")
         options = QueryOptions(
-            limit=whole(limit, "limit"),
-            offset=whole(offset, "offset"),
-            min_score=None if min_score is None else number(min_score, "min_score"),
-            max_distance=None if max_distance is None else number(max_distance, "max_distance"),
+            limit=check_whole(limit, "limit"),
+            offset=check_whole(offset, "offset"),
+            min_score=None if min_score is None else check_number(min_score, "min_score"),
+            max_distance=None if max_distance is None else check_number(max_distance, "max_distance"),
             class_name=meant.class_name,
             dataset=meant.dataset,
             exact=exact,
             include_self=include_self,
-            max_pixels=whole(max_pixels, "max_pixels"),
-            vote=chosen(VoteRule, vote, "vote"),
-            k=whole(k, "k"),
-            fusion=chosen(FusionRule, FusionRule.RRF if rule is None else rule, "rule"),
+            max_pixels=check_whole(max_pixels, "max_pixels"),
+            vote=check_choice(VoteRule, vote, "vote"),
+            k=check_whole(k, "k"),
+            fusion=check_choice(FusionRule, FusionRule.RRF if rule is None else rule, "rule"),
             without_near_above=near if without_near else None,
         )
         listed = several(images)
@@ -180,7 +180,7 @@ class Searchable(ABC):
         return answers
 
     @abstractmethod
-    def _networks(self) -> Sequence[Network]:
+    def _networks(self) -> Sequence[SearchedCollection]:
         """Returns the collections that are searched, with their models.
 
         Raises:
@@ -201,7 +201,7 @@ def points_where(where: Where | None) -> PointFilter:
             f"where is {where!r}; give a lookalike.Where, as Where(class_name='cat')", argument="where"
         )
     class_name, dataset = (
-        None if each is None else text(each, "where") for each in (where.class_name, where.dataset)
+        None if each is None else check_text(each, "where") for each in (where.class_name, where.dataset)
     )
     return PointFilter(class_name=class_name, dataset=dataset)
 
@@ -241,7 +241,7 @@ def _is_folder(image: ImageInput) -> bool:
 
 
 def _answers(
-    networks: Sequence[Network],
+    networks: Sequence[SearchedCollection],
     images: Sequence[ImageInput],
     options: QueryOptions,
     positives: Iterable[ImageInput] | str | os.PathLike[str],

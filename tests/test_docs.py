@@ -102,7 +102,7 @@ def test_the_library_is_described_as_it_is_written() -> None:
     assert "| `store` | `str \\| None = None` |" in described
     assert "| `models_dir` | `Path` |" in described
     assert (
-        "Settings.on_provider(\n    provider: ProviderChoice | None,\n    *,\n    require_gpu: bool,\n"
+        "Settings.with_provider(\n    provider: ProviderChoice | None,\n    *,\n    require_gpu: bool,\n"
         in described
     )
     assert "**Raises**\n\n- `UsageError`: " in described

@@ -19,7 +19,7 @@ PARTIALS = f".*{_SUFFIX}"
 """The pattern of the names of files while `atomic_path` writes them."""
 
 
-def named_path(text: str, origin: Argument | str) -> Path:
+def parse_path(text: str, origin: Argument | str) -> Path:
     """Returns the absolute path that an argument, an option or a variable names; `~` is the user's home.
 
     Raises:
@@ -88,23 +88,23 @@ def may_write(*paths: Path) -> bool:
     return all(os.access(path, os.W_OK) for path in paths if path.exists())
 
 
-def why_read_only(path: Path) -> str:
+def describe_read_only(path: Path) -> str:
     """Returns the system's words for why nothing can be written to a path that is there."""
     is_mounted_so = hasattr(os, "statvfs") and os.statvfs(path).f_flag & os.ST_RDONLY
     return os.strerror(errno.EROFS if is_mounted_so else errno.EACCES)
 
 
-def nearest_there(path: Path) -> Path:
+def find_nearest_existing(path: Path) -> Path:
     """Returns the path, or the nearest folder above it that is there."""
     return next(each for each in (path, *path.parents) if each.exists())
 
 
-def forbids_writing(error: OSError) -> bool:
+def is_write_refused(error: OSError) -> bool:
     """Whether the file system or its permissions refuse, and not a disk that is full or fails."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def is_full(error: OSError) -> bool:
+def is_disk_full(error: OSError) -> bool:
     """Whether the disk, or the user's share of it, is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 

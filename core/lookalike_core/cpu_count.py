@@ -7,7 +7,7 @@ from pathlib import Path
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+def count_cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
     """Returns how many cores this process may run on, and its control groups pay for; at least 1.
 
     Source: `cpu.max` in https://docs.kernel.org/admin-guide/cgroup-v2.html
@@ -19,7 +19,7 @@ def cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) ->
 
 def fewer_than_all() -> int | None:
     """Returns how many cores it may use where that is fewer than the machine has; else None."""
-    usable = cores()
+    usable = count_cores()
     return usable if usable < (os.cpu_count() or 1) else None
 
 

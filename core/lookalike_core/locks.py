@@ -53,7 +53,7 @@ def acquire(
 
 
 @contextmanager
-def held(
+def hold(
     folder: Path, name: str, *, what: str, timeout_s: float, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Holds the lock of `acquire` for the length of a block."""
@@ -65,7 +65,7 @@ def held(
 
 
 @contextmanager
-def shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iterator[None]:
+def hold_shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iterator[None]:
     """Keeps who takes the lock out for the length of a block, where its folder may only be read.
 
     Nothing is written. Nobody is kept out where there is no lock file that may be read, or where the system
@@ -90,10 +90,10 @@ def shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iterator[
         os.close(descriptor)
 
 
-def holder_of(folder: Path, name: str) -> str | None:
+def find_holder(folder: Path, name: str) -> str | None:
     """Returns who holds a lock, as it says itself; None where nobody does, or nobody can tell."""
     try:
-        with shared(folder, name, what=name, timeout_s=0):
+        with hold_shared(folder, name, what=name, timeout_s=0):
             return None
     except StoreLockedError as error:
         return error.holder

@@ -9,7 +9,7 @@ import logging
 ROOT = "lookalike"
 
 
-def logger_of(room: str) -> logging.Logger:
+def get_logger(room: str) -> logging.Logger:
     """Returns the logger of a room, `lookalike.stores` of `stores`."""
     return logging.getLogger(f"{ROOT}.{room}")
 

@@ -32,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_is_memory_error(each) or _says_out_of_memory(each) for each in _causes_of(error))
 
 
-def comes_of_memory(error: BaseException) -> bool:
+def is_caused_by_memory_error(error: BaseException) -> bool:
     """Whether an error of ours came of one that says by its kind, not by its words, that memory ran out."""
     return any(_is_memory_error(each) for each in _causes_of(error))
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lookalike_core.atomic import named_path, probe_folder
+from lookalike_core.atomic import parse_path, probe_folder
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.formats import is_avif, is_heif, is_webp
@@ -74,7 +74,7 @@ def is_onnx(file: Path) -> bool:
     return len(head) > 2 and head[0] == 8 and 3 <= head[1] < 128 and head[2:3] in {b"\x12", b"\x3a"}  # noqa: PLR2004
 
 
-def output_path(
+def check_output_path(
     text: str | Path,
     option: Argument | str,
     suffixes: Sequence[str] = (),
@@ -91,7 +91,7 @@ def output_path(
             replaced, or its name ends in none of the `suffixes`, if any.
         OSError: nothing can be written there.
     """
-    named = named_path(str(text), option)
+    named = parse_path(str(text), option)
     target = Path(os.path.realpath(named))
     if target.is_dir():
         raise UsageError.of(option, f"{named} is a folder; name the file to write in it", path=named)

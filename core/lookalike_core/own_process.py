@@ -16,7 +16,7 @@ Python can stop it.
 _is_own = False
 
 
-def take() -> None:
+def claim() -> None:
     """Declares this process ours, before anything is imported that reads `VARIABLES`."""
     global _is_own  # noqa: PLW0603 - there is one process
     _is_own = True

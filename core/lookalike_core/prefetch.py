@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from lookalike_core.cpu_count import cores
+from lookalike_core.cpu_count import count_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,7 +24,7 @@ def map_ahead(
     As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own;
     an error of theirs is raised when what they gave before has been handed on.
     """
-    with ThreadPoolExecutor(workers or min(32, cores() + 1)) as pool:
+    with ThreadPoolExecutor(workers or min(32, count_cores() + 1)) as pool:
         waiting: deque[Future[R]] = deque()
 
         def fill() -> None:

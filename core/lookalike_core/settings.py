@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 
@@ -64,14 +64,14 @@ class Settings:
             raise UsageError(f"LOOKALIKE_PROVIDER is {provider!r}; use one of {', '.join(ProviderChoice)}")
         home = environment.get("LOOKALIKE_HOME")
         return cls(
-            home=_check_home(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
+            home=_check_home(parse_path(home, "LOOKALIKE_HOME") if home else _default_home()),
             store=environment.get("LOOKALIKE_STORE") or None,
             qdrant_url=environment.get("QDRANT_URL") or None,
             qdrant_api_key=environment.get("QDRANT_API_KEY") or None,
             provider=ProviderChoice(provider),
         )
 
-    def on_provider(
+    def with_provider(
         self, provider: ProviderChoice | None, *, require_gpu: bool, threads: int | None = None
     ) -> Self:
         """Returns the same settings with the provider that was named, or CUDA alone where it is required.

@@ -60,7 +60,7 @@ def find_name(name: str, names: Iterable[str]) -> str | None:
     return next((each for each in there if nfc(each) == nfc(name)), None)
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Returns a number and what it counts, as `1 image` and `2 images`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 

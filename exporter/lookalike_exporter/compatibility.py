@@ -2,7 +2,7 @@
 
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.models.backbones import backbone_named
+from lookalike_core.models.backbones import get_backbone
 from lookalike_core.models.model_manifest import FLOAT32
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.stores.collection_manifest import SCHEMA_VERSION, CollectionManifest
@@ -14,7 +14,7 @@ def require_current(wanted: CollectionManifest) -> None:
     Raises:
         ManifestError: it was made by another version; the message says how it is made anew.
     """
-    if differing := outdated(wanted):
+    if differing := describe_outdated(wanted):
         name = wanted.collection
         raise ManifestError(
             f"collection {name} was made by another version, with which it can be searched: "
@@ -24,11 +24,11 @@ def require_current(wanted: CollectionManifest) -> None:
         )
 
 
-def outdated(manifest: CollectionManifest) -> list[str]:
+def describe_outdated(manifest: CollectionManifest) -> list[str]:
     """Returns in what a collection differs from those that this version makes; empty where it can be used."""
     identity = manifest.identity
     sides = {
-        "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
+        "preprocessing": (identity.preprocessing, preprocessing_id(get_backbone(identity.backbone))),
         "precision_class": (identity.precision_class, _precision_class_of(manifest)),
         "schema": (manifest.schema, SCHEMA_VERSION),
     }

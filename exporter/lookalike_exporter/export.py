@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
+from lookalike_core.atomic import atomic_path, parse_json, parse_path, sweep_partials, write_json
 from lookalike_core.errors import ModelError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.images.sampling import sample_of
-from lookalike_core.logs import logger_of
+from lookalike_core.images.sampling import draw_sample
+from lookalike_core.logs import get_logger
 from lookalike_core.models.model_manifest import (
     METADATA_KEY,
     ModelIdentity,
@@ -23,7 +23,7 @@ from lookalike_core.models.model_manifest import (
     WeightsKind,
 )
 from lookalike_core.models.preprocessing import preprocessing_id
-from lookalike_core.outputs import MODEL_SUFFIXES, is_onnx, output_path
+from lookalike_core.outputs import MODEL_SUFFIXES, check_output_path, is_onnx
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
@@ -44,13 +44,13 @@ from lookalike_exporter.spec import ModelSpec, find_fp32_convolutions
 from lookalike_exporter.weights import LayerArrays, fingerprint, read_arrays
 from lookalike_exporter.weights_sources import WeightsFile, find_weights_file, locate_weights
 
-_logger = logger_of("exporter")
+_logger = get_logger("exporter")
 
 CALIBRATED_ON = 64
 """Images of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
 
 
-def ready_model(spec: ModelSpec, *, settings: Settings, timeout_s: float = WRITE_TIMEOUT_S) -> ModelFile:
+def ensure_exported(spec: ModelSpec, *, settings: Settings, timeout_s: float = WRITE_TIMEOUT_S) -> ModelFile:
     """Returns the model of a spec; exports it where it is not here.
 
     Waits up to `timeout_s` for another process that exports, and takes what that one made.
@@ -76,7 +76,7 @@ EXPORTING = ("export", "is exporting a model")
 """The lock under which models are made and weights fetched, and what is said of who holds it."""
 
 
-def calibrated(
+def add_activation_ranges(
     spec: ModelSpec,
     folder: Path | None,
     *,
@@ -90,7 +90,7 @@ def calibrated(
 
     Raises:
         UsageError: none of them can be read, or there is no folder.
-        WeightsError, StoreLockedError: as `ready_model`.
+        WeightsError, StoreLockedError: as `ensure_exported`.
     """
     if spec.precision is not Precision.INT8 or spec.activation_ranges is not None:
         return spec
@@ -118,7 +118,7 @@ def calibrated(
         path = Path(temporary) / "fp32.onnx"
         write_onnx(path, _graph(spec, network, arrays))
         del arrays
-        images = sample_of(folder, count=CALIBRATED_ON)
+        images = draw_sample(folder, count=CALIBRATED_ON)
         ranges = measure_activation_ranges(path, images, backbone=spec.backbone.name)
     return replace(spec, activation_ranges=ranges)
 
@@ -132,13 +132,13 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
         WeightsError: the weights cannot be had or do not fit.
     """
     _check_writable(path)
-    path = output_path(path, Argument.OUTPUT, MODEL_SUFFIXES, is_ours=is_onnx)
+    path = check_output_path(path, Argument.OUTPUT, MODEL_SUFFIXES, is_ours=is_onnx)
     return _export(spec, _fetch_weights(spec, settings), settings, path=path)
 
 
 def _check_writable(path: Path) -> None:
     """Refuses a path that cannot be written, before weights are fetched and a model is built for it."""
-    folder = next(parent for parent in named_path(str(path), Argument.OUTPUT).parents if parent.exists())
+    folder = next(parent for parent in parse_path(str(path), Argument.OUTPUT).parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -175,7 +175,7 @@ def _is_from(model: ModelFile, weights: str) -> bool:
     if source.kind is not WeightsKind.FILE:
         return True
     card = parse_json(model.path.with_suffix(".json").read_text(encoding="utf-8"))
-    path = named_path(weights, Argument.WEIGHTS)
+    path = parse_path(weights, Argument.WEIGHTS)
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 

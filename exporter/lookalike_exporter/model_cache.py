@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core import __version__, locks
-from lookalike_core.atomic import may_write, nearest_there, parse_json, sweep_partials, why_read_only
+from lookalike_core.atomic import (
+    describe_read_only,
+    find_nearest_existing,
+    may_write,
+    parse_json,
+    sweep_partials,
+)
 from lookalike_core.errors import LookalikeError, ManifestError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.logs import logger_of
-from lookalike_core.memory import comes_of_memory
+from lookalike_core.logs import get_logger
+from lookalike_core.memory import is_caused_by_memory_error
 from lookalike_core.models.external_data import read_metadata
 from lookalike_core.models.model_manifest import (
     ActivationRanges,
@@ -26,7 +32,7 @@ from lookalike_core.models.model_manifest import (
 )
 from lookalike_core.settings import Settings
 
-_logger = logger_of("exporter")
+_logger = get_logger("exporter")
 
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
@@ -86,7 +92,7 @@ def describe_mismatch(model: ModelFile) -> str:
     try:
         found = ModelManifest.from_metadata(read_metadata(model.path))
     except (OSError, ValueError, ManifestError) as error:
-        if comes_of_memory(error):
+        if is_caused_by_memory_error(error):
             raise
         return f"no whole model of ours, {error}"
     return "; ".join(found.differences(model.manifest))
@@ -134,7 +140,7 @@ def writing_alone(
         _logger.info("waiting up to %g s for %s, which %s", timeout_s, holder, purpose)
 
     require_writable(folder, settings)
-    with locks.held(folder, lock, what=str(folder), timeout_s=timeout_s, on_wait=log_wait):
+    with locks.hold(folder, lock, what=str(folder), timeout_s=timeout_s, on_wait=log_wait):
         sweep_partials(folder)
         yield
 
@@ -145,10 +151,10 @@ def require_writable(folder: Path, settings: Settings) -> None:
     Raises:
         LookalikeError: it is so.
     """
-    there = nearest_there(folder)
+    there = find_nearest_existing(folder)
     if not may_write(there):
         raise LookalikeError(
-            f"{folder} may only be read ({why_read_only(there)}), and what is missing would be made there",
+            f"{folder} may only be read ({describe_read_only(there)}), and models are exported into it",
             path=folder,
             hint=_other_home(settings),
         )

@@ -4,11 +4,11 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter.compatibility import require_current
-from lookalike_exporter.export import ready_model
-from lookalike_exporter.heads.head_file import Head, head_of
+from lookalike_exporter.export import ensure_exported
+from lookalike_exporter.heads.head_file import Head, read_collection_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.model_cache import ModelFile, find_by_identity, list_models
-from lookalike_exporter.recorded_models import get_recorded_model
+from lookalike_exporter.recorded_models import get_base_model
 from lookalike_exporter.spec import ModelSpec
 
 
@@ -26,7 +26,7 @@ def get_model(wanted: ModelSpec | Head | CollectionManifest, *, settings: Settin
     """
     match wanted:
         case ModelSpec():
-            return ready_model(wanted, settings=settings)
+            return ensure_exported(wanted, settings=settings)
         case Head():
             return get_headed_model(wanted, settings=settings)
         case CollectionManifest():
@@ -38,7 +38,7 @@ def _get_model_of_collection(wanted: CollectionManifest, settings: Settings) -> 
     if (model := find_by_identity(list_models(settings), wanted.identity)) is not None:
         return model
     if wanted.identity.head is None:
-        return get_recorded_model(wanted, settings=settings)
+        return get_base_model(wanted, settings=settings)
     return get_headed_model(
-        head_of(wanted.identity, settings, collection=wanted.collection), settings=settings
+        read_collection_head(wanted.identity, settings, collection=wanted.collection), settings=settings
     )

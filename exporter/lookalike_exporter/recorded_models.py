@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike_core.errors import ManifestError, UsageError, WeightsError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter.compatibility import require_current
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import (
     ModelFile,
     describe_mismatch,
@@ -25,7 +25,7 @@ from lookalike_exporter.model_cache import (
 )
 from lookalike_exporter.spec import ModelSpec
 
-_logger = logger_of("exporter")
+_logger = get_logger("exporter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class FeatureModel(ModelFile):
     shape: tuple[int, int, int]
 
 
-def get_recorded_model(wanted: CollectionManifest, *, settings: Settings) -> ModelFile:
+def get_base_model(wanted: CollectionManifest, *, settings: Settings) -> ModelFile:
     """Returns the model that a collection without a head was made with; exports it where it is not here.
 
     Raises:
@@ -47,12 +47,12 @@ def get_recorded_model(wanted: CollectionManifest, *, settings: Settings) -> Mod
     return _find_or_export(wanted, _get_query_spec(wanted), wanted.identity, settings)
 
 
-def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
+def get_feature_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
     """Returns the model that a collection was made with, less its pooling; exports it where it is not here.
 
     Raises:
         UsageError: the collection's layer gives vectors, and there is nothing that was pooled.
-        WeightsError, ManifestError, StoreLockedError: as `get_recorded_model`.
+        WeightsError, ManifestError, StoreLockedError: as `get_base_model`.
     """
     require_current(wanted)
     spec = _get_query_spec(wanted)
@@ -82,7 +82,7 @@ def _find_or_export(
     require_writable(settings.models_dir, settings)
     again = "again from" if identity == wanted.identity else "without its pooling from"
     _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
-    model = ready_model(spec, settings=settings)
+    model = ensure_exported(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(
             f"{spec.weights} produces another space than {wanted.collection} was made with: "
@@ -94,7 +94,7 @@ def _find_or_export(
 
 def _get_query_spec(manifest: CollectionManifest) -> ModelSpec:
     """Returns the spec that one query is embedded with: in fp32 for fp16, whose space is the same."""
-    spec = ModelSpec.of_collection(manifest)
+    spec = ModelSpec.from_manifest(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
 
 

@@ -13,8 +13,8 @@ from lookalike_core.models.backbones import (
     VGG16,
     Backbone,
     Pooling,
-    backbone_named,
     check_pooling,
+    get_backbone,
 )
 from lookalike_core.models.model_manifest import (
     FLOAT32,
@@ -63,7 +63,7 @@ class ModelSpec:
             UsageError: an unknown backbone or layer, a pooling that the layer does not take, vectors too long
                 for Qdrant, or int8 where nothing would be of 8 bits.
         """
-        record = backbone_named(backbone)
+        record = get_backbone(backbone)
         tap = layer or record.default_layer
         _check_tap(record, tap)
         spec = cls(
@@ -88,7 +88,7 @@ class ModelSpec:
         return spec
 
     @classmethod
-    def of_collection(cls, manifest: CollectionManifest | ModelManifest) -> "ModelSpec":
+    def from_manifest(cls, manifest: CollectionManifest | ModelManifest) -> "ModelSpec":
         """Describes what a collection or a model was made with, its weights from where they came."""
         identity, source = manifest.identity, manifest.weights
         spec = cls.of(

@@ -8,8 +8,8 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
-from lookalike_exporter.export import calibrated, find_by_spec, ready_model
-from lookalike_exporter.heads.head_file import named_head
+from lookalike_exporter.export import add_activation_ranges, ensure_exported, find_by_spec
+from lookalike_exporter.heads.head_file import read_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.model_cache import ModelFile, find_by_identity, list_cards
 from lookalike_exporter.spec import ModelSpec
@@ -38,7 +38,7 @@ def verify_spec(
 
     Raises:
         UsageError: there are images for an fp32 model, or none to measure activation ranges on.
-        WeightsError, StoreLockedError: as `ready_model`.
+        WeightsError, StoreLockedError: as `ensure_exported`.
     """
     if images is not None and spec.precision is Precision.FP32:
         raise UsageError(
@@ -46,11 +46,11 @@ def verify_spec(
             argument=Argument.IMAGES,
             hint=Hint(Action.USE, {Argument.PRECISION: "fp16"}),
         )
-    spec = calibrated(spec, calibrated_on or images, settings=settings)
-    model = find_by_spec(list_cards(settings), spec) or ready_model(spec, settings=settings)
+    spec = add_activation_ranges(spec, calibrated_on or images, settings=settings)
+    model = find_by_spec(list_cards(settings), spec) or ensure_exported(spec, settings=settings)
     comparison = None
     if spec.precision is not Precision.FP32:
-        fp32 = ready_model(spec.in_fp32, settings=settings)
+        fp32 = ensure_exported(spec.in_fp32, settings=settings)
         comparison = Comparison(fp32=fp32, images=images)
     return Verification(model=model, report=verify_model(model, spec, comparison))
 
@@ -61,9 +61,9 @@ def verify_head(name: str, *, settings: Settings) -> Verification:
     Raises:
         ModelError: there is no such head, or its model or the base's cannot be made.
     """
-    head = named_head(name, settings)
+    head = read_head(name, settings)
     model = find_by_identity(list_cards(settings), head.identity, precision=head.base.graph_precision)
     model = model or get_headed_model(head, settings=settings)
-    spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.graph_precision)
-    base = ready_model(spec, settings=settings)
+    spec = replace(ModelSpec.from_manifest(head.base), precision=model.manifest.graph_precision)
+    base = ensure_exported(spec, settings=settings)
     return Verification(model=model, report=verify_headed_model(model, head, base))

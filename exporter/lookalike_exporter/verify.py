@@ -16,7 +16,7 @@ from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import LookalikeError
 from lookalike_core.hints import Action, Argument, Hint, Notice
-from lookalike_core.images.sampling import sample_of
+from lookalike_core.images.sampling import draw_sample
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
@@ -286,7 +286,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
             "neighbours were not compared: that needs a folder of images",
             hint=Hint(Action.USE, {Argument.IMAGES: None}),
         )
-    pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_images())
+    pixels = list(draw_sample(folder, count=COMPARED_ON) if folder else trial_images())
     if not pixels:
         raise _NotCheckedError(f"no image in {folder} can be read")
     if is_int8 and len(pixels) <= NEIGHBOURS:

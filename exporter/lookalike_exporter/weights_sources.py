@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from lookalike_core import progress
-from lookalike_core.atomic import atomic_path, named_path
+from lookalike_core.atomic import atomic_path, parse_path
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.missing_path import describe_missing
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
 from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
@@ -28,7 +28,7 @@ from lookalike_core.settings import Settings
 if TYPE_CHECKING:
     import requests
 
-_logger = logger_of("exporter")
+_logger = get_logger("exporter")
 
 REACH_TIMEOUT_S = 10.0
 """After which a download host counts as out of reach, name resolution included."""
@@ -80,7 +80,7 @@ def find_weights_file(weights: str) -> Path:
         UsageError: nothing can be called so.
         WeightsError: there is no such file.
     """
-    path = named_path(weights, Argument.WEIGHTS)
+    path = parse_path(weights, Argument.WEIGHTS)
     if (path / "saved_model.pb").is_file():
         raise WeightsError(
             f"{path} is a TensorFlow SavedModel, which is not read; load it with the Keras that saved it, "

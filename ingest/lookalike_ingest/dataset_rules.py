@@ -9,12 +9,12 @@ from typing import Any, NoReturn, Self
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.protocol import Store
 
-_logger = logger_of("ingest")
+_logger = get_logger("ingest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """Sessions of the models that an ingest embeds with."""
 
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_exporter.model_cache import ModelFile
 
-_logger = logger_of("ingest")
+_logger = get_logger("ingest")
 
 
 class Embedders:
@@ -19,7 +19,7 @@ class Embedders:
         """Returns the model's session."""
         key = str(model.path)
         if key not in self._open:
-            embedder = Embedder.as_set(model.path, self.settings, expected=model.manifest)
+            embedder = Embedder.from_settings(model.path, self.settings, expected=model.manifest)
             _logger.info("%s runs on %s", model.manifest.identity.backbone, embedder.provider)
             if embedder.notice:
                 _logger.warning("%s", embedder.notice)

@@ -12,7 +12,7 @@ from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, has_image
 from lookalike_core.missing_path import require_folder
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.protocol import Store
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_ingest.other_datasets import find_folder_names
 from lookalike_ingest.request import Dataset
@@ -74,7 +74,7 @@ def _all_excluded_error(root: Path, others: OtherFiles) -> UsageError:
     """Returns the error for a folder whose images are all excluded or behind links."""
     links = others.linked_folders
     left_out = [f"what is excluded ({others.excluded})"] if others.excluded else []
-    left_out += [f"what is linked ({counted(links, 'folder')})"] if links else []
+    left_out += [f"what is linked ({format_count(links, 'folder')})"] if links else []
     is_linked = links and not others.excluded
     return UsageError(
         f"{root} holds no images but {' and '.join(left_out) or 'hidden ones'}",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
-from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.images.scan import FoundFile
 
 
@@ -28,8 +28,8 @@ def read_image(
 ) -> ReadFile:
     """Reads and hashes a file, and decodes it unless its SHA-256 `is_known`; never raises an `ImageError`."""
     try:
-        with opened(found.file) as stream:
-            sha256 = sha256_of(stream)
+        with open_file(found.file) as stream:
+            sha256 = hash_stream(stream)
             image = None if is_known(sha256) else decode(stream, found.path, max_pixels=max_pixels)
     except MissingDecoderError as error:
         return ReadFile(found=found, problem=error.reason, needed=error.needed)

@@ -13,7 +13,7 @@ from typing import Self
 
 from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.images.folder_rules import DEFAULT_RULES
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import nfc
 
@@ -22,7 +22,7 @@ from lookalike_ingest.report import GoneDataset, OverlappingDataset
 from lookalike_ingest.request import Dataset
 from lookalike_ingest.target import Target
 
-_logger = logger_of("ingest")
+_logger = get_logger("ingest")
 
 DEFAULT_STORE = "embedded"
 """The label of the default store."""

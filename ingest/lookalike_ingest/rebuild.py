@@ -26,8 +26,8 @@ from lookalike_core.stores.collection_manifest import (
 )
 from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import Store, opened_together
-from lookalike_exporter.heads.head_file import Head, head_name, named_head
+from lookalike_core.stores.protocol import Store, open_together
+from lookalike_exporter.heads.head_file import Head, name_of_head, read_head
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
@@ -200,8 +200,8 @@ class _Rebuild:
     def _spec(self, old: CollectionManifest) -> ModelSpec | Head:
         """Returns the model of the new collection; if a head was fitted again, the new head."""
         if old.identity.head is None:
-            return ModelSpec.of_collection(old)
-        return named_head(head_name(old.identity), self._settings)
+            return ModelSpec.from_manifest(old)
+        return read_head(name_of_head(old.identity), self._settings)
 
     def _old(self) -> CollectionManifest:
         """Returns the manifest of the old collection, or of the new one if replacing was interrupted."""
@@ -288,7 +288,7 @@ class _Rebuild:
         if not is_former(self._store.manifest(self._name), self._store.manifest(staged)):
             return
         with ExitStack() as stack, progress.bar(dataset, unit="images", total=None) as bar:
-            one, other = opened_together(
+            one, other = open_together(
                 (self._name, staged), lambda name: stack.enter_context(self._store.open(name))
             )
             for count in take_over(dataset, root, old=one, staged=other, max_pixels=self._options.max_pixels):
@@ -302,7 +302,7 @@ class _Rebuild:
             return []
         names, left = (self._name, staged_name(self._name)), []
         with ExitStack() as stack:
-            old, staged = opened_together(names, lambda name: stack.enter_context(self._store.open(name)))
+            old, staged = open_together(names, lambda name: stack.enter_context(self._store.open(name)))
             there = {payload.id for payload in staged.scan()}
             roots = old.manifest.datasets
             for payload in old.scan():

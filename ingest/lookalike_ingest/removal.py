@@ -86,7 +86,7 @@ class Holdings:
     unmatched: Sequence[str] = ()
 
 
-def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> Holdings:
+def find_holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> Holdings:
     """Returns the collections that hold selected images, of all or of those named by `among`.
 
     Unicode forms of names do not matter.

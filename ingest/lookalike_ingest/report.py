@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lookalike_core.errors import LookalikeError
 from lookalike_core.images.scan import OtherFiles, Skipped
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_ingest.changes import Change
 from lookalike_ingest.request import Dataset
@@ -105,7 +105,7 @@ class IngestReport:
         if self.found and not self.used:
             raise LookalikeError(f"no image in {self.dataset.root} could be used, of {self.found} found")
         if strict and self.skipped:
-            raise LookalikeError(f"{counted(len(self.skipped), 'image')} skipped")
+            raise LookalikeError(f"{format_count(len(self.skipped), 'image')} skipped")
 
     @property
     def images_per_second(self) -> float:

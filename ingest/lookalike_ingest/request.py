@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
@@ -16,7 +16,7 @@ from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import nfc
-from lookalike_exporter.heads.head_file import Head, named_head
+from lookalike_exporter.heads.head_file import Head, read_head
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.dataset_rules import RuleChoice
@@ -91,9 +91,9 @@ class ModelChoice:
         """
         self.check()
         if WeightsKind.of(self.weights) is WeightsKind.FILE:
-            named_path(self.weights, Argument.WEIGHTS)
+            parse_path(self.weights, Argument.WEIGHTS)
         if self.head is not None:
-            return [named_head(self.head, settings)]
+            return [read_head(self.head, settings)]
         specs = [self._spec(name) for name in self.backbones or [DEFAULT_BACKBONE]]
         return list({spec.backbone.name: spec for spec in specs}.values())
 
@@ -103,7 +103,7 @@ class ModelChoice:
         )
 
 
-def dataset_in(
+def describe_dataset(
     folder: str | Path, name: str | None = None, *, moved: bool = False, may_be_missing: bool = False
 ) -> Dataset:
     """Returns the dataset of a folder, which is named after it unless a `name` is given.
@@ -131,7 +131,7 @@ def dataset_in(
     return Dataset(name=named, root=root, moved=moved, is_named=name is not None)
 
 
-def datasets_in(
+def describe_datasets(
     folders: Sequence[str | Path],
     name: str | None = None,
     *,
@@ -141,14 +141,14 @@ def datasets_in(
     """Returns the dataset of each of several folders; a folder that is given twice counts once.
 
     Raises:
-        UsageError: as `dataset_in`, of any of them; there is one `name` for several; or two of them would be
-            datasets of one name.
+        UsageError: as `describe_dataset`, of any of them; there is one `name` for several; or two of them
+            would be datasets of one name.
     """
-    found = [dataset_in(folder, name, moved=moved, may_be_missing=may_be_missing) for folder in folders]
+    found = [describe_dataset(folder, name, moved=moved, may_be_missing=may_be_missing) for folder in folders]
     by_root = {dataset.root: dataset for dataset in found}
     if name is not None and len(by_root) > 1:
         raise UsageError(
-            f"one name is for one folder, and {len(by_root)} are given; ingest each for itself",
+            f"one name is for one folder, and {len(by_root)} are given; ingest each folder by itself",
             argument=Argument.DATASET,
         )
     by_name: dict[str, Dataset] = {}
@@ -156,14 +156,14 @@ def datasets_in(
         other = by_name.setdefault(nfc(dataset.name), dataset)
         if other is not dataset:
             raise UsageError(
-                f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each for "
-                "itself",
+                f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each folder "
+                "by itself",
                 hint=Hint(Action.NAME_DATASET),
             )
     return list(by_root.values())
 
 
-def labels_in(table: Path, root: Path) -> dict[str, str | None]:
+def load_labels(table: Path, root: Path) -> dict[str, str | None]:
     """Returns the classes in a table, by path relative to a dataset's root; None is no class.
 
     Raises:

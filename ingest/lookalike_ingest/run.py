@@ -10,15 +10,15 @@ from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_images, look_up, scan
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_core.stores.protocol import Collection, Store, open_together
 from lookalike_core.text import find_name, nfc
-from lookalike_exporter.export import calibrated
+from lookalike_exporter.export import add_activation_ranges
 from lookalike_exporter.heads.head_file import Head
-from lookalike_exporter.made_with import arguments_of
+from lookalike_exporter.hint_arguments import list_arguments
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
@@ -45,7 +45,7 @@ from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.subset import Chosen
 from lookalike_ingest.target import Target, WrittenTarget, target_name
 
-_logger = logger_of("ingest")
+_logger = get_logger("ingest")
 
 
 def run_ingests(
@@ -197,7 +197,7 @@ def _look_at_other_datasets(job: IngestJob) -> None:
     report.overlapping += linked
     report.gone_datasets = find_gone(targets)
     warn_of_lost_rules(dataset, report.gone_datasets, targets)
-    made_with = arguments_of(job.request.specs, job.request.distances) if job.request.dry_run else None
+    made_with = list_arguments(job.request.specs, job.request.distances) if job.request.dry_run else None
     warn_of_gone(dataset, report.gone_datasets, store=report.store, made_with=made_with)
 
 
@@ -222,7 +222,7 @@ def _get_models(request: IngestRequest, store: Store, settings: Settings) -> lis
     def ready(wanted: ModelSpec | Head) -> ModelFile:
         root = request.dataset.root
         if isinstance(wanted, ModelSpec):
-            wanted = calibrated(wanted, root, recorded=recorded, settings=settings)
+            wanted = add_activation_ranges(wanted, root, recorded=recorded, settings=settings)
         return get_model(wanted, settings=settings)
 
     return [ready(wanted) for wanted in request.specs]
@@ -273,7 +273,7 @@ def _open(
         else:
             bases.append(stack.enter_context(store.open(name)))
 
-    opened_together([*wanted, *(find_base_collections(head, store) if head else ())], open_one)
+    open_together([*wanted, *(find_base_collections(head, store) if head else ())], open_one)
     base_vectors = BaseVectors(head, bases, request.dataset, rehash=request.rehash)
     stack.callback(base_vectors.close)
     in_order = [targets[name] for name in wanted]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lookalike_core.atomic import atomic_path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
-from lookalike_core.outputs import check_outside_store, output_path
+from lookalike_core.outputs import check_output_path, check_outside_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +98,7 @@ def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> P
     def is_ours(file: Path) -> bool:
         return file.read_bytes() == _encode(_image(class_name, _QUERY_NUMBER), file.suffix.lower())
 
-    target = output_path(path, Argument.QUERY, is_ours=is_ours)
+    target = check_output_path(path, Argument.QUERY, is_ours=is_ours)
     if sample is not None and target.is_relative_to(sample.resolve()):
         raise UsageError(
             f"{path} would be one of the set in {sample}; name a file outside of it",

@@ -9,7 +9,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import EVERYTHING
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter.compatibility import outdated
+from lookalike_exporter.compatibility import describe_outdated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class CollectionStatus:
     rebuild_begun: bool
 
 
-def collection_statuses(store: Store) -> Iterator[CollectionStatus]:
+def read_statuses(store: Store) -> Iterator[CollectionStatus]:
     """Yields every collection of ours, counted exactly; one that cannot be read is logged and left out.
 
     One that is deleted meanwhile is left out silently.
@@ -51,6 +51,6 @@ def _status(store: Store, name: str) -> CollectionStatus:
             points=collection.count(EVERYTHING),
             datasets=dict.fromkeys(collection.manifest.datasets, 0) | collection.tally("dataset"),
             classes=collection.tally("class"),
-            outdated=outdated(collection.manifest),
+            outdated=describe_outdated(collection.manifest),
             rebuild_begun=staged_name(name) in store,
         )

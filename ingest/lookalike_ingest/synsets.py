@@ -18,13 +18,13 @@ from typing import TypeVar
 
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.missing_path import require_there
 from lookalike_core.text import nfc
 
 from lookalike_ingest.labels import Label, LabelOf, folder_label
 
-_logger = logger_of("ingest")
+_logger = get_logger("ingest")
 
 NAMES_FILE, SOLUTION_FILE = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
 """Searched for in a dataset's folder and in a few above it."""
@@ -76,7 +76,7 @@ def _nearest_synset(folders: str) -> str | None:
 _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[^/]+$")
 
 
-def synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
+def choose_synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
     """Returns what tells the classes of a dataset's images by tables, given or found near its root.
 
     A table that was found and cannot be used is ignored with a warning. Without tables folders name the

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decodes_as_before
-from lookalike_core.images.open_image import opened, sha256_of
-from lookalike_core.models.backbones import backbone_named
+from lookalike_core.images.open_image import hash_stream, open_file
+from lookalike_core.models.backbones import get_backbone
 from lookalike_core.models.preprocessing import former_preprocessing_id
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.stores.collection_manifest import SCHEMA_VERSION, CollectionManifest
@@ -25,7 +25,7 @@ WRITTEN_AT_ONCE = 256
 
 def is_former(old: CollectionManifest, new: CollectionManifest) -> bool:
     """Whether a collection differs from a new one only in the preprocessing of former versions."""
-    former = former_preprocessing_id(backbone_named(new.identity.backbone))
+    former = former_preprocessing_id(get_backbone(new.identity.backbone))
     return (
         (old.schema, old.distance) == (SCHEMA_VERSION, new.distance)
         and old.identity == replace(new.identity, preprocessing=former)
@@ -65,8 +65,8 @@ def _batches(payloads: Iterator[Payload]) -> Iterator[Sequence[Payload]]:
 def _gives_same_pixels(root: Path, payload: Payload, *, max_pixels: int) -> bool:
     """Whether a file decodes as it did; not if it is missing, has other bytes or cannot be read."""
     try:
-        with opened(root / payload.path) as stream:
-            if sha256_of(stream) != payload.sha256:
+        with open_file(root / payload.path) as stream:
+            if hash_stream(stream) != payload.sha256:
                 return False
             return decodes_as_before(stream, payload.path, max_pixels=max_pixels)
     except ImageError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
-from lookalike_core.atomic import is_full
+from lookalike_core.atomic import is_disk_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
@@ -217,7 +217,7 @@ class WrittenTarget(Target):
         try:
             self.known.cache.save(upkeep.cache_file)
         except (OSError, PayloadCacheError) as error:
-            if isinstance(error, OSError) and is_full(error):
+            if isinstance(error, OSError) and is_disk_full(error):
                 raise
             return  # something is in its place that cannot be removed; the next ingest reads the store
         upkeep.validate_cache()

@@ -12,7 +12,7 @@ _NAMED = 3
 """How many names a message lists: of similar ones, or of all where none is similar."""
 
 
-def stored_class(name: str | None, collections: Sequence[Collection]) -> str | None:
+def find_class(name: str | None, collections: Sequence[Collection]) -> str | None:
     """Returns a class as the collections spell it; None and `""`, which is no class, stay as they are.
 
     Names that differ in their Unicode normal form alone are the same.
@@ -31,20 +31,20 @@ def stored_class(name: str | None, collections: Sequence[Collection]) -> str | N
 
 def _unknown(name: str, there: Sequence[str], collections: Sequence[Collection]) -> UsageError:
     what = f"there is no class {name} in {' or '.join(collection.name for collection in collections)}"
-    if nearest := nearest_names(name, there):
+    if nearest := find_similar_names(name, there):
         said = f"nearest: {', '.join(nearest)}"
     else:
         more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
         said = f"there: {', '.join(there[:_NAMED]) or 'none'}{more}"
-    return UsageError(f"{what}; {said}", argument=Argument.CLASS, choices=nearest_first(nearest, there))
+    return UsageError(f"{what}; {said}", argument=Argument.CLASS, choices=similar_first(nearest, there))
 
 
-def nearest_first(nearest: Sequence[str], there: Sequence[str]) -> list[str]:
+def similar_first(nearest: Sequence[str], there: Sequence[str]) -> list[str]:
     """Returns all names, the similar ones first."""
     return [*nearest, *(each for each in there if each not in nearest)]
 
 
-def nearest_names(name: str, there: Sequence[str]) -> list[str]:
+def find_similar_names(name: str, there: Sequence[str]) -> list[str]:
     """Returns the names that a mistyped one may mean, the most similar first."""
     from difflib import get_close_matches
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.missing_path import describe_missing
-from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
+from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, get_backbone
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_core.stores.open_store import where_else
+from lookalike_core.stores.open_store import find_other_store
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.text import find_name
-from lookalike_exporter.export import ready_model
-from lookalike_exporter.heads.head_file import NAME, Head, head_name, head_path
+from lookalike_exporter.export import ensure_exported
+from lookalike_exporter.heads.head_file import NAME, Head, head_path, name_of_head
 from lookalike_exporter.spec import ModelSpec
 
-from lookalike_search.class_names import nearest_first, nearest_names, stored_class
+from lookalike_search.class_names import find_class, find_similar_names, similar_first
 
 BOTH = "both"
 """Selects a collection of each network, in the place of a backbone's name."""
@@ -128,7 +128,7 @@ class CollectionSelector:
 
     def _fitting(self, store: Store, settings: Settings) -> dict[str, CollectionManifest]:
         """Returns the collections of this backbone, distance and head: at least one."""
-        backbone = None if self.backbone is None or self.is_both else backbone_named(self.backbone).name
+        backbone = None if self.backbone is None or self.is_both else get_backbone(self.backbone).name
         fitting = _of(dict(readable_manifests(store)), backbone, self.distance)
         if not fitting:
             raise _missing_collection(store, settings=settings, backbone=backbone, distance=self.distance)
@@ -137,7 +137,7 @@ class CollectionSelector:
         with_head = {
             name: manifest
             for name, manifest in fitting.items()
-            if manifest.identity.head is not None and head_name(manifest.identity) == self.head
+            if manifest.identity.head is not None and name_of_head(manifest.identity) == self.head
         }
         if not with_head:
             raise CollectionMissingError(
@@ -160,7 +160,7 @@ def collection_of_model(
     other weights is exported if it is not here.
 
     Raises:
-        WeightsError, ManifestError, StoreLockedError: as `ready_model`.
+        WeightsError, ManifestError, StoreLockedError: as `ensure_exported`.
     """
     manifests = dict(readable_manifests(store))
     for metric in [distance] if distance else Distance:
@@ -187,7 +187,7 @@ def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, setting
     if wanted.weights == WeightsKind.IMAGENET:
         return manifest.weights.official
     spec = replace(wanted, activation_ranges=manifest.activation_ranges)
-    return ready_model(spec, settings=settings).manifest.identity == identity
+    return ensure_exported(spec, settings=settings).manifest.identity == identity
 
 
 def _of(
@@ -221,7 +221,7 @@ def _missing_collection(
         there = f"none, for {describe_missing(folder)}"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
-        if said := where_else(candidate, store, settings):
+        if said := find_other_store(candidate, store, settings):
             return CollectionMissingError(
                 f"{missing} {candidate} is in another store",
                 collection=candidate,
@@ -254,24 +254,24 @@ def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None
     known = find_name(dataset, there) if dataset is not None else None
     if dataset is not None and known is None:
         names = " or ".join(manifest.collection for manifest in manifests)
-        nearest = nearest_names(dataset, there)
+        nearest = find_similar_names(dataset, there)
         said = f"nearest: {', '.join(nearest)}" if nearest else f"there: {', '.join(there) or 'none'}"
         raise UsageError(
             f"there is no dataset {dataset} in {names}; {said}",
             argument=Argument.DATASET,
-            choices=nearest_first(nearest, there),
+            choices=similar_first(nearest, there),
         )
     return known
 
 
-def in_collection(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
+def resolve_dataset(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
     """Returns the filter with the dataset's name as the collection has it.
 
     Raises:
         UsageError: it has no such dataset.
     """
     require_dataset([manifest], where.dataset)
-    return as_named(where, manifest)
+    return spell_dataset(where, manifest)
 
 
 def resolve_filter(where: PointFilter, collection: Collection) -> PointFilter:
@@ -280,12 +280,12 @@ def resolve_filter(where: PointFilter, collection: Collection) -> PointFilter:
     Raises:
         UsageError: it has no such dataset or class.
     """
-    where = in_collection(where, collection.manifest)
-    return replace(where, class_name=stored_class(where.class_name, [collection]))
+    where = resolve_dataset(where, collection.manifest)
+    return replace(where, class_name=find_class(where.class_name, [collection]))
 
 
-def as_named(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
-    """Returns the same as `in_collection`, but an unknown dataset is kept, and matches nothing."""
+def spell_dataset(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
+    """Returns the same as `resolve_dataset`, but an unknown dataset is kept, and matches nothing."""
     if where.dataset is None:
         return where
     return replace(where, dataset=find_name(where.dataset, manifest.datasets) or where.dataset)

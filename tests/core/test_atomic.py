@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from lookalike_core.atomic import (
     atomic_path,
-    named_path,
     parse_json,
+    parse_path,
     remove,
     sync_folder,
     sync_tree,
@@ -169,8 +169,8 @@ def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
-    assert named_path("a/b.h5", "--weights") == tmp_path / "a" / "b.h5"
-    assert named_path("~/b.h5", "--weights") == tmp_path / "user" / "b.h5"
+    assert parse_path("a/b.h5", "--weights") == tmp_path / "a" / "b.h5"
+    assert parse_path("~/b.h5", "--weights") == tmp_path / "user" / "b.h5"
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_impossible_path_is_a_usage_error(text: str, said: str) -> None:
     """The option is named, and a long name is not shown whole."""
     with pytest.raises(UsageError, match=said):
-        named_path(text, "--weights")
+        parse_path(text, "--weights")

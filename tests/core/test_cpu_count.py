@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from lookalike_core.cpu_count import cores
+from lookalike_core.cpu_count import count_cores
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_quota_limits_the_cores(groups: Path, limit: str, expected: int) -> None:
     """What a group pays for is rounded up; what cannot be read limits nothing."""
     (groups / "outer" / "inner" / "cpu.max").write_text(limit)
-    assert cores(cgroups=groups, own=groups / "own") == expected
+    assert count_cores(cgroups=groups, own=groups / "own") == expected
 
 
 @pytest.mark.usefixtures("eight_cores")
@@ -44,7 +44,7 @@ def test_the_quota_of_a_group_around_counts(groups: Path) -> None:
     """A container's own group may have no limit of its own."""
     (groups / "outer" / "inner" / "cpu.max").write_text("max 100000\n")
     (groups / "outer" / "cpu.max").write_text("300000 100000\n")
-    assert cores(cgroups=groups, own=groups / "own") == 3
+    assert count_cores(cgroups=groups, own=groups / "own") == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
@@ -53,6 +53,6 @@ def test_affinity_limits_the_cores() -> None:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
-        assert cores() == 1
+        assert count_cores() == 1
     finally:
         os.sched_setaffinity(0, before)

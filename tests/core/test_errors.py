@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from lookalike_core import errors
-from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
+from lookalike_core.cli.interrupt import INTERRUPTED_EXIT_CODE
 from lookalike_core.errors import (
     CollectionMissingError,
     ImageError,

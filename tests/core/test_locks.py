@@ -33,7 +33,7 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
 def test_a_free_lock_is_not_waited_for(tmp_path: Path) -> None:
     """Nobody is told of a wait that there is not; the folder is made."""
     said: list[str] = []
-    with locks.held(tmp_path / "new", "one", what="one", timeout_s=5, on_wait=said.append):
+    with locks.hold(tmp_path / "new", "one", what="one", timeout_s=5, on_wait=said.append):
         assert (tmp_path / "new" / "one.holder").read_text(encoding="utf-8").startswith("process ")
     assert said == []
 
@@ -49,7 +49,7 @@ def test_a_held_lock_names_its_holder_and_a_killed_one_frees_it(
     assert said == [f"process {holder.pid} (-c)"]
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
-    with locks.held(tmp_path, "one", what="one", timeout_s=0):
+    with locks.hold(tmp_path, "one", what="one", timeout_s=0):
         pass
 
 

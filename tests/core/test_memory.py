@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.errors import StoreError
-from lookalike_core.memory import comes_of_memory, is_out_of_memory
+from lookalike_core.memory import is_caused_by_memory_error, is_out_of_memory
 from lookalike_core.stores.embedded import EmbeddedStore
 from made_collections import manifest_of, point_of
 
@@ -83,8 +83,10 @@ def test_other_errors_are_not_taken_for_out_of_memory(error: Exception) -> None:
 
 def test_our_errors_are_judged_by_their_cause() -> None:
     """Its words may be those of a server, whose memory is not this machine's."""
-    assert comes_of_memory(caused_by(MemoryError(), StoreError("the files are damaged")))
-    assert not comes_of_memory(caused_by(Exception("out of memory"), StoreError("the server: out of memory")))
+    assert is_caused_by_memory_error(caused_by(MemoryError(), StoreError("the files are damaged")))
+    assert not is_caused_by_memory_error(
+        caused_by(Exception("out of memory"), StoreError("the server: out of memory"))
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may still have")

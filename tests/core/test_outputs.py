@@ -13,9 +13,9 @@ from lookalike_core.outputs import (
     MODEL_SUFFIXES,
     PAGE_SUFFIXES,
     check_apart,
+    check_output_path,
     is_onnx,
     is_text_result,
-    output_path,
 )
 from PIL import Image
 
@@ -25,7 +25,7 @@ def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
     old = tmp_path / "old.svg"
     old.write_text("<!doctype html>", encoding="utf-8")
     for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
-        output_path(target, "--plot", (".png", ".svg"))
+        check_output_path(target, "--plot", (".png", ".svg"))
     assert list(tmp_path.iterdir()) == [old]
     assert old.read_text(encoding="utf-8") == "<!doctype html>"
 
@@ -36,11 +36,11 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     for name in ("plot.jpg", "plot", ".png"):
         with pytest.raises(UsageError, match=r"--plot: .*has to end in \.png, \.svg"):
-            output_path(tmp_path / name, "--plot", (".png", ".svg"))
+            check_output_path(tmp_path / name, "--plot", (".png", ".svg"))
     with pytest.raises(UsageError, match=r"--csv: .*folder\.png is a folder"):
-        output_path(tmp_path / "folder.png", "--csv")
+        check_output_path(tmp_path / "folder.png", "--csv")
     with pytest.raises(OSError, match="Not a directory") as caught:
-        output_path(tmp_path / "file" / "plot.png", "--plot", (".png",))
+        check_output_path(tmp_path / "file" / "plot.png", "--plot", (".png",))
     assert caught.value.filename == str(tmp_path / "file" / "plot.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None
 def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
     """What it leads to is what was meant, there already or not."""
     (tmp_path / "link.csv").symlink_to("real.csv")
-    target = output_path(tmp_path / "link.csv", "--csv")
+    target = check_output_path(tmp_path / "link.csv", "--csv")
     with atomic_path(target) as temporary:
         temporary.write_text("new", encoding="utf-8")
     assert (tmp_path / "link.csv").is_symlink()
@@ -61,18 +61,18 @@ def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "null.csv").symlink_to(os.devnull)
     for name in ("pipe.csv", "null.csv"):
         with pytest.raises(UsageError, match=rf"--csv: .*{name} is a device or a pipe"):
-            output_path(tmp_path / name, "--csv")
+            check_output_path(tmp_path / name, "--csv")
 
 
 def test_the_users_own_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell leaves the tilde of `--csv=~/x.csv` alone."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert output_path("~/x.csv", "--csv") == tmp_path / "x.csv"
+    assert check_output_path("~/x.csv", "--csv") == tmp_path / "x.csv"
 
 
 def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) -> None:
     """What it is called meanwhile is no longer."""
-    target = output_path(tmp_path / f"{'é' * 125}.csv", "--csv")
+    target = check_output_path(tmp_path / f"{'é' * 125}.csv", "--csv")
     with atomic_path(target) as temporary:
         temporary.write_text("new", encoding="utf-8")
     assert target.read_text(encoding="utf-8") == "new"
@@ -81,7 +81,7 @@ def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) ->
 def test_two_outputs_cannot_be_one_file(tmp_path: Path) -> None:
     """The second would take the place of the first without a word."""
     (tmp_path / "link").symlink_to("x")
-    one, other = output_path(tmp_path / "x", "--csv"), output_path(tmp_path / "link", "--html")
+    one, other = check_output_path(tmp_path / "x", "--csv"), check_output_path(tmp_path / "link", "--html")
     with pytest.raises(UsageError, match=r"--csv and --html both name .*x; give each a file of its own"):
         check_apart({"--csv": one, "--plot": None, "--html": other})
     check_apart({"--csv": one, "--plot": None, "--html": tmp_path / "y"})
@@ -102,7 +102,7 @@ def test_an_image_is_never_replaced_whatever_its_name(kind: str, tmp_path: Path)
     (tmp_path / "second.html").hardlink_to(photo)
     for name in ("page.html", "link.html", "second.html"):
         with pytest.raises(UsageError, match=rf"--html: .*{name} is .* and is not replaced; name another"):
-            output_path(tmp_path / name, "--html", PAGE_SUFFIXES)
+            check_output_path(tmp_path / name, "--html", PAGE_SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_weights_databases_and_drawings_are_not_overwritten(content: bytes, tmp_
     target = tmp_path / "model.onnx"
     target.write_bytes(content)
     with pytest.raises(UsageError, match="is not replaced"):
-        output_path(target, "--output", MODEL_SUFFIXES)
-    assert output_path(target, "--output", MODEL_SUFFIXES, is_ours=lambda _: True) == target
+        check_output_path(target, "--output", MODEL_SUFFIXES)
+    assert check_output_path(target, "--output", MODEL_SUFFIXES, is_ours=lambda _: True) == target
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_unknown_files_are_not_overwritten(
     target = tmp_path / f"old{suffixes[0]}"
     target.write_bytes(content)
     with pytest.raises(UsageError, match=r"is .* and is not replaced; name another file, or remove it"):
-        output_path(target, "--output", suffixes, is_ours=is_ours)
+        check_output_path(target, "--output", suffixes, is_ours=is_ours)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_earlier_results_are_overwritten(content: bytes, tmp_path: Path) -> None
     """Tables and pages."""
     target = tmp_path / "old.html"
     target.write_bytes(content)
-    assert output_path(target, "--html", PAGE_SUFFIXES) == target
+    assert check_output_path(target, "--html", PAGE_SUFFIXES) == target
 
 
 def test_a_model_is_written_over_a_model(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ def test_a_model_is_written_over_a_model(tmp_path: Path) -> None:
         value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
         graph = onnx.helper.make_graph([], "g", [value], [value])
         onnx.save(onnx.helper.make_model(graph, producer_name=maker), target)
-        assert output_path(target, "--output", MODEL_SUFFIXES, is_ours=is_onnx) == target
+        assert check_output_path(target, "--output", MODEL_SUFFIXES, is_ours=is_onnx) == target
     target.write_bytes(b"rank,score\n")
     with pytest.raises(UsageError, match="is no result of an earlier run and is not replaced"):
-        output_path(target, "--output", MODEL_SUFFIXES, is_ours=is_onnx)
+        check_output_path(target, "--output", MODEL_SUFFIXES, is_ours=is_onnx)
 
 
 def test_results_stay_out_of_a_stores_top_folder(tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ def test_results_stay_out_of_a_stores_top_folder(tmp_path: Path) -> None:
     (tmp_path / "store" / "c" / "manifest.json").touch()
     for name in ("c.holder.json", "x.json"):
         with pytest.raises(UsageError, match=r"is in .*store, where lookalike keeps its own files"):
-            output_path(tmp_path / "store" / name, "--output")
-    assert output_path(tmp_path / "x.json", "--output") == tmp_path / "x.json"
+            check_output_path(tmp_path / "store" / name, "--output")
+    assert check_output_path(tmp_path / "x.json", "--output") == tmp_path / "x.json"
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_results_stay_out_of_the_stores_folders(
     (tmp_path / "way").symlink_to(tmp_path / "home" / folder)
     for path in (tmp_path / "home" / folder / "x.csv", tmp_path / "way" / "new" / "x.csv"):
         with pytest.raises(UsageError, match="where lookalike keeps its own files"):
-            output_path(path, "--csv")
-    assert output_path(tmp_path / "home" / "x.csv", "--csv") == tmp_path / "home" / "x.csv"
+            check_output_path(path, "--csv")
+    assert check_output_path(tmp_path / "home" / "x.csv", "--csv") == tmp_path / "home" / "x.csv"
 
 
 def test_the_stores_folders_are_known_before_they_are_made(
@@ -222,4 +222,4 @@ def test_the_stores_folders_are_known_before_they_are_made(
     """A result would stand where a model is to go."""
     monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "home"))
     with pytest.raises(UsageError, match="where lookalike keeps its own files"):
-        output_path(tmp_path / "home" / "models" / "m.onnx", "--output", MODEL_SUFFIXES)
+        check_output_path(tmp_path / "home" / "models" / "m.onnx", "--output", MODEL_SUFFIXES)

@@ -81,14 +81,14 @@ def test_the_api_key_is_not_shown() -> None:
 def test_requiring_a_gpu_leaves_cuda_as_the_only_provider(tmp_path: Path) -> None:
     """`--require-gpu` wins over the environment, and only when it is given."""
     settings = Settings(home=tmp_path, provider=ProviderChoice.CPU)
-    assert settings.on_provider(None, require_gpu=True).provider is ProviderChoice.CUDA
-    assert settings.on_provider(None, require_gpu=False) == settings
+    assert settings.with_provider(None, require_gpu=True).provider is ProviderChoice.CUDA
+    assert settings.with_provider(None, require_gpu=False) == settings
 
 
 def test_a_provider_that_is_named_wins_over_the_environment(tmp_path: Path) -> None:
     """`--provider` is nearer to the user than a variable."""
     settings = Settings(home=tmp_path, provider=ProviderChoice.CPU)
-    assert settings.on_provider(ProviderChoice.AUTO, require_gpu=False).provider is ProviderChoice.AUTO
+    assert settings.with_provider(ProviderChoice.AUTO, require_gpu=False).provider is ProviderChoice.AUTO
 
 
 @pytest.mark.parametrize("provider", [ProviderChoice.CPU, ProviderChoice.OPENVINO])
@@ -97,7 +97,7 @@ def test_a_required_gpu_and_another_provider_contradict_each_other(
 ) -> None:
     """Which of the two was meant, nobody can tell."""
     with pytest.raises(UsageError, match=f"a GPU is required, and {provider} is not one") as refused:
-        Settings(home=tmp_path).on_provider(provider, require_gpu=True)
+        Settings(home=tmp_path).with_provider(provider, require_gpu=True)
     assert refused.value.argument is Argument.PROVIDER
     assert refused.value.hint is not None
     assert refused.value.hint.action is Action.LEAVE_ONE_OUT

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lookalike_core.text import counted, find_name, json_line, nfc, one_line, unicode_forms, valid_text
+from lookalike_core.text import find_name, format_count, json_line, nfc, one_line, unicode_forms, valid_text
 
 OBEYED = {
     "a bell": "\x07",
@@ -142,7 +142,7 @@ def test_a_name_is_compared_in_its_composed_form(text: str) -> None:
 
 def test_one_is_counted_in_the_singular() -> None:
     """And none in the plural."""
-    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [format_count(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def test_ascii_has_one_form() -> None:

@@ -16,7 +16,7 @@ from lookalike_core.stores.collection_manifest import Distance, VectorQuantizati
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.protocol import Store
 from lookalike_core.stores.server import ServerStore
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.heads.head_file import Head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.spec import ModelSpec
@@ -64,12 +64,12 @@ def test_former_names_are_the_same_collections_models_and_heads(
     store: Store, tiny_spec: ModelSpec, home: Settings, images: Path, said: list[str]
 ) -> None:
     """An int8 model, a head behind it and their collections: nothing is made, embedded or ingested again."""
-    spec = calibrated(
+    spec = add_activation_ranges(
         replace(tiny_spec, layer="block1_pool", precision=Precision.INT8),
         images,
         settings=home,
     )
-    base = ready_model(spec, settings=home)
+    base = ensure_exported(spec, settings=home)
     head = Head(
         name="pets",
         base=base.manifest,
@@ -89,7 +89,7 @@ def test_former_names_are_the_same_collections_models_and_heads(
     before = {path: path.read_bytes() for path in home.models_dir.glob("*.onnx")}
     assert len(made) == len(before) == 2
     said.clear()
-    assert ready_model(spec, settings=home) == base
+    assert ensure_exported(spec, settings=home) == base
     assert get_headed_model(head, settings=home).manifest.identity == head.identity
     for wanted in (spec, head):
         assert ingest.run(wanted) == {"unchanged": 6}

@@ -305,12 +305,12 @@ def test_a_folder_that_is_missing_is_2_before_anything_is_done(shell: Any, folde
 
 @pytest.mark.parametrize("option", ["--dataset", "--labels"])
 def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str], option: str) -> None:
-    """The message says to ingest each for itself; one folder that is named twice is one."""
+    """The message says to ingest each by itself; one folder that is named twice is one."""
     (shell.folder / "labels.csv").write_text("path,class\none/1.png,x\n")
     done = shell.ingest(*folders, option, "labels.csv")
     assert (done.code, done.out) == (2, "")
     assert f"error: {option}: " in done.err
-    assert "each for itself" in done.err
+    assert "each folder by itself" in done.err
     assert shell.ingest("one", "one", option, "labels.csv").code == 0
 
 

@@ -22,12 +22,12 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import Store
 from lookalike_core.stores.server import ServerStore
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
-from lookalike_ingest.status import collection_statuses
+from lookalike_ingest.status import read_statuses
 from lookalike_ingest.target import new_manifest
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
@@ -70,7 +70,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def model(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
     """The model that this version makes."""
-    return ready_model(tiny_spec, settings=home)
+    return ensure_exported(tiny_spec, settings=home)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_writing_into_another_space_is_refused(
         ingest(tmp_path / "more", tiny_spec, store, home)
     assert "ingest rebuild" in full_message(refused.value)
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
-    (status,) = (found for found in collection_statuses(store) if found.name == name)
+    (status,) = (found for found in read_statuses(store) if found.name == name)
     assert status.points == 1
     assert status.manifest == theirs
     assert status.datasets == {"data": 1}

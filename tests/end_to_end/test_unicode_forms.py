@@ -26,7 +26,7 @@ def answers(done: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("form", [COMPOSED, DECOMPOSED])
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 def test_names_are_asked_for_in_either_form(shell: Any, form: str) -> None:
     """A class, a dataset and the path of an indexed image; paths are shown as the disk has them."""
     paths = [f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2, 3)]
@@ -52,7 +52,7 @@ def test_the_library_asks_in_either_form(shell: Any, images: Path, form: str) ->
         assert index.remove(form) == 4
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("images")
 def test_a_dataset_is_removed_in_either_form(shell: Any) -> None:
     """Whichever it has."""
     done = shell("ingest", "remove", "--dataset", DECOMPOSED, "--yes")

@@ -26,10 +26,10 @@ from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, We
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_exporter.export import export_to, ready_model
+from lookalike_exporter.export import ensure_exported, export_to
 from lookalike_exporter.model_cache import ModelFile, list_models, model_path
 from lookalike_exporter.model_resolver import get_model
-from lookalike_exporter.recorded_models import unpooled_model
+from lookalike_exporter.recorded_models import get_feature_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.vgg16 import vgg16
 
@@ -52,7 +52,7 @@ def spec(weights: Path) -> ModelSpec:
 
 def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSpec, home: Settings) -> None:
     """Pixels in, vectors out, and as many of both as one likes."""
-    model = onnx.load(ready_model(spec, settings=home).path)
+    model = onnx.load(ensure_exported(spec, settings=home).path)
     onnx.checker.check_model(model, full_check=True)
     (images,), (embeddings,) = model.graph.input, model.graph.output
     assert (images.name, embeddings.name) == ("images", "embeddings")
@@ -64,7 +64,7 @@ def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSp
 
 def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Inside the file and beside it, with all that the identity is made of."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     inside = {entry.key: entry.value for entry in onnx.load(model.path).metadata_props}[METADATA_KEY]
     beside = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))["manifest"]
     assert ModelManifest.from_json(json.loads(inside)) == model.manifest == ModelManifest.from_json(beside)
@@ -78,10 +78,10 @@ def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: 
 
 def test_a_model_that_is_here_is_used_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """Nothing is said and nothing is written."""
-    first = ready_model(spec, settings=home)
+    first = ensure_exported(spec, settings=home)
     written = first.path.stat().st_mtime_ns
     said.clear()
-    assert ready_model(spec, settings=home) == first
+    assert ensure_exported(spec, settings=home) == first
     assert first.path.stat().st_mtime_ns == written
     assert said == []
 
@@ -90,10 +90,10 @@ def test_a_changed_weights_file_is_exported_anew(
     spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
 ) -> None:
     """The old model stays, for collections may have been made with it."""
-    first = ready_model(spec, settings=home)
+    first = ensure_exported(spec, settings=home)
     vgg_arrays["block1_conv1"]["bias"] += 1
     _keep_time(weights, lambda: save(weights, vgg_arrays), later_ns=1)
-    second = ready_model(spec, settings=home)
+    second = ensure_exported(spec, settings=home)
     assert second.manifest.identity.weights_fingerprint != first.manifest.identity.weights_fingerprint
     assert second.path != first.path
     assert first.path.is_file()
@@ -102,14 +102,14 @@ def test_a_changed_weights_file_is_exported_anew(
 def test_another_tap_is_another_model(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Each has its own file, and finds it again."""
     other = ModelSpec.of("vgg", layer="block1_pool", pooling=Pooling.MAX, weights=str(weights))
-    first, second = (ready_model(each, settings=home) for each in (spec, other))
+    first, second = (ensure_exported(each, settings=home) for each in (spec, other))
     assert first.path != second.path
-    assert [ready_model(each, settings=home) for each in (spec, other)] == [first, second]
+    assert [ensure_exported(each, settings=home) for each in (spec, other)] == [first, second]
 
 
 def test_another_graph_revision_is_exported_anew(spec: ModelSpec, home: Settings) -> None:
     """A model that an older version built in another way is not used."""
-    new = ready_model(spec, settings=home)
+    new = ensure_exported(spec, settings=home)
     manifest = replace(new.manifest, graph_revision=new.manifest.graph_revision - 1)
     old = ModelFile(path=model_path(manifest, home), manifest=manifest)
     graph = onnx.load(new.path)
@@ -121,20 +121,20 @@ def test_another_graph_revision_is_exported_anew(spec: ModelSpec, home: Settings
     for suffix in (".onnx", ".json"):
         new.path.with_suffix(suffix).unlink()
     assert list_models(home) == [old]
-    again = ready_model(spec, settings=home)
+    again = ensure_exported(spec, settings=home)
     assert again.path == new.path != old.path
     assert again.manifest.identity == old.manifest.identity
 
 
 def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """Whatever stands in the card, the model is exported once more and then found."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     card = model.path.with_suffix(".json")
     for content in ("", "{}", "[]", "[" * 100_000, '{"manifest": {"identity": 3}}', "\ud800"):
         card.write_text(content, encoding="utf-8", errors="surrogatepass")
         assert list_models(home) == []
     said.clear()
-    assert ready_model(spec, settings=home).path == model.path
+    assert ensure_exported(spec, settings=home).path == model.path
     assert said == [f"exported {model.path}"]
     assert list_models(home) == [model]
 
@@ -143,12 +143,12 @@ def test_another_model_in_the_place_of_a_model_is_replaced(
     spec: ModelSpec, home: Settings, weights: Path, said: list[str]
 ) -> None:
     """It is made again, with both sides named; its card alone makes nothing of it."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     own = model.path.read_bytes()
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
-    shutil.copyfile(ready_model(other, settings=home).path, model.path)
+    shutil.copyfile(ensure_exported(other, settings=home).path, model.path)
     for get_again in (
-        partial(ready_model, spec),
+        partial(ensure_exported, spec),
         partial(get_model, _collection(model.manifest)),
     ):
         said.clear()
@@ -156,28 +156,28 @@ def test_another_model_in_the_place_of_a_model_is_replaced(
         assert model.path.read_bytes() == own
         named = f"{model.path} is another model: pooling is max there and avg is wanted; it is made again"
         assert named in said
-        shutil.copyfile(ready_model(other, settings=home).path, model.path)
+        shutil.copyfile(ensure_exported(other, settings=home).path, model.path)
 
 
 def test_the_card_of_another_model_is_ignored(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Copied beside a model, it does not make that one the other."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
-    card = ready_model(other, settings=home).path.with_suffix(".json")
+    card = ensure_exported(other, settings=home).path.with_suffix(".json")
     shutil.copyfile(card, model.path.with_suffix(".json"))
     assert [each.path for each in list_models(home)] == [card.with_suffix(".onnx")]
-    assert ready_model(spec, settings=home) == model
+    assert ensure_exported(spec, settings=home) == model
     assert len(list_models(home)) == 2
 
 
 def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """A cache mends itself; it says what it found."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     own = model.path.read_bytes()
     for size in (0, 50, len(own) - 1):
         model.path.write_bytes(own[:size])
         said.clear()
-        assert ready_model(spec, settings=home) == model
+        assert ensure_exported(spec, settings=home) == model
         assert model.path.read_bytes() == own
         assert f"{model.path} is another model: no whole model of ours" in said[0]
 
@@ -186,9 +186,9 @@ def test_another_model_without_weights_to_make_it_again_is_refused(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
     """The message says what lies there."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
-    shutil.copyfile(ready_model(other, settings=home).path, model.path)
+    shutil.copyfile(ensure_exported(other, settings=home).path, model.path)
     weights.unlink()
     with pytest.raises(WeightsError, match=r"pooling is max there and avg is wanted.*so are its weights"):
         get_model(_collection(model.manifest), settings=home)
@@ -198,14 +198,14 @@ def test_a_collection_finds_the_model_it_was_made_with(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
     """As long as the model is here, its weights may be gone."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     weights.unlink()
     assert get_model(_collection(model.manifest), settings=home) == model
 
 
 def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """From the file that its manifest names."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     model.path.unlink()
     said.clear()
     again = get_model(_collection(model.manifest), settings=home)
@@ -218,7 +218,7 @@ def test_a_collection_refuses_other_weights_under_the_old_name(
     spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
 ) -> None:
     """The message names both fingerprints, and that the old weights or a new ingest help."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     model.path.unlink()
     vgg_arrays["block1_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
@@ -234,7 +234,7 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
     """Neither model nor weights: the message names the file that is missing."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     model.path.unlink()
     weights.unlink()
     with pytest.raises(WeightsError, match=r"so are its weights .*vgg\.h5"):
@@ -243,8 +243,8 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
 
 def test_a_collections_model_is_exported_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
     """Every cell of the feature map, rows before columns before channels; their mean is the old vector."""
-    model = ready_model(spec, settings=home)
-    unpooled = unpooled_model(_collection(model.manifest), settings=home)
+    model = ensure_exported(spec, settings=home)
+    unpooled = get_feature_model(_collection(model.manifest), settings=home)
     assert unpooled.shape == (56, 56, 128)
     pixels = np.random.default_rng(0).integers(0, 60, (1, 224, 224, 3), dtype=np.uint8)
     pixels[:, :56] = 255  # bright in the upper quarter
@@ -255,7 +255,7 @@ def test_a_collections_model_is_exported_without_its_pooling(spec: ModelSpec, ho
     rows, columns = features.sum(axis=(1, 2)), features.sum(axis=(0, 2))
     assert rows[:12].min() > 2 * rows[20:].max()
     assert columns.max() < 2 * columns.min()
-    assert unpooled_model(_collection(model.manifest), settings=home) == unpooled
+    assert get_feature_model(_collection(model.manifest), settings=home) == unpooled
     assert len(list_models(home)) == 2
 
 
@@ -263,19 +263,19 @@ def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
     spec: ModelSpec, home: Settings, save: Any, vgg_arrays: Any, weights: Path
 ) -> None:
     """It would explain another space."""
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     vgg_arrays["block2_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
     with pytest.raises(ManifestError, match=r"weights_fingerprint was .* and is "):
-        unpooled_model(_collection(model.manifest), settings=home)
+        get_feature_model(_collection(model.manifest), settings=home)
 
 
 def test_what_is_not_pooled_has_no_model_without_pooling(spec: ModelSpec, home: Settings) -> None:
     """VGG16's dense layers see the image as a whole."""
-    manifest = _collection(ready_model(spec, settings=home).manifest)
+    manifest = _collection(ensure_exported(spec, settings=home).manifest)
     dense = replace(manifest, identity=replace(manifest.identity, layer="fc1", pooling=Pooling.NONE))
     with pytest.raises(UsageError, match="VGG16's fc1 gives vectors"):
-        unpooled_model(dense, settings=home)
+        get_feature_model(dense, settings=home)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_model_that_fails_the_check_is_not_written(
     """Neither half a file nor a card is left."""
     monkeypatch.setattr("onnx.checker.check_model", _raising(error))
     with pytest.raises(ModelError, match="was not written: ONNX's checker refuses the graph"):
-        ready_model(spec, settings=home)
+        ensure_exported(spec, settings=home)
     assert {path.name for path in home.models_dir.iterdir()} == {"export.lock", "export.holder"}
 
 
@@ -297,12 +297,12 @@ def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Setting
     """The second says whom it waits for, and in the end gives up; who holds no lock is not waited for."""
     us = f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     with (
-        locks.held(home.models_dir, "export", what="models", timeout_s=0),
+        locks.hold(home.models_dir, "export", what="models", timeout_s=0),
         pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
     ):
-        ready_model(spec, settings=home, timeout_s=0.2)
+        ensure_exported(spec, settings=home, timeout_s=0.2)
     assert said == [f"waiting up to 0.2 s for {us}, which is exporting a model"]
-    assert ready_model(spec, settings=home).path.is_file()
+    assert ensure_exported(spec, settings=home).path.is_file()
 
 
 def test_a_waiting_process_takes_the_model_that_the_other_exported(
@@ -313,11 +313,11 @@ def test_a_waiting_process_takes_the_model_that_the_other_exported(
 
     def other_process(*_: object, **__: object) -> AbstractContextManager[None]:
         monkeypatch.undo()
-        made.append(ready_model(spec, settings=home))
+        made.append(ensure_exported(spec, settings=home))
         return nullcontext()
 
     monkeypatch.setattr(locks, "held", other_process)
-    before = ready_model(spec, settings=home)
+    before = ensure_exported(spec, settings=home)
     assert [before] == made
     assert len(list(home.models_dir.glob("*.onnx"))) == 1
 
@@ -328,7 +328,7 @@ def test_what_a_killed_export_left_is_swept(spec: ModelSpec, home: Settings) -> 
         folder.mkdir(parents=True)
         (folder / ".x.0123abcd.partial").write_text("half", encoding="utf-8")
         (folder / "whole.h5").write_text("whole", encoding="utf-8")
-    ready_model(spec, settings=home)
+    ensure_exported(spec, settings=home)
     assert not list(home.home.rglob("*.partial"))
     assert len(list(home.home.rglob("whole.h5"))) == 2
 

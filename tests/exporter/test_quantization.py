@@ -13,11 +13,11 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import FLOAT32, Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.quantization import trial_images
-from lookalike_exporter.recorded_models import unpooled_model
+from lookalike_exporter.recorded_models import get_feature_model
 from lookalike_exporter.resnet101v2 import resnet101v2
 from lookalike_exporter.spec import ModelSpec, find_fp32_convolutions
 from lookalike_exporter.verify import Comparison, Outcome, verify_model
@@ -73,7 +73,7 @@ def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
     spec = ModelSpec.of(
         "vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "large.h5", kernel=70_000.0))
     )
-    half = ready_model(replace(spec, precision=Precision.FP16), settings=home)
+    half = ensure_exported(replace(spec, precision=Precision.FP16), settings=home)
     assert any("block1_conv2" in line and "in fp32" in line for line in said)
     np.testing.assert_allclose(_embed(half), _embed(_ready(spec, home)), rtol=1e-5)
 
@@ -184,7 +184,7 @@ def test_other_weights_do_not_take_over_a_recorded_space(
 def test_int8_collections_can_be_explained(int8: ModelSpec, home: Settings) -> None:
     """Every value of the layer, by the same int8 graph: their mean is the vector."""
     model = _ready(int8, home)
-    features = unpooled_model(_collection(model), settings=home)
+    features = get_feature_model(_collection(model), settings=home)
     cells = Embedder.load(features.path, provider="cpu").embed(trial_images())
     means = cells.reshape(len(cells), -1, 64).mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(means, _embed(model), rtol=1e-3)  # float32 sums over 12,544 cells
@@ -230,11 +230,11 @@ def test_fp16_without_images_is_compared_by_its_vectors(spec: ModelSpec, home: S
 
 def _calibrated(spec: ModelSpec, folder: Path, home: Settings, *recorded: CollectionManifest) -> ModelSpec:
     wanted = replace(spec, precision=Precision.INT8)
-    return calibrated(wanted, folder, recorded=lambda: recorded, settings=home)
+    return add_activation_ranges(wanted, folder, recorded=lambda: recorded, settings=home)
 
 
 def _ready(spec: ModelSpec, home: Settings) -> ModelFile:
-    return ready_model(spec, settings=home)
+    return ensure_exported(spec, settings=home)
 
 
 def _collection(model: ModelFile) -> CollectionManifest:

@@ -12,7 +12,7 @@ import pytest
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verify import Check, Outcome, verify_model
@@ -36,7 +36,7 @@ def spec(tmp_path: Path, save: Any, vgg_arrays: Any) -> ModelSpec:
 @pytest.fixture
 def model(spec: ModelSpec, home: Settings) -> ModelFile:
     """The exported model of the spec."""
-    return ready_model(spec, settings=home)
+    return ensure_exported(spec, settings=home)
 
 
 def test_a_sound_model_passes_all_checks(model: ModelFile, spec: ModelSpec) -> None:

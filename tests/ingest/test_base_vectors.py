@@ -10,7 +10,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.report import IngestReport
@@ -24,7 +24,7 @@ def head(tiny_spec: ModelSpec, home: Settings) -> Head:
     """Returns a head that only normalises vectors."""
     return Head(
         name="pets",
-        base=ready_model(tiny_spec, settings=home).manifest,
+        base=ensure_exported(tiny_spec, settings=home).manifest,
         weight=np.eye(64, dtype=np.float32),
         bias=np.zeros(64, dtype=np.float32),
         classes=["a", "b"],

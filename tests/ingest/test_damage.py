@@ -29,7 +29,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
-from lookalike_ingest.status import collection_statuses
+from lookalike_ingest.status import read_statuses
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs cp that keeps holes and times")
 
@@ -183,7 +183,7 @@ def test_the_next_ingest_repairs_a_damaged_collection(
     MENDED[damage](bench)
     bench.ingest()
     assert bench.stored() == before
-    (status,) = collection_statuses(bench.store)
+    (status,) = read_statuses(bench.store)
     assert (status.points, status.classes) == (12, {"a": 6, "b": 6})
     with bench.open() as collection:
         vector = np.asarray(next(iter(before.values()))[1], dtype=np.float32)
@@ -267,14 +267,14 @@ def test_opening_a_collection_with_lost_points_warns(bench: Bench, damage: str, 
     MENDED[damage](bench)
     for _ in range(2):
         said.clear()
-        list(collection_statuses(bench.store))
+        list(read_statuses(bench.store))
         (line,) = said
         assert re.search(r"holds [0-4] points, and 12 were there after the last ingest", line)
         assert isinstance(line, Notice)
         assert line.hint == Hint(Action.INGEST_AGAIN)
     bench.ingest()
     said.clear()
-    list(collection_statuses(bench.store))
+    list(read_statuses(bench.store))
     assert said == []
 
 

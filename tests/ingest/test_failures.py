@@ -20,7 +20,7 @@ from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import plan as plan_module
 from lookalike_ingest.changes import KnownPoints
-from lookalike_ingest.commands.interruption import stopping_on_interrupt
+from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
@@ -166,7 +166,7 @@ def test_ctrl_c_in_any_stage_finishes_the_current_batch(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no other; the next run continues."""
-    with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
+    with monkeypatch.context() as patch, stop_on_interrupt() as stop:
         nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
         report = folder.ingest(stop)
     assert report.interrupted
@@ -179,7 +179,7 @@ def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads are not waited for, and the next run finds nothing half done."""
-    with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
+    with monkeypatch.context() as patch, stop_on_interrupt() as stop:
 
         def twice() -> None:
             interrupt()

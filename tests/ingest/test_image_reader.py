@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.errors import SkipReason
-from lookalike_core.images.open_image import IN_MEMORY_BYTES, sha256_of
+from lookalike_core.images.open_image import IN_MEMORY_BYTES, hash_stream
 from lookalike_core.images.scan import FoundFile
 from lookalike_ingest.image_reader import read_image
 
@@ -27,7 +27,7 @@ def image(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
 def test_an_image_is_hashed_and_decoded(image: Path) -> None:
     """From the same bytes."""
     read = read_image(found(image), lambda _: False)
-    assert read.sha256 == sha256_of(io.BytesIO(image.read_bytes()))
+    assert read.sha256 == hash_stream(io.BytesIO(image.read_bytes()))
     assert read.image is not None
     assert (read.image.width, read.image.height) == (64, 48)
     assert read.problem is None
@@ -37,7 +37,7 @@ def test_an_image_with_known_bytes_is_not_decoded(image: Path) -> None:
     """Its vector is stored."""
     asked: list[str] = []
     read = read_image(found(image), lambda sha256: not asked.append(sha256))
-    assert asked == [sha256_of(io.BytesIO(image.read_bytes()))]
+    assert asked == [hash_stream(io.BytesIO(image.read_bytes()))]
     assert (read.image, read.problem) == (None, None)
 
 

@@ -34,11 +34,11 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
-from lookalike_ingest.removal import Selection, holdings, remove_images
+from lookalike_ingest.removal import Selection, find_holdings, remove_images
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
-from lookalike_ingest.status import collection_statuses
+from lookalike_ingest.status import read_statuses
 from PIL import Image
 from qdrant_client import QdrantClient, models
 from refusals import refuses
@@ -355,7 +355,7 @@ def test_a_dataset_removed_meanwhile_is_not_restored(rebuilds: Rebuilds) -> None
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     name = rebuilds.name
-    found = holdings(Selection(dataset="one"), store=rebuilds.store)
+    found = find_holdings(Selection(dataset="one"), store=rebuilds.store)
     removed = remove_images(store=rebuilds.store, among=found.found)
     assert [holding.points for holding in removed] == [5]
     assert staged_name(name) not in rebuilds.store
@@ -430,12 +430,12 @@ def test_only_one_rebuild_runs_at_a_time(rebuilds: Rebuilds) -> None:
 
 def test_status_reports_outdated_collections_and_begun_rebuilds(rebuilds: Rebuilds) -> None:
     """With the command that finishes them."""
-    (status,) = collection_statuses(rebuilds.store)
+    (status,) = read_statuses(rebuilds.store)
     assert (status.outdated, status.rebuild_begun) == ([], False)
     rebuilds.age()
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
-    (status,) = collection_statuses(rebuilds.store)
+    (status,) = read_statuses(rebuilds.store)
     assert status.outdated == [
         "preprocessing is squash-nearest-32 there and crop-bicubic-224-srgb+caffe here"
     ]
@@ -528,7 +528,7 @@ def test_removing_a_dataset_drops_the_calibration(rebuilds: Rebuilds, calibratio
     """The remaining images have other neighbours."""
     with rebuilds.store.open(rebuilds.name) as collection:
         collection.record_calibration(calibration)
-    found = holdings(Selection(dataset="one"), store=rebuilds.store)
+    found = find_holdings(Selection(dataset="one"), store=rebuilds.store)
     (removed,) = remove_images(store=rebuilds.store, among=found.found)
     assert removed.calibration_dropped
     assert rebuilds.store.manifest(rebuilds.name).calibration is None

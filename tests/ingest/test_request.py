@@ -13,7 +13,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.rebuild import RebuildReport
 from lookalike_ingest.report import IngestReport
-from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, dataset_in, labels_in
+from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, describe_dataset, load_labels
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,19 @@ def test_a_backbone_that_is_given_twice_counts_once(home: Settings) -> None:
 
 def test_a_dataset_is_named_after_its_folder_by_default(tmp_path: Path) -> None:
     """Its root is absolute; a missing folder is refused unless it may be missing."""
-    assert dataset_in(tmp_path) == Dataset(name=tmp_path.name, root=tmp_path.resolve())
-    assert dataset_in(tmp_path, "mine", moved=True).name == "mine"
+    assert describe_dataset(tmp_path) == Dataset(name=tmp_path.name, root=tmp_path.resolve())
+    assert describe_dataset(tmp_path, "mine", moved=True).name == "mine"
     gone = tmp_path / "gone"
     with pytest.raises(UsageError, match="does not exist"):
-        dataset_in(gone)
-    assert dataset_in(gone, may_be_missing=True).root == gone.resolve()
+        describe_dataset(gone)
+    assert describe_dataset(gone, may_be_missing=True).root == gone.resolve()
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\udc80"])
 def test_a_name_that_cannot_be_stored_is_refused(tmp_path: Path, name: str) -> None:
     """The store holds UTF-8."""
     with pytest.raises(UsageError, match="cannot be stored as a name"):
-        dataset_in(tmp_path, name)
+        describe_dataset(tmp_path, name)
 
 
 def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,class\na.png,cat\n")
     with pytest.raises(UsageError, match="none of the 1 rows"):
-        labels_in(table, tmp_path)
+        load_labels(table, tmp_path)
     (tmp_path / "a.png").touch()
-    assert labels_in(table, tmp_path) == {"a.png": "cat"}
+    assert load_labels(table, tmp_path) == {"a.png": "cat"}
 
 
 def request(root: Path, **fields: Any) -> IngestRequest:

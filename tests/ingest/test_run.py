@@ -17,7 +17,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import ManifestError, SkipReason, UsageError
 from lookalike_core.images.decoding import decode
-from lookalike_core.images.open_image import sha256_of
+from lookalike_core.images.open_image import hash_stream
 from lookalike_core.images.scan import FoundFile, Skipped
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.calibration_curves import Calibration
@@ -34,7 +34,7 @@ from lookalike_core.stores.collection_manifest import (
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import ImagePoint, Payload
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import plan as plan_module
@@ -117,7 +117,7 @@ class Ingests:
     @property
     def manifest(self) -> CollectionManifest:
         """The manifest of a collection of this model."""
-        model = ready_model(self.spec, settings=self.home).manifest
+        model = ensure_exported(self.spec, settings=self.home).manifest
         return CollectionManifest(
             identity=model.identity,
             distance=Distance.COSINE,
@@ -143,7 +143,7 @@ class Ingests:
 
     def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
         """Returns the images' vectors, float32 `[N, 64]`, not normalised."""
-        model = ready_model(self.spec, settings=self.home)
+        model = ensure_exported(self.spec, settings=self.home)
         images = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
         return Embedder.load(model.path, provider="cpu").embed(images)
 
@@ -171,7 +171,7 @@ class Ingests:
         assert stored.keys() == {f"data:{file.relative_to(self.root).as_posix()}" for file in files}
         for file, embedded in zip(files, self.embed(files), strict=True):
             payload, vector = stored[f"data:{file.relative_to(self.root).as_posix()}"]
-            assert payload.sha256 == sha256_of(io.BytesIO(file.read_bytes()))
+            assert payload.sha256 == hash_stream(io.BytesIO(file.read_bytes()))
             assert (payload.bytes, payload.mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
             with Image.open(file) as image:
                 assert (payload.width, payload.height) == image.size

@@ -13,8 +13,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.server import ServerStore
-from lookalike_ingest.removal import Selection, holdings
-from lookalike_ingest.status import CollectionStatus, collection_statuses
+from lookalike_ingest.removal import Selection, find_holdings
+from lookalike_ingest.status import CollectionStatus, read_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
 from quick_retries import QUICK_RETRIES
 
@@ -52,7 +52,7 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
 
 def statuses(store: ServerStore) -> list[CollectionStatus]:
     """Returns what is listed."""
-    return list(collection_statuses(store))
+    return list(read_statuses(store))
 
 
 @pytest.mark.parametrize(
@@ -127,5 +127,5 @@ def test_finding_a_dataset_ignores_collections_deleted_meanwhile(
 ) -> None:
     """One that was named is missed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
-    found = holdings(Selection(dataset="data"), store=store)
+    found = find_holdings(Selection(dataset="data"), store=store)
     assert [holding.collection for holding in found.found] == ["a-first", "c-third"]

@@ -10,7 +10,14 @@ import pytest
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
 from lookalike_ingest.labels import Label
-from lookalike_ingest.synsets import MAX_BYTES, Synsets, find_upward, read_names, read_solution, synset_labels
+from lookalike_ingest.synsets import (
+    MAX_BYTES,
+    Synsets,
+    choose_synset_labels,
+    find_upward,
+    read_names,
+    read_solution,
+)
 
 NAMES = """\
 n01440764 tench, Tinca tinca
@@ -50,7 +57,7 @@ def competition(tmp_path: Path) -> Path:
 def labels_of(root: Path, **given: Path | None) -> Callable[[str], Label]:
     """Returns the labels of a dataset's images, by path."""
     tables = {"names": None, "solution": None} | given
-    label_of = synset_labels(root, **tables)
+    label_of = choose_synset_labels(root, **tables)
     return lambda path: label_of(found(path))
 
 

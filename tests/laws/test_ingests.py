@@ -18,7 +18,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.report import IngestReport
@@ -70,7 +70,7 @@ def bench(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Dr
     return Workbench(
         home=home,
         spec=spec,
-        model=ready_model(spec, settings=home),
+        model=ensure_exported(spec, settings=home),
         contents=tuple(image.read_bytes() for image in images),
         folders=(root / f"run{i}" for i in itertools.count()),
     )

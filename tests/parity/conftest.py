@@ -13,7 +13,7 @@ import pytest
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def real(
     layer, weights = REAL[request.param][0], shared_weights(request.param)
     settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
     spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
-    model = ready_model(spec, settings=settings)
+    model = ensure_exported(spec, settings=settings)
     files, pixels = photos
     unused = np.empty((0, spec.dimension), np.float32)
     bare = Real(spec=spec, settings=settings, model=model, files=files, pixels=pixels, vectors=unused)

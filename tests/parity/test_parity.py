@@ -12,7 +12,7 @@ import pytest
 from lookalike_core.models.backbones import BACKBONES, Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import export_to, ready_model
+from lookalike_exporter.export import ensure_exported, export_to
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ def model(case: Case, judge: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         pooling=None if case.pooling is Pooling.NONE else case.pooling,
         weights=str(judge.files[case.suffix]),
     )
-    model = ready_model(spec, settings=home)
+    model = ensure_exported(spec, settings=home)
     yield model
     model.path.unlink()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lookalike_core.models.embedder import BATCH_SIZE
 from lookalike_core.models.model_manifest import Precision
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.verify import OVERLAP_AT_LEAST
@@ -40,7 +40,7 @@ def test_neighbours_are_those_of_keras(real: Any, keras: Any) -> None:
 
 def test_fp16_keeps_neighbours(real: Any) -> None:
     """As many as `exporter verify` asks for: they are one space with those of fp32."""
-    model = ready_model(replace(real.spec, precision=Precision.FP16), settings=real.settings)
+    model = ensure_exported(replace(real.spec, precision=Precision.FP16), settings=real.settings)
     few = _some(real, 2 * FEW)
     assert _same_neighbours(real.vectors[few], real.embed(model, few)) >= OVERLAP_AT_LEAST[Precision.FP16]
 
@@ -51,8 +51,8 @@ def test_int8_keeps_neighbours(real: Any, tmp_path: Path) -> None:
     for number, photo in enumerate(real.files[few][::2]):
         shutil.copyfile(photo, tmp_path / f"{number}.jpg")
     spec = replace(real.spec, precision=Precision.INT8)
-    spec = calibrated(spec, tmp_path, settings=real.settings)
-    model = ready_model(spec, settings=real.settings)
+    spec = add_activation_ranges(spec, tmp_path, settings=real.settings)
+    model = ensure_exported(spec, settings=real.settings)
     assert _same_neighbours(real.vectors[few], real.embed(model, few)) >= OVERLAP_AT_LEAST[Precision.INT8]
 
 

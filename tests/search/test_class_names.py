@@ -10,10 +10,10 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.text import nfc
-from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.class_names import stored_class
+from lookalike_search.class_names import find_class
 from one_answer import answer_of
 from refusals import refuses
 
@@ -45,7 +45,7 @@ def test_a_class_is_known_in_either_normal_form(
     collection: Collection, typed: str | None, stored: str | None
 ) -> None:
     """As systems compose and take apart the letters of names; no class is one, too."""
-    assert stored_class(typed, [collection]) == stored
+    assert find_class(typed, [collection]) == stored
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_an_unknown_class_is_refused_with_the_nearest(
 ) -> None:
     """For people in the message, for programs as data."""
     with pytest.raises(UsageError) as refused:
-        stored_class(typed, [collection])
+        find_class(typed, [collection])
     message = unicodedata.normalize("NFC", str(refused.value))
     assert message == f"there is no class {typed} in {collection.name}; {said}"
     assert (refused.value.argument, refused.value.choices) == (Argument.CLASS, choices)
@@ -73,7 +73,9 @@ def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: s
         with refuses(UsageError, match="--class: there is no class turtel"):
             searcher.resolve_options(QueryOptions(class_name="turtel"))
         with refuses(UsageError, match="there is no class turtel"):
-            every_neighbours(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
+            find_all_neighbours(
+                searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel")
+            )
 
 
 def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home: Settings) -> None:
@@ -81,7 +83,7 @@ def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
         answer = answer_of(searcher, "watch/1.png", options)
-        [*rows] = every_neighbours(
+        [*rows] = find_all_neighbours(
             searcher.networks[0].collection, limit=3, where=PointFilter(class_name=options.class_name)
         )
     assert {hit.payload.class_name for hit in answer.hits} == {nfc(CAFE)}

@@ -18,7 +18,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.open_store import where_else
+from lookalike_core.stores.open_store import find_other_store
 from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_search import collection_choice as choice
 from lookalike_search.collection_choice import CollectionSelector
@@ -56,7 +56,7 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         free_port = listener.getsockname()[1]
-    monkeypatch.setattr(choice, "where_else", functools.partial(where_else, local_port=free_port))
+    monkeypatch.setattr(choice, "where_else", functools.partial(find_other_store, local_port=free_port))
 
     def choose_with(
         store: EmbeddedStore,

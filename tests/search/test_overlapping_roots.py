@@ -13,11 +13,11 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.overlapping_roots import first_by_rule
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
-from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
-from lookalike_search.asking.query_sources import known_payload
+from lookalike_search.asking.query_sources import find_known_payload
 from lookalike_search.commands.answer_format import answer_json
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.labelled_vectors import load_labelled
@@ -98,7 +98,7 @@ def test_every_file_asks_once_and_is_found_once(
 ) -> None:
     """By numpy and by the store, with room for as many others as were asked for."""
     collection = searcher.networks[0].collection
-    rows = list(every_neighbours(collection, limit=12, exact=exact, include_copies=include_copies))
+    rows = list(find_all_neighbours(collection, limit=12, exact=exact, include_copies=include_copies))
     assert len(rows) == COUNT + 2
     for payload, hits in rows:
         found = [hit.payload.id for hit in hits]
@@ -152,7 +152,7 @@ def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) 
 def test_a_file_that_a_link_leads_to_asks_and_counts_once(linking: Searcher) -> None:
     """In all neighbours, and in an evaluation."""
     collection = linking.networks[0].collection
-    rows = list(every_neighbours(collection, limit=12))
+    rows = list(find_all_neighbours(collection, limit=12))
     assert [len(hits) for _, hits in rows] == [4] * 5
     assert len(load_labelled(collection).payloads) == 5
 
@@ -280,7 +280,7 @@ def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
         labelled = load_labelled(collection)
         assert (len(labelled.payloads), labelled.unlabelled) == (COUNT + 1, 0)
         for exact in (True, False):
-            rows = list(every_neighbours(collection, limit=3, exact=exact))
+            rows = list(find_all_neighbours(collection, limit=3, exact=exact))
             assert {payload.class_name for payload, _ in rows} == {"cat", "dog", "cars"}
     run = calibrate_collection(both_stores, name)
     assert (run.calibration.images, run.unlabelled) == (COUNT + 1, 0)
@@ -293,7 +293,7 @@ def test_an_indexed_file_is_known_by_the_point_that_stands_for_it(
     name = grown(None)
     ingest_inner(both_stores, name, tmp_path)
     with both_stores.open(name) as collection:
-        known = known_payload(tmp_path / "zoo" / "pets" / INNER[1], sha_of(1), [collection])
+        known = find_known_payload(tmp_path / "zoo" / "pets" / INNER[1], sha_of(1), [collection])
     assert known is not None
     assert (known.dataset, known.class_name) == ("inner", "cat")
 

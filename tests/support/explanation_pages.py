@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.images.thumbnails import encoded
+from lookalike_core.images.thumbnails import encode
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
@@ -18,7 +18,7 @@ HOSTILE = '<script>alert("1")</script>\u202e.jpg'
 def image(name: str, width: int, height: int) -> SeenImage:
     """Noise of that size."""
     random = np.random.default_rng(width)
-    shown = encoded(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    shown = encode(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
     return SeenImage(name=name, pixels=np.zeros((224, 224, 3), np.uint8), shown=shown)
 
 

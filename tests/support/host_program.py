@@ -114,7 +114,7 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     from lookalike_search.analysis.projection import project
     from lookalike_search.asking.query import Answer, QueryOptions, Searcher
     from lookalike_search.asking.query_batch import answer_all
-    from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluated
+    from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluate_settings
     from lookalike_search.reports.query import query_page
 
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
@@ -134,7 +134,9 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     with store.open(name) as collection:
         find_duplicates(collection)
     list(
-        evaluated(store, Plan(collections=[name], pairs=[], rules=[]), EvaluationOptions(), settings=settings)
+        evaluate_settings(
+            store, Plan(collections=[name], pairs=[], rules=[]), EvaluationOptions(), settings=settings
+        )
     )
     project(np.random.default_rng(0).normal(size=(40, 8)), seed=0)
 

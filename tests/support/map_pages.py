@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import Payload
-from lookalike_search.analysis.collection_map import Sampled, mapped
+from lookalike_search.analysis.collection_map import Sampled, map_collection
 from lookalike_search.reports.map import map_page
 from made_collections import manifest_of, payload_of
 
@@ -36,7 +36,7 @@ def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()
 def make_map(folder: Path, draw: Draw) -> Path:
     """Writes the map of twelve images of two classes and none, one without a file; a class is named <b>."""
     draw(folder, *[f"{number}.png" for number in range(11)])
-    drawn = mapped(sampled(folder, ["cat", "<b>dog</b>\u202e", None] * 4), seed=0)
+    drawn = map_collection(sampled(folder, ["cat", "<b>dog</b>\u202e", None] * 4), seed=0)
     page, without = map_page(drawn, seed=0)
     page.write(folder / "map.html")
     assert without == 1

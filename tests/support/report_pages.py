@@ -14,12 +14,12 @@ from lookalike_core.stores.points import Payload
 from lookalike_search.analysis.duplicates import Group, KeptBecause, Match, Member
 from lookalike_search.analysis.file_state import FileState
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
-from lookalike_search.evaluation.comparisons import Contest, compared
-from lookalike_search.evaluation.head_splits import HeadTraining, PartFigures, parts_of
+from lookalike_search.evaluation.comparisons import Contest, compare_settings
+from lookalike_search.evaluation.head_splits import HeadTraining, PartFigures, split_figures
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.runs import Setting
-from lookalike_search.evaluation.summary import Evaluation, best_values_of, summed_up
+from lookalike_search.evaluation.summary import Evaluation, best_values_of, summarise
 from lookalike_search.reports.duplicates import duplicates_page
 from lookalike_search.reports.evaluation import SECTION_LIMITS, SectionLimits, evaluation_page
 from lookalike_search.reports.query import query_page as page_of_queries
@@ -94,7 +94,7 @@ def make_collection(root: Path, draw: Draw) -> Collection:
         payloads=payloads,
         unlabelled=2,
     )
-    evaluation = summed_up("vgg16-cosine", images, leave_one_out(images.vectors))
+    evaluation = summarise("vgg16-cosine", images, leave_one_out(images.vectors))
     return Collection(root=root, manifest=manifest(root), payloads=payloads, evaluation=evaluation)
 
 
@@ -132,7 +132,7 @@ def evaluated_page(
             other_values=each.values,
             is_partial=True,
         )
-        gains = compared([contest] if number else [])
+        gains = compare_settings([contest] if number else [])
         settings.append(Setting(evaluation=each, differences=gains, parts=parts_seen(each)))
     evaluation_page(settings, [collection.manifest] * len(settings), k=10, limits=limits).write(path)
     return read_page(path)
@@ -151,7 +151,7 @@ def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
     trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
     best = best_values_of(evaluation.results)
     training = HeadTraining(trained=frozenset(trained), classes=frozenset(classes))
-    return list(parts_of(evaluation.values, best, payloads, training=training))
+    return list(split_figures(evaluation.values, best, payloads, training=training))
 
 
 def group(collection: Collection, kept: int, *others: int) -> Group:

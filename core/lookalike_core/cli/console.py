@@ -21,14 +21,14 @@ import typer
 from typer.core import TyperGroup
 
 from lookalike_core import progress
-from lookalike_core.atomic import is_full
+from lookalike_core.atomic import is_disk_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
 from lookalike_core.cli.progress_lines import ProgressLines
-from lookalike_core.cli.start import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
+from lookalike_core.cli.interrupt import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
 from lookalike_core.errors import ImageError, LookalikeError
 from lookalike_core.hints import Notice
 from lookalike_core.logs import ROOT
-from lookalike_core.memory import comes_of_memory, is_out_of_memory
+from lookalike_core.memory import is_caused_by_memory_error, is_out_of_memory
 from lookalike_core.progress import Bar
 from lookalike_core.text import json_line, one_line
 
@@ -293,7 +293,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
     """Returns whether memory ran out, other than for a single image, whose error says so itself."""
     if isinstance(error, ImageError):
         return False
-    return comes_of_memory(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
+    return is_caused_by_memory_error(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
 
 
 def _memory_message(error: Exception) -> str:
@@ -306,6 +306,6 @@ def _memory_message(error: Exception) -> str:
 
 def _os_message(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    if is_full(error):
+    if is_disk_full(error):
         return f"{where}the disk is full; make room and run the same command again"
     return f"{where}{error.strerror or error}"

@@ -7,7 +7,7 @@ from typing import Any, Self
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.exclusion import Exclusion
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class FolderRules:
     def summary(self) -> str:
         """Says the same on a line of a table: patterns are counted and not named."""
         count = len(self.exclude)
-        return self._told([counted(count, "exclude pattern")] if count else [])
+        return self._told([format_count(count, "exclude pattern")] if count else [])
 
     def _told(self, told: list[str]) -> str:
         if not self.default_excludes:

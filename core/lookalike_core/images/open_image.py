@@ -24,7 +24,7 @@ IN_MEMORY_BYTES = 16 * 2**20
 
 
 @contextmanager
-def opened(
+def open_file(
     path: Path, *, max_bytes: int = MAX_BYTES, in_memory_bytes: int = IN_MEMORY_BYTES
 ) -> Iterator[BinaryIO]:
     """Yields the file's content as a stream that can be read again and again.
@@ -59,7 +59,7 @@ def opened(
         raise ImageError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE, path=path)
 
 
-def read_piped(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
+def read_pipe(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
     """Reads all of a stream that can be read once; `name` stands in messages.
 
     Raises:
@@ -75,7 +75,7 @@ def read_piped(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -
     return io.BytesIO(data)
 
 
-def sha256_of(stream: BinaryIO) -> str:
+def hash_stream(stream: BinaryIO) -> str:
     """Returns the hash in hex over the whole stream, which stands at its beginning afterwards."""
     stream.seek(0)
     digest = hashlib.sha256()

@@ -9,11 +9,11 @@ from pathlib import Path
 from lookalike_core.arrays import Pixels
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decode
-from lookalike_core.images.open_image import opened
+from lookalike_core.images.open_image import open_file
 from lookalike_core.images.scan import FoundFile, scan
 
 
-def sample_of(folder: Path, *, count: int) -> Iterator[Pixels]:
+def draw_sample(folder: Path, *, count: int) -> Iterator[Pixels]:
     """Yields up to `count` images, uint8 `[224, 224, 3]` each, in the order of a hash of their paths.
 
     What cannot be read is passed over. As much again is kept in hand for that, and no more: the memory does
@@ -27,7 +27,7 @@ def sample_of(folder: Path, *, count: int) -> Iterator[Pixels]:
 def _decoded(files: list[FoundFile]) -> Iterator[Pixels]:
     for found in files:
         try:
-            with opened(found.file) as stream:
+            with open_file(found.file) as stream:
                 yield decode(stream, found.path).pixels
         except ImageError:
             continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
-from lookalike_core.text import counted, valid_text
+from lookalike_core.text import format_count, valid_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class OtherFiles:
     def excluded(self) -> str:
         """Says how much was excluded: `2 folders, 1 image`."""
         counts = {"folder": self.excluded_folders, "image": self.excluded_images}
-        return ", ".join(counted(count, kind) for kind, count in counts.items() if count)
+        return ", ".join(format_count(count, kind) for kind, count in counts.items() if count)
 
     def __str__(self) -> str:
         """Says how many there are, of the commonest kinds first: `17 other files: 12 .mov, 5 .cr2`."""
@@ -93,7 +93,7 @@ class OtherFiles:
         parts = [f"{count} {valid_text(suffix) or 'without a suffix'}" for suffix, count in kinds]
         if (rest := self.total - sum(count for _, count in kinds)) > 0:
             parts.append(f"{rest} of other kinds")
-        return f"{counted(self.total, 'other file')}: {', '.join(parts)}"
+        return f"{format_count(self.total, 'other file')}: {', '.join(parts)}"
 
 
 _SHOWN_SUFFIXES = 10

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lookalike_core.arrays import Pixels
-from lookalike_core.cpu_count import cores
+from lookalike_core.cpu_count import count_cores
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS, decode_small
-from lookalike_core.images.open_image import opened
+from lookalike_core.images.open_image import open_file
 from lookalike_core.prefetch import map_ahead
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Thumbnail:
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
 
 
-def thumbnail(
+def make_thumbnail(
     path: Path,
     edge: int,
     *,
@@ -60,14 +60,14 @@ def thumbnail(
 ) -> Thumbnail | SkipReason:
     """Returns the image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
     try:
-        with opened(path) as stream:
+        with open_file(path) as stream:
             small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
             return _encode(small, encoding, quality)
     except ImageError as error:
         return error.reason
 
 
-def thumbnails(
+def make_thumbnails(
     paths: Iterable[Path],
     edge: int,
     *,
@@ -77,14 +77,14 @@ def thumbnails(
     ahead: int = AHEAD,
 ) -> Iterator[Thumbnail | SkipReason]:
     """Yields `thumbnail` of each, in order and made in threads, at most `ahead` before the consumer."""
-    make = partial(thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
-    return map_ahead(make, iter(paths), ahead=ahead, workers=min(8, cores() + 1))
+    make = partial(make_thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
+    return map_ahead(make, iter(paths), ahead=ahead, workers=min(8, count_cores() + 1))
 
 
 def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
     """Returns the image uint8 `[H, W, 3]` in a box, with its sides' ratio kept, or why there is none."""
     try:
-        with opened(path) as stream:
+        with open_file(path) as stream:
             image = decode_small(stream, str(path), edge=_FINER * max(width, height))
     except ImageError as error:
         return error.reason
@@ -96,7 +96,7 @@ _FINER = 4
 """How much larger than the box an image is decoded, since its sides' ratio is not known before."""
 
 
-def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:
+def encode(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:
     """Returns pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
     from PIL import Image
 

@@ -111,7 +111,7 @@ BACKBONES = (RESNET101V2, VGG16)
 """In the order in which `search query` prefers them."""
 
 
-def backbone_named(name: str) -> Backbone:
+def get_backbone(name: str) -> Backbone:
     """Returns the record for a full or short name, in any case.
 
     Raises:

@@ -19,7 +19,7 @@ from lookalike_core.settings import ProviderChoice, Settings
 BATCH_SIZE = 16
 """Images a run; on a processor larger batches take memory and gain nothing."""
 
-FEW = 8
+SMALL_JOB = 8
 """Images that are embedded before a provider that starts slowly would have begun."""
 
 
@@ -44,21 +44,21 @@ class Embedder:
         *,
         provider: str = ProviderChoice.AUTO,
         threads: int | None = None,
-        kept_in: Path | None = None,
-        for_few: bool = False,
+        cache_dir: Path | None = None,
+        is_small_job: bool = False,
         expected: ModelManifest | None = None,
     ) -> Self:
         """Opens a session on the best provider there is (`auto`), or on the one that is named.
 
-        `threads`, `kept_in` and `for_few` are those of `open_session`. What the model says of itself must
-        agree with the `expected` manifest, where one is given.
+        `threads`, `cache_dir` and `is_small_job` are those of `open_session`. The model's manifest must agree
+        with the `expected` one, where one is given.
 
         Raises:
             ModelError: the file is not a model that the exporter made, or it is another one.
             ProviderError: a provider was named and the session would run on something else.
         """
         choice = ProviderChoice(provider)
-        opened = open_session(path, choice, threads=threads, kept_in=kept_in, for_few=for_few)
+        opened = open_session(path, choice, threads=threads, cache_dir=cache_dir, is_small_job=is_small_job)
         try:
             manifest = ModelManifest.from_metadata(opened.session.get_modelmeta().custom_metadata_map)
         except ManifestError as error:
@@ -70,7 +70,7 @@ class Embedder:
         return cls(opened, manifest)
 
     @classmethod
-    def as_set(
+    def from_settings(
         cls, path: Path, settings: Settings, *, expected: ModelManifest, images: int | None = None
     ) -> Self:
         """Loads a model as the settings say, and caches its optimized graph for the next process.
@@ -81,8 +81,8 @@ class Embedder:
             path,
             provider=settings.provider,
             threads=settings.threads,
-            kept_in=settings.optimized_dir,
-            for_few=images is not None and images <= FEW,
+            cache_dir=settings.optimized_dir,
+            is_small_job=images is not None and images <= SMALL_JOB,
             expected=expected,
         )
 

@@ -32,7 +32,7 @@ _SPARE_BYTES = 2**30
 _ABANDONED_S = 3600
 
 
-def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
+def entry_path(model: Path, folder: Path, *, runtime: str) -> Path:
     """Returns where the optimized graph of a model as it is now is cached, for this processor and runtime.
 
     Raises:
@@ -46,7 +46,7 @@ def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
 
 
 @contextmanager
-def kept(entry: Path, model: Path) -> Iterator[Path]:
+def write_entry(entry: Path, model: Path) -> Iterator[Path]:
     """Yields where to write an entry, which takes its place when the block ends; older ones of the model go.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.models.backbones import Pooling, get_backbone
 
 METADATA_KEY = "lookalike"
 """The key of a manifest in `metadata_props` and in a server collection's `metadata`."""
@@ -105,7 +105,7 @@ class ModelIdentity:
         """
         data = rename_former_fields(data, {"precision": "precision_class"})
         return cls(
-            backbone=backbone_named(str(data["backbone"])).name,
+            backbone=get_backbone(str(data["backbone"])).name,
             layer=str(data["layer"]),
             pooling=Pooling(data["pooling"]),
             preprocessing=str(data["preprocessing"]),
@@ -241,7 +241,7 @@ class ModelManifest:
         Raises:
             ManifestError: a field is missing or malformed.
         """
-        with reading("model manifest"):
+        with translate_errors("model manifest"):
             data = rename_former_fields(data, FORMER_NAMES)
             return cls(
                 identity=ModelIdentity.from_json(data["identity"]),
@@ -279,7 +279,7 @@ def text_or_none(value: object) -> str | None:
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Translates whatever goes wrong in the block.
 
     Raises:

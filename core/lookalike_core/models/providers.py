@@ -21,7 +21,7 @@ from lookalike_core.errors import ModelError, ProviderError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.external_data import check_self_contained
-from lookalike_core.models.graph_cache import entry_of, kept, require_own
+from lookalike_core.models.graph_cache import entry_path, require_own, write_entry
 from lookalike_core.settings import ProviderChoice
 
 CPU = "CPUExecutionProvider"
@@ -45,16 +45,16 @@ def open_session(
     choice: ProviderChoice,
     *,
     threads: int | None = None,
-    kept_in: Path | None = None,
-    for_few: bool = False,
+    cache_dir: Path | None = None,
+    is_small_job: bool = False,
 ) -> OpenedSession:
     """Opens a session for a model on the first provider that works.
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
-    processor computes in bfloat16, where it is several times as fast, then the processor alone. `for_few`
-    images it leaves the plugin out, which takes longer to compile a model than they take. The processor
-    computes in so many `threads`; None takes as many as this process may use where those are fewer than the
-    machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `kept_in`,
+    processor computes in bfloat16, where it is several times as fast, then the processor alone. For a small
+    job (`is_small_job`) it leaves the plugin out, which takes longer to compile a model than that takes. The
+    processor computes in so many `threads`; None takes as many as this process may use where those are fewer than the
+    machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `cache_dir`,
     or kept there for the next process.
 
     Raises:
@@ -72,7 +72,7 @@ def open_session(
         if has_cuda_driver():
             notice = f"an NVIDIA driver is here and its GPU is not in use: {why_no_cuda()}"
     if choice is ProviderChoice.OPENVINO or (
-        choice is ProviderChoice.AUTO and not for_few and openvino_pays()
+        choice is ProviderChoice.AUTO and not is_small_job and openvino_pays()
     ):
         session, problem = _open_on_openvino(path)
         if session is not None:
@@ -80,7 +80,7 @@ def open_session(
         if choice is ProviderChoice.OPENVINO:
             raise ProviderError(f"OpenVINO was requested and cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
-    session = _open_on_processor(path, threads, kept_in)
+    session = _open_on_processor(path, threads, cache_dir)
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
 
 
@@ -174,11 +174,11 @@ def _open_on_openvino(path: Path) -> tuple[Any | None, str]:
         return None, f"it cannot run this model ({first_line(error)})"
 
 
-def _open_on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:  # noqa: ANN401
+def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) -> Any:  # noqa: ANN401
     """Opens a session on the processor, from the cached graph if possible; without a cache is no error."""
     session = None
-    if kept_in is not None:
-        entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
+    if cache_dir is not None:
+        entry = entry_path(path, cache_dir, runtime=load_runtime().__version__)
         try:
             return _open_cached(entry, path, threads)
         except Exception as error:
@@ -191,7 +191,7 @@ def _open_on_processor(path: Path, threads: int | None, kept_in: Path | None) ->
 def _open_and_cache(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
     """Opens a session and caches its optimized graph if possible; None where none could be opened."""
     session = None
-    with suppress(Exception), kept(entry, path) as temporary:
+    with suppress(Exception), write_entry(entry, path) as temporary:
         options = _make_options(threads)
         options.optimized_model_filepath = str(temporary)
         session = _open(path, options, [CPU])

@@ -28,7 +28,7 @@ class FusionRule(StrEnum):
     CALIBRATED = "calibrated"
 
 
-def fused(
+def fuse_similarities(
     similarities: Sequence[FloatMatrix],
     rule: FusionRule,
     *,

@@ -43,7 +43,7 @@ class Verdict:
     voters: int
 
 
-def wants_voters(classes: Sequence[str | None], *, k: int) -> bool:
+def needs_labelled_search(classes: Sequence[str | None], *, k: int) -> bool:
     """Returns whether another search, for neighbours with a class, is needed to find the voters.
 
     The voters are always the k nearest that have a class; those without one may have taken their places.
@@ -61,7 +61,7 @@ def vote(
 ) -> Verdict | None:
     """Returns the verdict of neighbours, which come nearest first; None where none has a class.
 
-    Neighbours without a class (`""`) are skipped: see `wants_voters`. The first `k` of the others vote;
+    Neighbours without a class (`""`) are skipped: see `needs_labelled_search`. The first `k` others vote;
     `NEAREST_CLASS` also takes further neighbours, up to `k` of each class that is among those.
     """
     named = [(name, float(score)) for name, score in zip(classes, scores, strict=True) if name]

@@ -6,12 +6,12 @@ import numpy as np
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreRefusedError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection, Store
 
-_logger = logger_of("stores")
+_logger = get_logger("stores")
 
 AT_ONCE = 256
 """Images whose vectors are read at a time; from the stores they come as Python's numbers."""
@@ -38,7 +38,7 @@ def log_left_out(name: str, error: LookalikeError) -> None:
     _logger.warning("warning: collection %s is left out: %s", name, error, extra={"hint": error.hint})
 
 
-def stored_vectors(
+def read_vectors(
     collection: Collection, payloads: Sequence[Payload], *, at_once: int = AT_ONCE
 ) -> tuple[list[Payload], FloatVector]:
     """Returns those of the images that are there, with their vectors, float32 `[N, D]`."""

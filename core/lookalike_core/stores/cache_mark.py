@@ -15,11 +15,11 @@ from typing import Self
 from lookalike_core.atomic import parse_json, remove, sync_folder, write_json
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.local_folder import SHARD
 
-_logger = logger_of("stores")
+_logger = get_logger("stores")
 
 _CACHE = "points.db"
 _MARK = "points.listed"

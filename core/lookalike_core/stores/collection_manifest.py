@@ -13,7 +13,7 @@ from typing import Any, Self
 from lookalike_core.errors import LookalikeError, ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
-from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.models.backbones import Pooling, get_backbone
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import (
     FORMER_NAMES,
@@ -21,9 +21,9 @@ from lookalike_core.models.model_manifest import (
     ModelIdentity,
     Precision,
     WeightsSource,
-    reading,
     rename_former_fields,
     text_or_none,
+    translate_errors,
     without_none,
 )
 
@@ -172,7 +172,7 @@ class CollectionManifest:
         Raises:
             ManifestError: a field is missing or malformed, or a newer version wrote it.
         """
-        with reading("collection manifest"):
+        with translate_errors("collection manifest"):
             data = rename_former_fields(data, FORMER_NAMES | {"quantize": "vector_quantization"})
             revision = text_or_none(data.get("revision")) or None
             if int(data["schema"]) > SCHEMA_VERSION:
@@ -214,7 +214,7 @@ def collection_name(identity: ModelIdentity, distance: Distance, *, official: bo
 
     The head goes by its name alone, so that `ingest rebuild` takes a head that was fitted again.
     """
-    backbone = backbone_named(identity.backbone)
+    backbone = get_backbone(identity.backbone)
     parts = [backbone.name]
     if identity.layer != backbone.default_layer:
         parts.append(identity.layer)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
@@ -21,7 +21,7 @@ from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTun
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
-_logger = logger_of("stores")
+_logger = get_logger("stores")
 
 _PROBE_TIMEOUT_S = 1
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from lookalike_core import locks
 from lookalike_core.atomic import (
-    forbids_writing,
-    is_full,
+    is_disk_full,
+    is_write_refused,
     parse_json,
     sweep_partials,
     sync_folder,
@@ -140,7 +140,9 @@ class EmbeddedStore:
         """Keeps writers out while the view is made; it is this process's alone then."""
         with (
             self._naming_holder(name),
-            locks.shared(self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s),
+            locks.hold_shared(
+                self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
+            ),
         ):
             folder = self._own(name)
             manifest = read_manifest(folder)
@@ -174,7 +176,7 @@ class EmbeddedStore:
         """Holds a lock of its own, so that the collection can be searched meanwhile."""
         self._make_directory()
         what = f"the rebuild of {name}"
-        return locks.held(self.directory, f"{name}.rebuilding", what=what, timeout_s=self._lock_timeout_s)
+        return locks.hold(self.directory, f"{name}.rebuilding", what=what, timeout_s=self._lock_timeout_s)
 
     def replace(self, name: str) -> None:
         """Renames twice; a mark lets the next process do the second where this one is killed.
@@ -276,9 +278,9 @@ class EmbeddedStore:
             raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> Exception:
-        if is_full(error):
+        if is_disk_full(error):
             return error
-        if forbids_writing(error) and self.directory.is_dir():
+        if is_write_refused(error) and self.directory.is_dir():
             return self.local.read_only(self.directory)
         return self.local.unusable(error.strerror)
 

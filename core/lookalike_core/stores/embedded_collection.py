@@ -31,7 +31,7 @@ from lookalike_core.stores.points import (
     as_values,
     check_queries,
     check_query,
-    checked_vectors,
+    check_vectors,
     complete_tally,
     score_in_range,
 )
@@ -93,7 +93,7 @@ class EmbeddedCollection:
         """Writes all points in one operation of the write-ahead log."""
         import qdrant_edge as edge
 
-        vectors = checked_vectors(points, dimension=self.manifest.identity.dimension)
+        vectors = check_vectors(points, dimension=self.manifest.identity.dimension)
         if points:
             spare = self._shard.tuning.spare_bytes + 2 * vectors.nbytes  # and in the log
             require_space(self._folder, spare)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lookalike_core import locks
-from lookalike_core.atomic import may_write, nearest_there, why_read_only
+from lookalike_core.atomic import describe_read_only, find_nearest_existing, may_write
 from lookalike_core.errors import StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.collection_names import STAGED_SUFFIX, is_collection_name, staged_name
@@ -69,7 +69,7 @@ class LocalFolder:
         Raises:
             StoreError: it may only be read; the message names the first folder that forbids writing.
         """
-        there = nearest_there(self.path)
+        there = find_nearest_existing(self.path)
         if not may_write(there):
             raise self.read_only(there)
         folder = self.folder_of(name) if name is not None else None
@@ -86,7 +86,7 @@ class LocalFolder:
         """Returns the error to raise where `place`, in this folder or above it, may only be read."""
         if self.path.is_dir():
             return only_readable(place)
-        return self.unusable(why_read_only(place))
+        return self.unusable(describe_read_only(place))
 
     def unusable(self, reason: str | None) -> StoreError:
         """Returns the error to raise where the folder cannot be made or looked into."""
@@ -106,18 +106,18 @@ class LocalFolder:
         with ExitStack() as stack:
             with suppress(StoreLockedError, OSError):  # a folder that may only be read is refused elsewhere
                 what = f"an ingest into {self.path}"
-                stack.enter_context(locks.held(self.path, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
+                stack.enter_context(locks.hold(self.path, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
             yield
 
     def ingest_under_way(self) -> str | None:
         """Returns which process ingests into this store; None where none does, and always on Windows."""
-        return locks.holder_of(self.path, _UNDER_WAY)
+        return locks.find_holder(self.path, _UNDER_WAY)
 
 
 def only_readable(place: Path) -> StoreError:
     """Returns the error to raise where something is written to a collection that may only be read."""
     return StoreError(
-        f"{place} may only be read ({why_read_only(place)}), which is enough to search; "
+        f"{place} may only be read ({describe_read_only(place)}), which is enough to search; "
         "make it writable to you",
         path=place,
         hint=Hint(Action.CHANGE_FOLDER),

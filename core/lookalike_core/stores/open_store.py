@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.errors import StoreError, StoreRefusedError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.settings import Settings
@@ -51,7 +51,9 @@ def open_store(
     return _embedded(settings.qdrant_dir, "embedded")
 
 
-def where_else(name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT) -> str | None:
+def find_other_store(
+    name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT
+) -> str | None:
     """Returns what `--store` would have to say to reach a collection that `store` does not have.
 
     Looks into the embedded store and at a server on this machine, whichever `store` is not. None where
@@ -74,7 +76,7 @@ def _named_store(text: str, origin: Argument | str, settings: Settings) -> Store
         return _embedded(settings.qdrant_dir, "embedded")
     if not directory:
         raise UsageError.of(origin, f"{text!r} names no folder; {_FORMS}")
-    folder = named_path(directory, origin)
+    folder = parse_path(directory, origin)
     return _embedded(folder, f"embedded:{folder}")
 
 

@@ -99,7 +99,7 @@ def _has_links(manifest: CollectionManifest) -> bool:
     return len(manifest.datasets) > 1 and any(rules.follow_links for rules in manifest.folder_rules.values())
 
 
-def overlap_together(manifests: Sequence[CollectionManifest]) -> bool:
+def has_overlap(manifests: Sequence[CollectionManifest]) -> bool:
     """Returns whether datasets overlap within one of several collections, or between two of them."""
     each = {(Path(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()}
     is_nested = any(inner[: len(outer)] == outer for (outer, _), (inner, _) in pairwise(sorted(each)))

@@ -217,7 +217,7 @@ _SHORTEST, _LONGEST = 1e-2, 1e15
 """Lengths between which Qdrant normalises well, with room to spare."""
 
 
-def checked_vectors(points: Sequence[ImagePoint], *, dimension: int) -> FloatVector:
+def check_vectors(points: Sequence[ImagePoint], *, dimension: int) -> FloatVector:
     """Returns the vectors of points, float32 `[N, D]`; what Qdrant would never find again is refused.
 
     Raises:

@@ -16,7 +16,7 @@ from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointF
 _Opened = TypeVar("_Opened")
 
 
-def opened_together(names: Sequence[str], open_one: Callable[[str], _Opened]) -> list[_Opened]:
+def open_together(names: Sequence[str], open_one: Callable[[str], _Opened]) -> list[_Opened]:
     """Returns what `open_one` gives for each name, in the order given; a repeated name is opened once.
 
     They are opened in the order of their names, so that no two processes wait for each other, each with a

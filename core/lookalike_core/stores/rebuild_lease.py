@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lookalike_core.errors import StoreLockedError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 
-_logger = logger_of("stores")
+_logger = get_logger("stores")
 
 Read = Callable[[], Mapping[str, Any]]
 Write = Callable[[Mapping[str, Any]], None]

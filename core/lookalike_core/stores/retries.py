@@ -13,14 +13,14 @@ from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from lookalike_core.errors import LookalikeError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 from lookalike_core.stores.faults import FaultKind, error_for, fault_of, without_secrets
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-_logger = logger_of("stores")
+_logger = get_logger("stores")
 
 _Answer = TypeVar("_Answer")
 

@@ -39,7 +39,7 @@ from lookalike_core.stores.points import (
     as_values,
     check_queries,
     check_query,
-    checked_vectors,
+    check_vectors,
     complete_tally,
     score_in_range,
 )
@@ -140,7 +140,7 @@ class ServerCollection:
             ]
             _require_completed(self._client.upsert(self.name, rows, wait=True))
 
-        checked_vectors(points, dimension=self.manifest.identity.dimension)
+        check_vectors(points, dimension=self.manifest.identity.dimension)
         self._has_changed_points |= bool(points)
         at_once = within(self._rows, self._limits.written, self._limits.writes)
         self._write("writing points to", points, send, at_once=at_once)

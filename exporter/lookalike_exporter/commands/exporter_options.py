@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.missing_path import require_folder
 
 BackboneOption = Annotated[
@@ -24,7 +24,7 @@ def folder_option(named: Path | None, option: str) -> Path | None:
     Raises:
         UsageError: there is no such folder.
     """
-    folder = named_path(str(named), option) if named is not None else None
+    folder = parse_path(str(named), option) if named is not None else None
     if folder is not None:
         require_folder(folder, option)
     return folder

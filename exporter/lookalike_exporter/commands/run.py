@@ -21,7 +21,7 @@ from lookalike_core.settings import Settings
 
 from lookalike_exporter.commands.exporter_options import BackboneOption, CalibrateOption, folder_option
 from lookalike_exporter.commands.model_record import model_json
-from lookalike_exporter.export import calibrated, export_to, ready_model
+from lookalike_exporter.export import add_activation_ranges, ensure_exported, export_to
 from lookalike_exporter.spec import ModelSpec
 
 
@@ -42,11 +42,11 @@ def run(
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
     settings = Settings.from_environment()
     folder = folder_option(calibrate, "--calibrate")
-    spec = calibrated(spec, folder, settings=settings)
+    spec = add_activation_ranges(spec, folder, settings=settings)
     if output is not None:
         model = export_to(output, spec, settings=settings)
     else:
-        model = ready_model(spec, settings=settings)
+        model = ensure_exported(spec, settings=settings)
     if as_json:
         show_json(model_json(model))
     else:

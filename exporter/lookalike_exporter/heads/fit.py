@@ -17,17 +17,17 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.settings import Settings
-from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.points import Payload, usable_rows
-from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_core.stores.protocol import Collection, Store, open_together
 from lookalike_core.text import nfc
 
-from lookalike_exporter.heads.head_file import Head, check_name, head_path, named_head, write_head
+from lookalike_exporter.heads.head_file import Head, check_name, head_path, read_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.heads.metric_learning import (
     FEWEST_CLASSES,
@@ -35,13 +35,13 @@ from lookalike_exporter.heads.metric_learning import (
     Figures,
     FittedLayer,
     LabelledUnits,
-    figures,
     fit_layer,
+    measure_neighbours,
 )
 from lookalike_exporter.model_cache import require_writable, writing_alone
-from lookalike_exporter.recorded_models import get_recorded_model
+from lookalike_exporter.recorded_models import get_base_model
 
-_logger = logger_of("exporter")
+_logger = get_logger("exporter")
 
 HELD_OUT = 0.2
 """The share of each class's images that nothing is learned from."""
@@ -165,8 +165,8 @@ def train_head(
             },
             **_choice_json(layer),
             "held_out_against_training": {
-                "before": _figures_json(figures(held_out, training)),
-                "after": _figures_json(figures(held_out, training, layer=layer)),
+                "before": _figures_json(measure_neighbours(held_out, training)),
+                "after": _figures_json(measure_neighbours(held_out, training, layer=layer)),
             },
         },
     )
@@ -202,9 +202,9 @@ def _read_collections(
                 raise CollectionMissingError(
                     f"there is no collection {name!a} in the store {store.label}; there: {there}"
                 )
-        collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
+        collections = open_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
-        base = get_recorded_model(collections[0].manifest, settings=settings).manifest
+        base = get_base_model(collections[0].manifest, settings=settings).manifest
         images, left_out = _collect_images(collections, list(map(nfc, request.classes)))
     return base, images, left_out
 
@@ -270,7 +270,7 @@ def _require_classes(
 
 
 def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
-    there, vectors = stored_vectors(collection, payloads)
+    there, vectors = read_vectors(collection, payloads)
     if len(there) < len(payloads):
         raise LookalikeError(
             f"images of {collection.name} were removed while they were read", hint=Hint(Action.REPEAT)
@@ -302,7 +302,7 @@ def _is_fitted_already(head: Head, path: Path, settings: Settings, *, force: boo
     """Whether the very same head is there; another one of its name goes only where that is forced."""
     if not path.exists() or force:
         return False
-    if named_head(head.name, settings).key == head.key:
+    if read_head(head.name, settings).key == head.key:
         return True
     raise UsageError(
         f"{path} holds another head {head.name}", path=path, hint=Hint(Action.RENAME_OR_REPLACE_HEAD)

@@ -125,7 +125,7 @@ def write_head(head: Head, settings: Settings) -> Path:
     return path
 
 
-def named_head(name: str, settings: Settings) -> Head:
+def read_head(name: str, settings: Settings) -> Head:
     """Reads the head of a name.
 
     Raises:
@@ -143,14 +143,14 @@ def named_head(name: str, settings: Settings) -> Head:
     return _read(path)
 
 
-def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> Head:
+def read_collection_head(identity: ModelIdentity, settings: Settings, *, collection: str) -> Head:
     """Reads the head that a collection's vectors were made with.
 
     Raises:
         ManifestError: it is not here, or another one has its name now.
         ModelError: its file is damaged.
     """
-    name = head_name(identity)
+    name = name_of_head(identity)
     path = head_path(name, settings)
     again = Hint(Action.REFIT_HEAD_AND_REBUILD, {Argument.NAME: name, Argument.COLLECTION: collection})
     if not path.is_file():
@@ -172,7 +172,7 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
     return head
 
 
-def head_name(identity: ModelIdentity) -> str:
+def name_of_head(identity: ModelIdentity) -> str:
     """Returns the name of the head of an identity that has one."""
     return (identity.head or "").rpartition("-")[0]
 

@@ -7,13 +7,13 @@ from typing import Any
 from lookalike_core.atomic import atomic_path, write_json
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.logs import logger_of
-from lookalike_core.models.backbones import backbone_named
+from lookalike_core.logs import get_logger
+from lookalike_core.models.backbones import get_backbone
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelIdentity, ModelManifest
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 
-from lookalike_exporter.export import EXPORTING, ready_model
+from lookalike_exporter.export import EXPORTING, ensure_exported
 from lookalike_exporter.graph import OUTPUT
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.model_cache import (
@@ -26,7 +26,7 @@ from lookalike_exporter.model_cache import (
 )
 from lookalike_exporter.spec import ModelSpec
 
-_logger = logger_of("exporter")
+_logger = get_logger("exporter")
 
 HEAD_KEY = "lookalike-head"
 """The metadata key of what a model's head was learned from."""
@@ -49,7 +49,7 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
 
     if (model := find()) is not None:
         return model
-    base = ready_model(ModelSpec.of_collection(head.base), settings=settings)
+    base = ensure_exported(ModelSpec.from_manifest(head.base), settings=settings)
     if base.manifest.identity != head.base.identity:
         then, now = (_describe_identity(each.identity) for each in (head.base, base.manifest))
         raise ManifestError(
@@ -77,7 +77,7 @@ def _export_to_cache(head: Head, base: ModelFile, settings: Settings) -> ModelFi
 def _require_current(head: Head) -> None:
     """Refuses a head whose base prepared images in another way than this version does."""
     then = head.base.identity.preprocessing
-    now = preprocessing_id(backbone_named(head.base.identity.backbone))
+    now = preprocessing_id(get_backbone(head.base.identity.backbone))
     if then != now:
         raise ManifestError(
             f"the head {head.name} was fitted to images that were prepared as {then}, and this version "

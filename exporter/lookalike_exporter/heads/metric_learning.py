@@ -204,7 +204,7 @@ def _check(training: LabelledUnits) -> None:
         raise UsageError(f"a class has only one image to learn from; fitting needs {FEWEST_IMAGES}")
 
 
-def figures(
+def measure_neighbours(
     queries: LabelledUnits,
     gallery: LabelledUnits,
     *,

@@ -12,7 +12,7 @@ from lookalike_ingest.request import StopRequest
 
 
 @contextmanager
-def stopping_on_interrupt() -> Iterator[StopRequest]:
+def stop_on_interrupt() -> Iterator[StopRequest]:
     """Yields a request to stop, which the first Ctrl-C sets, so that the current batch is finished.
 
     The second Ctrl-C raises `KeyboardInterrupt`, as does the first without a batch or while a request to a

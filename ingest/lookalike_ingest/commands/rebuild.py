@@ -15,11 +15,11 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.settings import Settings
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
-from lookalike_ingest.commands.interruption import stopping_on_interrupt
+from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 
@@ -40,9 +40,9 @@ def rebuild_(
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Rebuild a collection from its datasets; the old one stays until the new one is complete."""
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
-    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+    with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
         report = rebuild(collection, options, store=opened, settings=settings, stop=stop)
     warn_of_skipped(report)
     if report.interrupted:
@@ -58,9 +58,9 @@ def rebuild_(
 def _rebuild_text(report: RebuildReport) -> str:
     out = f", {len(report.left_out)} left out" if report.left_out else ""
     gone = f", {report.gone} whose images are away went with the old one" if report.gone else ""
-    taken = counted(report.taken_over, "vector")
+    taken = format_count(report.taken_over, "vector")
     how = f" ({taken} taken over, {report.embedded} embedded)" if report.taken_over else ""
-    points = counted(report.points, "point")
+    points = format_count(report.points, "point")
     return f"{report.name}: {points} made anew in {report.took_s:.1f} s{how}{out}{gone}"
 
 

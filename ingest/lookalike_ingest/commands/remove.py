@@ -13,11 +13,18 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.settings import Settings
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_ingest.commands.json_records import Removal
 from lookalike_ingest.commands.notices import SHOWN, say_dropped_calibration
-from lookalike_ingest.removal import Holding, Holdings, Selection, holdings, remove_images, require_removable
+from lookalike_ingest.removal import (
+    Holding,
+    Holdings,
+    Selection,
+    find_holdings,
+    remove_images,
+    require_removable,
+)
 
 
 def remove(
@@ -58,7 +65,7 @@ def remove(
     selection = Selection(dataset=dataset, paths=path or (), classes=class_name or ())
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
-        meant = holdings(selection, store=opened, among=collection or ())
+        meant = find_holdings(selection, store=opened, among=collection or ())
         require_removable(store=opened, among=meant.found)
         _say_what_goes(selection, meant)
         if not yes:
@@ -70,7 +77,7 @@ def remove(
             show_json(_json(selection, removed, opened.label))
             return
         for holding in removed:
-            show(f"removed {counted(holding.points, 'point')} {selection} from {holding.collection}")
+            show(f"removed {format_count(holding.points, 'point')} {selection} from {holding.collection}")
 
 
 def _json(selection: Selection, removed: Sequence[Holding], store: str) -> Removal:
@@ -89,7 +96,7 @@ def _say_what_goes(selection: Selection, meant: Holdings) -> None:
     for each in meant.unmatched:
         say(f"warning: {each} names no image here")
     for holding in meant.found:
-        say(f"{holding.collection} holds {counted(holding.points, 'point')} {selection}")
+        say(f"{holding.collection} holds {format_count(holding.points, 'point')} {selection}")
     images = {(image.dataset, image.path) for holding in meant.found for image in holding.images}
     _say_some([f"dataset {dataset}: {path!r}" for dataset, path in sorted(images)])
 
@@ -98,7 +105,7 @@ def _say_some(lines: Sequence[str]) -> None:
     for line in lines[:SHOWN]:
         say(f"  {line}")
     if len(lines) > SHOWN:
-        say(f"  and {counted(len(lines) - SHOWN, 'image')} more")
+        say(f"  and {format_count(len(lines) - SHOWN, 'image')} more")
 
 
 def _confirm(question: str) -> None:

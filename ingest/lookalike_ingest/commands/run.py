@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.cli.options import (
@@ -31,18 +31,18 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
-from lookalike_ingest.commands.interruption import stopping_on_interrupt
+from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.report import IngestReport
-from lookalike_ingest.request import IngestRequest, ModelChoice, check_pruning, datasets_in, labels_in
+from lookalike_ingest.request import IngestRequest, ModelChoice, check_pruning, describe_datasets, load_labels
 from lookalike_ingest.run import run_ingests
 from lookalike_ingest.subset import Subset
-from lookalike_ingest.synsets import synset_labels
+from lookalike_ingest.synsets import choose_synset_labels
 
 
 def run(
@@ -163,7 +163,7 @@ def run(
         class_level=class_level,
     )
     rules.check()
-    whose, *others = datasets_in(folders, dataset, moved=new_root, may_be_missing=force)
+    whose, *others = describe_datasets(folders, dataset, moved=new_root, may_be_missing=force)
     for asked in (whose, *others):
         rules.check_for(asked.root)
     if labels is not None and others:
@@ -171,17 +171,17 @@ def run(
             "a table's paths are below one folder; ingest each folder by itself",
             argument=Argument.LABELS,
         )
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     label_of = partial(
-        synset_labels,
-        names=named_path(str(synsets), "--synsets") if synsets else None,
-        solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
+        choose_synset_labels,
+        names=parse_path(str(synsets), "--synsets") if synsets else None,
+        solution=parse_path(str(val_solution), "--val-solution") if val_solution else None,
     )
     request = IngestRequest(
         dataset=whose,
         specs=choice.resolve(settings),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
-        labels=labels_in(named_path(str(labels), "--labels"), whose.root) if labels else {},
+        labels=load_labels(parse_path(str(labels), "--labels"), whose.root) if labels else {},
         label_of=label_of(whose.root),
         subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
         rules=rules,
@@ -195,9 +195,9 @@ def run(
     )
     requests = [request, *(replace(request, dataset=each, label_of=label_of(each.root)) for each in others)]
     if max_per_class is not None:
-        say(f"taking at most {counted(max_per_class, 'image')} of each class, by seed {seed or 0}")
+        say(f"taking at most {format_count(max_per_class, 'image')} of each class, by seed {seed or 0}")
     problems: list[LookalikeError] = []
-    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+    with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
         outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
         for each, outcome in zip(requests, outcomes, strict=False):
             if isinstance(outcome, UsageError):
@@ -249,14 +249,14 @@ def _warn(report: IngestReport, *, dry_run: bool) -> None:
             say(f"{verb} {collection.name} since they are excluded: {excluded} of these")
         say_dropped_calibration(collection.name, collection.calibration_dropped)
     if report.unused_labels:
-        say(f"warning: {counted(report.unused_labels, 'row')} of the labels without an image here")
+        say(f"warning: {format_count(report.unused_labels, 'row')} of the labels without an image here")
 
 
 def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     words = ("added", "updated", "moved", "unchanged", "removed")
     width = max(cell_width(collection.name) for collection in report.collections)
     lines = [
-        f"{report.dataset.name}: {counted(report.found, 'image')} in {report.dataset.root}"
+        f"{report.dataset.name}: {format_count(report.found, 'image')} in {report.dataset.root}"
         + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
         "  ".join([pad("collection", width), *(f"{word:>9}" for word in words)]),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.cli.console import Verbose, show
 
 
@@ -18,9 +18,9 @@ def sample(
     """Draw a small labelled set of images for a first try."""
     from lookalike_ingest.sample_images import CLASSES, check_query, draw_query, draw_sample
 
-    folder = named_path(str(folder), "DIR")
+    folder = parse_path(str(folder), "DIR")
     if query is not None:
-        query = named_path(str(query), "--query")
+        query = parse_path(str(query), "--query")
         check_query(query, CLASSES[0], sample=folder)
     drawn = draw_sample(folder)
     show(f"drew {drawn.images} images of {len(drawn.classes)} classes in {drawn.directory}")

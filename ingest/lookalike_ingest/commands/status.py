@@ -9,17 +9,17 @@ from lookalike_core.cli.options import (
 from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_ingest.commands.json_records import Status
-from lookalike_ingest.status import CollectionStatus, collection_statuses
+from lookalike_ingest.status import CollectionStatus, read_statuses
 
 
 def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
     """Show the collections and what is in them."""
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
-        collections = list(collection_statuses(opened))
+        collections = list(read_statuses(opened))
         holder = None if opened.local is None else opened.local.ingest_under_way()
         if as_json:
             show_json(Status(schema=1, store=opened.label, collections=collections, ingest_under_way=holder))
@@ -35,7 +35,8 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
 def _status_lines(collection: CollectionStatus) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
-        f"  dataset {name}: {counted(count, 'image')} in {manifest.datasets.get(name, 'an unknown folder')}"
+        f"  dataset {name}: {format_count(count, 'image')} in "
+        + manifest.datasets.get(name, "an unknown folder")
         + (f" ({rules.summary})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
         for name, count in collection.datasets.items()
     )
@@ -47,7 +48,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     short = manifest.vector_quantization
     stored = "" if short is VectorQuantization.NONE else f", searched by {short}"
     return [
-        f"{collection.name}: {counted(collection.points, 'point')}",
+        f"{collection.name}: {format_count(collection.points, 'point')}",
         f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
         f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
         f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",

@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.neighbours.brute_force import ExactSearch, FloatMatrix, IntVector
-from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
+from lookalike_core.stores.bulk_reads import AT_ONCE, read_vectors
 from lookalike_core.stores.overlapping_roots import first_of_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.asking.ranking import Search
-from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes, rows_of
+from lookalike_search.asking.scenes import Folding, Scene, find_scenes, read_rows
 from lookalike_search.collection_choice import resolve_filter
 
 Neighbours = tuple[Payload, list[SearchHit]]
@@ -52,7 +52,7 @@ def is_small(
     return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
 
 
-def every_neighbours(
+def find_all_neighbours(
     collection: Collection,
     *,
     limit: int,
@@ -75,7 +75,7 @@ def every_neighbours(
     return _images(collection, where, include_copies=include_copies, exact=exact, limits=limits).every(limit)
 
 
-def every_scenes(
+def find_all_scenes(
     collection: Collection,
     *,
     limit: int,
@@ -85,7 +85,7 @@ def every_scenes(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
-    """Yields each image with its `limit` nearest scenes, otherwise as `every_neighbours`.
+    """Yields each image with its `limit` nearest scenes, otherwise as `find_all_neighbours`.
 
     Hits whose cosine similarity to a better ranked one is over `above` are folded into that one, and more
     hits are searched until there are `limit` scenes or no further hits. Without `above` each hit is a scene.
@@ -113,7 +113,7 @@ def _scenes(
         found = hits if depth == first_depth else images.nearest(asks, depth)
         return Search(found=found, is_all=len(found) < depth)
 
-    return nearest_scenes(
+    return find_scenes(
         search, limit, key=lambda hit: hit.payload.id, folding=folding, first_depth=first_depth
     )
 
@@ -155,7 +155,7 @@ class _ImagesInMemory:
     def __init__(
         self, collection: Collection, payloads: Sequence[Payload], *, include_copies: bool, at_once: int
     ) -> None:
-        self._there, vectors = stored_vectors(collection, payloads, at_once=at_once)
+        self._there, vectors = read_vectors(collection, payloads, at_once=at_once)
         self._rows = {payload.id: row for row, payload in enumerate(self._there)}
         self._copies: dict[str, list[int]] = {}
         for row, payload in enumerate(self._there):
@@ -216,7 +216,7 @@ class _ImagesOfStore:
         """Searches with many images at a time."""
         for start in range(0, len(self._payloads), self._at_once):
             some = self._payloads[start : start + self._at_once]
-            part, vectors = stored_vectors(self._collection, some)
+            part, vectors = read_vectors(self._collection, some)
             copies = (self._copies[payload.sha256] for payload in part)
             most = 1 if self._include_copies else max(copies, default=1)
             wanted = self._points_of_one * (limit + min(most, _SPARE))
@@ -234,7 +234,7 @@ class _ImagesOfStore:
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
         """Returns vectors from the store."""
-        return rows_of(self._collection, [hit.payload.id for hit in hits])
+        return read_rows(self._collection, [hit.payload.id for hit in hits])
 
     def _filtered(self, asks: Payload, vector: FloatVector, limit: int) -> list[SearchHit]:
         excluded = frozenset(() if self._include_copies else (asks.sha256,))

@@ -114,7 +114,7 @@ def strongest_pairs(explanation: Explanation, count: int) -> list[Pair]:
     return pairs
 
 
-def focus(shares: FloatMatrix) -> Focus:
+def find_focus(shares: FloatMatrix) -> Focus:
     """Returns where in an image the shares `[H, W]` lie; those below zero do not count."""
     positive = np.maximum(shares, 0)
     whole = float(positive.sum()) or 1.0

@@ -9,13 +9,13 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.neighbours.cosine import normalise_rows
-from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.analysis.projection import Projection, Trust, draw_sample, measure_trust, project
-from lookalike_search.collection_choice import as_named
+from lookalike_search.collection_choice import spell_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
     Raises:
         CollectionError: there are no images.
     """
-    where = as_named(where, collection.manifest)
+    where = spell_dataset(where, collection.manifest)
     found = sorted(collection.scan(where), key=attrgetter("sort_key"))
     if not found:
         of = f" of dataset {where.dataset}" if where.dataset is not None else ""
@@ -60,7 +60,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
             hint=Hint(Action.SEE_STATUS),
         )
     rows = draw_sample([payload.class_name for payload in found], limit, seed=seed)
-    payloads, vectors = stored_vectors(collection, [found[row] for row in rows.tolist()])
+    payloads, vectors = read_vectors(collection, [found[row] for row in rows.tolist()])
     if collection.manifest.distance.higher_is_nearer:
         vectors = normalise_rows(vectors)
     return Sampled(
@@ -72,7 +72,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
     )
 
 
-def mapped(sampled: Sampled, *, seed: int) -> CollectionMap:
+def map_collection(sampled: Sampled, *, seed: int) -> CollectionMap:
     """Returns the images' places in two dimensions, and how faithful these are."""
     names = {payload.class_name for payload in sampled.payloads if payload.class_name}
     numbers = {name: number for number, name in enumerate(sorted(names))}

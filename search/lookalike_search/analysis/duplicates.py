@@ -17,7 +17,7 @@ from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.neighbours.brute_force import ExactSearch, IntVector, Nearest
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
-from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
@@ -33,7 +33,7 @@ from lookalike_search.analysis.file_state import (
 )
 from lookalike_search.analysis.star_clustering import StoreNearness, find_stars
 from lookalike_search.analysis.verified_copies import prove_copies
-from lookalike_search.collection_choice import in_collection
+from lookalike_search.collection_choice import resolve_dataset
 
 COMPARED_ABOVE = 0.95
 """Cosine similarity from which two images are compared on their pixels, unless told otherwise."""
@@ -41,7 +41,7 @@ COMPARED_ABOVE = 0.95
 COMPARED_RESIZED_ABOVE = 0.85
 """The same for two that could be one image in two sizes."""
 
-ABOVE = NEAR_ABOVE
+SIMILAR_ABOVE = NEAR_ABOVE
 """The same from which they are shown as similar, though their pixels prove nothing."""
 
 
@@ -184,7 +184,7 @@ def find_near(
 ) -> Neighbourhood:
     """Does the first half of `find_duplicates`: all that reads the collection."""
     manifest = collection.manifest
-    where = in_collection(where, manifest)
+    where = resolve_dataset(where, manifest)
     reference = ReferenceFolders(keep_in, manifest)
     order = partial(_preference, reference)
     contents: dict[str, list[ImageFile]] = {}
@@ -192,7 +192,7 @@ def find_near(
         contents.setdefault(image.payload.sha256, []).append(image)
     candidates = Candidates(len(contents))
     if above is None:
-        compared_above, resized_above, similar_above = COMPARED_ABOVE, COMPARED_RESIZED_ABOVE, ABOVE
+        compared_above, resized_above, similar_above = COMPARED_ABOVE, COMPARED_RESIZED_ABOVE, SIMILAR_ABOVE
     else:
         compared_above = resized_above = similar_above = above
     with progress.bar(collection.name, unit="images", total=len(contents)) as bar:
@@ -267,7 +267,7 @@ def _nearness(
     """Returns an image of each content, and a search of what is near among them, exact or by the store."""
     payloads = [images[0].payload for images in contents.values()]
     if is_small(collection, where, limits=limits):
-        payloads, vectors = stored_vectors(collection, payloads, at_once=limits.at_once)
+        payloads, vectors = read_vectors(collection, payloads, at_once=limits.at_once)
         search = ExactSearch(vectors, cosine=True)
         return payloads, search.blocks(), partial(search.above, threshold=above)
     if collection.manifest.distance.higher_is_nearer:

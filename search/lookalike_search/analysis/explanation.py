@@ -10,22 +10,22 @@ from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import ImageError, ManifestError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import decode, decode_small
-from lookalike_core.images.open_image import sha256_of
-from lookalike_core.images.thumbnails import Thumbnail, encoded
-from lookalike_core.logs import logger_of
-from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.images.open_image import hash_stream
+from lookalike_core.images.thumbnails import Thumbnail, encode
+from lookalike_core.logs import get_logger
+from lookalike_core.models.backbones import Pooling, get_backbone
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
-from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_core.stores.protocol import Collection, Store, open_together
 from lookalike_exporter.model_resolver import get_model
-from lookalike_exporter.recorded_models import unpooled_model
+from lookalike_exporter.recorded_models import get_feature_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
-from lookalike_search.asking.examples import require_unchanged, source_stream
-from lookalike_search.asking.query_sources import QueryInput, Source, find_sources, known_payload
+from lookalike_search.asking.examples import open_source, require_unchanged
+from lookalike_search.asking.query_sources import QueryInput, Source, find_known_payload, find_sources
 
-_logger = logger_of("search")
+_logger = get_logger("search")
 
 EDGE = 640
 """The longer side of an image as it is shown, in pixels."""
@@ -108,7 +108,7 @@ class SeenPair:
     manifests: Mapping[str, CollectionManifest]
 
 
-def see_both(
+def load_pair(
     query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
 ) -> SeenPair:
     """Reads two images for `explanations`, which needs the collections no more.
@@ -120,7 +120,7 @@ def see_both(
     for name, manifest in manifests.items():
         require_average(name, manifest)
     with ExitStack() as stack:
-        opened = opened_together(names, lambda name: stack.enter_context(store.open(name)))
+        opened = open_together(names, lambda name: stack.enter_context(store.open(name)))
         return SeenPair(
             query=load_image(query, opened, max_pixels=max_pixels),
             neighbour=load_image(neighbour, opened, max_pixels=max_pixels, is_neighbour=True),
@@ -128,7 +128,7 @@ def see_both(
         )
 
 
-def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
+def explain_pair(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
     """Yields the explanation by the network of each collection.
 
     Raises:
@@ -163,18 +163,18 @@ def load_image(
             reason=SkipReason.VANISHED,
         )
     if source.pixels is not None:
-        return SeenImage(name=name, pixels=source.pixels, shown=encoded(source.pixels, quality=QUALITY))
-    if (opening := source_stream(source)) is None:
+        return SeenImage(name=name, pixels=source.pixels, shown=encode(source.pixels, quality=QUALITY))
+    if (opening := open_source(source)) is None:
         raise UsageError("a feature vector cannot be explained; give the image that it is of")
     with opening as stream:
-        sha256 = sha256_of(stream)
+        sha256 = hash_stream(stream)
         require_unchanged(source, sha256)
         pixels = decode(stream, name, max_pixels=max_pixels).pixels
         small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
     return SeenImage(
         name=name,
         pixels=pixels,
-        shown=encoded(np.asarray(small), quality=QUALITY),
+        shown=encode(np.asarray(small), quality=QUALITY),
         stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour),
     )
 
@@ -199,8 +199,8 @@ def explain_by(
         ImageError: the features of an image are zero or not finite.
     """
     require_average(name, manifest)
-    model = unpooled_model(manifest, settings=settings)
-    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, images=2)
+    model = get_feature_model(manifest, settings=settings)
+    embedder = Embedder.from_settings(model.path, settings, expected=model.manifest, images=2)
     if embedder.notice:
         _logger.warning("%s", embedder.notice)
     images = (query, neighbour)
@@ -245,7 +245,7 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
         Pooling.NONE: f"come out of {identity.layer}, which has mixed all cells",
     }.get(identity.pooling)
     if why is not None:
-        short = backbone_named(identity.backbone).short_name
+        short = get_backbone(identity.backbone).short_name
         raise UsageError(
             f"{name} cannot be explained cell by cell: its vectors {why}. Only average pooling makes a "
             "similarity the sum of its cells",
@@ -267,7 +267,7 @@ def _stored_vectors(
     """Returns the stored vectors of an image, by the names of the collections that hold its bytes."""
     id_ = source.id
     if id_ is None and is_neighbour and source.file is not None:
-        known = known_payload(source.file, sha256, collections)
+        known = find_known_payload(source.file, sha256, collections)
         id_ = known.id if known is not None else None
     if id_ is None:
         return {}
@@ -288,7 +288,7 @@ def _compared_vectors(
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
     model = get_model(manifest, settings=settings)
-    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, images=len(images))
+    embedder = Embedder.from_settings(model.path, settings, expected=model.manifest, images=len(images))
     return [
         embedder.embed_one(image.pixels) if vector is None else vector
         for image, vector in zip(images, vectors, strict=True)

@@ -11,7 +11,7 @@ from typing import cast
 
 from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.hints import Argument
-from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.missing_path import require_folder
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of
@@ -72,8 +72,8 @@ def _check_size(payload: Payload, file: Path | None) -> ImageFile:
 
 def _has_its_hash(image: ImageFile) -> bool:
     try:
-        with opened(cast("Path", image.file)) as stream:
-            return sha256_of(stream) == image.payload.sha256
+        with open_file(cast("Path", image.file)) as stream:
+            return hash_stream(stream) == image.payload.sha256
     except ImageError:
         return False
 

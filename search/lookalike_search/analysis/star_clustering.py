@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.neighbours.brute_force import IntVector, Nearest
-from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
+from lookalike_core.stores.bulk_reads import AT_ONCE, read_vectors
 from lookalike_core.stores.points import Payload, PointFilter, ScoredId
 from lookalike_core.stores.protocol import Collection
 
@@ -82,7 +82,7 @@ class StoreNearness:
 
     def near(self, rows: IntVector) -> Iterator[Nearest]:
         """Yields what is near each row; skips rows whose points were deleted meanwhile."""
-        there, vectors = stored_vectors(self._collection, [self._payloads[row] for row in rows])
+        there, vectors = read_vectors(self._collection, [self._payloads[row] for row in rows])
         answers = self._ask(vectors, FIRST_LIMIT) if there else []
         for payload, vector, first in zip(there, vectors, answers, strict=True):
             answer, limit = first, FIRST_LIMIT

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 from lookalike_core.arrays import Pixels
-from lookalike_core.cpu_count import cores
+from lookalike_core.cpu_count import count_cores
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decode_whole
-from lookalike_core.images.open_image import opened
+from lookalike_core.images.open_image import open_file
 from lookalike_core.images.whole_image import WholeImage
 from lookalike_core.neighbours.brute_force import IntVector
 from lookalike_core.prefetch import map_ahead
@@ -55,7 +55,7 @@ def prove_copies(
     compared in threads; each image of a cluster is decoded once, as a rule.
     """
     copy_of = np.arange(len(files), dtype=np.int64)
-    threads = min(32, cores() + 1)
+    threads = min(32, count_cores() + 1)
     prove = partial(_prove_cluster, files, candidates, cache_bytes // threads)
     for rows, found in map_ahead(prove, iter(clusters), ahead=2 * threads, workers=threads):
         copy_of[rows] = found
@@ -87,7 +87,7 @@ def read_whole(image: ImageFile, *, edge: int = EDGE) -> WholeImage | None:
     if checked.state is not FileState.PRESENT or checked.file is None:
         return None
     try:
-        with opened(checked.file) as stream:
+        with open_file(checked.file) as stream:
             return decode_whole(stream, str(checked.file), edge=edge)
     except ImageError:
         return None

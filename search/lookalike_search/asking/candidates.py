@@ -10,22 +10,22 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.neighbours.cosine import clip_cosine
-from lookalike_core.neighbours.rank_fusion import Chance, FloatMatrix, FusionRule, fused, ranks
+from lookalike_core.neighbours.rank_fusion import Chance, FloatMatrix, FusionRule, fuse_similarities, ranks
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.overlapping_roots import (
     file_key,
     first_by_rule,
     first_of_hits,
+    has_overlap,
     ids_of_file,
-    overlap_together,
 )
 from lookalike_core.stores.points import Payload, PointFilter
 
 from lookalike_search.asking.answers import Placing, QueryOptions
 from lookalike_search.asking.query_sources import find_file
 from lookalike_search.asking.ranking import FIRST_DEPTH, Search
-from lookalike_search.asking.scenes import rows_of
-from lookalike_search.asking.searched_collection import Network
+from lookalike_search.asking.scenes import read_rows
+from lookalike_search.asking.searched_collection import SearchedCollection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Query:
     hits come behind them.
     """
 
-    networks: Sequence[Network]
+    networks: Sequence[SearchedCollection]
     vectors: Sequence[FloatVector]
     where: PointFilter
     options: QueryOptions
@@ -87,7 +87,7 @@ class Query:
     @cached_property
     def _overlap(self) -> bool:
         """Whether a file may have several ids in the collections of a fusion."""
-        return self.is_fused and overlap_together(self._manifests)
+        return self.is_fused and has_overlap(self._manifests)
 
     def file_of(self, payload: Payload) -> Path | None:
         """Returns where an image lies, as far as any collection knows."""
@@ -96,7 +96,7 @@ class Query:
     def vectors_of(self, candidates: Sequence[Candidate]) -> list[FloatMatrix]:
         """Returns the stored vectors, float32 `[N, D]` for each network; zero where it lacks the image."""
         payloads = [candidate.payload for candidate in candidates]
-        return [rows_of(network.collection, self._own_ids(network, payloads)) for network in self.networks]
+        return [read_rows(network.collection, self._own_ids(network, payloads)) for network in self.networks]
 
     def search(self, requests: Sequence[Request], beside: Sequence[Request] = ()) -> Search[Candidate]:
         """Returns the hits of all networks, best first, each with the payload that stands for its file.
@@ -111,7 +111,9 @@ class Query:
         [request], [network], [vector] = requests, self.networks, self.vectors
         return self._ranked_by(network, vector, request)
 
-    def _ranked_by(self, network: Network, vector: FloatVector, request: Request) -> Search[Candidate]:
+    def _ranked_by(
+        self, network: SearchedCollection, vector: FloatVector, request: Request
+    ) -> Search[Candidate]:
         """Returns the hits of one network, with its own scores."""
         collection, exact = network.collection, self.options.exact
         hits = collection.query(vector, limit=request.limit, where=request.where, exact=exact)
@@ -129,7 +131,7 @@ class Query:
         found = self._found(requests, beside)
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
-        scores = fused(found.similarities, rule, chances=chances, depth=self.candidates)[0]
+        scores = fuse_similarities(found.similarities, rule, chances=chances, depth=self.candidates)[0]
         places = [ranks(similarity, self.candidates)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
         candidates = [
@@ -176,7 +178,7 @@ class Query:
 
     def _look_up_others(
         self,
-        network: Network,
+        network: SearchedCollection,
         vector: FloatVector,
         near: dict[str, float],
         payloads: dict[str, Payload],
@@ -192,7 +194,7 @@ class Query:
                 if self.where.matches(payload):
                     payloads[id_] = self._first(payloads[id_], payload)
 
-    def _own_ids(self, network: Network, payloads: Sequence[Payload]) -> list[str]:
+    def _own_ids(self, network: SearchedCollection, payloads: Sequence[Payload]) -> list[str]:
         """Returns the id of each in a network's collection, or its own where the collection lacks it."""
         if not self._overlap:
             return [payload.id for payload in payloads]
@@ -200,7 +202,7 @@ class Query:
         there = network.collection.payloads([id_ for each in ids for id_ in each])
         return [next((id_ for id_ in each if id_ in there), each[0]) for each in ids]
 
-    def _ids_in(self, network: Network, payload: Payload) -> list[str]:
+    def _ids_in(self, network: SearchedCollection, payload: Payload) -> list[str]:
         """Returns the ids that a file may have in a network's collection, its own first."""
         file = self.file_of(payload) if self._overlap else None
         others = ids_of_file(file, network.manifest) if file else []
@@ -230,7 +232,7 @@ class _Found:
     is_all: bool
 
 
-def _find_points(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
+def _find_points(network: SearchedCollection, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
     """Returns by id the payload that stands for the file in this collection, under any of its ids."""
     there = network.collection.payloads([id_ for each in ids.values() for id_ in each])
     found = {id_: [there[each] for each in own if each in there] for id_, own in ids.items()}
@@ -239,7 +241,7 @@ def _find_points(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[str
 
 
 def _similarities(
-    network: Network, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
+    network: SearchedCollection, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
 ) -> Mapping[str, float]:
     """Returns by id the similarity of its point in this network's collection; -inf where it is excluded."""
     one = vector.astype(np.float64)
@@ -258,14 +260,14 @@ def _similarities(
     return near
 
 
-def _placing(network: Network, similarity: float, place: float) -> Placing | None:
+def _placing(network: SearchedCollection, similarity: float, place: float) -> Placing | None:
     if np.isnan(similarity):
         return None
     score = similarity if network.manifest.distance.higher_is_nearer else -similarity
     return Placing(rank=int(place) if np.isfinite(place) else None, score=score)
 
 
-def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
+def check_fusion(networks: Sequence[SearchedCollection], options: QueryOptions) -> None:
     """Refuses a fusion that these networks cannot do.
 
     Raises:
@@ -275,7 +277,7 @@ def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
         _chances(networks)
 
 
-def _chances(networks: Sequence[Network]) -> list[Chance]:
+def _chances(networks: Sequence[SearchedCollection]) -> list[Chance]:
     """Returns for each network what turns similarities (negated Euclidean distances) into chances."""
     missing = [network.name for network in networks if network.calibration is None]
     if missing:

@@ -9,14 +9,14 @@ from math import isnan
 
 import numpy as np
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.asking.answers import Neighbour
 
-_logger = logger_of("search")
+_logger = get_logger("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Estimates:
     unlike_anything: bool | None = None
 
 
-def usable_calibration(collection: Collection) -> Calibration | None:
+def get_usable_calibration(collection: Collection) -> Calibration | None:
     """Returns the collection's calibration; None where it has none, or a stale one, which is logged."""
     manifest = collection.manifest
     calibration = manifest.calibration

@@ -7,11 +7,11 @@ from lookalike_core.stores.points import PointFilter
 
 from lookalike_search.asking.answers import ExactDuplicate
 from lookalike_search.asking.examples import Example
-from lookalike_search.asking.searched_collection import Network
+from lookalike_search.asking.searched_collection import SearchedCollection
 
 
 def find_exact_duplicates(
-    networks: Sequence[Network], examples: Sequence[Example], where: PointFilter
+    networks: Sequence[SearchedCollection], examples: Sequence[Example], where: PointFilter
 ) -> list[ExactDuplicate]:
     """Returns the images that `where` means by their hashes, without the examples, by dataset and path.
 

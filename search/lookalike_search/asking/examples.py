@@ -15,14 +15,14 @@ from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import decode
-from lookalike_core.images.open_image import opened, read_piped, sha256_of
+from lookalike_core.images.open_image import hash_stream, open_file, read_pipe
 from lookalike_core.models.embedder import BATCH_SIZE
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import Payload
 
-from lookalike_search.asking.query_sources import Source, known_payload
-from lookalike_search.asking.searched_collection import Network, milliseconds_since
+from lookalike_search.asking.query_sources import Source, find_known_payload
+from lookalike_search.asking.searched_collection import SearchedCollection, milliseconds_since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ NO_EXAMPLES = ExampleSet()
 
 
 def read_examples(
-    sources: Iterable[Source], networks: Sequence[Network], *, max_pixels: int
+    sources: Iterable[Source], networks: Sequence[SearchedCollection], *, max_pixels: int
 ) -> Generator[Example | ImageError, None, None]:
     """Yields an example for each source, in their order, or why it cannot be read.
 
@@ -124,7 +124,7 @@ class _Draft:
     problem: ImageError | None = None
 
 
-def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
+def _draft(source: Source, networks: Sequence[SearchedCollection]) -> _Draft:
     """Returns what is known before files are read; streams are read here, where Ctrl-C interrupts them."""
     if source.problem is not None:
         return _Draft(source=source, stored=[], problem=source.problem)
@@ -132,7 +132,7 @@ def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
         return _Draft(source=source, stored=[source.vector for _ in networks])
     stored = [network.stored_vector(source.id) if source.id else None for network in networks]
     try:
-        return _Draft(source=source, stored=stored, stream=source_stream(source), pixels=source.pixels)
+        return _Draft(source=source, stored=stored, stream=open_source(source), pixels=source.pixels)
     except ImageError as error:
         return _Draft(source=source, stored=stored, problem=error)
 
@@ -155,7 +155,7 @@ def _decode(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
     if draft.stream is None:
         raise ImageError("no file path is recorded for this image", reason=SkipReason.VANISHED)
     with draft.stream as stream:
-        return sha256_of(stream), decode(stream, draft.source.title, max_pixels=max_pixels).pixels
+        return hash_stream(stream), decode(stream, draft.source.title, max_pixels=max_pixels).pixels
 
 
 def _decode_indexed(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
@@ -174,7 +174,9 @@ def _decode_indexed(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
     return sha256, pixels
 
 
-def _embed(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[list[FloatVector | None]]:
+def _embed(
+    drafts: Sequence[_Draft], networks: Sequence[SearchedCollection]
+) -> list[list[FloatVector | None]]:
     """Returns for each draft the vectors of all networks, stored or made now; None for an unusable one."""
     vectors = [list(draft.stored) for draft in drafts]
     for i, network in enumerate(networks):
@@ -190,7 +192,10 @@ def _embed(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[list[F
 
 
 def _example(
-    draft: _Draft, vectors: Sequence[FloatVector | None], networks: Sequence[Network], embed_ms: float
+    draft: _Draft,
+    vectors: Sequence[FloatVector | None],
+    networks: Sequence[SearchedCollection],
+    embed_ms: float,
 ) -> Example | ImageError:
     source = draft.source
     if draft.problem is not None:
@@ -200,7 +205,7 @@ def _example(
         return ImageError(f"the network sees nothing in {source.title}", reason=SkipReason.NO_EMBEDDING)
     indexed = next(iter(source.payloads), None)
     if indexed is None and source.file is not None and draft.sha256 is not None:
-        indexed = known_payload(source.file, draft.sha256, [network.collection for network in networks])
+        indexed = find_known_payload(source.file, draft.sha256, [network.collection for network in networks])
     hashes = {payload.sha256 for payload in source.payloads} | ({draft.sha256} if draft.sha256 else set())
     used = (network for network, vector in zip(networks, draft.stored, strict=True) if vector is None)
     return Example(
@@ -229,16 +234,16 @@ def require_unchanged(source: Source, sha256: str) -> None:
         )
 
 
-def source_stream(source: Source) -> AbstractContextManager[BinaryIO] | None:
+def open_source(source: Source) -> AbstractContextManager[BinaryIO] | None:
     """Returns what opens the bytes of an image, which may be read several times; None where it has none.
 
     Raises:
         ImageError: it is a stream of more bytes than may be held in memory.
     """
     if source.file is not None:
-        return opened(source.file)
+        return open_file(source.file)
     if source.content is None:
         return None
     if isinstance(source.content, bytes):
         return nullcontext(io.BytesIO(source.content))
-    return nullcontext(read_piped(source.content, source.title))
+    return nullcontext(read_pipe(source.content, source.title))

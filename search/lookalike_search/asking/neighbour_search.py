@@ -6,13 +6,13 @@ from functools import cache, partial
 from operator import eq
 
 from lookalike_core.neighbours.rank_fusion import vote_unit
-from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
+from lookalike_core.neighbours.vote import Verdict, VoteRule, needs_labelled_search, vote
 from lookalike_core.stores.points import PointFilter
 
 from lookalike_search.asking.answers import NearDuplicate, Neighbour
 from lookalike_search.asking.candidates import Candidate, Query, Request
 from lookalike_search.asking.ranking import Search
-from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes
+from lookalike_search.asking.scenes import Folding, Scene, find_scenes
 
 
 def find_neighbours(query: Query) -> tuple[list[Neighbour], Verdict | None]:
@@ -51,7 +51,7 @@ def _find_verdict(query: Query, hits: Sequence[Candidate]) -> Verdict | None:
     depth = max(query.first_depth, options.k) if query.is_fused else query.first_depth
     beside = [Request(where=where, limit=depth)]
     first = hits if options.without_near_above is None else hits[: options.k]  # the same for every page
-    if wants_voters([hit.payload.class_name for hit in first], k=options.k):
+    if needs_labelled_search([hit.payload.class_name for hit in first], k=options.k):
         labelled = replace(where, labelled=True)
         search = _only(bool, _search([labelled], query, beside))
         hits = [scene.hit for scene in _find_scenes(query, search, options.k, first_depth=depth)]
@@ -119,4 +119,4 @@ def _find_scenes(
     """
     above = query.options.without_near_above
     folding = None if above is None else Folding(above=above, vectors_of=query.vectors_of)
-    return nearest_scenes(search, count, key=lambda each: each.key, folding=folding, first_depth=first_depth)
+    return find_scenes(search, count, key=lambda each: each.key, folding=folding, first_depth=first_depth)

@@ -15,7 +15,7 @@ from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.overlapping_roots import other_places
 from lookalike_core.stores.points import Payload, PointFilter
-from lookalike_core.stores.protocol import Store, opened_together
+from lookalike_core.stores.protocol import Store, open_together
 
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
 from lookalike_search.asking.candidates import Query, check_fusion
@@ -24,8 +24,8 @@ from lookalike_search.asking.exact_duplicates import find_exact_duplicates
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combine, read_examples
 from lookalike_search.asking.neighbour_search import find_neighbours
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
-from lookalike_search.asking.searched_collection import Network, milliseconds_since
-from lookalike_search.class_names import stored_class
+from lookalike_search.asking.searched_collection import SearchedCollection, milliseconds_since
+from lookalike_search.class_names import find_class
 from lookalike_search.collection_choice import require_dataset
 
 
@@ -33,7 +33,7 @@ class Searcher:
     """Answers by one network, or by several whose rankings are fused."""
 
     def __init__(
-        self, networks: Sequence[Network], *, candidates: int = CANDIDATES, open_ms: float = 0.0
+        self, networks: Sequence[SearchedCollection], *, candidates: int = CANDIDATES, open_ms: float = 0.0
     ) -> None:
         self.networks = networks
         self._candidates = candidates
@@ -51,8 +51,8 @@ class Searcher:
         """
         started = time.perf_counter()
         with ExitStack() as stack:
-            collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
-            networks = [Network(collection, settings=settings) for collection in collections]
+            collections = open_together(names, lambda name: stack.enter_context(store.open(name)))
+            networks = [SearchedCollection(collection, settings=settings) for collection in collections]
             yield cls(networks, open_ms=milliseconds_since(started))
 
     @property
@@ -86,7 +86,7 @@ class Searcher:
         check_fusion(self.networks, options)
         _check_cut_off(self.networks, options)
         dataset = require_dataset([network.manifest for network in self.networks], options.dataset)
-        class_name = stored_class(options.class_name, [network.collection for network in self.networks])
+        class_name = find_class(options.class_name, [network.collection for network in self.networks])
         return replace(options, dataset=dataset, class_name=class_name)
 
     def read_all(self, sources: Iterable[Source], *, max_pixels: int) -> Iterator[Example | ImageError]:
@@ -193,7 +193,7 @@ class Searcher:
         ]
 
 
-def _check_cut_off(networks: Sequence[Network], options: QueryOptions) -> None:
+def _check_cut_off(networks: Sequence[SearchedCollection], options: QueryOptions) -> None:
     """Refuses a cut-off by a similarity where scores are none, or by a distance."""
     given = {Argument.MIN_SCORE: options.min_score, Argument.MAX_DISTANCE: options.max_distance}
     arguments = [argument for argument, value in given.items() if value is not None]

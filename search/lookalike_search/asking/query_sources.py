@@ -283,7 +283,7 @@ def find_file(payload: Payload, manifests: Sequence[CollectionManifest]) -> Path
     return next((file for file in files if file), None)
 
 
-def known_payload(file: Path, sha256: str, collections: Sequence[Collection]) -> Payload | None:
+def find_known_payload(file: Path, sha256: str, collections: Sequence[Collection]) -> Payload | None:
     """Returns the payload of a file in an ingested folder, if its bytes are those that were ingested.
 
     Where several datasets hold it, that is the payload that stands for the file.

@@ -42,7 +42,7 @@ class Folding(Generic[_Hit]):
     vectors_of: Callable[[Sequence[_Hit]], Sequence[FloatMatrix]]
 
 
-def nearest_scenes(
+def find_scenes(
     search: Callable[[int], Search[_Hit]],
     count: int,
     *,
@@ -75,7 +75,7 @@ def nearest_scenes(
     return [Scene(hit=hits[place], near=members) for place, members in near.items()]
 
 
-def rows_of(collection: Collection, ids: Sequence[str]) -> FloatMatrix:
+def read_rows(collection: Collection, ids: Sequence[str]) -> FloatMatrix:
     """Returns the stored vectors of points, float32 `[N, D]`; zero for what is not in the collection."""
     rows = np.zeros((len(ids), collection.manifest.identity.dimension), dtype=np.float32)
     stored = collection.vectors(ids)

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from threading import Lock
 
 from lookalike_core.arrays import FloatVector, Pixels
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.embedder import FEW, Embedder
+from lookalike_core.models.embedder import SMALL_JOB, Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import usable_rows
 from lookalike_core.stores.protocol import Collection
 from lookalike_exporter.model_resolver import get_model
 
-from lookalike_search.asking.estimates import usable_calibration
+from lookalike_search.asking.estimates import get_usable_calibration
 
-_logger = logger_of("search")
+_logger = get_logger("search")
 
 
-class Network:
+class SearchedCollection:
     """An open collection and the model that embeds queries for it; threads may share it.
 
     `load_ms` is what loading the model has taken so far.
@@ -53,7 +53,7 @@ class Network:
         return usable
 
     def _judge_calibration(self) -> tuple[Calibration | None, Calibration | None]:
-        return self.manifest.calibration, usable_calibration(self.collection)
+        return self.manifest.calibration, get_usable_calibration(self.collection)
 
     @property
     def provider(self) -> str | None:
@@ -79,15 +79,15 @@ class Network:
 
     def _embedder_for(self, images: int) -> Embedder:
         with self._loading:
-            if self._embedder is None or (self._is_for_few and images > FEW):
+            if self._embedder is None or (self._is_for_few and images > SMALL_JOB):
                 self._embedder = self._load(images)
-                self._is_for_few = images <= FEW
+                self._is_for_few = images <= SMALL_JOB
             return self._embedder
 
     def _load(self, images: int) -> Embedder:
         started = time.perf_counter()
         model = get_model(self.manifest, settings=self._settings)
-        embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, images=images)
+        embedder = Embedder.from_settings(model.path, self._settings, expected=model.manifest, images=images)
         embedder.log_provider(_logger)
         self.load_ms += milliseconds_since(started)
         return embedder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lookalike_core.cli.table import align_columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 
 from lookalike_search.asking.answers import (
     Answer,
@@ -70,7 +70,7 @@ def left_out_line(answer: Answer) -> str:
     more = [f"{count - len(named)} more"] if count > len(named) else []
     *first, last = [*named, *more]
     places = f"{', '.join(first)} and {last}" if first else last
-    return f"{counted(count, 'image')} with the same bytes left out: {places}; --include-self keeps them"
+    return f"{format_count(count, 'image')} with the same bytes left out: {places}; --include-self keeps them"
 
 
 _NAMED = 3

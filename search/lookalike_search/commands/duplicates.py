@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from lookalike_core.atomic import named_path
+from lookalike_core.atomic import parse_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
 from lookalike_core.cli.table import align_columns
 from lookalike_core.hints import Action, Argument, Hint, Notice, Value
-from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
-from lookalike_exporter.made_with import arguments_of_collection
+from lookalike_exporter.hint_arguments import list_collection_arguments
 
 from lookalike_search.analysis.duplicates import (
-    ABOVE,
     COMPARED_ABOVE,
+    SIMILAR_ABOVE,
     Group,
     KeptBecause,
     Match,
@@ -34,7 +34,7 @@ from lookalike_search.commands.search_options import (
     CollectionOption,
     DatasetOption,
     DistanceOption,
-    collection_in_use,
+    open_chosen_collection,
     similarity_option,
 )
 
@@ -51,7 +51,8 @@ def duplicates(
         similarity_option(
             "--above",
             f"Compare images on their pixels from this cosine similarity on, default {COMPARED_ABOVE}, and "
-            f"show those that are only similar from it on, default {ABOVE}. 1: only those of the same bytes.",
+            f"show those that are only similar from it on, default {SIMILAR_ABOVE}. "
+            "1: only those of the same bytes.",
         ),
     ] = None,
     keep_in: Annotated[
@@ -74,9 +75,9 @@ def duplicates(
 ) -> None:
     """Show groups of the same image, and which file to keep; nothing is deleted."""
     require_one_output(paths=paths, print0=print0, as_json=as_json)
-    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
-    folders = [named_path(each, "--keep-in") for each in keep_in or ()]
-    chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
+    page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    folders = [parse_path(each, "--keep-in") for each in keep_in or ()]
+    chosen = open_chosen_collection(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source):
         name = source.name
         say(f"collection: {name}")
@@ -96,7 +97,7 @@ def duplicates(
         show(_total(groups))
     _warn_of_changes(groups, manifest)
     if page is not None:
-        _write_page(page, groups, name, ABOVE if above is None else above)
+        _write_page(page, groups, name, SIMILAR_ABOVE if above is None else above)
 
 
 def _write_page(path: Path, groups: Sequence[Group], name: str, above: float) -> None:
@@ -188,7 +189,7 @@ def _advice(dataset: str, manifest: CollectionManifest) -> str:
         )
     named: dict[Argument, Value] = {Argument.FOLDER: root, Argument.PRUNE: None}
     named |= {} if Path(root).name == dataset else {Argument.DATASET: dataset}
-    hint = Hint(Action.UPDATE_DATASET, named | arguments_of_collection(manifest))
+    hint = Hint(Action.UPDATE_DATASET, named | list_collection_arguments(manifest))
     return Notice(f"files of dataset {dataset} have changed or are gone", hint=hint)
 
 

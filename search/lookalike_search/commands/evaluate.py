@@ -12,7 +12,7 @@ from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, seed
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
-from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
+from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, check_output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
@@ -31,7 +31,7 @@ from lookalike_search.commands.search_options import (
 )
 from lookalike_search.evaluation.leave_one_out import SHOWN
 from lookalike_search.evaluation.plan import plan_evaluation
-from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluate_settings
 from lookalike_search.evaluation.summary import FIGURES, Evaluation
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
@@ -71,9 +71,13 @@ def evaluate(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Measure how good the neighbours are: every image is a query, and its class the truth."""
-    table = output_path(csv_file, "--csv", (".csv",)) if csv_file is not None else None
-    plot = output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot) if plot_file is not None else None
-    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    table = check_output_path(csv_file, "--csv", (".csv",)) if csv_file is not None else None
+    plot = (
+        check_output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot)
+        if plot_file is not None
+        else None
+    )
+    page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     check_apart({"--csv": table, "--plot": plot, "--html": page})
     settings = Settings.from_environment()
     options = EvaluationOptions(
@@ -90,7 +94,7 @@ def evaluate(
     done: list[Setting] = []
     with store_in_use(store, settings) as opened:
         plan = plan_evaluation(selector, fusion or (), store=opened, settings=settings)
-        for setting in evaluated(opened, plan, options, settings=settings):
+        for setting in evaluate_settings(opened, plan, options, settings=settings):
             if as_json:
                 show_json(evaluation_json(setting, opened.label, k))
             else:

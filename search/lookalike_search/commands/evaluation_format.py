@@ -8,7 +8,7 @@ import numpy as np
 from lookalike_core.cli.table import cell_width, pad
 from lookalike_core.models.calibration_curves import Reliability
 from lookalike_core.neighbours.vote import VoteRule
-from lookalike_core.text import counted
+from lookalike_core.text import format_count
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.bootstrap import Estimate
@@ -18,7 +18,7 @@ from lookalike_search.evaluation.head_splits import MEANINGS, PartFigures
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import SHOWN
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting
-from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, worst_first
+from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, sort_worst_first
 
 if TYPE_CHECKING:
     from lookalike_search.commands import json_records as records
@@ -120,7 +120,7 @@ def _index_lines(found: IndexFigures) -> Iterator[str]:
 def _parts_lines(parts: Sequence[PartFigures]) -> Iterator[str]:
     """Yields a table for each part of the images: what a head learned from, and what it did not."""
     for part in parts:
-        yield f"{counted(part.images, 'image')} of {_classes(part.classes)}: {MEANINGS[part.part]}"
+        yield f"{format_count(part.images, 'image')} of {_classes(part.classes)}: {MEANINGS[part.part]}"
         yield f"{'':30}   value   95 % interval     best possible"
         for key in PART_FIGURES:
             yield _row(f"  {FIGURES[key]}", part.figures[key], part.best_possible[key])
@@ -145,7 +145,7 @@ def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
     width = max(map(cell_width, ("class", *(each.name for each in classes))))
     heading = "images  precision@10   95 % interval     best possible   most wrong neighbours"
     yield f"{'class':{width}}  {heading}"
-    for each in worst_first(classes):
+    for each in sort_worst_first(classes):
         found, best = each.figures["precision_at_10"], each.best_possible["precision_at_10"]
         wrong = f"{each.mistaken_for} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
         yield (

@@ -16,12 +16,12 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 
-from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
-from lookalike_search.analysis.explanation import Explained, SeenImage, explanations, see_both
+from lookalike_search.analysis.attribution import FloatMatrix, find_focus, strongest_pairs
+from lookalike_search.analysis.explanation import Explained, SeenImage, explain_pair, load_pair
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
@@ -50,18 +50,18 @@ def explain(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Show where in two images their similarity comes from, cell by cell."""
-    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the images")
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     selector = CollectionSelector(
         names=[collection] if collection is not None else (), backbone=backbone, distance=distance
     )
     with store_in_use(store, settings) as source:
         names = selector.resolve(source, settings=settings)
-        pair = see_both(query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels)
+        pair = load_pair(query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels)
         label = source.label
     explained = []
-    for found in explanations(pair, settings=settings):
+    for found in explain_pair(pair, settings=settings):
         explained.append(found)
         if as_json:
             show_json(_json(found, pair.query, pair.neighbour, label))
@@ -107,7 +107,7 @@ def _arithmetic_lines(explained: Explained) -> Iterator[str]:
 
 
 def _share_lines(name: str, shares: FloatMatrix, cosine: float) -> Iterator[str]:
-    found = focus(shares)
+    found = find_focus(shares)
     yield (
         f"{name}: {found.share:.0%} comes from the {found.place}, a ninth of it (11% if spread evenly); "
         f"half comes from {found.half} of {found.cells} cells"

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, seed_option
-from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.stores.points import PointFilter
 
-from lookalike_search.analysis.collection_map import CollectionMap, load_sample, mapped
+from lookalike_search.analysis.collection_map import CollectionMap, load_sample, map_collection
 from lookalike_search.analysis.projection import NEIGHBOURS, Method
 from lookalike_search.commands.search_options import (
     BackboneOption,
     CollectionOption,
     DatasetOption,
     DistanceOption,
-    collection_in_use,
+    open_chosen_collection,
 )
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def map_(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Draw a collection as a map: similar images near each other, coloured by class."""
-    page = output_path(html, "--html", PAGE_SUFFIXES)
-    chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
+    page = check_output_path(html, "--html", PAGE_SUFFIXES)
+    chosen = open_chosen_collection(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (holder, source):
         sampled = load_sample(source, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
         name, label = source.name, holder.label
     say(f"placing {len(sampled.payloads):,} of {sampled.total:,} images of {name}")
-    drawn = mapped(sampled, seed=seed)
+    drawn = map_collection(sampled, seed=seed)
     from lookalike_search.reports.map import map_page
 
     rendered, without = map_page(drawn, seed=seed)

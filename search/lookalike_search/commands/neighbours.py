@@ -14,12 +14,12 @@ from lookalike_core.cli.console import TableOutput, Verbose, say
 from lookalike_core.cli.options import StoreOption
 from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
-from lookalike_core.outputs import TABLE_SUFFIXES, output_path
+from lookalike_core.outputs import TABLE_SUFFIXES, check_output_path
 from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import json_line
 
-from lookalike_search.analysis.all_neighbours import SceneList, every_scenes, is_small
+from lookalike_search.analysis.all_neighbours import SceneList, find_all_scenes, is_small
 from lookalike_search.commands.search_options import (
     BackboneOption,
     ClassOption,
@@ -28,7 +28,7 @@ from lookalike_search.commands.search_options import (
     DistanceOption,
     FoldNearOption,
     NearAboveOption,
-    collection_in_use,
+    open_chosen_collection,
 )
 
 if TYPE_CHECKING:
@@ -91,14 +91,14 @@ def neighbours(
     if exact and indexed:
         raise UsageError("--exact and --indexed exclude each other; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
-    output = output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
+    output = check_output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
-    chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
+    chosen = open_chosen_collection(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source), _table(output) as table:
         in_numpy = exact or (not indexed and is_small(source, where))
         how = "compared all with all" if in_numpy else "asked of the store's own search"
         how += f", near-duplicates folded (similarity over {near_above:g})" if without_near else ""
-        found = every_scenes(
+        found = find_all_scenes(
             source,
             limit=limit,
             where=where,

@@ -24,7 +24,7 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
-from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
@@ -153,8 +153,8 @@ def query(
         fusion=fusion or FusionRule.RRF,
         without_near_above=near_above if without_near else None,
     )
-    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, head=head)
     with store_in_use(store, settings) as opened:
         names = selector.resolve(opened, settings=settings)

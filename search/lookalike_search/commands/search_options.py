@@ -81,7 +81,7 @@ FoldNearOption = Annotated[
 
 
 @contextmanager
-def collection_in_use(
+def open_chosen_collection(
     named_store: str | None,
     *,
     name: str | None,

@@ -57,7 +57,7 @@ class Comparison:
         return excludes_zero and self.p < 1 - CONFIDENCE
 
 
-def compared(contests: Sequence[Contest], *, seed: int = 0) -> list[Comparison]:
+def compare_settings(contests: Sequence[Contest], *, seed: int = 0) -> list[Comparison]:
     """Compares every figure of `COMPARED` in every contest, with Holm's correction over all of these.
 
     The contests of one setting are one family, since they are reported together: the chance that any of its

@@ -50,7 +50,7 @@ class PartFigures:
     best_possible: Mapping[str, float]
 
 
-def parts_of(
+def split_figures(
     values: Mapping[str, NDArray[np.float64]],
     best: Mapping[str, NDArray[np.float64]],
     payloads: Sequence[Payload],

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from lookalike_core.errors import LookalikeError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_exporter.heads.head_file import head_of
+from lookalike_exporter.heads.head_file import read_collection_head
 
 from lookalike_search.evaluation.head_splits import HeadTraining
 
-_logger = logger_of("search")
+_logger = get_logger("search")
 
 
 def read_head_training(
@@ -27,7 +27,7 @@ def read_head_training(
         if identity.head is None:
             continue
         try:
-            head = head_of(identity, settings, collection=name)
+            head = read_collection_head(identity, settings, collection=name)
         except LookalikeError as error:
             _logger.warning(
                 "warning: figures are not split by what the head was learned from: %s",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
@@ -69,7 +69,7 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
         raise UsageError(f"{collection.name} holds no image", hint=Hint(Action.FILL))
     images = first_of_each_file(found, collection.manifest)
     labelled = [payload for payload in images if payload.class_name]
-    payloads, stored = stored_vectors(collection, labelled)  # less what was removed meanwhile
+    payloads, stored = read_vectors(collection, labelled)  # less what was removed meanwhile
     if len(payloads) < MIN_IMAGES:
         raise UsageError(
             f"{collection.name} holds {len(payloads)} images with a class, too few to evaluate; "

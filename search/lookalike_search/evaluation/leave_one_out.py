@@ -191,7 +191,7 @@ def right_of(neighbours: IntVector, classes: IntVector) -> NDArray[np.bool_]:
     return np.asarray((classes[neighbours] == classes[:, np.newaxis]) & (neighbours >= 0))
 
 
-def countable(results: QueryResults) -> IntVector:
+def keep_countable(results: QueryResults) -> IntVector:
     """Returns of each query's neighbours as many as could all be right, int64 `[N, depth]`; -1 for others.
 
     A later one is of another class even in a perfect ranking, and so is no confusion.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
@@ -13,7 +13,7 @@ from lookalike_core.stores.protocol import Store
 
 from lookalike_search.collection_choice import BOTH, CollectionSelector
 
-_logger = logger_of("search")
+_logger = get_logger("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from lookalike_core import progress
 from lookalike_core.errors import UsageError
-from lookalike_core.logs import logger_of
+from lookalike_core.logs import get_logger
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
@@ -16,9 +16,9 @@ from lookalike_core.stores.points import EVERYTHING, PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.collection_choice import in_collection
-from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
-from lookalike_search.evaluation.head_splits import PartFigures, parts_of
+from lookalike_search.collection_choice import resolve_dataset
+from lookalike_search.evaluation.comparisons import Comparison, Contest, compare_settings
+from lookalike_search.evaluation.head_splits import PartFigures, split_figures
 from lookalike_search.evaluation.head_training import read_head_training
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, find_indexed_neighbours, measure_index
 from lookalike_search.evaluation.labelled_vectors import (
@@ -30,9 +30,9 @@ from lookalike_search.evaluation.labelled_vectors import (
 from lookalike_search.evaluation.leave_one_out import SHOWN, leave_one_out
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.similarity_blocks import count_passes
-from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
+from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summarise, values_of
 
-_logger = logger_of("search")
+_logger = get_logger("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Setting:
     parts: Sequence[PartFigures] | None = None
 
 
-def evaluated(
+def evaluate_settings(
     store: OpenCollections, plan: Plan, options: EvaluationOptions, *, settings: Settings
 ) -> Iterator[Setting]:
     """Evaluates each of the collections, then each of the pairs fused by each of the rules.
@@ -94,7 +94,7 @@ def evaluated(
             yield setting
             continue
         best = best_values_of(evaluation.results)
-        parts = parts_of(
+        parts = split_figures(
             evaluation.values, best, evaluation.images.payloads, training=training, seed=options.seed
         )
         yield replace(setting, parts=list(parts))
@@ -105,7 +105,7 @@ def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) ->
     for name in plan.collections:
         evaluation = _evaluate_collection(store, name, options)
         contests = list(_contests(list(done.values()), evaluation, options))
-        yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
+        yield Setting(evaluation=evaluation, differences=compare_settings(contests, seed=options.seed))
         done[name] = evaluation
     for pair in plan.pairs:
         try:
@@ -118,7 +118,7 @@ def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) ->
 
 def _evaluate_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
     with store.open(name) as source:
-        options = replace(options, where=in_collection(options.where, source.manifest))
+        options = replace(options, where=resolve_dataset(options.where, source.manifest))
         images = load_labelled(source, options.where)
         indexed = _ask_index(source, images, options) if options.indexed else None
     evaluation = _evaluate(name, [images], options)
@@ -157,7 +157,7 @@ def _evaluate(
             seed=options.seed,
             on_done=bar.advance,
         )
-    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)
+    return summarise(name, networks[0], results, seed=options.seed, fusion=fusion)
 
 
 def _contests(
@@ -251,5 +251,5 @@ def _evaluate_fusions(
             )
             for name, values, is_partial in before
         ]
-        yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
+        yield Setting(evaluation=evaluation, differences=compare_settings(contests, seed=options.seed))
         before.append((evaluation.collection, evaluation.values, False))

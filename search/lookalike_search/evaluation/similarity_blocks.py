@@ -12,7 +12,7 @@ from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.brute_force import row_blocks, top_k
 from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows
 from lookalike_core.neighbours.near_duplicates import are_near
-from lookalike_core.neighbours.rank_fusion import CANDIDATES, Chance, FusionRule, fused
+from lookalike_core.neighbours.rank_fusion import CANDIDATES, Chance, FusionRule, fuse_similarities
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.isotonic import cross_fit, draw_half, neighbour_cases
@@ -142,7 +142,9 @@ def _fuse_rows(
         own = np.flatnonzero(side)
         for start in range(0, len(own), _ROWS):
             few = own[start : start + _ROWS]
-            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=CANDIDATES)
+            found[few] = fuse_similarities(
+                [each[few] for each in similarity], rule, chances=chances, depth=CANDIDATES
+            )
     return found
 
 

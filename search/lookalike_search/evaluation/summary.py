@@ -20,7 +20,7 @@ from lookalike_search.evaluation.leave_one_out import (
     SHOWN,
     QueryResults,
     confusion,
-    countable,
+    keep_countable,
     right_of,
 )
 
@@ -119,7 +119,7 @@ class Evaluation:
         return len(np.unique(self.images.vectors.classes[queries]))
 
 
-def summed_up(
+def summarise(
     name: str,
     images: LabelledImages,
     results: QueryResults,
@@ -130,7 +130,7 @@ def summed_up(
     """Returns the figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
     classes, count = images.vectors.classes, len(images.vectors.names)
     values, best = values_of(results, classes), best_values_of(results)
-    counted = confusion(countable(results), classes, count=count)
+    counted = confusion(keep_countable(results), classes, count=count)
     return Evaluation(
         collection=name,
         images=images,
@@ -151,7 +151,7 @@ def summed_up(
     )
 
 
-def worst_first(classes: Sequence[ClassFigures]) -> list[ClassFigures]:
+def sort_worst_first(classes: Sequence[ClassFigures]) -> list[ClassFigures]:
     """Sorts classes by the share of their best possible precision@10 that they reach; NaN comes last."""
 
     def share(each: ClassFigures) -> float:

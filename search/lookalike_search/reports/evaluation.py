@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from lookalike_search.asking.answers import Neighbour
 from lookalike_search.evaluation.head_splits import MEANINGS
-from lookalike_search.evaluation.leave_one_out import countable
+from lookalike_search.evaluation.leave_one_out import keep_countable
 from lookalike_search.evaluation.runs import Setting
-from lookalike_search.evaluation.summary import FIGURES, Evaluation, worst_first
+from lookalike_search.evaluation.summary import FIGURES, Evaluation, sort_worst_first
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
@@ -123,7 +123,7 @@ def evaluation_page(
         figures=FIGURES,
         rule=RULE,
         meanings=MEANINGS,
-        sort_classes=worst_first,
+        sort_classes=sort_worst_first,
         gallery=Gallery.of(file for section in sections for file in section.files()),
     )
 
@@ -234,7 +234,7 @@ def _rows(
 
 def _confusions(images: _Images, anchors: Mapping[tuple[int, int], str]) -> Iterator[Confusion]:
     table, names = images.evaluation.countable_confusion, images.names
-    found = countable(images.evaluation.results)
+    found = keep_countable(images.evaluation.results)
     intruders = np.where(found >= 0, images.classes[found], -1)
     for (own, other), anchor in anchors.items():
         rows, places = np.nonzero((images.classes[:, np.newaxis] == own) & (intruders == other))

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lookalike_core.models.backbones import backbone_named
+from lookalike_core.models.backbones import get_backbone
 
-from lookalike_search.analysis.attribution import FloatMatrix, Focus, focus, strongest_pairs
+from lookalike_search.analysis.attribution import FloatMatrix, Focus, find_focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenImage
 from lookalike_search.reports.page import Page
 
@@ -63,7 +63,7 @@ def _section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, obj
     scale = _scale(maps, explanation.cosine)
     return {
         "explained": explained,
-        "network": backbone_named(explained.manifest.identity.backbone).title,
+        "network": get_backbone(explained.manifest.identity.backbone).title,
         "scale": scale,
         "is_even": scale.high < 2 * scale.even,
         "unit": (100 / explanation.cosine, " %") if explanation.cosine > 0 else (1, ""),
@@ -90,7 +90,7 @@ def _side(role: str, image: SeenImage, shares: FloatMatrix, scale: Scale) -> Sid
     edge = min(width, height)
     square = ((width - edge) / 2, (height - edge) / 2, float(edge))
     cells = list(_cells(shares, square, scale))
-    return Side(role=role, image=image, square=square, cells=cells, focus=focus(shares))
+    return Side(role=role, image=image, square=square, cells=cells, focus=find_focus(shares))
 
 
 def _cells(shares: FloatMatrix, square: tuple[float, float, float], scale: Scale) -> Iterator[Sequence[Cell]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from lookalike_core import progress
-from lookalike_core.images.thumbnails import Thumbnail, thumbnails
+from lookalike_core.images.thumbnails import Thumbnail, make_thumbnails
 from lookalike_core.stores.overlapping_roots import file_of
 from numpy.typing import NDArray
 
@@ -80,7 +80,7 @@ def _fit_to_page(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], floa
 def _thumbnails(sampled: Sampled) -> Iterator[str | None]:
     """Yields each image as a data URI, None where its file cannot be read."""
     files = [file_of(sampled.manifest, payload.dataset, payload.path) for payload in sampled.payloads]
-    made = thumbnails((file for file in files if file is not None), EDGE)
+    made = make_thumbnails((file for file in files if file is not None), EDGE)
     with progress.bar("thumbnails", unit="images", total=len(files)) as bar:
         for file in files:
             image = next(made) if file is not None else None

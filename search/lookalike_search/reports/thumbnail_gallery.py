@@ -12,7 +12,7 @@ from typing import Self
 from lookalike_core import progress
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.images.thumbnails import Encoding, Thumbnail, thumbnails
+from lookalike_core.images.thumbnails import Encoding, Thumbnail, make_thumbnails
 from markupsafe import Markup
 
 SIZES = {200: (288, Encoding.JPEG), 3_000: (144, Encoding.JPEG)}
@@ -44,7 +44,7 @@ class Gallery:
         edge, encoding = next((size for count, size in SIZES.items() if len(wanted) <= count), SMALLEST)
         made = {}
         with progress.bar("thumbnails", unit="images", total=len(wanted)) as bar:
-            making = thumbnails(wanted, edge, encoding=encoding, max_pixels=max_pixels)
+            making = make_thumbnails(wanted, edge, encoding=encoding, max_pixels=max_pixels)
             for file, thumbnail in zip(wanted, making, strict=True):
                 made[file] = thumbnail
                 bar.advance(1)

@@ -12,7 +12,7 @@ import pytest
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images import png
 from lookalike_core.images.decoding import decode, decode_small
-from lookalike_core.images.open_image import IN_MEMORY_BYTES, opened
+from lookalike_core.images.open_image import IN_MEMORY_BYTES, open_file
 from lookalike_core.images.views import view_of
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -114,7 +114,7 @@ def test_large_ancillary_png_chunks_are_not_read_into_memory(
     """A file on the disk may hold a gigabyte of it; here one that is longer than what is held."""
     file = tmp_path / "large.png"
     file.write_bytes(made_png(before=chunk(b"prVt", bytes(IN_MEMORY_BYTES)), after=chunk(b"tEXt", b"a\0b")))
-    with opened(file) as stream:
+    with open_file(file) as stream:
         read, most = stream.read, []
 
         def noted(size: int = -1, /) -> bytes:

@@ -11,10 +11,10 @@ from lookalike_core.images.decoding import decode_small
 from lookalike_core.images.thumbnails import (
     Encoding,
     Thumbnail,
-    encoded,
+    encode,
+    make_thumbnail,
+    make_thumbnails,
     pixels_within,
-    thumbnail,
-    thumbnails,
 )
 from PIL import Image
 
@@ -59,7 +59,7 @@ def test_a_thumbnail_shows_the_whole_image_undistorted(
 ) -> None:
     """Nothing is cut off or squashed, unlike what the network sees."""
     halves(*size).save(tmp_path / "a.png")
-    image = shown(thumbnail(tmp_path / "a.png", 96, encoding=encoding))
+    image = shown(make_thumbnail(tmp_path / "a.png", 96, encoding=encoding))
     assert image.size == expected
     if min(expected) > 1:
         assert near(image, (3, 3), RED)
@@ -69,7 +69,7 @@ def test_a_thumbnail_shows_the_whole_image_undistorted(
 def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
     """More bytes would show nothing more."""
     halves(20, 10).save(tmp_path / "a.png")
-    assert shown(thumbnail(tmp_path / "a.png", 96)).size == (20, 10)
+    assert shown(make_thumbnail(tmp_path / "a.png", 96)).size == (20, 10)
 
 
 @pytest.mark.parametrize("width", [80, 2000])  # the large one is decoded at a part of its size
@@ -78,7 +78,7 @@ def test_a_thumbnail_is_upright(tmp_path: Path, width: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     halves(width, width // 2).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    image = shown(thumbnail(tmp_path / "a.jpg", 64))
+    image = shown(make_thumbnail(tmp_path / "a.jpg", 64))
     assert image.size == (32, 64)
     assert near(image, (16, 4), RED)
     assert near(image, (16, 60), BLUE)
@@ -87,7 +87,7 @@ def test_a_thumbnail_is_upright(tmp_path: Path, width: int) -> None:
 def test_transparent_pixels_of_a_thumbnail_are_white(tmp_path: Path) -> None:
     """As in the pixels that the network gets."""
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
-    assert near(shown(thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
+    assert near(shown(make_thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
 
 
 def test_a_large_image_of_few_colours_takes_the_memory_of_a_small_one() -> None:
@@ -110,9 +110,9 @@ def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> Non
     [whole] = draw(tmp_path, "a.png")
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:100])
-    reasons = [thumbnail(tmp_path / name, 32) for name in ("gone.png", "text.png", "cut.png")]
+    reasons = [make_thumbnail(tmp_path / name, 32) for name in ("gone.png", "text.png", "cut.png")]
     assert reasons == [SkipReason.VANISHED, SkipReason.NOT_AN_IMAGE, SkipReason.TRUNCATED]
-    assert thumbnail(whole, 32, max_pixels=100) is SkipReason.TOO_LARGE
+    assert make_thumbnail(whole, 32, max_pixels=100) is SkipReason.TOO_LARGE
 
 
 def test_thumbnails_come_in_order_with_bounded_look_ahead(tmp_path: Path, draw: Draw) -> None:
@@ -126,15 +126,15 @@ def test_thumbnails_come_in_order_with_bounded_look_ahead(tmp_path: Path, draw: 
             taken.append(file)
             yield file
 
-    made = thumbnails(listed(), 32, ahead=4)
+    made = make_thumbnails(listed(), 32, ahead=4)
     first = next(made)
     assert len(taken) <= 6
-    assert [first, *made] == [thumbnail(file, 32) for file in files]
+    assert [first, *made] == [make_thumbnail(file, 32) for file in files]
 
 
 def test_a_consumer_that_stops_ends_the_threads(tmp_path: Path, draw: Draw) -> None:
     """What was not started is not made."""
-    made = thumbnails(iter(draw(tmp_path, *(f"{number}.png" for number in range(8)))), 32, ahead=2)
+    made = make_thumbnails(iter(draw(tmp_path, *(f"{number}.png" for number in range(8)))), 32, ahead=2)
     next(made)
     made.close()
     assert list(made) == []
@@ -155,7 +155,7 @@ def test_pixels_fit_into_a_box(tmp_path: Path) -> None:
 def test_pixels_become_an_address_that_holds_them() -> None:
     """What explains an image draws itself, and puts it on a page."""
     pixels = np.full((10, 20, 3), 200, np.uint8)
-    made = encoded(pixels, encoding=Encoding.WEBP)
+    made = encode(pixels, encoding=Encoding.WEBP)
     assert (made.width, made.height) == (20, 10)
     assert made.uri.startswith("data:image/webp;base64,")
     assert near(shown(made), (5, 5), (200, 200, 200))

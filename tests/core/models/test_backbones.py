@@ -8,8 +8,8 @@ from lookalike_core.models.backbones import (
     VGG16,
     Backbone,
     Pooling,
-    backbone_named,
     check_pooling,
+    get_backbone,
 )
 
 
@@ -25,13 +25,13 @@ from lookalike_core.models.backbones import (
 )
 def test_a_backbone_goes_by_its_short_and_its_full_name(name: str, backbone: Backbone) -> None:
     """In any case, as people type them."""
-    assert backbone_named(name) is backbone
+    assert get_backbone(name) is backbone
 
 
 def test_an_unknown_backbone_is_refused_with_those_there_are() -> None:
     """Both names of both networks."""
     with pytest.raises(UsageError, match=r"'alexnet'.*resnet \(resnet101v2\), vgg \(vgg16\)"):
-        backbone_named("alexnet")
+        get_backbone("alexnet")
 
 
 def test_resnet_is_preferred_to_vgg() -> None:

@@ -14,7 +14,7 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings)
+    return ensure_exported(spec, settings=settings)
 
 
 @pytest.fixture

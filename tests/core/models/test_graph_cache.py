@@ -10,10 +10,10 @@ import pytest
 from lookalike_core.errors import ModelError
 from lookalike_core.models import graph_cache as optimized
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.graph_cache import entry_of
+from lookalike_core.models.graph_cache import entry_path
 from lookalike_core.models.providers import load_runtime
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
@@ -24,7 +24,7 @@ def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings).path
+    return ensure_exported(spec, settings=settings).path
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def model(exported: Path, tmp_path: Path) -> Path:
 
 def load(model: Path) -> Embedder:
     """As the commands do, with the folder beside the model."""
-    return Embedder.load(model, provider="cpu", kept_in=model.parent / "optimized")
+    return Embedder.load(model, provider="cpu", cache_dir=model.parent / "optimized")
 
 
 def entries(model: Path) -> list[Path]:
@@ -93,7 +93,7 @@ def test_an_entry_of_another_model_is_made_anew(model: Path, tiny_weights: Path,
     [entry] = entries(model)
     own = entry.read_bytes()
     spec = ModelSpec.of("vgg", layer="block1_pool", pooling="max", weights=str(tiny_weights))
-    other = ready_model(spec, settings=home).path
+    other = ensure_exported(spec, settings=home).path
     load(other)
     shutil.copyfile(entries(other)[0], entry)
     assert np.array_equal(load(model).embed(PIXELS), plain)
@@ -156,11 +156,11 @@ def test_entries_of_models_that_are_gone_go(model: Path) -> None:
 
 def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs are laid out for the width of one processor's registers, by one version's kernels."""
-    here = entry_of(model, model.parent, runtime="1.0")
-    assert entry_of(model, model.parent, runtime="1.0") == here
-    assert entry_of(model, model.parent, runtime="1.1") != here
+    here = entry_path(model, model.parent, runtime="1.0")
+    assert entry_path(model, model.parent, runtime="1.0") == here
+    assert entry_path(model, model.parent, runtime="1.1") != here
     monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
-    assert entry_of(model, model.parent, runtime="1.0") != here
+    assert entry_path(model, model.parent, runtime="1.0") != here
 
 
 def test_an_unwritable_graph_cache_is_ignored(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

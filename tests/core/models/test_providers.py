@@ -14,7 +14,7 @@ from lookalike_core.models import providers
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import CPU, CUDA, OPENVINO
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
@@ -31,7 +31,7 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings)
+    return ensure_exported(spec, settings=settings)
 
 
 @pytest.fixture
@@ -182,4 +182,4 @@ def test_openvino_is_not_loaded_for_few_images(model: ModelFile, monkeypatch: py
     """Loading the plugin alone takes longer than one of them."""
     monkeypatch.setattr(providers, "_openvino_devices", lambda: pytest.fail("it was looked for"))
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: False)
-    assert Embedder.load(model.path, for_few=True).provider == CPU
+    assert Embedder.load(model.path, is_small_job=True).provider == CPU

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from lookalike_core.neighbours.vote import TEMPERATURE, Verdict, VoteRule, vote, wants_voters
+from lookalike_core.neighbours.vote import TEMPERATURE, Verdict, VoteRule, needs_labelled_search, vote
 
 CLASSES = ["cat", "dog", "dog", "cat", "", "fox", "cat", "dog"]
 COSINE = [0.95, 0.90, 0.89, 0.60, 0.59, 0.58, 0.57, 0.50]
@@ -108,4 +108,4 @@ def test_a_labelled_search_is_needed_where_neighbours_lack_a_class(
     classes: list[str | None], k: int, expected: bool
 ) -> None:
     """It finds no others where all neighbours have a class."""
-    assert wants_voters(classes, k=k) is expected
+    assert needs_labelled_search(classes, k=k) is expected

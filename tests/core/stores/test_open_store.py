@@ -20,7 +20,7 @@ from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.open_store import open_store, where_else
+from lookalike_core.stores.open_store import find_other_store, open_store
 from lookalike_core.stores.server import ServerStore
 
 NewManifest = Callable[..., CollectionManifest]
@@ -100,7 +100,7 @@ def test_a_server_that_was_only_found_is_not_sent_the_key(
     responder.be_qdrant()
     settings = replace(settings, qdrant_api_key="s3cret", qdrant_url=said and "http://127.0.0.1:1")
     open_store(said, settings, local_port=responder.port).close()
-    where_else(
+    find_other_store(
         manifest_of().collection, EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port
     )
     assert len(responder.seen) > 3
@@ -137,7 +137,8 @@ def test_auto_stops_where_something_listens_and_does_not_answer(
         open_store(None, settings, local_port=responder.port, answer_timeout_s=0.2)
     assert caught.value.exit_code == 5
     assert (
-        where_else("vgg16", EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port) is None
+        find_other_store("vgg16", EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port)
+        is None
     )
     named = open_store("embedded", settings, local_port=responder.port)
     assert isinstance(named, EmbeddedStore)
@@ -288,7 +289,7 @@ def test_another_store_that_has_it_is_named(
     server = open_store(responder.url, settings)
 
     def found(manifest: CollectionManifest, store: EmbeddedStore | ServerStore) -> str | None:
-        return where_else(manifest.collection, store, settings, local_port=responder.port)
+        return find_other_store(manifest.collection, store, settings, local_port=responder.port)
 
     assert found(here, server) == "embedded"
     assert found(here, elsewhere) == "embedded"
@@ -317,10 +318,10 @@ def test_looking_for_a_collection_in_other_stores_never_fails(
     responder.be_qdrant()
     responder.answers[f"GET /collections/{name}"] = answer
     store = EmbeddedStore(settings.qdrant_dir)
-    assert where_else(name, store, settings, local_port=responder.port) is None
+    assert find_other_store(name, store, settings, local_port=responder.port) is None
     broken = replace(settings, qdrant_api_key="line\nbreak")
-    assert where_else(name, store, broken, local_port=responder.port) is None
-    assert where_else("../x", store, settings, local_port=responder.port) is None
+    assert find_other_store(name, store, broken, local_port=responder.port) is None
+    assert find_other_store("../x", store, settings, local_port=responder.port) is None
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])

@@ -282,7 +282,7 @@ def test_an_ingest_under_way_is_seen_where_nothing_may_be_written(store: Embedde
         with read_only(store.directory):
             assert EmbeddedStore(store.directory).local.ingest_under_way() == said
     assert store.local.ingest_under_way() is None
-    assert locks.holder_of(store.directory, "never-locked") is None
+    assert locks.find_holder(store.directory, "never-locked") is None
 
 
 ASK = """

@@ -27,7 +27,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
-from lookalike_exporter.export import ready_model
+from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.heads.fit import (
     FitRequest,
     TrainingImages,
@@ -36,7 +36,14 @@ from lookalike_exporter.heads.fit import (
     split_images,
     train_head,
 )
-from lookalike_exporter.heads.head_file import Head, check_name, head_of, head_path, named_head, write_head
+from lookalike_exporter.heads.head_file import (
+    Head,
+    check_name,
+    head_path,
+    read_collection_head,
+    read_head,
+    write_head,
+)
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.model_cache import ModelFile, list_models
 from lookalike_exporter.spec import ModelSpec
@@ -49,7 +56,7 @@ PARITY = 0.99999
 @pytest.fixture
 def base(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
     """A small model without a head: 64 values."""
-    return ready_model(tiny_spec, settings=home)
+    return ensure_exported(tiny_spec, settings=home)
 
 
 def images_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> TrainingImages:
@@ -259,24 +266,24 @@ def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile
 def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFile) -> None:
     """It is what was written; where it is gone or another, the message says how to make it again."""
     head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})))
-    again = named_head("pets", home)
+    again = read_head("pets", home)
     assert (again.key, again.classes, again.trained) == (head.key, ("cat", "dog"), head.trained)
-    assert head_of(head.identity, home, collection="c").key == head.key
+    assert read_collection_head(head.identity, home, collection="c").key == head.key
     write_head(replace(head, bias=head.bias + 1), home)
     with refuses(ManifestError, match="ingest rebuild c"):
-        head_of(head.identity, home, collection="c")
+        read_collection_head(head.identity, home, collection="c")
     head_path("pets", home).unlink()
     with refuses(ManifestError, match="exporter fit"):
-        head_of(head.identity, home, collection="c")
+        read_collection_head(head.identity, home, collection="c")
     with pytest.raises(UsageError, match="there: none"):
-        named_head("pets", home)
+        read_head("pets", home)
 
 
 def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
     """Written by an earlier version; it is the same head, and gives the same space."""
     home.heads_dir.mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "former_heads" / "pets.npz", head_path("pets", home))
-    head = named_head("pets", home)
+    head = read_head("pets", home)
     assert head.key == "pets-1687ee0a"
     assert head.identity.key == "1cc2746894522a64"
     assert head.base.graph_precision is Precision.INT8
@@ -290,7 +297,7 @@ def test_a_damaged_head_is_refused(home: Settings, content: bytes) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"pets\.npz is no head"):
-        named_head("pets", home)
+        read_head("pets", home)
 
 
 def changed(head: Head, home: Settings, **changes: object) -> None:
@@ -315,7 +322,7 @@ def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) 
         FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {}
     )
     changed(head, home)
-    assert named_head("pets", home).key == head.key
+    assert read_head("pets", home).key == head.key
     identity = head.base.identity.with_head("pets-00000000", dimension=64)
     for change in (
         {"weight": np.full_like(head.weight, np.nan)},
@@ -337,7 +344,7 @@ def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) 
     ):
         changed(head, home, **change)
         with refuses(ModelError, match=r"pets\.npz is no head .*exporter fit .*--name pets --force"):
-            named_head("pets", home)
+            read_head("pets", home)
 
 
 def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings, base: ModelFile) -> None:
@@ -349,14 +356,14 @@ def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings,
     with pytest.raises(
         ModelError, match=r"the head .*pets\.npz has schema 99 and this version reads up to 1"
     ):
-        named_head("pets", home)
+        read_head("pets", home)
     changed(head, home)
     shutil.copyfile(head_path("pets", home), head_path("zoo", home))
     with pytest.raises(ModelError, match=r"zoo\.npz holds the head 'pets' and not zoo") as caught:
-        named_head("zoo", home)
+        read_head("zoo", home)
     assert caught.value.exit_code == 3
     changed(head, home, name="pets")
-    assert named_head("pets", home).key == head.key
+    assert read_head("pets", home).key == head.key
 
 
 def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> None:
@@ -369,7 +376,7 @@ def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> Non
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("weight.npy", header.getvalue())
     with pytest.raises(ModelError, match=r"pets\.npz is no head .*weight is cut short"):
-        named_head("pets", home)
+        read_head("pets", home)
 
 
 @pytest.mark.slow  # a layer for thousands of classes
@@ -414,7 +421,7 @@ def test_the_second_of_two_concurrent_fits_of_one_name_is_refused(
     assert is_writing.wait(60)
     fit(8)
     first.join()
-    assert ended[16] == named_head("pets", home).key
+    assert ended[16] == read_head("pets", home).key
     assert isinstance(ended[8], UsageError)
     assert "holds another head" in str(ended[8])
     assert len([model for model in list_models(home) if model.manifest.identity.head]) == 1
@@ -427,7 +434,7 @@ def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, weight=np.array([{}], dtype=object), bias=[0], trained=[0], said=[0])
     with pytest.raises(ModelError, match="no head"):
-        named_head("pets", home)
+        read_head("pets", home)
 
 
 def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
@@ -441,7 +448,7 @@ def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
     assert head_path("pets", home).stat().st_mtime_ns == before.st_mtime_ns
     with refuses(UsageError, match="--force"):
         fitted(home, name, dims=8)
-    assert fitted(home, name, dims=8, force=True).key == named_head("pets", home).key != first.key
+    assert fitted(home, name, dims=8, force=True).key == read_head("pets", home).key != first.key
 
 
 def test_too_little_to_learn_from_is_refused(home: Settings, base: ModelFile) -> None:

@@ -12,8 +12,8 @@ from lookalike_core.errors import ManifestError
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import calibrated, ready_model
-from lookalike_exporter.heads.head_file import Head, named_head, write_head
+from lookalike_exporter.export import add_activation_ranges, ensure_exported
+from lookalike_exporter.heads.head_file import Head, read_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
@@ -38,8 +38,8 @@ def base(
     """VGG16's first two convolutions: 64 values, in each precision."""
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights), precision=request.param)
     draw(tmp_path / "pictures", "a.png", "b.png", "c.png")
-    spec = calibrated(spec, tmp_path / "pictures", settings=home)
-    return ready_model(spec, settings=home)
+    spec = add_activation_ranges(spec, tmp_path / "pictures", settings=home)
+    return ensure_exported(spec, settings=home)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def head(base: ModelFile, home: Settings) -> Head:
         record={"seed": 0},
     )
     write_head(made, home)
-    return named_head("pets", home)
+    return read_head("pets", home)
 
 
 @pytest.fixture

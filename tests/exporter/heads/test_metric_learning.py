@@ -14,8 +14,8 @@ from lookalike_exporter.heads.metric_learning import (
     _candidates,
     _sample,
     _solve_ridge,
-    figures,
     fit_layer,
+    measure_neighbours,
 )
 from refusals import refuses
 from sklearn.linear_model import RidgeClassifier
@@ -43,7 +43,7 @@ def test_a_layer_improves_neighbours_of_held_out_images() -> None:
     """Of the classes that it was fitted to."""
     training, others = made(), made(seed=1)
     layer = fit_layer(training)
-    before, after = figures(others, training), figures(others, training, layer=layer)
+    before, after = measure_neighbours(others, training), measure_neighbours(others, training, layer=layer)
     assert before is not None
     assert after is not None
     assert after.precision_at_10 > before.precision_at_10 + 0.05
@@ -73,7 +73,7 @@ def test_unseen_classes_keep_their_precision() -> None:
     layer = fit_layer(images.of(images.classes < 4))
     unseen = images.of(images.classes >= 4)
     queries, gallery = unseen.of(np.arange(80) % 2 == 0), unseen.of(np.arange(80) % 2 == 1)
-    before, after = figures(queries, gallery), figures(queries, gallery, layer=layer)
+    before, after = measure_neighbours(queries, gallery), measure_neighbours(queries, gallery, layer=layer)
     assert before is not None
     assert after is not None
     assert after.precision_at_10 >= before.precision_at_10 - 0.02
@@ -95,7 +95,7 @@ def test_the_chosen_candidate_does_no_harm_to_held_out_classes() -> None:
 def test_mean_average_precision_equals_scikit_learns() -> None:
     """Over the whole ranking of each query."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
-    found = figures(queries, gallery)
+    found = measure_neighbours(queries, gallery)
     similarity = queries.vectors @ gallery.vectors.T
     expected = [
         average_precision_score(gallery.classes == number, row)
@@ -108,7 +108,7 @@ def test_mean_average_precision_equals_scikit_learns() -> None:
 def test_precision_at_10_is_that_of_search_evaluate() -> None:
     """Divided by ten: with three relevant images the best possible is 0.3."""
     queries, gallery = made(each=2, seed=3), made(each=3, seed=4)
-    found = figures(queries, gallery)
+    found = measure_neighbours(queries, gallery)
     nearest = np.argsort(-queries.vectors @ gallery.vectors.T, axis=1)[:, :10]
     right = gallery.classes[nearest] == queries.classes[:, np.newaxis]
     assert found is not None
@@ -182,7 +182,7 @@ def test_ridge_equals_scikit_learns(classes: int, each: int) -> None:
 def test_figures_do_not_depend_on_the_block_size() -> None:
     """However few queries are ranked together."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
-    assert figures(queries, gallery, at_once=4) == figures(queries, gallery)
+    assert measure_neighbours(queries, gallery, at_once=4) == measure_neighbours(queries, gallery)
 
 
 def test_unusable_training_data_is_refused() -> None:

@@ -6,7 +6,7 @@ from lookalike_search.analysis.attribution import (
     MOST_CELLS,
     agreement,
     explain,
-    focus,
+    find_focus,
     strongest_pairs,
 )
 from numpy.typing import NDArray
@@ -132,21 +132,21 @@ def test_focus_names_the_ninth_with_the_largest_share(row: int, column: int, pla
     """All in one cell of seven by seven."""
     shares = np.zeros((7, 7))
     shares[row, column] = 0.8
-    found = focus(shares)
+    found = find_focus(shares)
     assert (found.place, found.half, found.cells) == (place, 1, 49)
     assert found.share == pytest.approx(1)
 
 
 def test_uniform_shares_give_each_ninth_one_ninth() -> None:
     """Ninths are of the image's area: a cell on the border of two counts for both in part."""
-    found = focus(np.full((7, 7), 0.01))
+    found = find_focus(np.full((7, 7), 0.01))
     assert found.share == pytest.approx(1 / 9)
     assert found.half == 25
-    assert focus(np.full((2, 2), 0.25)).half == 2
+    assert find_focus(np.full((2, 2), 0.25)).half == 2
 
 
 def test_focus_ignores_negative_shares() -> None:
     """Neither is an image with nothing else."""
-    found = focus(np.array([[0.5, -3.0], [-3.0, -0.1]]))
+    found = find_focus(np.array([[0.5, -3.0], [-3.0, -0.1]]))
     assert (found.place, found.half) == ("top left", 1)
-    assert focus(np.full((2, 2), -1.0)).share == 0
+    assert find_focus(np.full((2, 2), -1.0)).share == 0

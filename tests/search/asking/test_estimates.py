@@ -10,7 +10,7 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.asking.answers import Neighbour
-from lookalike_search.asking.estimates import Estimates, estimate, usable_calibration
+from lookalike_search.asking.estimates import Estimates, estimate, get_usable_calibration
 from made_collections import point_of
 
 VERDICT = Verdict(class_name="cat", share=0.9, voters=10)
@@ -121,10 +121,10 @@ class Manifest:
 
 def test_a_stale_calibration_is_ignored_and_logged(calibration: Calibration, said: list[str]) -> None:
     """It is stale with another number of points or another distance; a fitting one is used silently."""
-    assert usable_calibration(Held(calibration, points=3)) == calibration
-    assert usable_calibration(Held(None, points=3)) is None
+    assert get_usable_calibration(Held(calibration, points=3)) == calibration
+    assert get_usable_calibration(Held(None, points=3)) is None
     assert said == []
     for held in (Held(calibration, points=4), Held(calibration, points=3, distance="euclid")):
-        assert usable_calibration(held) is None
+        assert get_usable_calibration(held) is None
     assert len(said) == 2
     assert "search calibrate --collection mine" in full_message(said[0])

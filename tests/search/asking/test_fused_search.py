@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
-from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule, fused
+from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule, fuse_similarities
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
@@ -96,7 +96,7 @@ def test_fused_neighbours_equal_those_computed_by_numpy(ask: Callable[..., Answe
     """Order and scores, with the scores that each network's store would give, and no model was needed."""
     answer = ask("cat/1.png", fusion=rule)
     keys, similarities = nearness("cat/1.png", ONE, OTHER)
-    expected = dict(zip(keys, fused(similarities, rule)[0], strict=True))
+    expected = dict(zip(keys, fuse_similarities(similarities, rule)[0], strict=True))
     assert [hit.payload.path for hit in answer.hits] == sorted(expected, key=lambda key: -expected[key])
     for hit in answer.hits:
         assert hit.score == pytest.approx(expected[hit.payload.path], abs=1e-5)

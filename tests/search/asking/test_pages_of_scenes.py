@@ -10,7 +10,7 @@ import pytest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
-from lookalike_search.analysis.all_neighbours import every_scenes
+from lookalike_search.analysis.all_neighbours import find_all_scenes
 from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
@@ -188,7 +188,7 @@ def test_neighbours_of_all_fold_each_file_once(both_stores: Store, mixed: str, e
     with both_stores.open(mixed) as collection:
         found = {
             payload.path: {scene.hit.payload.path: len(scene.near) for scene in scenes}
-            for payload, scenes in every_scenes(collection, limit=2, above=0.999, exact=exact)
+            for payload, scenes in find_all_scenes(collection, limit=2, above=0.999, exact=exact)
         }
         images = collection.count() - 5
     assert len(found) == images - 1  # two have the same path

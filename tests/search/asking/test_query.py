@@ -20,7 +20,7 @@ from lookalike_core.errors import (
     WeightsError,
 )
 from lookalike_core.images.decoding import MAX_PIXELS, decode
-from lookalike_core.models.embedder import BATCH_SIZE, FEW, Embedder
+from lookalike_core.models.embedder import BATCH_SIZE, SMALL_JOB, Embedder
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
@@ -305,12 +305,12 @@ def test_a_slowly_starting_provider_is_used_for_many_images_only(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One image is embedded before such a provider would have begun; a folder is worth the wait."""
-    files = draw(tmp_path, *(f"{number:02}.png" for number in range(FEW + 1)), seed=5)
+    files = draw(tmp_path, *(f"{number:02}.png" for number in range(SMALL_JOB + 1)), seed=5)
     asked: list[bool] = []
     load = Embedder.load
 
-    def noted(path: Path, *, for_few: bool, **options: Any) -> Embedder:
-        asked.append(for_few)
+    def noted(path: Path, *, is_small_job: bool, **options: Any) -> Embedder:
+        asked.append(is_small_job)
         return load(path, **options)
 
     monkeypatch.setattr(Embedder, "load", noted)
@@ -555,7 +555,7 @@ def test_weights_that_changed_are_refused(
     write_weights(weights, seed=2)
     assert len(own_library.ask("cat/1.png").hits) == 1, "the model that is there still serves"
     model.unlink()
-    with pytest.raises(ManifestError, match=r"weights_fingerprint was \w{64} and is \w{64}.*Bring the old"):
+    with pytest.raises(ManifestError, match=r"weights_fingerprint was \w{64} and is \w{64}.*Restore the old"):
         own_library.ask("cat/1.png")
 
 

@@ -12,7 +12,7 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
-from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.analysis.duplicates import find_duplicates
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
@@ -83,7 +83,7 @@ def test_an_unknown_dataset_is_refused_everywhere(searcher: Searcher) -> None:
     elsewhere = PointFilter(dataset="elsewhere")
     calls: list[Callable[[], object]] = [
         lambda: list(answer_all(searcher, ["dog/1.png"], QueryOptions(dataset="elsewhere"))),
-        lambda: every_neighbours(network.collection, limit=3, where=elsewhere),
+        lambda: find_all_neighbours(network.collection, limit=3, where=elsewhere),
         lambda: find_duplicates(network.collection, where=elsewhere),
     ]
     for call in calls:
@@ -97,7 +97,7 @@ def test_brute_force_and_the_store_find_the_same_neighbours(searcher: Searcher) 
     ways = [
         [
             (payload.id, [hit.payload.id for hit in hits])
-            for payload, hits in every_neighbours(network.collection, limit=3, exact=exact)
+            for payload, hits in find_all_neighbours(network.collection, limit=3, exact=exact)
         ]
         for exact in (None, True, False)
     ]

@@ -10,7 +10,7 @@ import pytest
 from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_search.asking.query_sources import Source, find_sources, known_payload
+from lookalike_search.asking.query_sources import Source, find_known_payload, find_sources
 from refusals import refuses
 
 Fill = Callable[..., str]
@@ -148,10 +148,10 @@ def test_a_file_in_an_ingested_folder_is_known_by_its_bytes(
         (tmp_path / "link").symlink_to(tmp_path / "data")
         file.write_bytes(b"x")
         other = hashlib.sha256(b"x").hexdigest()
-        assert known_payload(file, payload.sha256, [collection]) == payload
-        assert known_payload(tmp_path / "link/cat/1.png", payload.sha256, [collection]) == payload
-        assert known_payload(file, other, [collection]) is None
-        assert known_payload(tmp_path / "cat/1.png", payload.sha256, [collection]) is None
+        assert find_known_payload(file, payload.sha256, [collection]) == payload
+        assert find_known_payload(tmp_path / "link/cat/1.png", payload.sha256, [collection]) == payload
+        assert find_known_payload(file, other, [collection]) is None
+        assert find_known_payload(tmp_path / "cat/1.png", payload.sha256, [collection]) is None
 
 
 COMPOSED, DECOMPOSED = "Ka\u0308fer/\u00fc1.png", "Ka\u0308fer/u\u03081.png"

@@ -12,7 +12,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluate_settings
 from sole_bar import SoleBar
 
 SETTINGS = Settings(home=Path("never-read"), provider="cpu")
@@ -55,7 +55,7 @@ def settings(
 ) -> list[Setting]:
     """Evaluates these collections."""
     plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
-    return list(evaluated(store, plan, options or EvaluationOptions(), settings=SETTINGS))
+    return list(evaluate_settings(store, plan, options or EvaluationOptions(), settings=SETTINGS))
 
 
 def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:

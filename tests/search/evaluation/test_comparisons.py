@@ -4,7 +4,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from lookalike_search.evaluation.comparisons import COMPARED, Comparison, Contest, compared, holm, sign_flip_p
+from lookalike_search.evaluation.comparisons import (
+    COMPARED,
+    Comparison,
+    Contest,
+    compare_settings,
+    holm,
+    sign_flip_p,
+)
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -24,7 +31,7 @@ def contest(one: FloatVector, other: FloatVector, **others: FloatVector) -> Cont
 
 def comparison(one: FloatVector, other: FloatVector) -> Comparison:
     """Compares settings that differ in one of three figures."""
-    first, *_ = compared([contest(one, one, **{COMPARED[0]: other})])
+    first, *_ = compare_settings([contest(one, one, **{COMPARED[0]: other})])
     return first
 
 
@@ -102,5 +109,5 @@ def test_holms_correction_grows_with_the_number_of_contests() -> None:
     one, other = discordant(better=10, worse=1)
     clear, same = contest(one, one, **{COMPARED[0]: other}), contest(one, one)
     assert sign_flip_p(one, other) < 0.05 / 3
-    assert compared([clear])[0].is_certain
-    assert not compared([clear, *[same] * 9])[0].is_certain
+    assert compare_settings([clear])[0].is_certain
+    assert not compare_settings([clear, *[same] * 9])[0].is_certain

@@ -8,7 +8,7 @@ from lookalike_search.evaluation.labelled_vectors import LabelledVectors
 from lookalike_search.evaluation.leave_one_out import (
     SHOWN,
     confusion,
-    countable,
+    keep_countable,
     leave_one_out,
 )
 from lookalike_search.evaluation.summary import best_values_of, values_of
@@ -164,7 +164,7 @@ def test_missing_neighbours_count_as_wrong() -> None:
     assert results.average_precision[:2].tolist() == [1, 1]
     assert np.isnan(results.average_precision[2])
     assert confusion(results.neighbours, one.classes, count=2).tolist() == [[2, 2], [2, 0]]
-    assert confusion(countable(results), one.classes, count=2).tolist() == [[2, 0], [0, 0]]
+    assert confusion(keep_countable(results), one.classes, count=2).tolist() == [[2, 0], [0, 0]]
 
 
 def test_average_precision_does_not_depend_on_the_order_of_ties() -> None:

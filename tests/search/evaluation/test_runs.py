@@ -18,7 +18,7 @@ from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluate_settings
 from one_answer import answer_of
 from sole_bar import SoleBar
 
@@ -40,7 +40,7 @@ def images(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str
 
 def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
     """Evaluates all settings of a plan."""
-    return list(evaluated(store, plan, EvaluationOptions(**options), settings=SETTINGS))
+    return list(evaluate_settings(store, plan, EvaluationOptions(**options), settings=SETTINGS))
 
 
 def compared(setting: Setting) -> list[str]:
@@ -198,6 +198,6 @@ def test_every_progress_bar_reaches_its_total(both_stores: Store, fill: Fill) ->
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
     bars = Counting()
     with shown_by(bars):
-        list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), settings=SETTINGS))
+        list(evaluate_settings(both_stores, plan, EvaluationOptions(indexed=True), settings=SETTINGS))
     assert len(bars.done) == 2 + 2 + 3
     assert bars.done == bars.totals

@@ -9,7 +9,7 @@ import pytest
 from lookalike_core.stores.points import Payload
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors
 from lookalike_search.evaluation.leave_one_out import leave_one_out
-from lookalike_search.evaluation.summary import Evaluation, summed_up
+from lookalike_search.evaluation.summary import Evaluation, summarise
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 from PIL import Image
 
@@ -47,7 +47,7 @@ def evaluation(
         ],
         unlabelled=0,
     )
-    return summed_up(title, images, leave_one_out(images.vectors))
+    return summarise(title, images, leave_one_out(images.vectors))
 
 
 def numbered(count: int) -> list[str]:

@@ -21,7 +21,7 @@ from lookalike_search.asking.answers import (
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.runs import Setting
-from lookalike_search.evaluation.summary import FIGURES, Evaluation, summed_up
+from lookalike_search.evaluation.summary import FIGURES, Evaluation, summarise
 from lookalike_search.reports.duplicates import duplicates_page
 from lookalike_search.reports.evaluation import Section, SectionLimits, evaluation_page, section_of
 from lookalike_search.reports.query import query_page as page_of_queries
@@ -277,7 +277,7 @@ def test_a_perfect_collection_has_a_page(collection: Collection, tmp_path: Path)
     clear = np.eye(8, dtype=np.float32)[images.vectors.classes]
     clear += np.random.default_rng(0).normal(0, 0.01, clear.shape).astype(np.float32)
     images = replace(images, vectors=replace(images.vectors, vectors=clear))
-    evaluation = summed_up("perfect", images, leave_one_out(images.vectors))
+    evaluation = summarise("perfect", images, leave_one_out(images.vectors))
     page = evaluated_page(collection, tmp_path / "a.html", evaluation)
     assert page.problems == []
     assert not page.with_class("confusion")
@@ -312,7 +312,7 @@ def test_queries_without_relevant_images_are_no_errors(collection: Collection, t
         names=images.vectors.names[:2],
     )
     found = replace(images, vectors=three, payloads=images.payloads[:3])
-    evaluation = summed_up("small", found, leave_one_out(three))
+    evaluation = summarise("small", found, leave_one_out(three))
     page = evaluated_page(collection, tmp_path / "a.html", evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert page.problems == []

@@ -7,11 +7,11 @@ from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 
-from lookalike_exporter.heads.head_file import Head, head_name
+from lookalike_exporter.heads.head_file import Head, name_of_head
 from lookalike_exporter.spec import ModelSpec
 
 
-def arguments_of(
+def list_arguments(
     specs: Iterable[ModelSpec | Head], distances: Iterable[Distance] = ()
 ) -> dict[Argument, Value]:
     """Returns the arguments that ask for all of these models and distances; defaults are left out."""
@@ -24,11 +24,11 @@ def arguments_of(
     return found if metrics in ((), (Distance.COSINE,)) else found | {Argument.DISTANCE: metrics}
 
 
-def arguments_of_collection(manifest: CollectionManifest) -> dict[Argument, Value]:
+def list_collection_arguments(manifest: CollectionManifest) -> dict[Argument, Value]:
     """Returns the arguments that a collection is filled with."""
     if manifest.identity.head is not None:
-        return {Argument.HEAD: head_name(manifest.identity)} | arguments_of([], [manifest.distance])
-    return arguments_of([ModelSpec.of_collection(manifest)], [manifest.distance])
+        return {Argument.HEAD: name_of_head(manifest.identity)} | list_arguments([], [manifest.distance])
+    return list_arguments([ModelSpec.from_manifest(manifest)], [manifest.distance])
 
 
 def _of_one(spec: ModelSpec | Head) -> Mapping[Argument, str]:
