@@ -67,7 +67,7 @@ def fitted(folder: Path) -> dict[str, object]:
     store = EmbeddedStore(settings.qdrant_dir)
     request = FitRequest(collections=store.names(), name="measured", force=True)
     with (
-        mock.patch("lookalike_exporter.heads.fit.get_recorded_model", no_model),
+        mock.patch("lookalike_exporter.heads.fit.get_base_model", no_model),
         mock.patch("lookalike_exporter.heads.fit.get_headed_model", no_model),
     ):
         started = time.perf_counter()

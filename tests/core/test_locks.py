@@ -13,7 +13,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from lookalike_core import locks
-with locks.held(Path(sys.argv[1]), "one", what="one", timeout_s=0):
+with locks.hold(Path(sys.argv[1]), "one", what="one", timeout_s=0):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -23,8 +23,8 @@ from typer.core import TyperGroup
 from lookalike_core import progress
 from lookalike_core.atomic import is_disk_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
-from lookalike_core.cli.progress_lines import ProgressLines
 from lookalike_core.cli.interrupt import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
+from lookalike_core.cli.progress_lines import ProgressLines
 from lookalike_core.errors import ImageError, LookalikeError
 from lookalike_core.hints import Notice
 from lookalike_core.logs import ROOT

@@ -52,9 +52,9 @@ def open_session(
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
     processor computes in bfloat16, where it is several times as fast, then the processor alone. For a small
-    job (`is_small_job`) it leaves the plugin out, which takes longer to compile a model than that takes. The
-    processor computes in so many `threads`; None takes as many as this process may use where those are fewer than the
-    machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `cache_dir`,
+    job (`is_small_job`) it leaves the plugin out, which takes longer to compile a model than that takes.
+    The processor computes in so many `threads`; None takes as many as this process may use where those are
+    fewer than the machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `cache_dir`,
     or kept there for the next process.
 
     Raises:
