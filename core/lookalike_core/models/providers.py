@@ -54,8 +54,8 @@ def open_session(
     processor computes in bfloat16, where it is several times as fast, then the processor alone. For a small
     job (`is_small_job`) it leaves the plugin out, which takes longer to compile a model than that takes.
     The processor computes in so many `threads`; None takes as many as this process may use where those are
-    fewer than the machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `cache_dir`,
-    or kept there for the next process.
+    fewer than the machine has, and else leaves it to the runtime. Its optimized graph is taken from the
+    folder `cache_dir`, or kept there for the next process.
 
     Raises:
         ModelError: the file is no model that can be loaded.
