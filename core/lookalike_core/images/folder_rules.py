@@ -7,6 +7,7 @@ from typing import Any, Self
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.exclusion import Exclusion
+from lookalike_core.json_records import read_record
 from lookalike_core.text import format_count
 
 
@@ -72,14 +73,9 @@ class FolderRules:
         """Reads what `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError, UsageError: a field is missing or malformed.
+            ValueError, UsageError: a field is missing or malformed.
         """
-        return cls(
-            exclude=tuple(str(pattern) for pattern in data["exclude"]),
-            default_excludes=bool(data["default_excludes"]),
-            follow_links=bool(data["follow_links"]),
-            class_level=int(data["class_level"]),
-        )
+        return read_record(cls, data, is_complete=True)
 
 
 DEFAULT_RULES = FolderRules()

@@ -15,8 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_core.errors import ManifestError
-from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields, text_or_none
+from lookalike_core.json_records import read_record
+from lookalike_core.models.model_manifest import FORMER_COUNT, translate_errors
 
 _SURE = 0.995
 
@@ -28,6 +28,14 @@ class Curve:
     knots: tuple[float, ...]
     chances: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Refuses chances that fall, and what is no curve, with a ValueError."""
+        knots, chances = self.knots, self.chances
+        rises = all(a < b for a, b in pairwise(knots)) and all(a <= b for a, b in pairwise(chances))
+        fits = len(knots) == len(chances) > 0 and all(map(isfinite, knots))
+        if not (rises and fits and chances[0] >= 0 and chances[-1] <= 1):
+            raise ValueError("not a curve of chances that never fall")
+
     def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Returns the chances at `values`, in their shape; NaN where they are NaN."""
         chances = np.interp(values, self.knots, self.chances)
@@ -36,17 +44,6 @@ class Curve:
     def where_known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Returns the same, and NaN below the first knot: of anything that far nothing was ever seen."""
         return np.where(values < self.knots[0], np.nan, self(values))
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `asdict` gave; a ValueError where it is no such curve."""
-        knots = tuple(float(value) for value in data["knots"])
-        chances = tuple(float(value) for value in data["chances"])
-        rises = all(a < b for a, b in pairwise(knots)) and all(a <= b for a, b in pairwise(chances))
-        fits = len(knots) == len(chances) > 0 and all(map(isfinite, knots))
-        if not (rises and fits and chances[0] >= 0 and chances[-1] <= 1):
-            raise ValueError("not a curve of chances that never fall")
-        return cls(knots=knots, chances=chances)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +65,10 @@ class Reliability:
     verdicts: Mapping[str, float]
     """The error of the chances of verdicts, by vote."""
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `asdict` gave; a ValueError where a figure is out of its range."""
-        return cls(
-            bins=_count(data["bins"]),
-            neighbours=_share(data["neighbours"]),
-            neighbours_equal_mass=_share(data["neighbours_equal_mass"]),
-            verdicts={str(rule): _share(error) for rule, error in data["verdicts"].items()},
-        )
+    def __post_init__(self) -> None:
+        """Refuses a figure out of its range with a ValueError."""
+        _require_counts(self.bins)
+        _require_shares(self.neighbours, self.neighbours_equal_mass, *self.verdicts.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +86,11 @@ class Threshold:
     caught: float
     """The share, 0 to 1, of them that would be refused if none of their class were there."""
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `asdict` gave; a ValueError where a figure is out of its range."""
-        nearness = float(data["nearness"])
-        if not isfinite(nearness):
+    def __post_init__(self) -> None:
+        """Refuses a figure out of its range with a ValueError."""
+        if not isfinite(self.nearness):
             raise ValueError("the threshold is not finite")
-        return cls(nearness=nearness, refused=_share(data["refused"]), caught=_share(data["caught"]))
+        _require_shares(self.refused, self.caught)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +138,10 @@ class Calibration:
     revision: str | None = None
     """What the collection's points were called when they were read; see `Collection.mark_revision`."""
 
+    def __post_init__(self) -> None:
+        """Refuses a figure out of its range with a ValueError."""
+        _require_counts(self.points, self.images, self.classes, self.k, self.pairs, self.depth)
+
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
         """Returns the chance that each of the `k` nearest has the query's class; NaN where none is known."""
         return self.neighbours.where_known(nearness)
@@ -181,22 +175,8 @@ class Calibration:
         Raises:
             ManifestError: a field is missing or malformed.
         """
-        try:
-            data = rename_former_fields(data, FORMER_COUNT)
-            return cls(
-                identity=str(data["identity"]),
-                distance=str(data["distance"]),
-                created_at=str(data["created_at"]),
-                **{key: _count(data[key]) for key in ("points", "images", "classes", "k", "pairs", "depth")},
-                neighbours=Curve.from_json(data["neighbours"]),
-                candidates=Curve.from_json(data["candidates"]),
-                verdicts={str(rule): Curve.from_json(curve) for rule, curve in data["verdicts"].items()},
-                threshold=Threshold.from_json(data["threshold"]),
-                reliability=Reliability.from_json(data["reliability"]),
-                revision=text_or_none(data.get("revision")),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise ManifestError(f"this is not a calibration that lookalike wrote ({error!r})") from error
+        with translate_errors("calibration"):
+            return read_record(cls, data, former_names=FORMER_COUNT)
 
 
 def percent(chance: float) -> str:
@@ -206,13 +186,11 @@ def percent(chance: float) -> str:
     return f"≈ {chance * 100:.0f} %" if chance > 1 - _SURE else "< 1 %"
 
 
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
-        raise ValueError(f"{value!r} is not a count")
-    return int(value)
+def _require_counts(*values: int) -> None:
+    if min(values) < 0:
+        raise ValueError("a count is negative")
 
 
-def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is not between 0 and 1")
-    return float(value)
+def _require_shares(*values: float) -> None:
+    if not all(0 <= value <= 1 for value in values):
+        raise ValueError("a share is not between 0 and 1")

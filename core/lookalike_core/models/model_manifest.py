@@ -17,6 +17,7 @@ from typing import Any, Self
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.json_records import read_record
 from lookalike_core.models.backbones import Pooling, get_backbone
 
 METADATA_KEY = "lookalike"
@@ -101,19 +102,10 @@ class ModelIdentity:
         """Reads what `to_json` wrote, now or under former names.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError, UsageError: a field is missing or malformed.
+            ValueError, UsageError: a field is missing or malformed.
         """
-        data = rename_former_fields(data, {"precision": "precision_class"})
-        return cls(
-            backbone=get_backbone(str(data["backbone"])).name,
-            layer=str(data["layer"]),
-            pooling=Pooling(data["pooling"]),
-            preprocessing=str(data["preprocessing"]),
-            precision_class=str(data["precision_class"]),
-            weights_fingerprint=str(data["weights_fingerprint"]),
-            dimension=int(data["dimension"]),
-            head=text_or_none(data.get("head")),
-        )
+        identity = read_record(cls, data, former_names={"precision": "precision_class"})
+        return replace(identity, backbone=get_backbone(identity.backbone).name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,20 +120,6 @@ class WeightsSource:
     official: bool
     path: str | None = None
     sha256: str | None = None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads a JSON object of the fields.
-
-        Raises:
-            KeyError, TypeError, ValueError: a field is missing or malformed.
-        """
-        return cls(
-            kind=WeightsKind(data["kind"]),
-            official=bool(data["official"]),
-            path=text_or_none(data.get("path")),
-            sha256=text_or_none(data.get("sha256")),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,22 +141,13 @@ class ActivationRanges:
         return f"{Precision.INT8}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     @classmethod
-    def from_json(cls, data: object) -> Self | None:
-        """Reads a JSON object of the fields; None where there is none.
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads a JSON object of the fields, now or under former names.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing or malformed.
+            ValueError: a field is missing or malformed.
         """
-        if data is None:
-            return None
-        if not isinstance(data, Mapping):
-            raise TypeError(f"{data!r} are no activation ranges")
-        data = rename_former_fields(data, FORMER_COUNT)
-        return cls(
-            method=str(data["method"]),
-            images=int(data["images"]),
-            ranges={str(name): (float(low), float(high)) for name, (low, high) in data["ranges"].items()},
-        )
+        return read_record(cls, data, former_names=FORMER_COUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,40 +211,12 @@ class ModelManifest:
             ManifestError: a field is missing or malformed.
         """
         with translate_errors("model manifest"):
-            data = rename_former_fields(data, FORMER_NAMES)
-            return cls(
-                identity=ModelIdentity.from_json(data["identity"]),
-                weights=WeightsSource.from_json(data["weights"]),
-                graph_revision=int(data["graph_revision"]),
-                exporter_version=str(data["exporter_version"]),
-                graph_precision=Precision(data.get("graph_precision", Precision.FP32)),
-                activation_ranges=ActivationRanges.from_json(data.get("activation_ranges")),
-            )
-
-
-def rename_former_fields(data: Mapping[str, Any], former_names: Mapping[str, str]) -> dict[str, Any]:
-    """Returns a JSON object under the names of today; a field that has both is taken by that of today."""
-    return {
-        former_names.get(name, name): value
-        for name, value in data.items()
-        if former_names.get(name) not in data
-    }
+            return read_record(cls, data, former_names=FORMER_NAMES)
 
 
 def without_none(data: dict[str, Any], *names: str) -> dict[str, Any]:
     """Leaves out those of the named fields that are None."""
     return {key: value for key, value in data.items() if value is not None or key not in names}
-
-
-def text_or_none(value: object) -> str | None:
-    """Lets text and None through.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if value is None or isinstance(value, str):
-        return value
-    raise TypeError(f"{value!r} is no text")
 
 
 @contextmanager
@@ -287,5 +228,5 @@ def translate_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, UsageError) as error:
-        raise ManifestError(f"this is not a {what} that lookalike wrote ({error!r})") from error
+    except (ValueError, UsageError) as error:
+        raise ManifestError(f"this is not a {what} that lookalike wrote ({error})") from error

@@ -13,6 +13,7 @@ from typing import Any, Self
 from lookalike_core.errors import LookalikeError, ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.json_records import read_record
 from lookalike_core.models.backbones import Pooling, get_backbone
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import (
@@ -21,14 +22,14 @@ from lookalike_core.models.model_manifest import (
     ModelIdentity,
     Precision,
     WeightsSource,
-    rename_former_fields,
-    text_or_none,
     translate_errors,
     without_none,
 )
 
 SCHEMA_VERSION = 1
 """Of the manifests and payloads written by this version."""
+
+_FORMER_NAMES = FORMER_NAMES | {"quantize": "vector_quantization"}
 
 
 class Distance(StrEnum):
@@ -173,35 +174,23 @@ class CollectionManifest:
             ManifestError: a field is missing or malformed, or a newer version wrote it.
         """
         with translate_errors("collection manifest"):
-            data = rename_former_fields(data, FORMER_NAMES | {"quantize": "vector_quantization"})
-            revision = text_or_none(data.get("revision")) or None
-            if int(data["schema"]) > SCHEMA_VERSION:
+            schema = read_record(_Schema, data).schema
+            if schema > SCHEMA_VERSION:
                 raise ManifestError(
-                    f"the manifest has schema {data['schema']} and this version reads up to "
-                    f"{SCHEMA_VERSION}; upgrade lookalike"
+                    f"the manifest has schema {schema} and this version reads up to {SCHEMA_VERSION}; "
+                    "upgrade lookalike"
                 )
-            return cls(
-                identity=ModelIdentity.from_json(data["identity"]),
-                distance=Distance(data["distance"]),
-                weights=WeightsSource.from_json(data["weights"]),
-                exporter_version=str(data["exporter_version"]),
-                graph_revision=int(data["graph_revision"]),
-                provider=str(data["provider"]),
-                created_at=str(data["created_at"]),
-                datasets={str(k): str(v) for k, v in data["datasets"].items()},
-                schema=int(data["schema"]),
-                calibration=_current_calibration(data.get("calibration"), revision=revision),
-                graph_precision=Precision(data.get("graph_precision", Precision.FP32)),
-                activation_ranges=ActivationRanges.from_json(data.get("activation_ranges")),
-                vector_quantization=VectorQuantization(
-                    data.get("vector_quantization", VectorQuantization.NONE)
-                ),
-                folder_rules={
-                    str(k): FolderRules.from_json(v) for k, v in data.get("folder_rules", {}).items()
-                },
-                name=text_or_none(data.get("name")),
-                revision=revision,
-            )
+            manifest = read_record(cls, {**data, "calibration": None}, former_names=_FORMER_NAMES)
+        revision = manifest.revision or None
+        calibration = _current_calibration(data.get("calibration"), revision=revision)
+        return replace(manifest, revision=revision, calibration=calibration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Schema:
+    """The one field that manifests of every version have."""
+
+    schema: int
 
 
 def new_revision() -> str:
