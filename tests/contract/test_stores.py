@@ -1148,6 +1148,6 @@ def test_a_writable_folder_passes_the_check_for_writing(store: Store, made: Call
 
 
 def test_a_name_that_is_no_alias_stands_for_itself(store: Store, made: Callable[..., str]) -> None:
-    """Whether or not a collection has it."""
+    """Returns whether or not a collection has it."""
     name = made()
     assert [store.resolve(name), store.resolve("not-there")] == [name, "not-there"]

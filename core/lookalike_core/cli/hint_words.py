@@ -1,6 +1,6 @@
 """Messages of errors and notices on the command line, with their hints as sentences about its options.
 
-A table and no `match`, so that all the sentences can be read, and tested, at once.
+The sentences are a table rather than a `match`, so that a test can go through all of them.
 """
 
 import shlex
@@ -13,7 +13,7 @@ MEMORY_ADVICE = (
     "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
     "--batch-size"
 )
-"""The remedy for every library's error that memory has run out."""
+"""The remedy for memory errors of any library."""
 
 SENTENCES: Mapping[Action, str] = {
     Action.USE: "use {options}",
@@ -111,11 +111,11 @@ _PLACEHOLDERS: Mapping[Argument, str] = {
 """Placeholders for values that the reader has to choose."""
 
 _QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
-"""Arguments whose values are names of files or folders, which may hold spaces."""
+"""Arguments whose values are names of files or folders, which may contain spaces."""
 
 
 def full_message(subject: LookalikeError | str) -> str:
-    """Returns the message of an error or a notice, with its option before it and its hint behind it."""
+    """Returns the message of an error or a notice, preceded by its option and followed by its hint."""
     message, hint = str(subject), getattr(subject, "hint", None)
     if isinstance(subject, UsageError) and isinstance(subject.argument, Argument):
         message = f"{option(subject.argument)}: {message}"
@@ -123,7 +123,7 @@ def full_message(subject: LookalikeError | str) -> str:
 
 
 def words(hint: Hint) -> str:
-    """Returns a hint as the end of a sentence."""
+    """Returns a hint as the last clause of a sentence."""
     collection = hint.values.get(Argument.COLLECTION)
     folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]

@@ -89,7 +89,7 @@ def seed_option(of: str, *, most: int | None = None) -> Any:  # noqa: ANN401 - w
 
 @contextmanager
 def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
-    """Opens the store that `--store` or the environment names, says which, and closes it in the end."""
+    """Opens the store that `--store` or the environment names, logs which, and closes it in the end."""
     store = open_store(named, settings)
     try:
         say(f"store: {store.label}")

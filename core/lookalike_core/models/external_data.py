@@ -104,7 +104,7 @@ def _encode_varint(value: int) -> bytes:
 
 
 def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:
-    """Whether a tensor somewhere in a message does so.
+    """Returns whether a tensor somewhere in a message does so.
 
     Raises:
         ValueError: it is no such message.

@@ -131,7 +131,7 @@ class _Stream(io.RawIOBase):
 
     @property
     def is_http(self) -> bool:
-        """Whether what has come so far, if anything, may be the begin of an answer in HTTP."""
+        """Returns whether what has come so far, if anything, may be the begin of an answer in HTTP."""
         return self._begin == _HTTP[: len(self._begin)]
 
     def makefile(self, _mode: str) -> io.BufferedReader:

@@ -38,7 +38,7 @@ def shown(made: Thumbnail | SkipReason) -> Image.Image:
 
 
 def near(image: Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    """Whether a pixel has a colour, as far as lossy files keep it."""
+    """Returns whether a pixel has a colour, as far as lossy files keep it."""
     pixel = np.array(image.getpixel(at), dtype=int)
     return bool((abs(pixel - colour) <= LOSSY_TOLERANCE).all())
 

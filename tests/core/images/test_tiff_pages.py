@@ -167,7 +167,7 @@ def _set_kind(data: bytearray, place: int, kind: int) -> None:
 
 @pytest.mark.parametrize("cut", [9, 12, 60, 200, 400])
 def test_a_file_that_ends_before_its_page_does_is_truncated(cut: int) -> None:
-    """Whether within a directory or within the pixels."""
+    """Returns whether within a directory or within the pixels."""
     with pytest.raises(ImageError, match="ends before its image does") as refused:
         decoded(tiff(REDUCED, FULL)[:cut])
     assert refused.value.reason is SkipReason.TRUNCATED
