@@ -30,14 +30,14 @@ def parse_path(text: str, origin: Argument | str) -> Path:
         path = Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError.of(
-            origin, f"{shown} is in the home of a user who has none here; write the absolute path", path=text
+            origin, f"{shown} is in the home folder of an unknown user; write the absolute path", path=text
         ) from error
     try:
         os.lstat(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError.of(
-                origin, f"{shown} is longer than the name of a file may be", path=text
+                origin, f"{shown} is longer than file names may be; shorten it", path=text
             ) from error
     return path
 

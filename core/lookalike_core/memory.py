@@ -54,7 +54,7 @@ def require_address_space(size: int, what: str) -> None:
     left = address_space_left()
     if left is not None and left < size:
         raise MemoryError(
-            f"{what} takes {_format_mb(size)} of address space, and {_format_mb(left)} are left to it"
+            f"{what} takes {_format_mb(size)} of address space, but only {_format_mb(left)} is left"
         )
 
 

@@ -98,9 +98,7 @@ def check_output_path(
     if suffixes and named.suffix.lower() not in suffixes:
         raise UsageError.of(option, f"{named} has to end in {', '.join(filter(None, suffixes))}", path=named)
     if target.exists() and not target.is_file():
-        raise UsageError.of(
-            option, f"{named} is a device or a pipe; name a file, which is put there whole", path=named
-        )
+        raise UsageError.of(option, f"{named} is a device or a pipe; name a regular file", path=named)
     check_outside_store(target, option)
     if target.exists() and target.stat().st_size and not is_ours(target):
         raise UsageError.of(
@@ -129,7 +127,7 @@ def check_outside_store(path: Path, option: Argument | str) -> None:
 
 def _in_store_error(path: Path, folder: Path, option: Argument | str) -> UsageError:
     return UsageError.of(
-        option, f"{path} is in {folder}, where lookalike keeps its own files; name another place", path=path
+        option, f"{path} is in {folder}, which holds lookalike's own files; name another folder", path=path
     )
 
 

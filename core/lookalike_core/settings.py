@@ -132,7 +132,7 @@ def _check_home(home: Path) -> Path:
     except FileNotFoundError:
         problem = ""
     except OSError as error:
-        problem = f"cannot be looked into ({error.strerror})"
+        problem = f"cannot be accessed ({error.strerror})"
     if problem:
         raise LookalikeError(f"{home} {problem}", path=home, hint=Hint(Action.SET_HOME))
     return home

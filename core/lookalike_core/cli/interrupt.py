@@ -6,7 +6,7 @@ Python's default handler would raise during an import and print a traceback.
 import os
 import signal
 
-INTERRUPTED = "interrupted; run the same command again to go on"
+INTERRUPTED = "interrupted; run the same command again to continue"
 INTERRUPTED_EXIT_CODE = 130  # as in `errors`, which takes too long to import
 
 

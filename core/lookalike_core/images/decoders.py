@@ -30,7 +30,7 @@ def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     except UnidentifiedImageError:
         if (what := describe_unsupported(stream, head)) is None:
             raise
-        raise unsupported_error(f"{name} is {what}, which no decoder here reads") from None
+        raise unsupported_error(f"{name} is {what}, which is not supported") from None
 
 
 def _is_heif(head: bytes, name: str) -> bool:
@@ -46,7 +46,7 @@ def _is_heif(head: bytes, name: str) -> bool:
             raise MissingDecoderError(f"{name} is HEIC", needed="this project's extra lookalike[heif]")
         return True
     if is_avif(head) and not _can_read_avif():
-        raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow that was built with AVIF")
+        raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow build with AVIF support")
     return False
 
 

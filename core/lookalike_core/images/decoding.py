@@ -272,7 +272,7 @@ def _make_within(
         mend_header(image)  # once: frames before it are loaded on the way
         image.seek(frame)
         image.load()
-        image.info.update(found.info)  # some formats begin it anew with each frame
+        image.info.update(found.info)  # some formats reset it with each frame
         mark_choice(image, is_first=found.is_first and frame == first)
         return make(image, image.size, image.size)
 
@@ -359,7 +359,7 @@ def _bytes_needed(image: "Image.Image", full: tuple[int, int], stream: BinaryIO,
     scans = count_scans(stream) if image.format in _JPEGS else 1
     if scans > MAX_SCANS:
         raise ImageError(
-            f"{name} has more than {MAX_SCANS} scans; save it anew", reason=SkipReason.UNSUPPORTED_FORMAT
+            f"{name} has more than {MAX_SCANS} scans; save it again", reason=SkipReason.UNSUPPORTED_FORMAT
         )
     file_bytes = stream.seek(0, SEEK_END) if image.format == "TIFF" else 0
     return decoding_bytes(image, full_pixels=full[0] * full[1], scans=scans, file_bytes=file_bytes)

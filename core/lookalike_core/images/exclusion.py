@@ -136,9 +136,9 @@ def _compile(pattern: str) -> _Rule:
         ) from error
     if regex is None:
         is_comment = pattern.startswith("#")
-        why = f"a name like that is written \\{pattern}" if is_comment else "it names nothing"
+        why = f"for a file of that name write \\{pattern}" if is_comment else "leave it out"
         raise UsageError(
-            f"{pattern!r} fits nothing by gitignore's rules; {why}",
+            f"{pattern!r} matches nothing by gitignore's rules; {why}",
             argument=Argument.EXCLUDE,
         )
     return _Rule(

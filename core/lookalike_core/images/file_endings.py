@@ -83,7 +83,7 @@ def boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 16)
         length, kind = int.from_bytes(head[:4]), head[4:8]
-        if length == 1:  # it stands behind the kind, and is longer
+        if length == 1:  # a 64-bit length follows the kind
             length = int.from_bytes(head[8:16])
         elif length == 0:  # up to the end
             length = size - place

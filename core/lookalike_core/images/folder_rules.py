@@ -31,7 +31,7 @@ class FolderRules:
         """Refuses a class level that names no folder."""
         if self.class_level == 0:
             raise UsageError(
-                "0 is no folder: 1 is the first below the root, -1 the one that an image lies in",
+                "0 is no folder; use 1 for the first below the root, -1 for the one that contains the image",
                 argument=Argument.CLASS_LEVEL,
             )
 
@@ -56,7 +56,7 @@ class FolderRules:
 
     def _told(self, told: list[str]) -> str:
         if not self.default_excludes:
-            told.append("with hidden files and what systems make")
+            told.append("with hidden files and system files")
         if self.follow_links:
             told.append("links to folders followed")
         if self.class_level != 1:

@@ -85,7 +85,7 @@ def _set_regex(text: str) -> str:
 def _part_regex(part: str) -> str:
     if part.startswith("[:") and part.endswith(":]"):
         if part[2:-2] not in _NAMED_SETS:
-            raise ValueError(f"{part} is not known")
+            raise ValueError(f"{part} is not a known character class")
         return _NAMED_SETS[part[2:-2]]
     first, *last = re.findall(_CHARACTER, part, re.DOTALL)
     return "-".join(re.escape(each[-1]) for each in [first, *last[1:]])

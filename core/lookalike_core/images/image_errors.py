@@ -29,7 +29,7 @@ def translate_errors(
         raise _unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
         if (what := _unread_kind(error)) is not None:
-            raise unsupported_error(f"{name} is {what}, which no decoder here reads") from error
+            raise unsupported_error(f"{name} is {what}, which is not supported") from error
         if is_cut_off() or _says_cut_off(error):
             raise ImageError(
                 f"{name} ends before its image does ({error})", reason=SkipReason.TRUNCATED
@@ -69,7 +69,7 @@ def _unidentified(head: bytes, name: str, *, is_cut_off: bool) -> ImageError:
         if is_cut_off:
             return ImageError(f"{name} ends before its image does", reason=SkipReason.TRUNCATED)
         return ImageError(
-            f"{name} is damaged in its header, or of a kind that cannot be read", reason=SkipReason.UNREADABLE
+            f"{name} has a damaged header, or is of an unsupported kind", reason=SkipReason.UNREADABLE
         )
     return ImageError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
 

@@ -49,7 +49,7 @@ def open_file(
         raise
     except FileNotFoundError as error:
         raise ImageError(
-            f"{path} is not there", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
+            f"{path} does not exist", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
         ) from error
     except OSError as error:
         raise ImageError(
@@ -123,7 +123,7 @@ def _check(status: os.stat_result, path: Path, max_bytes: int) -> None:
         )
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
-        raise ImageError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE, path=path)
+        raise ImageError(f"{path} is {what}, not a file", reason=SkipReason.UNREADABLE, path=path)
     if status.st_size > max_bytes:
         raise ImageError(
             f"{path} is larger than {max_bytes // 2**20} MiB, the limit",

@@ -207,7 +207,9 @@ def _read_chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) 
         if place > size:
             parts.is_cut_off = True
             return
-    raise ImageError(f"{name} has more than {max_chunks:,} parts; save it anew", reason=SkipReason.UNREADABLE)
+    raise ImageError(
+        f"{name} has more than {max_chunks:,} parts; save it again", reason=SkipReason.UNREADABLE
+    )
 
 
 def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, parts: PngParts) -> bool:

@@ -58,7 +58,7 @@ class Scale:
 
         values = np.asarray(image)
         unsigned = values.astype(f"u{values.dtype.itemsize}", copy=False)
-        wide = unsigned + unsigned.dtype.type(self.offset)  # past the end begins anew, as it is meant
+        wide = unsigned + unsigned.dtype.type(self.offset)  # overflow wraps around on purpose
         narrow = wide >> (self.bits - 8) if self.bits >= _BYTE else wide << (_BYTE - self.bits)
         levels = np.minimum(narrow, 255).astype(np.uint8)
         grey = Image.fromarray(255 - levels if self.is_inverted else levels)
@@ -85,9 +85,9 @@ def check_samples(image: "Image.Image", name: str) -> None:
     if image.mode == "F":
         what = "floating-point pixels, whose range is unknown"
     elif _is_subsampled(image):
-        what = "subsampled YCbCr without compression, which no decoder here reads"
+        what = "subsampled YCbCr without compression, which is not supported"
     elif is_planar(image) and image.mode in _NEVER_PLANAR:
-        what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which no decoder here reads"
+        what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which are not supported"
     if what is not None:
         raise unsupported_error(f"{name} has {what}")
 

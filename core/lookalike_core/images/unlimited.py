@@ -48,7 +48,7 @@ def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile
             return factory(stream, "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
-    raise UnidentifiedImageError("no decoder takes it")
+    raise UnidentifiedImageError("no decoder accepts it")
 
 
 def open_heif(stream: BinaryIO) -> "ImageFile.ImageFile":
@@ -64,7 +64,7 @@ def open_heif(stream: BinaryIO) -> "ImageFile.ImageFile":
     try:
         return cast("ImageFile.ImageFile", HeifImageFile(stream))  # type: ignore[no-untyped-call]
     except (SyntaxError, IndexError, TypeError, struct.error) as error:
-        raise UnidentifiedImageError(f"no decoder takes it ({error})") from error
+        raise UnidentifiedImageError(f"no decoder accepts it ({error})") from error
 
 
 def crop(image: "Image.Image", box: tuple[int, int, int, int]) -> "Image.Image":

@@ -60,7 +60,7 @@ class _View(io.RawIOBase):
         parts = []
         while wanted > 0:
             part = self._read_of_piece(wanted)
-            if not part:  # the file was cut short meanwhile
+            if not part:  # the file was truncated while it was read
                 break
             parts.append(part)
             self._place += len(part)

@@ -68,9 +68,9 @@ def open_session(
         if session is not None and session.get_providers()[0] == CUDA:
             return OpenedSession(session=session, provider=CUDA, notice=None)
         if choice is ProviderChoice.CUDA:
-            raise ProviderError(f"a GPU is required and the session runs on {CPU}: {why_no_cuda()}")
+            raise ProviderError(f"a GPU is required, but the session runs on {CPU}: {why_no_cuda()}")
         if has_cuda_driver():
-            notice = f"an NVIDIA driver is here and its GPU is not in use: {why_no_cuda()}"
+            notice = f"an NVIDIA driver is installed, but its GPU is not used: {why_no_cuda()}"
     if choice is ProviderChoice.OPENVINO or (
         choice is ProviderChoice.AUTO and not is_small_job and openvino_pays()
     ):
@@ -78,7 +78,7 @@ def open_session(
         if session is not None:
             return OpenedSession(session=session, provider=OPENVINO, notice=notice)
         if choice is ProviderChoice.OPENVINO:
-            raise ProviderError(f"OpenVINO was requested and cannot be used: {problem}")
+            raise ProviderError(f"OpenVINO was requested, but cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
     session = _open_on_processor(path, threads, cache_dir)
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
@@ -115,7 +115,7 @@ def _set_variable(name: str, value: str) -> Iterator[None]:
 def why_no_cuda() -> str:
     """Returns why CUDA cannot be used on this machine, and the remedy."""
     if CUDA not in load_runtime().get_available_providers():
-        return "this ONNX Runtime is built for the CPU alone"
+        return "this ONNX Runtime is built for the CPU only"
     if not has_cuda_driver():
         return "no NVIDIA driver is installed"
     return "the CUDA libraries do not load; install this project with its extra lookalike[cuda]"
@@ -282,5 +282,5 @@ def _model_error(path: Path, error: Exception) -> ModelError | MemoryError:
     if is_out_of_memory(error):
         return memory_error(error, f"loading {path}")
     if not path.is_file():
-        return ModelError(f"{path} is not there", path=path, hint=Hint(Action.EXPORT))
+        return ModelError(f"{path} does not exist", path=path, hint=Hint(Action.EXPORT))
     return ModelError(f"{path} cannot be loaded ({first_line(error)}); remove it and try again", path=path)

@@ -121,7 +121,7 @@ def check_api_key(api_key: str | None) -> None:
     sendable = api_key is None or (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip())
     if not sendable:
         raise UsageError(
-            "the API key holds characters that cannot be sent, perhaps a line break at its end",
+            "the API key contains characters that cannot be sent, perhaps a line break at its end",
             hint=Hint(Action.CORRECT_KEY),
         )
 

@@ -35,7 +35,7 @@ def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]
 
 def log_left_out(name: str, error: LookalikeError) -> None:
     """Logs that a collection cannot be read, with the remedy."""
-    _logger.warning("warning: collection %s is left out: %s", name, error, extra={"hint": error.hint})
+    _logger.warning("warning: collection %s is skipped: %s", name, error, extra={"hint": error.hint})
 
 
 def read_vectors(

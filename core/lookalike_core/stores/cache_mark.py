@@ -107,7 +107,7 @@ class CacheValidity:
         """
         if self._mark is None or (before := self._mark.points) == points:
             return
-        found = f"{self._name} holds {points} points, and {before} were there after the last ingest"
+        found = f"{self._name} has {points} points, but had {before} after the last ingest"
         if self.is_valid:
             self.is_valid = False
             self._mark = replace(self._mark, files="")
@@ -115,7 +115,7 @@ class CacheValidity:
                 self._mark.write(self._folder / _MARK)
             raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
         _logger.warning(
-            "warning: %s: files in %s were lost, damaged or put back from a backup; their images lie in %s",
+            "warning: %s: files in %s were lost, damaged or restored from a backup; their images are in %s",
             found,
             self._folder,
             ", ".join(self._roots),

@@ -137,7 +137,7 @@ class CollectionManifest:
             LookalikeError: the points have another revision.
         """
         if revision != self.revision:
-            raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
+            raise LookalikeError(f"{name} changed while it was being calibrated", hint=Hint(Action.REPEAT))
 
     def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
         """Refuses a collection of another embedding space.
@@ -151,7 +151,7 @@ class CollectionManifest:
         if differing:
             sides = "; ".join(f"{key} is {here[key]} there and {asked[key]} here" for key in differing)
             raise ManifestError(
-                f"collection {name} holds another space: {sides}",
+                f"collection {name} is of another embedding space: {sides}",
                 collection=name,
                 hint=Hint(Action.REBUILD_OR_CHANGE_STORE, {Argument.COLLECTION: name}),
             )

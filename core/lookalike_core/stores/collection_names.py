@@ -40,6 +40,6 @@ def require_own_name(manifest: CollectionManifest, name: str, *, place: str) -> 
     if name not in own:
         raise ManifestError(
             f"{place} has the manifest of {own[0]} and not that of {name}, whose points may be of another "
-            f"space; bring its own manifest back, or give the collection its name back: {own[0]}",
+            f"space; restore its own manifest, or rename the collection to {own[0]}",
             collection=name,
         )

@@ -194,7 +194,7 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
     if not _compatible(ours, version):
         notices.append(
             f"the server at {address.label} is Qdrant {version} and the client here is {ours}; "
-            "they are tested together within one minor version, so use a server nearer to it"
+            "only one minor version apart is supported, so use a server of a closer version"
         )
     if address.scheme == "http" and not address.is_loopback:
         sent = {"the API key": api_key, "the user and password of the URL": address.user}

@@ -84,7 +84,7 @@ def engine_errors(folder: Path) -> Iterator[None]:
             raise memory_error(error, f"the embedded engine on {folder}") from error
         raise StoreError(
             f"the embedded engine failed on {folder}: {error}; if it fails again the files are damaged: "
-            "remove the folder and ingest once more",
+            "remove the folder and ingest again",
             path=folder,
         ) from error
 
@@ -138,10 +138,10 @@ def build_index(shard: Path, on_wait: Callable[[], None]) -> None:
         MemoryError: there is too little address space to begin.
     """
     limits = [limit for limit in address_space_limits() if limit is not None]
-    if limits and min(limits) < (needed := 2 * _address_bytes(shard)):  # it writes its segments anew
+    if limits and min(limits) < (needed := 2 * _address_bytes(shard)):  # segments are rewritten
         raise MemoryError(
-            f"the index of {shard.parent} takes {needed // 2**20} MB of address space, which is not there; "
-            "everything can be searched without it, only slower"
+            f"the index of {shard.parent} takes {needed // 2**20} MB of address space, more than is "
+            "available; without it the collection can be searched, but slower"
         )
     child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-P", "-c", _CHILD, str(shard), str(os.getpid())],
@@ -153,14 +153,14 @@ def build_index(shard: Path, on_wait: Callable[[], None]) -> None:
     try:
         said = _wait(child, on_wait)
     except BaseException:
-        child.kill()  # it stands still inside the engine; its files are made to survive that
+        child.kill()  # it blocks in the engine, whose files survive a kill
         child.communicate()
         raise
     if child.returncode:
         reason = (said.strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
         raise StoreError(
-            f"the index of {shard.parent} was not finished ({reason}); everything is there and can be "
-            "searched, only slower: make room on disk and in memory and ingest again",
+            f"the index of {shard.parent} was not finished ({reason}); the collection is intact and "
+            "can be searched, but slower: free disk space and memory and ingest again",
             path=shard.parent,
         )
 

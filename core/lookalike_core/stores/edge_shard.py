@@ -168,8 +168,8 @@ class Shard:
             self._edge.update(operation)
             if not is_done():
                 raise StoreError(
-                    f"what is written to {self.folder} takes no effect: its files are damaged; "
-                    "remove the folder and ingest once more",
+                    f"what is written to {self.folder} has no effect: its files are damaged; "
+                    "remove the folder and ingest again",
                     path=self.folder,
                 )
 

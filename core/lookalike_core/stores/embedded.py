@@ -100,7 +100,7 @@ class EmbeddedStore:
         with self._locked(name):
             if folder.exists():
                 raise ManifestError(
-                    f"{folder} is there already; it is left alone", collection=name, path=folder
+                    f"{folder} exists already; it was not changed", collection=name, path=folder
                 )
             require_space(self.directory, self._tuning.spare_bytes)
             partial = self._hidden(name)
@@ -293,7 +293,7 @@ class EmbeddedStore:
 
 
 def _no_manifest(folder: Path) -> ManifestError:
-    what = f"{folder} has no manifest of ours; it is left alone"
+    what = f"{folder} has no manifest of lookalike's; it was not changed"
     if (folder / SHARD).is_dir():
         return ManifestError(f"{what}: {_mend(folder)}", collection=folder.name, path=folder)
     return ManifestError(
@@ -302,7 +302,7 @@ def _no_manifest(folder: Path) -> ManifestError:
 
 
 def _mend(folder: Path) -> str:
-    return f"put {MANIFEST} back from a backup, or remove {folder} and ingest once more"
+    return f"put {MANIFEST} back from a backup, or remove {folder} and ingest again"
 
 
 def read_manifest(folder: Path) -> CollectionManifest:
@@ -337,8 +337,8 @@ def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
         return
     if owner != manifest.collection:
         raise ManifestError(
-            f"{folder / SHARD} is that of {owner}, the manifest beside it that of {manifest.collection}: "
-            "put back what belongs there, or remove the folder and ingest once more",
+            f"{folder / SHARD} belongs to {owner}, the manifest beside it to {manifest.collection}: "
+            "restore the right files, or remove the folder and ingest again",
             collection=manifest.collection,
             path=folder,
         )

@@ -130,16 +130,16 @@ class EmbeddedCollection:
             )
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """Reads page by page, so that a large collection is never in memory as a whole."""
+        """Yields payloads page by page, so that a large collection is never in memory as a whole."""
         for records in self._shard.pages(where):
             yield from map(self._payload, records)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Reads all vectors at once."""
+        """Returns vectors, reading all of them at once."""
         return self._shard.vectors(ids)
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """Reads all payloads at once."""
+        """Returns payloads, reading all of them at once."""
         records = self._shard.retrieve(ids, vectors=False)
         return {str(record.id): self._payload(record) for record in records}
 
@@ -167,7 +167,7 @@ class EmbeddedCollection:
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[list[ScoredId]]:
-        """Searches in batches short enough for Ctrl-C: the engine blocks all threads during a call."""
+        """Returns hits in batches short enough for Ctrl-C: the engine blocks all threads during a call."""
         import qdrant_edge as edge
 
         check_queries(vectors, dimension=self.manifest.identity.dimension)

@@ -22,7 +22,7 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 
 _REASON_LENGTH = 200
-_NOT_QDRANT = "the answer is not one that Qdrant gives"
+_NOT_QDRANT = "the answer is not Qdrant's"
 
 _STOPPED_READING = "it stopped reading the request"
 """How Qdrant reacts to a far too large request: it answers while the client still writes, and the client does
@@ -98,7 +98,7 @@ def error_for(fault: Fault, message: str, *, collection: str | None) -> Lookalik
     if fault.kind is FaultKind.MISSING and collection is not None:
         return CollectionMissingError(message, collection=collection)
     if fault.kind is FaultKind.EXISTS and collection is not None:
-        return ManifestError(f"{message}; it is left alone", collection=collection)
+        return ManifestError(f"{message}; it was not changed", collection=collection)
     kind, hint = _ERRORS.get(fault.kind, StoreError), _HINTS.get(fault.kind)
     if fault.kind is FaultKind.REFUSED:
         return kind(message, hint=hint)
@@ -116,7 +116,7 @@ _HINTS = {
     FaultKind.UNREACHABLE: Hint(Action.CHANGE_STORE),
     FaultKind.FULL: Hint(Action.REPEAT),
 }
-_SEE_THE_LOG = "see what runs at this address and what its log says"
+_SEE_THE_LOG = "check what runs at this address, and its log"
 
 
 def without_secrets(error: Exception, fault: Fault, secrets: Secrets) -> Exception:

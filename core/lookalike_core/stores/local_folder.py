@@ -1,13 +1,13 @@
-"""The folder that an embedded store keeps its collections in: where they lie, and who may write to them.
+"""The folder of an embedded store: the layout of its files, and whether they are writable.
 
-HOME/qdrant/NAME/manifest.json    what the collection is
-HOME/qdrant/NAME/shard/           Qdrant Edge's own files, and one that says whose they are
-HOME/qdrant/NAME/points.db        a cache of the payloads of its points
-HOME/qdrant/NAME/points.listed    says of which of these files that cache is true; see `cache_mark`
-HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
-HOME/qdrant/NAME.lock, .holder    locked by the process that has the collection open; see `locks`
-HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; the next one to make it removes what a kill left
-HOME/qdrant/ingest-under-way.*    locked by an ingest, which a search that finds no collection can name
+HOME/qdrant/NAME/manifest.json   the manifest
+HOME/qdrant/NAME/shard/          Qdrant Edge's files, and the name of the collection
+HOME/qdrant/NAME/points.db       a cache of the payloads of its points
+HOME/qdrant/NAME/points.listed   the files that the cache is valid for; see `cache_mark`
+HOME/qdrant/NAME.rebuild/        a collection being built to replace NAME; `whole` in it marks it as complete
+HOME/qdrant/NAME.lock, .holder   locked by the process that has the collection open; see `locks`
+HOME/qdrant/.NAME.xxxxxxxx/      a collection being created; remains of a kill are removed later
+HOME/qdrant/ingest-under-way.*   locked by an ingest, which a search without a collection can name
 """
 
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ class LocalFolder:
     def unusable(self, reason: str | None) -> StoreError:
         """Returns the error for a folder that cannot be created or accessed."""
         return StoreError(
-            f"{self.path} cannot hold collections ({reason}); make it a folder that you may write to",
+            f"{self.path} cannot hold collections ({reason}); make it a folder that you can write to",
             path=self.path,
             hint=Hint(Action.CHANGE_FOLDER),
         )
@@ -104,7 +104,7 @@ class LocalFolder:
         holds it.
         """
         with ExitStack() as stack:
-            with suppress(StoreLockedError, OSError):  # a folder that may only be read is refused elsewhere
+            with suppress(StoreLockedError, OSError):  # a folder that is read-only is refused elsewhere
                 what = f"an ingest into {self.path}"
                 stack.enter_context(locks.hold(self.path, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
             yield
@@ -117,8 +117,7 @@ class LocalFolder:
 def only_readable(place: Path) -> StoreError:
     """Returns the error for a write to a read-only collection."""
     return StoreError(
-        f"{place} may only be read ({describe_read_only(place)}), which is enough to search; "
-        "make it writable to you",
+        f"{place} is read-only ({describe_read_only(place)}), so it can only be searched; make it writable",
         path=place,
         hint=Hint(Action.CHANGE_FOLDER),
     )

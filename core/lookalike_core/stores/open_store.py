@@ -89,7 +89,7 @@ def _embedded(folder: Path, label: str) -> EmbeddedStore:
         pass
     except OSError as error:
         raise StoreError(
-            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into",
+            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you can access",
             path=folder,
             hint=Hint(Action.CHANGE_FOLDER),
         ) from error
@@ -114,7 +114,7 @@ def _found(url: str) -> Store:
         return connect(url, api_key=None)
     except StoreRefusedError as error:
         raise StoreError(
-            f"the Qdrant server at {url} asks for a key, and only a server that is named is sent one",
+            f"the Qdrant server at {url} requires an API key, which is sent only to a server that is named",
             store=url,
             hint=Hint(Action.NAME_SERVER, {Argument.STORE: url}),
         ) from error

@@ -259,7 +259,7 @@ def check_queries(vectors: FloatVector, *, dimension: int) -> None:
     if vectors.ndim != _MATRIX or vectors.shape[1] != dimension:
         raise LookalikeError(f"the query vectors have shape {vectors.shape}, not (any, {dimension})")
     if not usable_rows(vectors).all():
-        raise LookalikeError("the query vector is zero or not finite and is near to nothing")
+        raise LookalikeError("the query vector is zero or not finite, so it has no neighbours")
 
 
 _MATRIX = 2  # of two dimensions

@@ -96,7 +96,7 @@ class PrivateView:
         except OSError as error:
             if error.filename is not None and str(error.filename).startswith(str(self._source)):
                 raise StoreError(
-                    f"{self._source.parent} cannot be read ({error.strerror}); make it readable to you",
+                    f"{self._source.parent} cannot be read ({error.strerror}); make it readable",
                     path=self._source.parent,
                 ) from error
             raise _no_place(self._source, error) from error
@@ -147,8 +147,8 @@ def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
 def _no_place(shard: Path, error: OSError) -> StoreError:
     folder = tempfile.tempdir or "the temporary folder"
     return StoreError(
-        f"{shard.parent} may only be read, so parts of it are copied to {folder}, which fails "
-        f"({error.strerror or error}); name a folder with more room by TMPDIR",
+        f"{shard.parent} is read-only, so parts of it are copied to {folder}, which failed "
+        f"({error.strerror or error}); set TMPDIR to a folder with more room",
         path=tempfile.tempdir,
     )
 

@@ -95,7 +95,7 @@ def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
     except TimeoutError as error:
         raise StoreError(
             f"something listens at {LOCAL_HOST}:{port} and does not answer within {timeout_s:g} s; if it is "
-            "Qdrant, start it again or let it finish",
+            "Qdrant, restart it or let it finish",
             hint=Hint(Action.USE_EMBEDDED),
         ) from error
     except (OSError, ValueError):

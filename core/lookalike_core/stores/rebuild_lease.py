@@ -93,7 +93,7 @@ class Lease:
         finally:
             self._ended.set()
             beating.join(timeout=self._times.beat_s)
-            with suppress(Exception):  # it stands still from now on, which says the same
+            with suppress(Exception):  # a lease that is not updated expires anyway
                 if self._read().get("token") == self._token:
                     self._write({})
 
@@ -103,7 +103,7 @@ class Lease:
         if not seen:
             return
         _logger.info(
-            "a rebuild of %s was begun by %s; seeing whether it goes on (%g s)",
+            "%s is being rebuilt by %s; checking whether that is still running (%g s)",
             self._name,
             _who(seen),
             self._times.watch_s,

@@ -107,7 +107,7 @@ class ServerStore:
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
         self._requests.make(
-            lambda: self._make(name, manifest, metadata), f"making collection {name}", collection=name
+            lambda: self._make(name, manifest, metadata), f"creating collection {name}", collection=name
         )
         try:
             self._complete(name)
@@ -153,7 +153,7 @@ class ServerStore:
     def rebuilding(self, name: str) -> Iterator[None]:
         """Holds a lease in the metadata of the collection, or of the staged one if that is left alone."""
         if self._info(name) is None and self._info(staged_name(name)) is None:
-            yield  # there is nothing to rebuild, which is for whoever tries to say
+            yield  # nothing to rebuild; `replace` raises the error
             return
 
         def look() -> "tuple[str, models.CollectionInfo | None]":
@@ -166,14 +166,14 @@ class ServerStore:
         )  # they go beside those of the rebuild, which say what is wrong
 
         def read() -> Mapping[str, Any]:
-            _, info = requests.make(look, f"looking at {name}", collection=name)
+            _, info = requests.make(look, f"checking {name}", collection=name)
             said = (info.config.metadata or {}).get(REBUILDER) if info is not None else None
             return said if isinstance(said, Mapping) else {}
 
         def write(said: Mapping[str, Any]) -> None:
             there, _ = look()
             put = partial(self._client.update_collection, there, metadata={REBUILDER: said or ""})
-            requests.make(put, f"noting the rebuild of {name}", collection=name)
+            requests.make(put, f"recording the rebuild of {name}", collection=name)
 
         lease = Lease(name, read=read, write=write, times=self._tuning.lease)
         with lease.held():
@@ -214,7 +214,7 @@ class ServerStore:
 
     def _aliases_of(self, name: str) -> list[str]:
         found = self._requests.make(
-            lambda: self._client.get_collection_aliases(name), f"looking at {name}", collection=name
+            lambda: self._client.get_collection_aliases(name), f"checking {name}", collection=name
         )
         return [alias.alias_name for alias in found.aliases]
 
@@ -271,8 +271,8 @@ class ServerStore:
         info = self._info(name)
         if info is None or manifest_data(info) is None:
             raise StoreError(
-                f"the server at {self.label} does not keep metadata of collections; "
-                "it takes Qdrant 1.16 or newer (docker compose up qdrant)",
+                f"the server at {self.label} does not store metadata of collections; "
+                "use Qdrant 1.16 or newer (docker compose up qdrant)",
                 store=self.label,
             )
 
@@ -292,12 +292,12 @@ class ServerStore:
             raise CollectionMissingError(f"there is no collection {name} on {self.label}", collection=name)
         if manifest_data(info) is None:
             raise ManifestError(
-                f"{name} on {self.label} has no manifest of ours; it is left alone", collection=name
+                f"{name} on {self.label} has no manifest of lookalike's; it was not changed", collection=name
             )
         if copier_of(info):
             raise ManifestError(
-                f"{name} on {self.label} is not finished: it is being rebuilt, or that was cut off; wait for "
-                "the rebuild to end",
+                f"{name} on {self.label} is unfinished: it is being rebuilt, or a rebuild was "
+                "interrupted; wait for the rebuild to end",
                 collection=name,
                 hint=Hint(Action.CONTINUE_REBUILD_INSTEAD, {Argument.COLLECTION: name}),
             )
@@ -326,4 +326,4 @@ class ServerStore:
 
 
 def _taken(name: str, label: str) -> str:
-    return f"there is a collection {name} on {label} already; it is left alone"
+    return f"there is a collection {name} on {label} already; it was not changed"

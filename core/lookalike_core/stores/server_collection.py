@@ -129,7 +129,10 @@ class ServerCollection:
         self._has_changed_points = False
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
-        """Sends requests of a size that the server accepts; each is on its disk before the next."""
+        """Writes points in requests of a size that the server accepts.
+
+        Each is on its disk before the next.
+        """
         from qdrant_client import models
 
         def send(part: Sequence[ImagePoint]) -> None:
@@ -172,7 +175,7 @@ class ServerCollection:
         self._write("writing payloads to", payloads, send, at_once=at_once)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Sends thousands of ids per request."""
+        """Deletes points, sending thousands of ids per request."""
         from qdrant_client import models
 
         def send(part: Sequence[str]) -> None:
@@ -184,7 +187,7 @@ class ServerCollection:
         self._write("deleting points from", ids, send, at_once=at_once)
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """Reads page by page."""
+        """Yields payloads, reading page by page."""
         for payload in self._payloads_of("reading", where, fields=True):
             yield Payload.from_json(payload)
 
@@ -205,7 +208,7 @@ class ServerCollection:
                 return
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Requests as many vectors at a time as `upsert` sends."""
+        """Returns vectors, requesting as many at a time as `upsert` sends."""
         found: dict[str, FloatVector] = {}
         at_once = within(self._rows, self._limits.reads)
         read = partial(self._reads.vectors, self.name)
@@ -214,7 +217,7 @@ class ServerCollection:
         return found
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """Sends thousands of ids per request."""
+        """Returns payloads, requesting thousands of ids at a time."""
         found: dict[str, Payload] = {}
         at_once = within(self._tuning.scan_page, self._limits.reads)
         read = partial(self._reads.payloads, self.name)
@@ -279,7 +282,7 @@ class ServerCollection:
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[list[ScoredId]]:
-        """Sends requests of a size that the server accepts, with many searches each."""
+        """Returns hits of many queries, in requests of a size that the server accepts."""
         from qdrant_client import models
 
         def search(start: int, size: int, part: Sequence[FloatVector]) -> "list[models.QueryResponse]":
@@ -324,7 +327,7 @@ class ServerCollection:
         if exact and not self._limits.may_be_exact:
             raise StoreError(
                 f"exact searches are not allowed in {self.name} on {self._requests.label} (strict mode, "
-                "search_allow_exact); have them allowed there",
+                "search_allow_exact); enable that setting",
                 store=self._requests.label,
                 hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None}),
             )
@@ -344,8 +347,8 @@ class ServerCollection:
                 return
             self._ask("writing the manifest of", partial(self._put_manifest, wanted))
         raise StoreError(
-            f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
-            "manifest all the time; wait until they are done",
+            f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: other "
+            "processes keep overwriting its manifest; wait until they are done",
             store=self._requests.label,
             hint=Hint(Action.REPEAT),
         )
@@ -411,7 +414,7 @@ class ServerCollection:
     def _require_copier(self, token: str) -> None:
         info = self._ask("looking at", lambda: find_info(self._client, self.name))
         if info is None or copier_of(info) != token:
-            raise StoreError(f"another process copies points to {self.name}, too; wait for it to end")
+            raise StoreError(f"another process is copying points to {self.name}; wait for it to end")
 
     def indexed_count(self) -> int:
         """Returns the server's count, which may lag behind; segments that are too small have no index."""
@@ -422,7 +425,7 @@ class ServerCollection:
         return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)
 
     def _look(self) -> bool:
-        return self._requests.make(self._check, f"looking at {self.name}", collection=self.name)
+        return self._requests.make(self._check, f"checking {self.name}", collection=self.name)
 
     def _write(
         self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None], *, at_once: int

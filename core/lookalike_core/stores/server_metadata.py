@@ -44,14 +44,14 @@ def require_same(
     """Returns the manifest in `info`, after checking that it is of the collection that was `opened`."""
     if info is None:
         raise CollectionMissingError(
-            f"{what} was deleted meanwhile", collection=opened.collection, hint=Hint(Action.INGEST)
+            f"{what} was deleted in the meantime", collection=opened.collection, hint=Hint(Action.INGEST)
         )
     size, dimension = getattr(info.config.params.vectors, "size", "other"), opened.identity.dimension
     if manifest_data(info) is None or size != dimension:
         raise ManifestError(
-            f"{what} was replaced meanwhile by one that is not ours: there {size} values a vector "
-            f"and {'a' if manifest_data(info) else 'no'} manifest, here {dimension} values and the manifest "
-            f"of {opened.identity.backbone}, {opened.distance}; it is left alone",
+            f"{what} was replaced in the meantime by another: it has {size} values a vector "
+            f"and {'a' if manifest_data(info) else 'no'} manifest, not {dimension} values and the manifest "
+            f"of {opened.identity.backbone}, {opened.distance}; it was not changed",
             collection=opened.collection,
         )
     manifest = read_manifest(info, opened.collection, what.rpartition(" on ")[2])
@@ -59,7 +59,8 @@ def require_same(
         manifest.require(opened.identity, opened.distance, name=opened.collection)
     if manifest.created_at != opened.created_at:
         raise CollectionMissingError(
-            f"{what} was deleted and made anew meanwhile (at {manifest.created_at}; the one that was opened "
+            f"{what} was deleted and created again in the meantime (at "
+            f"{manifest.created_at}; the one that was opened "
             f"is of {opened.created_at})",
             collection=opened.collection,
             hint=Hint(Action.FILL),
