@@ -93,7 +93,7 @@ def test_a_key_that_cannot_be_sent_is_not_quoted(responder: Responder, key: str)
     [
         (401, "Must provide an API key", r"connecting failed on {url}.*401.*; set QDRANT_API_KEY"),
         (403, {"status": {"error": "Forbidden: read-only"}}, r"403 \(Forbidden: read-only\).*QDRANT_API_KEY"),
-        (404, "no such page", r"404.*see what runs at this address"),
+        (404, "no such page", r"404.*check what runs at this address"),
         (500, {"status": {"error": "disk\nis   broken"}}, r"500 \(disk is broken\)"),
         (502, "x" * 5000, r"502 \(x{{200}}\.\.\.\)"),
         (200, "<html>hello</html>", r"the answer is not Qdrant's.*check what runs at this address"),
@@ -144,7 +144,7 @@ def test_a_key_is_not_sent_to_a_redirect_target(
     elsewhere.be_qdrant()
     responder.location = elsewhere.url
     responder.answers["GET /"] = (status, "")
-    with pytest.raises(StoreError, match=rf"{status}.*see what runs at this address"):
+    with pytest.raises(StoreError, match=rf"{status}.*check what runs at this address"):
         connect(responder.url.replace("//", "//me:pass@"), api_key=KEY)
     assert not elsewhere.seen
 
