@@ -1,4 +1,4 @@
-"""Paths that people name, and atomic writes: a file under its name is always whole."""
+"""Parsing of path arguments, and atomic writes: a file that exists under its name is always complete."""
 
 import errno
 import json
@@ -16,28 +16,28 @@ from lookalike_core.hints import Argument
 
 _SUFFIX = ".partial"
 PARTIALS = f".*{_SUFFIX}"
-"""The pattern of the names of files while `atomic_path` writes them."""
+"""The glob pattern of the temporary files of `atomic_path`."""
 
 
 def parse_path(text: str, origin: Argument | str) -> Path:
     """Returns the absolute path that an argument, an option or a variable names; `~` is the user's home.
 
     Raises:
-        UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
+        UsageError: it cannot be a path: `~user` of an unknown user, or a name that is too long.
     """
     shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
     try:
         path = Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError.of(
-            origin, f"{shown} is in the home of a user who has none here; write the absolute path", path=text
+            origin, f"{shown} is in the home folder of an unknown user; write the absolute path", path=text
         ) from error
     try:
         os.lstat(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError.of(
-                origin, f"{shown} is longer than the name of a file may be", path=text
+                origin, f"{shown} is longer than file names may be; shorten it", path=text
             ) from error
     return path
 
@@ -46,10 +46,10 @@ _MAX_SHOWN = 200
 
 
 def probe_folder(target: Path, *, shown_as: Path) -> None:
-    """Tries whether a file can be made where `target` is to be; nothing is left behind.
+    """Checks that a file can be created where `target` is to be, and leaves nothing behind.
 
     Raises:
-        OSError: it cannot; the error names the path as people know it.
+        OSError: it cannot; the error names the path as the user wrote it.
     """
     folder = next(parent for parent in target.parents if parent.exists())
     probe = folder / _name_partial(target)
@@ -64,8 +64,8 @@ def probe_folder(target: Path, *, shown_as: Path) -> None:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yields a temporary path beside `target` that replaces it when the block ends without an error.
 
-    The content is on the disk before the name is, and the name when the block is left; after an error or a
-    power cut the target is as it was, or whole.
+    The content is synced to the disk before the rename, and the rename before the block is left. After an
+    error or a power cut `target` is either unchanged or complete.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(_name_partial(target))
@@ -84,33 +84,33 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def may_write(*paths: Path) -> bool:
-    """Whether this process may write to every one of the paths that is there."""
+    """Returns whether this process may write to all of those paths that exist."""
     return all(os.access(path, os.W_OK) for path in paths if path.exists())
 
 
 def describe_read_only(path: Path) -> str:
-    """Returns the system's words for why nothing can be written to a path that is there."""
+    """Returns the system's message about why a path that exists cannot be written to."""
     is_mounted_so = hasattr(os, "statvfs") and os.statvfs(path).f_flag & os.ST_RDONLY
     return os.strerror(errno.EROFS if is_mounted_so else errno.EACCES)
 
 
 def find_nearest_existing(path: Path) -> Path:
-    """Returns the path, or the nearest folder above it that is there."""
+    """Returns the path, or the nearest folder above it that exists."""
     return next(each for each in (path, *path.parents) if each.exists())
 
 
 def is_write_refused(error: OSError) -> bool:
-    """Whether the file system or its permissions refuse, and not a disk that is full or fails."""
+    """Returns whether an error is a refusal by the file system or its permissions, and not a disk fault."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether the disk, or the user's share of it, is used up."""
+    """Returns whether an error means that the disk, or the user's quota on it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with all that is in it; whatever is not there is fine."""
+    """Removes a file, a link, or a folder with its content; does nothing if the path does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -118,9 +118,9 @@ def remove(path: Path) -> None:
 
 
 def sweep_partials(folder: Path, *, older_than_s: float | None = None) -> None:
-    """Removes what killed processes left of files that `atomic_path` was to write in a folder.
+    """Removes temporary files of `atomic_path` that killed processes left in a folder.
 
-    Without an age only for the holder of the lock under which that folder is written.
+    Only the holder of the lock under which that folder is written may omit the minimum age.
     """
     for left_over in folder.glob(PARTIALS):
         if older_than_s is None or left_over.stat().st_mtime < time.time() - older_than_s:
@@ -128,7 +128,7 @@ def sweep_partials(folder: Path, *, older_than_s: float | None = None) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Writes to the disk what was made, renamed or removed in a folder, where the system can.
+    """Syncs a folder's entries to the disk (files created, renamed or removed in it), where the system can.
 
     Raises:
         OSError: the disk is full or fails.
@@ -151,7 +151,7 @@ _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
 def sync_tree(folder: Path) -> None:
-    """Writes a folder with all files and folders below it to the disk; what a folder holds before the folder.
+    """Syncs all files and folders below a folder to the disk, and then the folder itself.
 
     Raises:
         OSError: the disk is full or fails.
@@ -163,10 +163,10 @@ def sync_tree(folder: Path) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it
-    """Reads one JSON document, however it came here.
+    """Returns one parsed JSON document, of text or bytes.
 
     Raises:
-        ValueError: it is none, or nested deeper than Python follows.
+        ValueError: it is malformed, or nested deeper than Python's recursion limit.
     """
     try:
         return json.loads(text)
@@ -175,13 +175,13 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it
 
 
 def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json takes
-    """Writes one JSON document, whole or not at all."""
+    """Writes one JSON document atomically."""
     with atomic_path(target) as temporary:
         temporary.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _name_partial(target: Path) -> str:
-    """Returns the name of a file while it is written; no longer than a name may be."""
+    """Returns the name of a temporary file for `target`, no longer than file names may be."""
     return f".{target.name[:_MAX_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
 
 

@@ -1,4 +1,4 @@
-"""How many cores this process may use, which in a container is fewer than the machine has."""
+"""The number of cores that this process may use, which in a container can be fewer than the machine has."""
 
 import os
 from contextlib import suppress
@@ -8,7 +8,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def count_cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
-    """Returns how many cores this process may run on, and its control groups pay for; at least 1.
+    """Returns the number of cores that CPU affinity and cgroup quotas allow this process, at least 1.
 
     Source: `cpu.max` in https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
@@ -18,13 +18,13 @@ def count_cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup
 
 
 def fewer_than_all() -> int | None:
-    """Returns how many cores it may use where that is fewer than the machine has; else None."""
+    """Returns how many cores the process may use if that is fewer than the machine has, else None."""
     usable = count_cores()
     return usable if usable < (os.cpu_count() or 1) else None
 
 
 def _read_quotas(cgroups: Path, own: Path) -> list[int]:
-    """Returns what each group of the process pays for, rounded up to whole cores; empty without a limit."""
+    """Returns the CPU quota of each cgroup of the process, rounded up to whole cores; empty if unlimited."""
     with suppress(OSError, ValueError, ZeroDivisionError):
         [name] = [line[3:] for line in own.read_text(encoding="utf-8").splitlines() if line[:3] == "0::"]
         group = cgroups / name.lstrip("/")

@@ -1,22 +1,22 @@
-"""Everything that can go wrong and the exit code that it ends a command with.
+"""The tree of errors, each with the exit code that a command ends with.
 
     LookalikeError                 1   anything else failed
     ├── UsageError                 2   wrong usage
-    ├── ModelError                 3   a model that cannot be had or run
+    ├── ModelError                 3   a model that cannot be loaded or run
     │   ├── WeightsError           3   weights missing, damaged or of another network
-    │   └── ProviderError          3   a required GPU that is not there
+    │   └── ProviderError          3   a required GPU that is not available
     ├── ImageError               4   an image that cannot be read
-    │   └── MissingDecoderError    4   what would read it is not installed
+    │   └── MissingDecoderError    4   the decoder is not installed
     ├── StoreError                 5   the store cannot be reached or refuses
-    │   └── StoreRefusedError      5   the key may not do that
-    ├── CollectionError            6   a collection that does not fit
-    │   ├── CollectionMissingError 6   it is not there
-    │   └── ManifestError          6   it is there and holds another space, or is not ours
+    │   └── StoreRefusedError      5   the API key lacks the permission
+    ├── CollectionError            6   a collection that cannot be used
+    │   ├── CollectionMissingError 6   it does not exist
+    │   └── ManifestError          6   another embedding space, or no manifest of ours
     └── StoreLockedError           7   another process is using it
 
-A message says what failed, and on which path. It is true for any caller, and says nothing of options or
-commands. What a program may want of it is an attribute. What could be done next is said where it is the same
-for every caller, and else is a `Hint`, which `console` puts into words about options.
+A message says what failed, and on which path. It holds for any caller, so it names no options or commands.
+Data that a program may need are attributes. The message gives the remedy if that is the same for every
+caller; otherwise the remedy is a `Hint`, which `console` words in terms of options.
 """
 
 from collections.abc import Sequence
@@ -28,18 +28,18 @@ from lookalike_core.hints import Argument, Hint
 
 
 class About(TypedDict, total=False):
-    """What every error may carry as data: the file or folder that it is about, and what could be done."""
+    """Data that every error may carry: the file or folder that it concerns, and a hint."""
 
     path: Path | str | None
     hint: Hint | None
 
 
 class LookalikeError(Exception):
-    """The root: every error that a command reports in one line.
+    """The base class of all errors that a command reports in one line.
 
     Attributes:
-        path: The file or folder that it is about, where it is about one.
-        hint: What could be done about it, where the message does not say so.
+        path: The file or folder that the error concerns, if any.
+        hint: The remedy, if the message does not give it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -50,7 +50,7 @@ class LookalikeError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the error with its attributes, for processes that hand errors to each other."""
+        """Pickles the error with its attributes, so that it can be passed between processes."""
         return _restore_error, (type(self), self.args, self.__dict__)
 
 
@@ -63,13 +63,13 @@ def _restore_error(
 
 
 class UsageError(LookalikeError):
-    """Something was asked for that does not fit together.
+    """An argument, or a combination of arguments, is invalid.
 
     Attributes:
-        argument: The argument whose value it is about, where it is about one: a parameter's name, or an
-            `Argument`, which is text too.
-        choices: Values that would do, all of them and the most likely first, where it is one of a set.
-        bounds: The least and the greatest value that would do, where it is a number out of its range.
+        argument: The argument whose value is invalid, if one: a parameter's name, or an `Argument`, which is
+            a string too.
+        choices: All valid values, the most likely first, if the argument takes one of a set.
+        bounds: The least and the greatest valid value, if the argument is a number that is out of range.
     """
 
     exit_code = 2
@@ -90,7 +90,7 @@ class UsageError(LookalikeError):
 
     @classmethod
     def of(cls, origin: Argument | str, message: str, **about: Unpack[About]) -> Self:
-        """Returns the error about a value from an argument, kept as data, or a variable or option, named."""
+        """Returns the error about a value; an argument is kept as data, a variable or an option is named."""
         if isinstance(origin, Argument):
             return cls(message, argument=origin, **about)
         return cls(f"{origin}: {message}", **about)
@@ -111,34 +111,34 @@ class ProviderError(ModelError):
 
 
 class SkipReason(StrEnum):
-    """Why an image is left out; the closed set that `skipped` is drawn from."""
+    """Why an image is skipped; the closed set of reasons in `skipped`."""
 
     VANISHED = "vanished"
-    """It was listed, or named, and is not there."""
+    """The file was listed or named, and no longer exists."""
     UNREADABLE = "unreadable"
-    """The system refuses to read it, it changes while it is read, or it is damaged."""
+    """The system refuses to read the file, it changed while it was read, or it is damaged."""
     BAD_NAME = "bad-name"
-    """Its name is not UTF-8."""
+    """The file's name is not valid UTF-8."""
     EMPTY = "empty"
-    """It has no bytes."""
+    """The file is empty."""
     NOT_AN_IMAGE = "not-an-image"
-    """Its content is no image."""
+    """The file's content is no image."""
     UNSUPPORTED_FORMAT = "unsupported-format"
-    """Its format or its samples are not supported, or what would decode it is not installed."""
+    """The image's format or samples are not supported, or its decoder is not installed."""
     TRUNCATED = "truncated"
-    """It ends before its pixels do."""
+    """The file ends before its pixels do."""
     TOO_LARGE = "too-large"
-    """It has more bytes or pixels than are decoded, or does not fit into memory."""
+    """The image has more bytes or pixels than the limit, or does not fit into memory."""
     NO_EMBEDDING = "no-embedding"
-    """The network gives it no vector that can be compared."""
+    """The network's output for the image is no vector that can be compared."""
 
 
 class ImageError(LookalikeError):
     """An image cannot be read.
 
     Attributes:
-        reason: Why, in one of a closed set of words.
-        limit: How many pixels or bytes there may be, where it has more.
+        reason: Why the image cannot be read.
+        limit: The limit on pixels or bytes, if the image exceeds it.
     """
 
     exit_code = 4
@@ -157,10 +157,10 @@ class ImageError(LookalikeError):
 
 
 class MissingDecoderError(ImageError):
-    """An image could be read if something were installed.
+    """An image cannot be read because its decoder is not installed.
 
     Attributes:
-        needed: What that is.
+        needed: The package to install.
     """
 
     def __init__(self, message: str, *, needed: str) -> None:
@@ -171,10 +171,10 @@ class MissingDecoderError(ImageError):
 
 
 class StoreError(LookalikeError):
-    """The store cannot be reached, or refuses what it was asked.
+    """The store cannot be reached, or refuses a request.
 
     Attributes:
-        store: The server, by its URL without credentials, or the folder, as far as it is known here.
+        store: The server's URL without credentials, or the folder, if known where the error is raised.
     """
 
     exit_code = 5
@@ -185,14 +185,14 @@ class StoreError(LookalikeError):
 
 
 class StoreRefusedError(StoreError):
-    """The key, or the lack of one, does not allow what was asked."""
+    """The server refuses a request because of its API key, or because it came without one."""
 
 
 class CollectionError(LookalikeError):
-    """A collection is not what was asked for.
+    """A collection does not exist or cannot be used.
 
     Attributes:
-        collection: Its name, where there is one.
+        collection: The collection's name, if known.
     """
 
     exit_code = 6
@@ -203,10 +203,11 @@ class CollectionError(LookalikeError):
 
 
 class CollectionMissingError(CollectionError):
-    """There is no such collection.
+    """The collection does not exist.
 
     Attributes:
-        holder: Which process is ingesting into the store and may be making it, as it says itself; or None.
+        holder: The process, as named in its lock, that is ingesting into the store and may be creating the
+            collection; or None.
     """
 
     def __init__(
@@ -222,15 +223,15 @@ class CollectionMissingError(CollectionError):
 
 
 class ManifestError(CollectionError):
-    """A collection or model holds another space than the one asked for, or is not ours."""
+    """A collection or model is of another embedding space than requested, or was not made by Lookalike."""
 
 
 class StoreLockedError(LookalikeError):
-    """Another process holds the store.
+    """Another process holds the lock of the store or the collection.
 
     Attributes:
-        holder: Which process that is, as it says itself; None where that is not known.
-        waited_s: For how long it was waited for, in seconds.
+        holder: That process, as named in its lock; None if unknown.
+        waited_s: How long the lock was waited for, in seconds.
     """
 
     exit_code = 7

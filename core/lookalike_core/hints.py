@@ -1,7 +1,8 @@
-"""What can be done about an error or a notice, as data.
+"""Remedies for errors and notices, as data.
 
-The library says what is the case; what could be done about it by other arguments or another step is a `Hint`.
-The commands put it into words about options (`lookalike_core.cli.hint_words`), a program reads it as it is.
+The library's messages state the problem; a remedy that consists of other arguments or another step is a
+`Hint`. The commands word it in terms of options (`lookalike_core.cli.hint_words`); a program reads it as
+data.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Self
 
 
 class Argument(StrEnum):
-    """What a caller can choose; a command has an option for each, of the same name."""
+    """Arguments that a caller can choose; a command has an option of the same name for each."""
 
     AND = "and"
     BACKBONE = "backbone"
@@ -25,7 +26,7 @@ class Argument(StrEnum):
     EXACT = "exact"
     EXCLUDE = "exclude"
     FOLDER = "folder"
-    """The folder of images; of a command it is no option, but stands by itself."""
+    """The folder of images; in a command it is a positional argument and no option."""
     FOLLOW_LINKS = "follow_links"
     FORCE = "force"
     FUSION = "fusion"
@@ -54,148 +55,148 @@ class Argument(StrEnum):
 
 
 class Action(StrEnum):
-    """What could be done next; each says which arguments its hints may carry."""
+    """The remedies; each says which arguments its hints may carry."""
 
     USE = "use"
-    """Other values of arguments."""
+    """Use other values of arguments."""
     USE_INSTEAD = "use-instead"
-    """As `USE`, where the message names another way already."""
+    """As `USE`, as an alternative to a remedy that the message gives."""
     LEAVE_OUT = "leave-out"
-    """Arguments that are better not given."""
+    """Omit arguments."""
     LEAVE_OUT_INSTEAD = "leave-out-instead"
-    """As `LEAVE_OUT`, where the message names another way already."""
+    """As `LEAVE_OUT`, as an alternative to a remedy that the message gives."""
     LEAVE_ONE_OUT = "leave-one-out"
-    """Arguments of which there is one too many."""
+    """Omit one of these arguments, which exclude each other."""
     RAISE_LIMIT = "raise-limit"
-    """An argument that is the limit."""
+    """Raise the argument that is the limit."""
     PIPE = "pipe"
-    """An image on standard input, which has a name of its own."""
+    """Pass the image on standard input, which has a name of its own."""
     CHECK_PATH = "check-path"
-    """The name of a file or folder that is not there, and whether its disk is."""
+    """Check the name of a file or folder that does not exist, and that its disk is mounted."""
     REPEAT = "repeat"
-    """The same again, which goes on where it ended."""
+    """Repeat the command, which resumes where it ended."""
     CHANGE_PROVIDER = "change-provider"
-    """Another execution provider, or a look at the model on this one."""
+    """Use another execution provider, or check the model on this one."""
 
     NAME_WEIGHTS = "name-weights"
-    """The weights file, fetched by other means."""
+    """Download the weights file by other means, and name it."""
     OTHER_WEIGHTS = "other-weights"
-    """The weights file, fetched by other means, or weights from another source."""
+    """Download the weights file by other means, or use weights from another source."""
 
     NAME_CALIBRATION_FOLDER = "name-calibration-folder"
-    """A folder of images to calibrate a model of int8 on."""
+    """Name a folder of images to calibrate an int8 model on."""
     EXPORT = "export"
     """Export the model."""
     INGEST = "ingest"
-    """Make the collection: `backbone`, `distance`, `layer`, `pooling`, `weights`, `precision`, `head`."""
+    """Create the collection: `backbone`, `distance`, `layer`, `pooling`, `weights`, `precision`, `head`."""
     FILL = "fill"
-    """Ingest into the collection that is there."""
+    """Ingest into the collection that exists."""
     INGEST_AGAIN = "ingest-again"
     """Ingest each folder again, which adds what is missing."""
     UPDATE = "update"
-    """Ingest the folder again, whose files have changed."""
+    """Ingest the folder, whose files have changed, again."""
     LABEL = "label"
-    """Ingest with `labels`, where folders do not say the classes."""
+    """Ingest with `labels`, where folder names are not the classes."""
     REBUILD = "rebuild"
-    """Make the `collection` anew."""
+    """Rebuild the `collection`."""
     REBUILD_OR_CHANGE_STORE = "rebuild-or-change-store"
-    """Make the `collection` anew, or use another store, which leaves it as it is."""
+    """Rebuild the `collection`, or use another store and leave this one unchanged."""
     CONTINUE_REBUILD = "continue-rebuild"
-    """Go on with making the `collection` anew."""
+    """Resume the rebuild of the `collection`."""
     CONTINUE_REBUILD_INSTEAD = "continue-rebuild-instead"
-    """As `CONTINUE_REBUILD`, where the message names another way already."""
+    """As `CONTINUE_REBUILD`, as an alternative to a remedy that the message gives."""
     REQUANTIZE = "requantize"
-    """Make the `collection` anew with the `quantize` that was asked for."""
+    """Rebuild the `collection` with the `quantize` that was requested."""
     MOVE_OR_RENAME_DATASET = "move-or-rename-dataset"
-    """Say that the dataset's folder has moved, or give the dataset a name of its own."""
+    """Pass the dataset's new folder if it has moved, or give the new dataset another name."""
     MOVE_OR_REMOVE_DATASET = "move-or-remove-dataset"
-    """Say where the folder of the `dataset` is now, or take it out."""
+    """Pass the new folder of the `dataset` if it has moved, or remove it from the collection."""
     MOVE_DATASET = "move-dataset"
-    """Say that the `folder` is the `dataset`'s new place, if it was renamed or moved."""
+    """Pass `folder` as the new folder of the `dataset`, if it was renamed or moved."""
     UPDATE_DATASET = "update-dataset"
-    """Bring the `dataset` of this `folder` up to date, with what its collection was made with."""
+    """Update the `dataset` of this `folder`, with the arguments that its collection was made with."""
     FORGET_DATASET = "forget-dataset"
-    """Take the `dataset` out, if its folder was renamed or moved and is ingested under its new name."""
+    """Remove the `dataset`, if its folder was renamed or moved and is ingested under its new name."""
     KEEP_ONE_DATASET = "keep-one-dataset"
-    """Take the `dataset` out, whose images another one holds as well."""
+    """Remove the `dataset`, whose images another dataset holds as well."""
     PRUNE_AWAY = "prune-away"
-    """Prune with `force`, which gives up what may be away only."""
+    """Prune with `force`, which also deletes points whose files may be missing only for a time."""
     REPEAT_OR_FORCE = "repeat-or-force"
-    """The same again, which goes on where it ended; or the points of what is missing are given up."""
+    """Repeat the command, which resumes where it ended; or delete the points of missing files by force."""
     SAY_RULES = "say-rules"
-    """Say how the folder is to be walked, rather than leave it to what collections remember."""
+    """Pass the rules by which the folder is walked, instead of those that the collections have stored."""
     NAME_DATASET = "name-dataset"
-    """Another name for the dataset."""
+    """Use another name for the dataset."""
     REMOVE_DATASET = "remove-dataset"
-    """Take out the `dataset` whose images are gone for good, or prune it."""
+    """Remove the `dataset` whose images are deleted for good, or prune it."""
     EXCLUDE_LESS = "exclude-less"
-    """Other patterns, or none, or none of the default excludes."""
+    """Use other exclude patterns, or none, or switch the default excludes off."""
     SEE_STATUS = "see-status"
-    """See which collections there are, and what is in them."""
+    """Run `status` to see the collections and their contents."""
 
     FIT_HEAD = "fit-head"
     """Fit a head."""
     REFIT_HEAD = "refit-head"
-    """Fit the head of this `name` again, in the place of the one that is there."""
+    """Fit the head of this `name` again, replacing the old one."""
     REFIT_HEAD_AND_REBUILD = "refit-head-and-rebuild"
-    """Fit the head of this `name` again, and make the `collection` anew that was made with it."""
+    """Fit the head of this `name` again, and rebuild the `collection` that was made with it."""
     REBUILD_AND_REFIT_HEAD = "rebuild-and-refit-head"
-    """Make the collections anew that the head of this `name` was fitted to, then fit it, then its own."""
+    """Rebuild the collections that the head of this `name` was fitted to, refit it, then rebuild its own."""
     RENAME_OR_REPLACE_HEAD = "rename-or-replace-head"
-    """Give the new head another name, or replace the old one and make its collections anew."""
+    """Give the new head another name, or replace the old one and rebuild its collections."""
     ADD_COLLECTIONS = "add-collections"
-    """Several collections: named, one of each network, or all."""
+    """Name several collections, one of each network, or all of them."""
     ONE_COLLECTION = "one-collection"
-    """One collection, by its name."""
+    """Name one collection."""
     FUSE = "fuse"
-    """Search several collections together rather than through one head."""
+    """Search several collections by fusion instead of through one head."""
     CALIBRATE = "calibrate"
     """Calibrate each `collection`."""
     RECALIBRATE = "recalibrate"
     """Calibrate the `collection` again."""
 
     SEARCH_STORE = "search-store"
-    """The other store, which has the collection."""
+    """Search the other store, which has the collection."""
     CHANGE_FOLDER = "change-folder"
-    """Another folder for the embedded store."""
+    """Use another folder for the embedded store."""
     CHANGE_STORE = "change-store"
-    """Another store."""
+    """Use another store."""
     USE_EMBEDDED = "use-embedded"
-    """The embedded store, although something like a server runs here."""
+    """Use the embedded store, although a server seems to run on this machine."""
     NAME_SERVER = "name-server"
-    """Name the server at `store`, so that it is sent the key; or use the embedded store."""
+    """Name the server at `store`, so that the key is sent to it, or use the embedded store."""
     SET_KEY = "set-key"
-    """Another API key, or another store."""
+    """Use another API key, or another store."""
     CORRECT_KEY = "correct-key"
-    """The API key without anything around it."""
+    """Pass the API key without surrounding characters."""
     SET_HOME = "set-home"
-    """Name a folder to keep models and collections in."""
+    """Name a folder for models and collections."""
     OTHER_HOME = "other-home"
-    """Name another folder to keep models in, and then the `store`, too, if it lies in the one so far."""
+    """Name another folder for models, and the `store` too, if it is in the present folder."""
     INSTALL_KERAS = "install-keras"
     """Install Keras."""
 
 
 Value = str | tuple[str, ...] | None
-"""Of an argument: one value, or several; None where it has none, or where the reader has to choose."""
+"""An argument's value, or several; None for an argument without a value, or for the reader to choose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What could be done, with the values that arguments should have for it."""
+    """A remedy, with the values that arguments should have for it."""
 
     action: Action
     values: Mapping[Argument, Value] = field(default_factory=dict)
 
 
 class Notice(str):
-    """A line for people about what happened, with a hint where something can be done about it."""
+    """A message about an event, with a hint if there is a remedy."""
 
     __slots__ = ("hint",)
     hint: Hint | None
 
     def __new__(cls, text: str, *, hint: Hint | None = None) -> Self:
-        """Returns the text, which is all that `str` and a log handler see of it."""
+        """Returns the notice as its text, so that `str` and log handlers see that alone."""
         notice = super().__new__(cls, text)
         notice.hint = hint
         return notice

@@ -1,7 +1,7 @@
 """File locks that say which process holds them.
 
-FOLDER/NAME.lock      held by one process; a dead one's lock is free again
-FOLDER/NAME.holder    who that is, for the message that another process shows
+FOLDER/NAME.lock      locked by one process; released when that process dies
+FOLDER/NAME.holder    describes that process, for the messages of others
 """
 
 import errno
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def acquire(
     folder: Path, name: str, *, what: str, timeout_s: float, on_wait: Callable[[str], None] | None = None
 ) -> "BaseFileLock":
-    """Takes the lock, waiting up to `timeout_s`; whoever takes it releases it.
+    """Acquires the lock, waiting up to `timeout_s`; the caller must release it.
 
-    `what` it guards stands in the message; `on_wait` is told who holds it where there is a wait at all.
+    `what` names what the lock guards, for the message; `on_wait` is told the holder before a wait.
 
     Raises:
-        StoreLockedError: it is still held after that time; the message says by whom.
-        OSError: the folder cannot be made or written to.
+        StoreLockedError: it is still held after that time; the message names the holder.
+        OSError: the folder cannot be created or written to.
     """
     from filelock import FileLock, Timeout
 
@@ -56,7 +56,7 @@ def acquire(
 def hold(
     folder: Path, name: str, *, what: str, timeout_s: float, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Holds the lock of `acquire` for the length of a block."""
+    """Holds the lock as by `acquire` for the length of a block."""
     lock = acquire(folder, name, what=what, timeout_s=timeout_s, on_wait=on_wait)
     try:
         yield
@@ -66,13 +66,13 @@ def hold(
 
 @contextmanager
 def hold_shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iterator[None]:
-    """Keeps who takes the lock out for the length of a block, where its folder may only be read.
+    """Keeps others from acquiring the lock for the length of a block, if its folder is read-only.
 
-    Nothing is written. Nobody is kept out where there is no lock file that may be read, or where the system
-    or the file system knows no shared locks.
+    Nothing is written. Others are not kept out if there is no readable lock file, or if the system or file
+    system does not support shared locks.
 
     Raises:
-        StoreLockedError: it is still held after `timeout_s`; the message says by whom.
+        StoreLockedError: it is still held after `timeout_s`; the message names the holder.
     """
     try:
         descriptor = os.open(folder / f"{name}.lock", os.O_RDONLY)
@@ -91,7 +91,7 @@ def hold_shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iter
 
 
 def find_holder(folder: Path, name: str) -> str | None:
-    """Returns who holds a lock, as it says itself; None where nobody does, or nobody can tell."""
+    """Returns the description that a lock's holder wrote; None if the lock is free, or that is unknown."""
     try:
         with hold_shared(folder, name, what=name, timeout_s=0):
             return None
@@ -103,7 +103,7 @@ _POLL_S = 0.05
 
 
 def _try_share(descriptor: int) -> bool:
-    """Takes a shared lock on an open lock file; whether nobody is in the way of it."""
+    """Takes a shared lock on an open lock file; returns False if another process holds the lock."""
     with suppress(ImportError):  # Windows has none, and a file that is locked there cannot be read
         import fcntl
 

@@ -1,7 +1,7 @@
 """Loggers, all below `lookalike`; without a handler they print nothing.
 
-INFO is what is going on, WARNING what went wrong or was left out. Messages are sentences that stand alone.
-A record of something that can be helped carries a `Hint` as its attribute `hint`.
+INFO is progress, WARNING a failure or something left out. Messages are complete sentences. A record with a
+remedy carries a `Hint` as its attribute `hint`.
 """
 
 import logging
@@ -10,7 +10,7 @@ ROOT = "lookalike"
 
 
 def get_logger(room: str) -> logging.Logger:
-    """Returns the logger of a room, `lookalike.stores` of `stores`."""
+    """Returns the logger of a module group, such as `lookalike.stores` for `stores`."""
     return logging.getLogger(f"{ROOT}.{room}")
 
 

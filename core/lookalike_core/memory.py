@@ -1,8 +1,8 @@
-"""Running out of memory: told apart from damage, and prevented where it would never end.
+"""Running out of memory: told apart from damage, and prevented where it would hang the process.
 
-What runs out may be the machine's memory or what a shell, a batch system or a service may have of it (`ulimit
--v`, `ulimit -d`). Each library says so in words of its own. What a container may have is watched by the
-kernel, which ends the process without a word.
+The limit may be the machine's memory or one set by a shell, batch system or service (`ulimit -v`, `ulimit
+-d`). Each library reports it in its own words. A container's limit is enforced by the kernel, which kills the
+process without a message.
 """
 
 import ctypes
@@ -21,32 +21,32 @@ _OUT_OF_MEMORY = re.compile(
     r"|failed to map segment|can't start new thread|thread pool.*\(os error 11\)",
     re.IGNORECASE | re.DOTALL,
 )
-"""A thread that cannot be started wants memory for its stack, as a rule."""
+"""Messages that mean memory ran out; a thread that cannot be started usually lacks memory for its stack."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of a library, or what it came of, is that memory ran out, by its kind or its words.
+    """Returns whether a library's error, or a cause of it, means that memory ran out, by type or message.
 
-    For where the library is called: words of ours may hold the name of anything.
+    To be called around the library call only: our own messages may contain any name.
     """
     return any(_is_memory_error(each) or _says_out_of_memory(each) for each in _causes_of(error))
 
 
 def is_caused_by_memory_error(error: BaseException) -> bool:
-    """Whether an error of ours came of one that says by its kind, not by its words, that memory ran out."""
+    """Returns whether one of our errors was caused by one whose type, not message, means out of memory."""
     return any(_is_memory_error(each) for each in _causes_of(error))
 
 
 def memory_error(error: BaseException, what: str) -> MemoryError:
-    """Returns a library's error as the `MemoryError` that it stands for; `what` was being done."""
+    """Returns a library's error as a `MemoryError`; `what` names the operation."""
     said = (str(error).splitlines() or [""])[0][:200]
     return MemoryError(f"{what} ({said})" if said else what)
 
 
 def require_address_space(size: int, what: str) -> None:
-    """Refuses what would take more bytes of address space than the process may have.
+    """Refuses an operation that would take more address space, in bytes, than the process may use.
 
-    For code that does not end in an error, but not at all, when it gets none.
+    For libraries that hang instead of raising when they get none.
 
     Raises:
         MemoryError: it would.
@@ -54,13 +54,13 @@ def require_address_space(size: int, what: str) -> None:
     left = address_space_left()
     if left is not None and left < size:
         raise MemoryError(
-            f"{what} takes {_format_mb(size)} of address space, and {_format_mb(left)} are left to it"
+            f"{what} takes {_format_mb(size)} of address space, but only {_format_mb(left)} is left"
         )
 
 
 @cache
 def share_arenas() -> None:
-    """Lets threads allocate from a few places together, where address space is limited.
+    """Makes threads share a few malloc arenas, if address space is limited.
 
     glibc reserves 64 MB of it for each thread that allocates, used or not.
     """
@@ -74,7 +74,7 @@ _M_ARENA_MAX = -8
 
 
 def address_space_left() -> int | None:
-    """Returns the bytes that the limits of the process leave; None without limits."""
+    """Returns the bytes of address space that the process' limits leave; None without limits."""
     if sys.platform != "linux":
         return None
     limits = address_space_limits()
@@ -86,7 +86,7 @@ def address_space_left() -> int | None:
 
 
 def address_space_limits() -> tuple[int | None, int | None]:
-    """Returns the limits of address space and of data, as child processes inherit them; None: no limit."""
+    """Returns the limits on address space and data segment, which child processes inherit; None: no limit."""
     if sys.platform == "win32":
         return None, None
     import resource
@@ -107,7 +107,7 @@ def _is_memory_error(error: BaseException) -> bool:
 
 
 def _says_out_of_memory(error: BaseException) -> bool:
-    """Whether the message says so; errors of the system have a number, and a file's name in their words."""
+    """Returns whether the message says so; not for system errors, which quote file names."""
     is_numbered = isinstance(error, OSError) and error.errno is not None
     return not is_numbered and _OUT_OF_MEMORY.search(str(error)) is not None
 

@@ -1,4 +1,4 @@
-"""Messages about a file or folder that was named and does not exist: how far its path leads."""
+"""Messages about a path that does not exist: the nearest existing folder, and similar names."""
 
 import os
 from difflib import get_close_matches
@@ -11,15 +11,15 @@ from lookalike_core.hints import Action, Argument, Hint
 CHECK_PATH = Hint(Action.CHECK_PATH)
 
 NAMES_COMPARED = 1_000
-"""How many names of a folder are compared with a missing one."""
+"""How many names of a folder are compared with a missing name."""
 
 
 def require_folder(folder: Path, origin: Argument | str | None = None) -> None:
-    """Does nothing where a folder is there; `origin` is what named it, as in `UsageError.of`.
+    """Checks that a folder exists; `origin` is the source of the path, as in `UsageError.of`.
 
     Raises:
         UsageError: it is missing, or no folder.
-        OSError: it cannot be looked at.
+        OSError: it cannot be accessed.
     """
     require_there(folder, origin)
     if not folder.is_dir():
@@ -27,18 +27,18 @@ def require_folder(folder: Path, origin: Argument | str | None = None) -> None:
 
 
 def require_there(path: Path, origin: Argument | str | None = None) -> None:
-    """Does nothing where something is there; `origin` is what named it, as in `UsageError.of`.
+    """Checks that a path exists; `origin` is its source, as in `UsageError.of`.
 
     Raises:
         UsageError: it is missing.
-        OSError: it cannot be looked at.
+        OSError: it cannot be accessed.
     """
     if not path.exists():
         raise _usage_error(describe_missing(path), path, origin, CHECK_PATH)
 
 
 def describe_missing(path: Path) -> str:
-    """Returns that a path does not exist, and what is called almost like it, or how far it leads.
+    """Returns the message that a path does not exist, with a similar path or the nearest existing folder.
 
     As in: /home/you/fotos/2020 does not exist, but /home/you/photos does.
     """
@@ -57,9 +57,9 @@ def describe_missing(path: Path) -> str:
 
 
 def _find_similar(name: str, folder: Path, *, is_last: bool) -> Path | None:
-    """Returns what lies in a folder under almost that name; another number is another name.
+    """Returns an existing path with a similar name in a folder; names with different numbers are not similar.
 
-    The last name of a path with a file's suffix is not taken for a folder's without that suffix.
+    A path whose last name has a file's suffix is not compared with folders that lack that suffix.
     """
     with os.scandir(folder) as entries:
         names = [

@@ -1,4 +1,4 @@
-"""Where results may be written: checked before the work, and never over people's images."""
+"""Output paths: checked before the work starts, and never over files of the user."""
 
 import os
 import re
@@ -46,29 +46,29 @@ _MAGIC: Mapping[bytes, str] = {
     b"SQLite format 3\0": "a database",
     b"PK\3\4": "an archive",
 }
-"""First bytes of what people would miss, to call it by its name; anything else is not replaced either."""
+"""First bytes of known file types, to name them in the message; other files are not replaced either."""
 
 _PAGE = re.compile(rb"<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _JSON = re.compile(rb'\{\s*("|\})')
 _HEADER = re.compile(rb"[\w@. -]+(,[\w@. -]+)+(\r?\n|$)")
-"""The first line of a table: names between commas."""
+"""Matches the first line of a table: names between commas."""
 
 
 def is_text_result(file: Path) -> bool:
-    """Whether a file is a page, a table or lines of JSON, as commands here write them.
+    """Returns whether a file is a page, a table or JSON lines, as the commands write them.
 
     Raises:
-        OSError: it cannot be read, and so cannot be known.
+        OSError: it cannot be read, so its type is unknown.
     """
     text = _read_head(file).removeprefix(b"\xef\xbb\xbf").lstrip()
     return any(kind.match(text) for kind in (_PAGE, _JSON, _HEADER))
 
 
 def is_onnx(file: Path) -> bool:
-    """Whether a file is an ONNX model: its version, then who made it or its graph, as protobuf has them.
+    """Returns whether a file is an ONNX model: a version, then producer or graph, as protobuf fields.
 
     Raises:
-        OSError: it cannot be read, and so cannot be known.
+        OSError: it cannot be read, so its type is unknown.
     """
     head = _read_head(file)
     return len(head) > 2 and head[0] == 8 and 3 <= head[1] < 128 and head[2:3] in {b"\x12", b"\x3a"}  # noqa: PLR2004
@@ -81,14 +81,14 @@ def check_output_path(
     *,
     is_ours: Callable[[Path], bool] = is_text_result,
 ) -> Path:
-    """Returns where an option's result is to be written, checked before the long work.
+    """Returns the path to write an option's result to, checked before the work starts.
 
-    A link is followed, so that it stays one. Nothing is left behind. Of what lies there only an empty file is
-    replaced, and one that `is_ours`: by what is in it, the result of an earlier run.
+    A link is followed, so that it is kept. The check leaves nothing behind. Only an empty file, or an earlier
+    result (`is_ours` of its content), may be replaced.
 
     Raises:
         UsageError: it is a folder, a device, a pipe, a file of the store or another file that is not
-            replaced, or its name ends in none of the `suffixes`, if any.
+            replaced, or its name has none of the `suffixes`, if any are given.
         OSError: nothing can be written there.
     """
     named = parse_path(str(text), option)
@@ -98,9 +98,7 @@ def check_output_path(
     if suffixes and named.suffix.lower() not in suffixes:
         raise UsageError.of(option, f"{named} has to end in {', '.join(filter(None, suffixes))}", path=named)
     if target.exists() and not target.is_file():
-        raise UsageError.of(
-            option, f"{named} is a device or a pipe; name a file, which is put there whole", path=named
-        )
+        raise UsageError.of(option, f"{named} is a device or a pipe; name a regular file", path=named)
     check_outside_store(target, option)
     if target.exists() and target.stat().st_size and not is_ours(target):
         raise UsageError.of(
@@ -113,10 +111,10 @@ def check_output_path(
 
 
 def check_outside_store(path: Path, option: Argument | str) -> None:
-    """Keeps results out of the folders that are ours alone: those of the home, of any store and collection.
+    """Refuses output paths in Lookalike's own folders: those of the home, of any store and collection.
 
     Raises:
-        UsageError: the path is one of them, or lies in one.
+        UsageError: the path is one of them, or is in one.
     """
     settings = Settings.from_environment()
     own = [settings.weights_dir, settings.models_dir, settings.heads_dir, settings.qdrant_dir]
@@ -129,12 +127,12 @@ def check_outside_store(path: Path, option: Argument | str) -> None:
 
 def _in_store_error(path: Path, folder: Path, option: Argument | str) -> UsageError:
     return UsageError.of(
-        option, f"{path} is in {folder}, where lookalike keeps its own files; name another place", path=path
+        option, f"{path} is in {folder}, which holds lookalike's own files; name another folder", path=path
     )
 
 
 def check_apart(outputs: Mapping[str, Path | None]) -> None:
-    """Keeps one output from taking the place of another; `outputs` are those of each option.
+    """Refuses outputs that would overwrite each other; `outputs` are the paths of each option.
 
     Raises:
         UsageError: two options name the same file.
@@ -146,7 +144,7 @@ def check_apart(outputs: Mapping[str, Path | None]) -> None:
 
 
 def _describe_content(path: Path) -> str:
-    """Describes what lies there by its first bytes; its name proves nothing."""
+    """Returns a description of an existing file by its first bytes, not by its name."""
     head = _read_head(path)
     if is_webp(head) or is_avif(head) or is_heif(head):
         return "an image"
@@ -164,7 +162,7 @@ def _read_head(path: Path) -> bytes:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Whether both are the same file, or have the same name where nothing is."""
+    """Returns whether both are the same file, or the same name if no file exists."""
     try:
         return path.samefile(other)
     except OSError:

@@ -1,23 +1,23 @@
-"""Whether this process is ours alone, as a command's is, so that we may set what holds for all of it.
+"""Whether this process belongs to a command, which may change settings of the whole process.
 
-In a host's process nothing is set. This imports nothing that takes long.
+In a process of a host application nothing is changed. This module imports nothing slow.
 """
 
 import os
 
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TF_CPP_MIN_LOG_LEVEL": "3"}
-"""Environment variables that libraries read as they are loaded, where they are not set already.
+"""Environment variables that libraries read when they are imported, set unless they are set already.
 
-OpenMP's threads wait for each other at full speed, t-SNE's thousands of times, which takes four times as long
-where another process wants a core, too. TensorFlow, beside which models are verified, talks on stderr before
-Python can stop it.
+OpenMP's threads spin while they wait, in t-SNE thousands of times, which takes four times as long when
+another process uses a core. TensorFlow, which models are verified against, logs to stderr before Python code
+can prevent it.
 """
 
 _is_own = False
 
 
 def claim() -> None:
-    """Declares this process ours, before anything is imported that reads `VARIABLES`."""
+    """Marks the process as a command's own, before any library that reads `VARIABLES` is imported."""
     global _is_own  # noqa: PLW0603 - there is one process
     _is_own = True
     for name, value in VARIABLES.items():
@@ -25,5 +25,5 @@ def claim() -> None:
 
 
 def is_own() -> bool:
-    """Returns whether it was declared so."""
+    """Returns whether the process was marked by `claim`."""
     return _is_own

@@ -1,4 +1,4 @@
-"""Bounded look-ahead in threads, in order: files are read and decoded while the network is busy."""
+"""Prefetching in threads, bounded and in order: files are read and decoded while the network computes."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -19,10 +19,10 @@ def map_ahead(
     ahead: int | Callable[[], int],
     workers: int | None = None,
 ) -> Generator[R, None, None]:
-    """Maps in threads and in order, never more than `ahead` items in front of the consumer.
+    """Maps a function over items in threads and in order, at most `ahead` items before the consumer.
 
-    As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own;
-    an error of theirs is raised when what they gave before has been handed on.
+    One thread more than cores is used, unless `workers` is given. `items` are drawn in the consumer's thread;
+    their exception is raised after the results of the items before it.
     """
     with ThreadPoolExecutor(workers or min(32, count_cores() + 1)) as pool:
         waiting: deque[Future[R]] = deque()

@@ -1,6 +1,6 @@
-"""Progress of long work, reported to whoever shows it: a command, a notebook, or nobody.
+"""Progress of long work, reported to a command, a notebook, or not at all.
 
-The library opens a bar and moves it on. Who wants to see bars names a `ShowBar` by `shown_by`.
+The library opens a bar and advances it. A caller that wants to show bars passes a `ShowBar` to `shown_by`.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,20 +10,20 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """A progress bar. It is moved on from any thread."""
+    """A progress bar; may be advanced from any thread."""
 
     def advance(self, done: int, *, skipped: int = 0) -> None:
-        """Moves on by `done`; `skipped` is how many were left out so far."""
+        """Advances the bar by `done`; `skipped` is the number skipped so far."""
 
     def set_total(self, total: int) -> None:
-        """Says how much there is to do, once it is known."""
+        """Sets the total number of items once it is known."""
 
     def count_ahead(self, count: Callable[[], int]) -> None:
-        """Lets a thread find the total; a bar that is not shown needs none."""
+        """Counts the total in a thread; a hidden bar does not."""
 
 
 class HiddenBar:
-    """A bar that nobody sees; implements `Bar`."""
+    """A bar that is not shown; implements `Bar`."""
 
     def advance(self, done: int, *, skipped: int = 0) -> None:
         """Does nothing."""
@@ -39,7 +39,7 @@ class ShowBar(Protocol):
     """Shows a bar for the length of a block; `unit` is `bytes`, `images` or `seconds`."""
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """Returns the context manager that shows it."""
+        """Returns a context manager that shows the bar."""
 
 
 _show_bar: ContextVar[ShowBar | None] = ContextVar("lookalike_show_bar")
@@ -56,15 +56,15 @@ def shown_by(show_bar: ShowBar | None) -> Iterator[None]:
 
 
 def is_decided() -> bool:
-    """Whether `shown_by` says in this context who shows bars, or that nobody does."""
+    """Returns whether `shown_by` was called in this context, with a `ShowBar` or None."""
     return _show_bar in copy_context()
 
 
 @contextmanager
 def bar(title: str, *, unit: str, total: int | None = None) -> Iterator[Bar]:
-    """Opens a bar for the length of a block; it is hidden where nobody shows it.
+    """Opens a bar for the length of a block; it is hidden unless the context has a `ShowBar`.
 
-    Who shows it is looked up here, in the thread that opens it: others may move it on.
+    The context is that of the opening thread; other threads may advance the bar.
     """
     show_bar = _show_bar.get(None)
     if show_bar is None:

@@ -15,7 +15,7 @@ from lookalike_core.hints import Action, Argument, Hint
 
 
 class ProviderChoice(StrEnum):
-    """What images may be embedded on."""
+    """The execution providers that can be chosen for embedding."""
 
     AUTO = "auto"
     CUDA = "cuda"
@@ -40,8 +40,8 @@ VARIABLES = {
 class Settings:
     """The five environment variables, parsed.
 
-    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is what images may be
-    embedded on. `threads` is how many threads the processor embeds in; None lets the machine decide.
+    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is the execution provider to embed
+    on. `threads` is the number of threads for embedding on the CPU; None is chosen for the machine.
     """
 
     home: Path
@@ -56,8 +56,8 @@ class Settings:
         """Reads the variables; empty ones count as unset.
 
         Raises:
-            UsageError: `LOOKALIKE_PROVIDER` names no provider, or there is no home.
-            LookalikeError: something that is no folder is where the home should be.
+            UsageError: `LOOKALIKE_PROVIDER` is no provider, or no home folder is known.
+            LookalikeError: the path of the home is not a folder.
         """
         provider = (environment.get("LOOKALIKE_PROVIDER") or ProviderChoice.AUTO).lower()
         if provider not in list(ProviderChoice):
@@ -74,7 +74,7 @@ class Settings:
     def with_provider(
         self, provider: ProviderChoice | None, *, require_gpu: bool, threads: int | None = None
     ) -> Self:
-        """Returns the same settings with the provider that was named, or CUDA alone where it is required.
+        """Returns the same settings with the provider that was named, or with CUDA if a GPU is required.
 
         Raises:
             UsageError: a GPU is required and another provider was named.
@@ -106,7 +106,7 @@ class Settings:
 
     @property
     def heads_dir(self) -> Path:
-        """Returns the folder of fitted last layers."""
+        """Returns the folder of fitted heads."""
         return self.home / "heads"
 
     @property
@@ -126,13 +126,13 @@ def _default_home() -> Path:
 
 
 def _check_home(home: Path) -> Path:
-    """Refuses a home that can be neither used nor made; a missing one is made later."""
+    """Refuses a home that can neither be used nor created; a missing one is created later."""
     try:
         problem = "" if stat.S_ISDIR(home.stat().st_mode) else "is not a folder"
     except FileNotFoundError:
         problem = ""
     except OSError as error:
-        problem = f"cannot be looked into ({error.strerror})"
+        problem = f"cannot be accessed ({error.strerror})"
     if problem:
         raise LookalikeError(f"{home} {problem}", path=home, hint=Hint(Action.SET_HOME))
     return home

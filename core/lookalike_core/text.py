@@ -1,7 +1,7 @@
-"""Text that others wrote, made safe to show on one line.
+"""Text from outside, made safe to show on one line.
 
-Names of files and classes, labels and what servers say may hold anything that a terminal acts on. Whatever
-is shown in `console`, drawn or put on a page comes through here; nobody else has to think of it.
+Names of files and classes, labels and servers' messages may contain control codes for a terminal. All output
+through `console`, in drawings and in pages passes through here, so that no other code has to escape it.
 """
 
 import json
@@ -15,11 +15,11 @@ from typing import Any
 
 
 def one_line(text: str, *, kept: str = "") -> str:
-    """Returns text as one line that a terminal shows and does not obey.
+    """Returns text as one line without control codes for a terminal.
 
-    What cannot be printed (control characters of both sets, line breaks of every kind, what turns the
-    direction of writing, what has no width, lone surrogates) stands as in Python's `repr`, but for `kept`.
-    What is one line already comes back as it is.
+    Unprintable characters (both sets of control characters, line breaks of every kind, bidirectional
+    controls, zero-width characters, lone surrogates) are escaped as in Python's `repr`, except for `kept`.
+    Text that is one printable line is returned unchanged.
     """
     if text.isprintable():
         return text
@@ -27,7 +27,7 @@ def one_line(text: str, *, kept: str = "") -> str:
 
 
 def valid_text(text: str) -> str:
-    """Returns valid Unicode: U+FFFD stands where the bytes of a name were no UTF-8."""
+    """Returns valid Unicode: U+FFFD replaces the bytes of a name that are not valid UTF-8."""
     if text.isascii():
         return text
     try:
@@ -37,23 +37,23 @@ def valid_text(text: str) -> str:
 
 
 def nfc(text: str) -> str:
-    """Returns a text in Unicode's composed form, by which names are compared; ASCII costs nothing.
+    """Returns a text in Unicode's composed form (NFC), by which names are compared; ASCII costs nothing.
 
-    "ü" may be one character or a "u" and its two dots: a keyboard types the first, Macs left the second on
-    disks.
+    "ü" may be one character or a "u" and a combining diaeresis: keyboards type the first, macOS stored the
+    second.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def unicode_forms(text: str) -> list[str]:
-    """Returns a name as it is, composed (NFC) and decomposed (NFD), each form once."""
+    """Returns a name unchanged, composed (NFC) and decomposed (NFD), each form once."""
     if text.isascii():
         return [text]
     return list(dict.fromkeys([text, nfc(text), unicodedata.normalize("NFD", text)]))
 
 
 def find_name(name: str, names: Iterable[str]) -> str | None:
-    """Returns which of the names is meant: the name itself, else one that differs in Unicode form alone."""
+    """Returns the name that matches exactly, else one that differs in its Unicode form only."""
     there = list(names)
     if name in there:
         return name
@@ -61,15 +61,15 @@ def find_name(name: str, names: Iterable[str]) -> str | None:
 
 
 def format_count(number: int, noun: str) -> str:
-    """Returns a number and what it counts, as `1 image` and `2 images`."""
+    """Returns a number with its noun, singular or plural, as `1 image` and `2 images`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
-    """Returns one JSON document on one line of visible ASCII, as strict readers take it.
+    """Returns one JSON document on one line of ASCII, valid for strict parsers.
 
-    What is no Unicode stands as in `valid_text`, and a number that JSON does not know is null.
-    A record (a dataclass) is written by its `to_json`, or else by its fields in their order; a path as text.
+    Invalid Unicode is replaced as in `valid_text`, and numbers that JSON lacks become null. A record (a
+    dataclass) is written by its `to_json`, or else as its fields in order; a path as text.
     """
     try:
         line = json.dumps(data, allow_nan=False, default=_plain)
@@ -81,7 +81,7 @@ def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - as above
-    """Returns a record, path or mapping as what JSON has."""
+    """Returns a record, path or mapping as a type that JSON has."""
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):

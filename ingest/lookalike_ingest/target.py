@@ -38,7 +38,7 @@ class Target:
     """A collection that a folder is compared with; it is opened where it exists, and only read.
 
     Raises:
-        ManifestError: the collection holds another space, or something that is not ours has its name.
+        ManifestError: the collection is of another embedding space, or something not ours has its name.
         UsageError: the collection knows the dataset under another root, or stores vectors otherwise.
     """
 

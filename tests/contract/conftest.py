@@ -1,4 +1,4 @@
-"""Manifests, points and vectors to write to both stores."""
+"""Manifests, points and vectors for both stores."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ DIMENSION = 4
 
 @pytest.fixture
 def manifest_of() -> Callable[..., CollectionManifest]:
-    """Makes manifests: `manifest_of(distance, dimension)`."""
+    """Returns a factory of manifests: `manifest_of(distance, dimension)`."""
 
     def make(distance: Distance = Distance.COSINE, dimension: int = DIMENSION) -> CollectionManifest:
         return made_collections.manifest_of(distance, dimension, {})
@@ -23,7 +23,7 @@ def manifest_of() -> Callable[..., CollectionManifest]:
 
 @pytest.fixture
 def point_of() -> Callable[..., ImagePoint]:
-    """Makes points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
+    """Returns a factory of points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
     return made_collections.point_of
 
 

@@ -1,7 +1,7 @@
-"""One contract, both stores: what is true of one is true of the other.
+"""The contract of stores, tested on both of them.
 
-The server is a real one where `QDRANT_URL` says where it is. Elsewhere a stand-in speaks its REST interface
-on the client's in-memory mode: that proves what goes over the wire and the semantics, not Qdrant.
+The server is a real one if `QDRANT_URL` names it. Otherwise a stand-in serves the client's in-memory mode
+over REST: it proves requests and semantics, not Qdrant itself.
 """
 
 import json
@@ -36,7 +36,7 @@ API_KEY = os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None
 SERVER = "server" if QDRANT_URL else "server-stand-in"
 
 SCORE_TOLERANCE = 1e-5
-"""Float32 sums over 16 values in another order than numpy's, on scores of about 1 to 10."""
+"""Rounding of float32 sums over 16 values in another order than numpy's, for scores of about 1 to 10."""
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -45,7 +45,7 @@ RandomVectors = Callable[[int, int], list[FloatVector]]
 
 @contextmanager
 def server_store(tuning: ServerTuning = DEFAULT_SERVER_TUNING) -> Iterator[ServerStore]:
-    """On the real server where there is one, else on a stand-in, reached over real HTTP."""
+    """Yields a store on the real server if there is one, else on a stand-in, over real HTTP."""
     with ExitStack() as stack:
         url = QDRANT_URL or stack.enter_context(running_stand_in()).url
         one = connect(url, api_key=API_KEY, tuning=tuning)
@@ -55,7 +55,7 @@ def server_store(tuning: ServerTuning = DEFAULT_SERVER_TUNING) -> Iterator[Serve
 
 @pytest.fixture(scope="module", params=["embedded", "embedded-shared", SERVER])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The store under test."""
+    """Yields the store under test."""
     if request.param != SERVER:
         one = EmbeddedStore(tmp_path_factory.mktemp("qdrant"))
         yield SharedStore(one) if request.param == "embedded-shared" else one
@@ -68,7 +68,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def sevens(
     request: pytest.FixtureRequest, tmp_path: Path, manifest_of: NewManifest
 ) -> Iterator[Callable[..., Collection]]:
-    """Makes collections that are read and asked by sevens: `sevens(distance, dimension)`."""
+    """Returns a factory of collections that are read and searched in batches of seven."""
     with ExitStack() as stack:
         store: Store = EmbeddedStore(tmp_path, tuning=EngineTuning(scan_page=7, queries_at_once=7))
         if request.param == "embedded-shared":
@@ -87,7 +87,7 @@ def sevens(
 
 @pytest.fixture(scope="module")
 def shelf(store: Store) -> Iterator[dict[tuple[Distance, int], Collection]]:
-    """Open collections that tests pass on to each other, by distance and dimension: making takes long."""
+    """Returns a factory of open collections that tests share, since creating one is slow."""
     collections: dict[tuple[Distance, int], Collection] = {}
     yield collections
     for collection in collections.values():
@@ -100,7 +100,7 @@ def shelf(store: Store) -> Iterator[dict[tuple[Distance, int], Collection]]:
 def emptied(
     store: Store, shelf: dict[tuple[Distance, int], Collection], manifest_of: NewManifest
 ) -> Callable[..., Collection]:
-    """An open collection with nothing in it: `emptied(distance, dimension)`."""
+    """Returns a factory of empty open collections: `emptied(distance, dimension)`."""
 
     def empty(distance: Distance = Distance.COSINE, dimension: int = 4) -> Collection:
         if (distance, dimension) not in shelf:
@@ -116,7 +116,7 @@ def emptied(
 
 @pytest.fixture
 def made(store: Store, manifest_of: NewManifest) -> Iterator[Callable[..., str]]:
-    """Makes new collections, `made(distance, dimension)` gives the name, and removes them in the end."""
+    """Returns a factory of new collections, by name; they are deleted after the test."""
     names: list[str] = []
 
     def make(distance: Distance = Distance.COSINE, dimension: int = 4) -> str:
@@ -133,7 +133,7 @@ def made(store: Store, manifest_of: NewManifest) -> Iterator[Callable[..., str]]
 
 @pytest.fixture
 def plant_foreign(store: Store) -> Iterator[Callable[[str], None]]:
-    """Puts something that is not ours where a collection of this name would be."""
+    """Creates something without our manifest under a collection's name."""
     planted: list[str] = []
 
     def plant(name: str) -> None:
@@ -154,19 +154,19 @@ def plant_foreign(store: Store) -> Iterator[Callable[[str], None]]:
 
 
 def folder_of(store: Store) -> Path | None:
-    """Where the collections of an embedded store lie; None for a server."""
+    """Returns the folder of an embedded store's collections; None for a server."""
     one = store.store if isinstance(store, SharedStore) else store
     return one.directory if isinstance(one, EmbeddedStore) else None
 
 
 def client(store: Store):  # noqa: ANN201 - the client's type takes a second to import
-    """What a server store talks through."""
+    """Returns the client of a server store."""
     assert isinstance(store, ServerStore)
     return store._client  # noqa: SLF001 - to do what only somebody else would
 
 
-def test_a_collection_is_there_once_it_is_made(store: Store, manifest_of: NewManifest) -> None:
-    """Before `create` it is in no list, afterwards in all of them, after `delete` in none again."""
+def test_a_collection_is_listed_from_creation_to_deletion(store: Store, manifest_of: NewManifest) -> None:
+    """A collection is listed after `create`, and no longer after `delete`."""
     manifest = manifest_of()
     name = manifest.collection
     assert name not in store
@@ -179,8 +179,8 @@ def test_a_collection_is_there_once_it_is_made(store: Store, manifest_of: NewMan
     assert name not in store.names()
 
 
-def test_a_manifest_comes_back_as_it_was_written(store: Store, made: Callable[..., str]) -> None:
-    """Every field, whether the collection is opened or only asked for its manifest."""
+def test_a_manifest_is_read_as_it_was_written(store: Store, made: Callable[..., str]) -> None:
+    """All fields are equal, whether the collection is opened or only its manifest is read."""
     name = made(Distance.EUCLID, 8)
     with store.open(name) as collection:
         manifest = collection.manifest
@@ -194,7 +194,7 @@ def test_a_manifest_comes_back_as_it_was_written(store: Store, made: Callable[..
 
 @pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
 @pytest.mark.parametrize("distance", list(Distance))
-def test_short_forms_of_vectors_change_no_vector_score_or_order(
+def test_quantization_changes_no_vector_score_or_order(
     store: Store,
     manifest_of: NewManifest,
     point_of: NewPoint,
@@ -202,7 +202,7 @@ def test_short_forms_of_vectors_change_no_vector_score_or_order(
     quantize: VectorQuantization,
     distance: Distance,
 ) -> None:
-    """The manifest says how the collection is searched; what comes out is as of whole vectors."""
+    """Quantization is recorded in the manifest, and results are those of whole vectors."""
     manifest = replace(manifest_of(distance, 16), vector_quantization=quantize)
     store.create(manifest)
     try:
@@ -230,12 +230,12 @@ def test_short_forms_of_vectors_change_no_vector_score_or_order(
 
 
 def dist(rows: FloatVector, one: FloatVector) -> FloatVector:
-    """Of each row to one vector."""
+    """Returns the Euclidean distance of each row to one vector."""
     return np.asarray(np.linalg.norm(rows - one, axis=1))
 
 
 def test_a_name_that_is_taken_is_refused(store: Store, manifest_of: NewManifest) -> None:
-    """Making a collection a second time changes nothing in the first."""
+    """Creating a collection twice fails and does not change the first one."""
     manifest = manifest_of()
     store.create(manifest)
     try:
@@ -246,8 +246,8 @@ def test_a_name_that_is_taken_is_refused(store: Store, manifest_of: NewManifest)
         store.delete(manifest.collection)
 
 
-def test_a_missing_collection_is_an_error_that_says_so(store: Store, manifest_of: NewManifest) -> None:
-    """Opening, deleting and asking for the manifest of what is not there all say so."""
+def test_a_missing_collection_is_an_error_that_names_it(store: Store, manifest_of: NewManifest) -> None:
+    """Opening, deleting and reading the manifest of a missing collection raise the same error."""
     name = manifest_of().collection
     for action in (store.open, store.delete, store.manifest):
         with pytest.raises(CollectionMissingError, match=name):
@@ -256,7 +256,7 @@ def test_a_missing_collection_is_an_error_that_says_so(store: Store, manifest_of
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "a/b", ".hidden", "nul\0", "x" * 256])
 def test_an_invalid_name_names_no_collection(store: Store, name: str) -> None:
-    """Names that would lead elsewhere are looked up nowhere."""
+    """Names that would be paths to other places are never looked up."""
     assert name not in store
     with pytest.raises(CollectionMissingError):
         store.open(name)
@@ -264,20 +264,20 @@ def test_an_invalid_name_names_no_collection(store: Store, name: str) -> None:
         store.delete(name)
 
 
-def test_a_collection_without_our_manifest_is_left_alone(
+def test_a_collection_without_our_manifest_is_not_changed(
     store: Store, manifest_of: NewManifest, plant_foreign: Callable[[str], None]
 ) -> None:
-    """A collection without our manifest is no collection of ours, and nobody touches it."""
+    """A collection without our manifest is not listed, opened, replaced or deleted."""
     manifest = manifest_of()
     name = manifest.collection
     plant_foreign(name)
     assert name not in store
     assert name not in store.names()
     for action in (store.open, store.delete, store.manifest):
-        with pytest.raises(ManifestError, match="left alone") as caught:
+        with pytest.raises(ManifestError, match="was not changed") as caught:
             action(name)
         assert caught.value.exit_code == 6
-    with pytest.raises(ManifestError, match="left alone"):
+    with pytest.raises(ManifestError, match="was not changed"):
         store.create(manifest)
     if folder_of(store):
         assert (folder_of(store) / name / "diary.txt").read_text(encoding="utf-8") == "not yours"
@@ -286,7 +286,7 @@ def test_a_collection_without_our_manifest_is_left_alone(
 
 
 def test_a_manifest_that_cannot_be_read_is_refused(store: Store, made: Callable[..., str]) -> None:
-    """A collection of ours with a damaged manifest is named, not used."""
+    """A collection with a damaged manifest is listed, but cannot be opened."""
     name = made()
     if folder_of(store):
         (folder_of(store) / name / "manifest.json").write_text('{"schema": 1}', encoding="utf-8")
@@ -298,10 +298,8 @@ def test_a_manifest_that_cannot_be_read_is_refused(store: Store, made: Callable[
         store.open(name)
 
 
-def test_points_come_back_as_they_were_written(
-    emptied: Callable[..., Collection], point_of: NewPoint
-) -> None:
-    """All payload fields, with and without a class, in any script."""
+def test_points_are_read_as_they_were_written(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """Payloads keep all fields, with and without a class, in any script."""
     points = [
         point_of("cat/1.jpg", [1, 0, 0, 0]),
         point_of("ohne Klasse/Kätzchen 猫.jpg", [0, 1, 0, 0], class_name=None),
@@ -312,8 +310,10 @@ def test_points_come_back_as_they_were_written(
     assert found == {point.payload.id: point.payload for point in points}
 
 
-def test_upsert_replaces_what_has_the_same_id(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
-    """Writing twice is writing once; the second vector and payload stay."""
+def test_upsert_replaces_points_with_the_same_id(
+    emptied: Callable[..., Collection], point_of: NewPoint
+) -> None:
+    """After a second upsert the point has the second vector and payload."""
     first = point_of("a.jpg", [1, 2, 3, 4])
     second = point_of("a.jpg", [4, 3, 2, 1], class_name="dog")
     collection = emptied(Distance.EUCLID)
@@ -326,7 +326,7 @@ def test_upsert_replaces_what_has_the_same_id(emptied: Callable[..., Collection]
 
 
 def test_empty_lists_change_nothing(emptied: Callable[..., Collection]) -> None:
-    """Empty lists are fine everywhere."""
+    """Reads and writes accept empty lists."""
     collection = emptied()
     collection.upsert([])
     collection.replace_payloads([])
@@ -352,7 +352,7 @@ def test_empty_lists_change_nothing(emptied: Callable[..., Collection]) -> None:
 def test_a_vector_that_cannot_be_searched_is_refused(
     emptied: Callable[..., Collection], point_of: NewPoint, bad: object
 ) -> None:
-    """One bad vector, and nothing of its batch is written; as a query it is refused as well."""
+    """One invalid vector keeps its whole batch from being written; as a query it is refused too."""
     collection = emptied()
     with pytest.raises(LookalikeError, match=r"bad\.jpg"):
         collection.upsert([point_of("good.jpg", [1, 2, 3, 4]), point_of("bad.jpg", bad)])
@@ -366,7 +366,7 @@ ONE = frozenset({"a" * 64})
 
 @pytest.fixture
 def mixed(point_of: NewPoint) -> list[ImagePoint]:
-    """Two datasets, two classes and no class, one image twice."""
+    """Yields a collection with two datasets, two classes, unlabelled points, and a duplicate."""
     return [
         point_of("1.jpg", [1, 0, 0, 0], class_name="cat", sha256="a" * 64),
         point_of("2.jpg", [0.9, 0.1, 0, 0], class_name="cat", sha256="b" * 64),
@@ -412,7 +412,7 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
 def test_scan_count_and_query_agree_on_a_filter(
     emptied: Callable[..., Collection], mixed: list[ImagePoint], where: PointFilter, expected: set[str]
 ) -> None:
-    """Scanning, counting and searching look at the same points."""
+    """Scanning, counting and searching select the same points."""
     collection = emptied()
     collection.upsert(mixed)
     scanned = {f"{payload.dataset}/{payload.path}" for payload in collection.scan(where)}
@@ -422,10 +422,10 @@ def test_scan_count_and_query_agree_on_a_filter(
     assert collection.count(where) == len(expected)
 
 
-def test_a_class_is_one_in_all_its_unicode_forms(
+def test_unicode_forms_of_a_class_count_as_one_class(
     emptied: Callable[..., Collection], point_of: NewPoint
 ) -> None:
-    """Former versions stored it as the disk had it; it is read, counted and asked for as one."""
+    """Former versions stored other Unicode forms; all are read, counted and filtered as one class."""
     collection, composed, decomposed = emptied(), "K\u00e4fer", "Ka\u0308fer"
     names = {"1.png": composed, "2.png": decomposed, "3.png": "cat"}
     collection.upsert([point_of(path, [1, 0, 0, 1], class_name=name) for path, name in names.items()])
@@ -440,7 +440,7 @@ def test_a_class_is_one_in_all_its_unicode_forms(
 
 
 def test_a_tally_counts_every_value_exactly(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
-    """More values than a facet gives unless told, and those without a class under the empty name."""
+    """Counts cover more values than a facet returns by default, and unlabelled points under ""."""
     expected = {"": 3} | {f"class {number:02}": number for number in range(1, 16)}
     points = [
         point_of(f"{name}/{number}.jpg", [1, 2, 3, number + 1], class_name=name or None)
@@ -455,7 +455,7 @@ def test_a_tally_counts_every_value_exactly(emptied: Callable[..., Collection], 
 
 
 def test_deleted_points_are_gone(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
-    """From every view; ids that are not there do not matter."""
+    """Scans, counts and searches omit them; ids that do not exist are ignored."""
     ids = [point.payload.id for point in mixed]
     collection = emptied()
     collection.upsert(mixed[1:])
@@ -470,7 +470,7 @@ def test_deleted_points_are_gone(emptied: Callable[..., Collection], mixed: list
 def test_payloads_are_replaced_and_vectors_stay(
     emptied: Callable[..., Collection], mixed: list[ImagePoint]
 ) -> None:
-    """A new class takes effect in filters and counts; a payload without a point is ignored."""
+    """Filters and counts use the new class; a payload without a point is ignored."""
     changed = [replace(mixed[0].payload, class_name=None), replace(mixed[3].payload, class_name="fish")]
     collection = emptied(Distance.EUCLID)
     collection.upsert(mixed[:4])
@@ -482,7 +482,7 @@ def test_payloads_are_replaced_and_vectors_stay(
 
 
 def test_payloads_are_read_by_id(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
-    """As they were written, of those that are there; nothing is asked for nothing."""
+    """Only existing ids are returned; an empty list of ids returns nothing."""
     collection = emptied()
     collection.upsert(mixed[1:])
     ids = [point.payload.id for point in mixed[:3]]
@@ -491,7 +491,7 @@ def test_payloads_are_read_by_id(emptied: Callable[..., Collection], mixed: list
 
 
 def test_euclid_stores_vectors_unchanged(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
-    """Bit by bit, and only for ids that are there."""
+    """Vectors are equal bit by bit, and returned for existing ids only."""
     point = point_of("a.jpg", [0.1, -20000.25, 3e-7, 1 / 3])
     collection = emptied(Distance.EUCLID)
     collection.upsert([point])
@@ -502,7 +502,7 @@ def test_euclid_stores_vectors_unchanged(emptied: Callable[..., Collection], poi
 
 
 def test_cosine_stores_vectors_normalised(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
-    """What comes back has length 1."""
+    """Returned vectors have length 1."""
     point = point_of("a.jpg", [3, 0, 0, 4])
     collection = emptied()
     collection.upsert([point])
@@ -513,7 +513,7 @@ def test_cosine_stores_vectors_normalised(emptied: Callable[..., Collection], po
 def test_cosine_scores_are_similarities_highest_first(
     emptied: Callable[..., Collection], point_of: NewPoint
 ) -> None:
-    """1 for the same direction at any length, 0 at a right angle, -1 for the opposite."""
+    """The score is 1 for the same direction at any length, 0 for a right angle, -1 for the opposite."""
     points = [
         point_of("opposite.jpg", [-1, 0, 0, 0]),
         point_of("same.jpg", [5, 0, 0, 0]),
@@ -529,7 +529,7 @@ def test_cosine_scores_are_similarities_highest_first(
 def test_euclid_scores_are_distances_lowest_first(
     emptied: Callable[..., Collection], point_of: NewPoint
 ) -> None:
-    """0 for the same vector, and growing from there."""
+    """The score is 0 for the same vector, and grows with the distance."""
     points = [
         point_of("five.jpg", [4, 4, 0, 0]),
         point_of("none.jpg", [1, 0, 0, 0]),
@@ -545,7 +545,7 @@ def test_euclid_scores_are_distances_lowest_first(
 def test_a_limit_larger_than_the_collection_gives_all_of_it(
     emptied: Callable[..., Collection], mixed: list[ImagePoint]
 ) -> None:
-    """Each point once."""
+    """Each point is returned once."""
     collection = emptied()
     collection.upsert(mixed)
     hits = collection.query(mixed[0].vector, limit=1000)
@@ -561,7 +561,7 @@ def test_search_agrees_with_brute_force(
     distance: Distance,
     exact: bool,
 ) -> None:
-    """The ten nearest of 300 in numpy's order with numpy's scores; below the index both ways are exact."""
+    """The ten nearest of 300 have numpy's order and scores; without an index all searches are exact."""
     *vectors, query = random_vectors(301, 16)
     points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
     scores = brute_force(np.stack(vectors), query, distance)
@@ -576,7 +576,7 @@ def test_search_agrees_with_brute_force(
 def test_no_similarity_is_above_one(
     emptied: Callable[..., Collection], point_of: NewPoint, random_vectors: RandomVectors
 ) -> None:
-    """Float32 takes those of an image with itself past 1, for some of many; by one query and by several."""
+    """Float32 rounding takes some similarities of an image to itself past 1; they are clipped."""
     vectors = random_vectors(100, 16)
     collection = emptied(Distance.COSINE, 16)
     collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
@@ -596,7 +596,7 @@ def test_many_queries_find_what_each_one_finds(
     distance: Distance,
     exact: bool,
 ) -> None:
-    """By id, in the same order, with the same scores, however they are put into batches."""
+    """`query_many` returns the ids and scores of single queries, for any batch size."""
     vectors = random_vectors(60, 16)
     points = [
         point_of(f"{number}.jpg", vector, class_name="cat" if number % 2 else None)
@@ -615,7 +615,7 @@ def test_many_queries_find_what_each_one_finds(
 
 
 def test_no_queries_find_nothing(emptied: Callable[..., Collection]) -> None:
-    """And in an empty collection each finds nothing."""
+    """No queries give no results; in an empty collection each query has no hits."""
     collection = emptied()
     assert collection.query_many(np.empty((0, 4), dtype=np.float32), limit=3) == []
     assert collection.query_many(np.ones((2, 4), dtype=np.float32), limit=3) == [[], []]
@@ -627,13 +627,13 @@ def test_no_queries_find_nothing(emptied: Callable[..., Collection]) -> None:
 def test_many_queries_with_one_invalid_vector_are_refused(
     emptied: Callable[..., Collection], bad: object
 ) -> None:
-    """Zero, not finite, too short, or not many at all."""
+    """Zero, infinite and too short vectors, and a single vector, are refused."""
     with pytest.raises(LookalikeError, match="query"):
         emptied().query_many(np.asarray(bad, dtype=np.float32), limit=1)
 
 
 def brute_force(vectors: FloatVector, query: FloatVector, distance: Distance) -> FloatVector:
-    """Qdrant's scores, computed in the plainest way."""
+    """Returns Qdrant's scores, computed by brute force."""
     if distance is Distance.EUCLID:
         return np.linalg.norm(vectors - query, axis=1)
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
@@ -641,7 +641,7 @@ def brute_force(vectors: FloatVector, query: FloatVector, distance: Distance) ->
 
 
 def test_recorded_datasets_persist(store: Store, made: Callable[..., str]) -> None:
-    """A dataset's folder is in the manifest at once and after opening again; a new root replaces it."""
+    """The manifest has the folder immediately and after reopening; a new root replaces it."""
     name = made()
     with store.open(name) as collection:
         collection.record_dataset("data", "/old/data")
@@ -658,7 +658,7 @@ def test_recorded_datasets_persist(store: Store, made: Callable[..., str]) -> No
 
 
 def test_recorded_rules_of_a_dataset_persist(store: Store, made: Callable[..., str]) -> None:
-    """At once and after opening again; they stay where none are given, and go with the dataset."""
+    """Rules persist after reopening, stay if none are given, and are removed with the dataset."""
     name, rules = made(), FolderRules(exclude=("a/*", "!\u00e9"), class_level=-1)
     with store.open(name) as collection:
         collection.record_dataset("data", "/data", rules)
@@ -678,7 +678,7 @@ def test_recorded_rules_of_a_dataset_persist(store: Store, made: Callable[..., s
 def test_a_recorded_calibration_persists(
     store: Store, made: Callable[..., str], calibration: Calibration
 ) -> None:
-    """It is in the manifest at once and after opening again, whatever datasets come and go."""
+    """It is in the manifest immediately and after reopening, and stays when datasets change."""
     name = made()
     bare = store.manifest(name)
     assert bare.calibration is None
@@ -709,7 +709,7 @@ def test_a_write_that_changes_neighbours_or_classes_drops_the_calibration(
     calibration: Calibration,
     write: Callable[[Collection, list[ImagePoint]], None],
 ) -> None:
-    """It was learned from other neighbours or classes; one that is made afterwards stays."""
+    """The calibration no longer applies; one made afterwards persists."""
     name = made()
     with store.open(name) as collection:
         collection.upsert(mixed[:1])
@@ -730,7 +730,7 @@ def test_a_calibration_learned_before_a_write_is_refused(
     calibration: Calibration,
     write: Callable[[Collection, list[ImagePoint]], None],
 ) -> None:
-    """Whoever reads the points while another writes them has learned from points that are gone."""
+    """A calibration is refused if the points were written to after they were read."""
     name = made()
     with store.open(name) as collection:
         collection.upsert(mixed[:1])
@@ -738,16 +738,16 @@ def test_a_calibration_learned_before_a_write_is_refused(
     with store.open(name) as writer:
         write(writer, mixed)
     with store.open(name) as collection:
-        with pytest.raises(LookalikeError, match=f"{name} has changed while it was calibrated"):
+        with pytest.raises(LookalikeError, match=f"{name} changed while it was being calibrated"):
             collection.record_calibration(replace(calibration, revision=revision))
         assert collection.mark_revision() != revision
     assert store.manifest(name).calibration is None
 
 
-def test_a_revision_stays_as_long_as_vectors_and_classes_do(
+def test_a_revision_lasts_until_vectors_or_classes_change(
     store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
 ) -> None:
-    """So several may learn from the same points at once, each after the other."""
+    """Several processes may calibrate on the same points, one after the other."""
     name = made()
     with store.open(name) as collection:
         collection.upsert(mixed[:2])
@@ -766,7 +766,7 @@ def test_a_revision_stays_as_long_as_vectors_and_classes_do(
 def test_a_calibration_of_another_revision_is_not_current(
     store: Store, made: Callable[..., str], calibration: Calibration
 ) -> None:
-    """However it came there: recorded in the instant in which another wrote, or by an older version."""
+    """It may have been written during another's write, or by an older version."""
     name = made()
     with store.open(name) as collection:
         learned = replace(calibration, revision=collection.mark_revision())
@@ -779,7 +779,7 @@ def test_a_calibration_of_another_revision_is_not_current(
 def test_a_calibration_of_an_older_version_is_current_until_a_write(
     store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
 ) -> None:
-    """It knows no revision, and that version dropped it at every write of its own."""
+    """It has no revision; that version dropped it at every write of its own."""
     name = made()
     with store.open(name) as collection:
         collection.upsert(mixed[:1])
@@ -794,7 +794,7 @@ def test_a_calibration_of_an_older_version_is_current_until_a_write(
 def test_a_write_that_changes_no_neighbour_or_class_keeps_the_calibration(
     store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
 ) -> None:
-    """Nothing written, or payloads whose classes are as they were."""
+    """Empty writes, and payloads with the same classes, keep it."""
     name = made()
     with store.open(name) as collection:
         collection.upsert(mixed[:1])
@@ -811,7 +811,7 @@ def test_a_write_that_changes_no_neighbour_or_class_keeps_the_calibration(
 def test_a_refused_point_keeps_the_calibration(
     store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
 ) -> None:
-    """Nothing was written."""
+    """A batch that is refused writes nothing, so the calibration stays."""
     name = made()
     with store.open(name) as collection:
         collection.record_calibration(calibration)
@@ -823,7 +823,7 @@ def test_a_refused_point_keeps_the_calibration(
 def test_a_new_collection_has_no_calibration(
     store: Store, manifest_of: NewManifest, calibration: Calibration
 ) -> None:
-    """Whatever its manifest was copied from."""
+    """The calibration in the manifest that it was created from is dropped."""
     manifest = manifest_of()
     store.create(replace(manifest, calibration=calibration))
     assert store.manifest(manifest.collection) == manifest
@@ -833,7 +833,7 @@ def test_a_new_collection_has_no_calibration(
 def test_a_collection_that_replaces_a_calibrated_one_is_not_calibrated(
     store: Store, manifest_of: NewManifest, point_of: NewPoint, calibration: Calibration
 ) -> None:
-    """The calibration goes with the collection that it was learned from."""
+    """The old collection's calibration is deleted with it."""
     manifest = manifest_of()
     name = manifest.collection
     for each in (name, staged_name(name)):
@@ -850,7 +850,7 @@ def test_a_collection_that_replaces_a_calibrated_one_is_not_calibrated(
 def test_a_malformed_calibration_is_ignored(
     store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
 ) -> None:
-    """The collection can be searched and written to, and calibrated anew."""
+    """The collection can still be searched, written to, and calibrated again."""
     name = made()
     bad = calibration.to_json() | {"points": "many"}
     if folder_of(store):
@@ -868,7 +868,7 @@ def test_a_malformed_calibration_is_ignored(
 def test_recording_a_dataset_does_not_restore_a_dropped_calibration(
     made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration
 ) -> None:
-    """Two processes have a collection on a server open; one drops what the other still has in mind."""
+    """Of two processes with an open collection on a server, one still has the old calibration in memory."""
     if folder_of(store):
         pytest.skip("an embedded collection is open once")
     name = made()
@@ -887,7 +887,7 @@ def test_recording_a_dataset_does_not_restore_a_dropped_calibration(
 def test_a_calibration_made_in_the_middle_of_an_ingest_is_dropped(
     made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration, goes_on: bool
 ) -> None:
-    """By the next write, or at the latest when the collection is released."""
+    """The next write drops it, or at the latest the release of the collection."""
     if folder_of(store):
         pytest.skip("an embedded collection is open once")
     name = made()
@@ -901,14 +901,14 @@ def test_a_calibration_made_in_the_middle_of_an_ingest_is_dropped(
     assert store.manifest(name).calibration is None
 
 
-def test_a_write_on_its_way_when_points_are_marked_ends_their_revision(
+def test_a_write_in_progress_when_a_revision_is_set_ends_it(
     made: Callable[..., str],
     store: Store,
     point_of: NewPoint,
     calibration: Calibration,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The writer looked before the mark and wrote behind it; it notices when it looks the next time."""
+    """A write that checks before the revision is set and arrives after it ends the revision later."""
     if folder_of(store):
         pytest.skip("an embedded collection is open once")
     name, marked = made(), []
@@ -926,14 +926,14 @@ def test_a_write_on_its_way_when_points_are_marked_ends_their_revision(
     assert store.manifest(name).calibration is None
 
 
-def test_only_the_first_write_to_a_calibrated_collection_takes_a_request_more(
+def test_only_the_first_write_to_a_calibrated_collection_takes_an_extra_request(
     made: Callable[..., str],
     store: Store,
     point_of: NewPoint,
     calibration: Calibration,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A look and the points otherwise; the calibration is dropped in between."""
+    """Further writes take one check and the upsert; the first one drops the calibration in between."""
     if folder_of(store):
         pytest.skip("it makes no requests")
     name, requests = made(), []
@@ -963,7 +963,7 @@ def test_only_the_first_write_to_a_calibrated_collection_takes_a_request_more(
 def test_a_staged_collection_replaces_the_old_one(
     store: Store, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
-    """Until then it is in no listing and the old one is as it was; afterwards only the new one is there."""
+    """Before, only the old one is listed and unchanged; afterwards only the new one."""
     old = manifest_of()
     name, new = old.collection, replace(old, created_at="2027-01-01T00:00:00+00:00", datasets={"new": "/new"})
     with pytest.raises(CollectionMissingError):
@@ -991,7 +991,7 @@ def test_a_staged_collection_replaces_the_old_one(
 def test_a_staged_collection_is_renamed_where_there_is_no_old_one(
     store: Store, manifest_of: NewManifest
 ) -> None:
-    """The old one may have gone in an earlier call that was cut off."""
+    """The old one may have been deleted by an earlier call that was interrupted."""
     manifest = manifest_of()
     store.create(manifest, name=staged_name(manifest.collection))
     store.replace(manifest.collection)
@@ -1002,7 +1002,7 @@ def test_a_staged_collection_is_renamed_where_there_is_no_old_one(
 def test_deleting_a_collection_deletes_its_points(
     store: Store, manifest_of: NewManifest, mixed: list[ImagePoint]
 ) -> None:
-    """What is made under the same name afterwards is empty."""
+    """A new collection of the same name is empty."""
     manifest = manifest_of()
     for _ in range(2):
         store.create(manifest)
@@ -1015,7 +1015,7 @@ def test_deleting_a_collection_deletes_its_points(
 def test_a_small_collection_needs_no_index(
     emptied: Callable[..., Collection], mixed: list[ImagePoint]
 ) -> None:
-    """Exact search serves it, on a server the server decides."""
+    """It is searched exactly; on a server, the server decides."""
     collection = emptied()
     collection.upsert(mixed)
     assert collection.upkeep is None or not collection.upkeep.needs_index()
@@ -1026,7 +1026,7 @@ def test_a_small_collection_needs_no_index(
 def test_many_points_are_read_in_pages(
     sevens: Callable[..., Collection], point_of: NewPoint, count: int
 ) -> None:
-    """Each point once, whether pages end with the points or not, also when points go meanwhile."""
+    """Each point is read once, for any page size, even if points are deleted in between."""
     points = [point_of(f"{number}.jpg", [1, 2, 3, number + 1]) for number in range(count)]
     collection = sevens()
     collection.upsert(points)
@@ -1040,7 +1040,7 @@ def test_many_points_are_read_in_pages(
 
 
 def test_swapped_manifests_are_refused(store: Store, manifest_of: NewManifest, point_of: NewPoint) -> None:
-    """Of two collections of one dimension; both names are said, and with their own they are there again."""
+    """Two collections of one dimension with each other's manifest are refused, and work after a repair."""
     if isinstance(store, SharedStore):
         pytest.skip("it holds collections open, with their manifests")
     manifests = [manifest_of(), manifest_of()]
@@ -1068,7 +1068,7 @@ def test_swapped_manifests_are_refused(store: Store, manifest_of: NewManifest, p
 def test_a_collection_that_was_staged_has_its_own_manifest(
     store: Store, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
-    """Before it takes its place and after; that of the one in use is not that of the staged one."""
+    """It has it before and after it replaces the old one, which has a manifest of its own."""
     if isinstance(store, SharedStore):
         pytest.skip("it holds collections open, with their manifests")
     manifest = manifest_of()
@@ -1088,7 +1088,7 @@ def test_a_collection_that_was_staged_has_its_own_manifest(
 
 
 def test_a_manifest_without_a_name_is_matched_by_its_space(store: Store, manifest_of: NewManifest) -> None:
-    """It has no name; the parts of its space make one."""
+    """Older manifests have no name; the name is derived from their identity."""
     manifests = [manifest_of(), manifest_of()]
     names = [manifest.collection for manifest in manifests]
     for manifest in manifests:
@@ -1104,14 +1104,14 @@ def test_a_manifest_without_a_name_is_matched_by_its_space(store: Store, manifes
 
 
 def swap_manifests(store: Store, one: str, other: str) -> None:
-    """As a restore that mixes up two collections does."""
+    """Swaps the manifests of two collections, as a faulty restore would."""
     kept = [read_data(store, name) for name in (one, other)]
     for name, data in zip((other, one), kept, strict=True):
         write_manifest(store, name, data)
 
 
 def read_data(store: Store, name: str) -> Any:
-    """The manifest as it is stored."""
+    """Returns the manifest's JSON as stored."""
     if folder_of(store):
         return json.loads((folder_of(store) / name / "manifest.json").read_text(encoding="utf-8"))
     info = store._client.get_collection(name)  # type: ignore[attr-defined]  # noqa: SLF001 - past our checks
@@ -1119,7 +1119,7 @@ def read_data(store: Store, name: str) -> Any:
 
 
 def write_manifest(store: Store, name: str, data: Any) -> None:
-    """Puts a manifest beside a collection, whatever it says."""
+    """Writes any JSON as a collection's manifest."""
     if folder_of(store):
         (folder_of(store) / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
     else:
@@ -1127,7 +1127,7 @@ def write_manifest(store: Store, name: str, data: Any) -> None:
 
 
 def write_revision(store: Store, name: str, revision: str | None) -> None:
-    """Says that the points have a revision, whatever has been written and learned."""
+    """Sets the points' revision without any check."""
     if folder_of(store):
         write_manifest(store, name, read_data(store, name) | {"revision": revision})
     else:
@@ -1135,7 +1135,7 @@ def write_revision(store: Store, name: str, revision: str | None) -> None:
 
 
 def test_a_writable_folder_passes_the_check_for_writing(store: Store, made: Callable[..., str]) -> None:
-    """A collection that is there, one that is not yet, and the store as a whole; a server has no folder."""
+    """It passes for existing and new collections, and the whole store; a server has no folder."""
     name = made()
     assert (store.local is None) == (folder_of(store) is None)
     if store.local is None:
@@ -1147,7 +1147,7 @@ def test_a_writable_folder_passes_the_check_for_writing(store: Store, made: Call
     assert store.local.ingest_under_way() is None
 
 
-def test_a_name_that_is_no_alias_stands_for_itself(store: Store, made: Callable[..., str]) -> None:
-    """Whether or not a collection has it."""
+def test_resolving_a_name_that_is_no_alias_returns_it(store: Store, made: Callable[..., str]) -> None:
+    """`resolve` returns the name itself, whether or not a collection has it."""
     name = made()
     assert [store.resolve(name), store.resolve("not-there")] == [name, "not-there"]

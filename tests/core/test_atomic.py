@@ -1,4 +1,4 @@
-"""Writing: what stands under a name is always whole."""
+"""Atomic writes: a file that exists under its name is complete."""
 
 import errno
 import json
@@ -21,14 +21,14 @@ from lookalike_core.errors import UsageError
 
 
 def break_off(target: Path, error: type[BaseException]) -> None:
-    """Writes the first half."""
+    """Writes the first half, then raises."""
     with atomic_path(target) as temporary:
         temporary.write_text("half", encoding="utf-8")
         raise error
 
 
 def test_an_atomic_write_replaces_the_file(tmp_path: Path) -> None:
-    """Until the block ends the old content stands; afterwards nothing else is in the folder."""
+    """Until the block ends the old content is there; afterwards the folder has no other file."""
     target = tmp_path / "model.onnx"
     target.write_text("old", encoding="utf-8")
     with atomic_path(target) as temporary:
@@ -40,7 +40,7 @@ def test_an_atomic_write_replaces_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
-    """A download that breaks off, a check that fails, Ctrl-C."""
+    """Examples are an interrupted download, a failed check, and Ctrl-C."""
     target = tmp_path / "model.onnx"
     target.write_text("old", encoding="utf-8")
     with pytest.raises(error):
@@ -49,28 +49,28 @@ def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path: Path, error:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_failed_write_leaves_no_new_file(tmp_path: Path) -> None:
-    """Half a file is none."""
+def test_a_failed_write_creates_no_file(tmp_path: Path) -> None:
+    """No partial file is left."""
     with pytest.raises(ValueError, match="broken"), atomic_path(tmp_path / "new" / "model.onnx"):
         raise ValueError("broken")
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    """A first run finds an empty home."""
+    """On the first run the home is empty."""
     write_json(tmp_path / "home" / "models" / "card.json", {"a": 1})
     assert json.loads((tmp_path / "home" / "models" / "card.json").read_text(encoding="utf-8")) == {"a": 1}
 
 
 def test_the_temporary_file_is_hidden_and_beside_its_target(tmp_path: Path) -> None:
-    """On the same disk, where it can be renamed, and where no listing of models finds it."""
+    """It is on the same disk, as renaming needs, and no listing of models includes it."""
     with atomic_path(tmp_path / "model.onnx") as temporary:
         assert temporary.parent == tmp_path
         assert temporary.name.startswith(".model.onnx.")
 
 
 def test_concurrent_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
-    """Two runs may export the same model at once; the last one to end wins."""
+    """Two processes may export the same model at once; the last one to end wins."""
     target = tmp_path / "model.onnx"
     with atomic_path(target) as one:
         one.write_text("one", encoding="utf-8")
@@ -83,7 +83,7 @@ def test_concurrent_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """What `os.fsync` was called for, in this order."""
+    """Returns the paths that `os.fsync` is called for, in order."""
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("a descriptor's name is asked of /proc")
     paths: list[Path] = []
@@ -91,18 +91,18 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
-def test_content_is_on_the_disk_before_its_name_and_the_name_before_we_go_on(
+def test_content_is_synced_before_its_name_and_the_name_before_returning(
     tmp_path: Path, synced: list[Path]
 ) -> None:
-    """After a power cut the old file is there or the new one, never half of one."""
+    """After a power cut either the old or the new file exists, complete."""
     write_json(tmp_path / "card.json", {})
     written, folder = synced
     assert written.name.startswith(".card.json.")
     assert folder == tmp_path
 
 
-def test_a_tree_is_synced_from_its_leaves_on(tmp_path: Path, synced: list[Path]) -> None:
-    """Every file and every folder once, and what a folder holds before it."""
+def test_a_tree_is_synced_from_its_leaves_up(tmp_path: Path, synced: list[Path]) -> None:
+    """Every file and folder is synced once, the content of a folder before the folder."""
     for name in ("a/1", "a/b/2", "3"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -118,7 +118,7 @@ def test_a_tree_is_synced_from_its_leaves_on(tmp_path: Path, synced: list[Path])
 def test_only_unsupported_folder_syncs_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_raised: bool
 ) -> None:
-    """A disk that is full or fails at a sync has not taken what was written."""
+    """A full or failing disk is an error."""
 
     def fail(_: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -128,8 +128,8 @@ def test_only_unsupported_folder_syncs_are_ignored(
         sync_folder(tmp_path)
 
 
-def test_whatever_has_a_name_is_removed(tmp_path: Path) -> None:
-    """A file, a folder with something in it, a link but not what it leads to, nothing."""
+def test_remove_deletes_files_links_and_folders(tmp_path: Path) -> None:
+    """Files, folders with content, links but not their targets, and missing paths are tested."""
     for name in ("folder/deep/file", "kept/file"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
@@ -141,7 +141,7 @@ def test_whatever_has_a_name_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
 def test_written_files_follow_the_umask(tmp_path: Path) -> None:
-    """A model in a shared folder is for all who share it."""
+    """Models in a shared folder must be readable by others."""
     plain = tmp_path / "plain"
     plain.touch()
     write_json(tmp_path / "card.json", {})
@@ -149,7 +149,7 @@ def test_written_files_follow_the_umask(tmp_path: Path) -> None:
 
 
 def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
-    """Sorted and indented, so that people can read and compare it."""
+    """Keys are sorted and lines indented, for people to read and compare."""
     write_json(tmp_path / "a.json", {"b": "ü", "a": 1})
     write_json(tmp_path / "b.json", {"a": 1, "b": "ü"})
     text = (tmp_path / "a.json").read_bytes()
@@ -159,13 +159,13 @@ def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "\ud800"])
 def test_invalid_json_raises_value_error(text: str) -> None:
-    """However deeply it is nested: who reads a stranger's file has one thing to catch."""
+    """Too deep nesting raises it too, so that callers handle one exception."""
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
 
 
-def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is relative or in the user's folder is written out, whether it is there or not."""
+def test_a_path_argument_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths and `~` are expanded, whether or not the path exists."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
@@ -178,14 +178,14 @@ def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (
             "~nobody-of-this-name/x",
-            "--weights: ~nobody-of-this-name/x is in the home of a user who has none",
+            "--weights: ~nobody-of-this-name/x is in the home folder of an unknown user",
         ),
-        ("x" * 5_000, "--weights: x{200}\\.\\.\\. is longer than the name of a file may be"),
-        ("/".join(["x"] * 5_000), "is longer than the name of a file may be"),
+        ("x" * 5_000, "--weights: x{200}\\.\\.\\. is longer than file names may be; shorten it"),
+        ("/".join(["x"] * 5_000), "is longer than file names may be; shorten it"),
     ],
     ids=["nobody", "long-name", "long-path"],
 )
 def test_an_impossible_path_is_a_usage_error(text: str, said: str) -> None:
-    """The option is named, and a long name is not shown whole."""
+    """The message names the option, and shortens a long name."""
     with pytest.raises(UsageError, match=said):
         parse_path(text, "--weights")

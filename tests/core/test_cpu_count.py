@@ -1,4 +1,4 @@
-"""How many cores a process may use: control groups as files, and this process' own affinity."""
+"""The number of usable cores: control groups as files, and this process' affinity."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from lookalike_core.cpu_count import count_cores
 
 @pytest.fixture
 def groups(tmp_path: Path) -> Path:
-    """A process in the group `/outer/inner`."""
+    """Returns the files of a process in the group `/outer/inner`."""
     (tmp_path / "own").write_text("0::/outer/inner\n")
     (tmp_path / "outer" / "inner").mkdir(parents=True)
     return tmp_path
@@ -17,7 +17,7 @@ def groups(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for a machine with eight of them, all of which this process may run on."""
+    """Pretends a machine with eight cores, all of which this process may use."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
 
 
@@ -34,14 +34,14 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_quota_limits_the_cores(groups: Path, limit: str, expected: int) -> None:
-    """What a group pays for is rounded up; what cannot be read limits nothing."""
+    """A quota is rounded up; an unreadable one is ignored."""
     (groups / "outer" / "inner" / "cpu.max").write_text(limit)
     assert count_cores(cgroups=groups, own=groups / "own") == expected
 
 
 @pytest.mark.usefixtures("eight_cores")
-def test_the_quota_of_a_group_around_counts(groups: Path) -> None:
-    """A container's own group may have no limit of its own."""
+def test_the_quota_of_a_parent_group_limits_the_cores(groups: Path) -> None:
+    """A container's own group may have no limit."""
     (groups / "outer" / "inner" / "cpu.max").write_text("max 100000\n")
     (groups / "outer" / "cpu.max").write_text("300000 100000\n")
     assert count_cores(cgroups=groups, own=groups / "own") == 3
@@ -49,7 +49,7 @@ def test_the_quota_of_a_group_around_counts(groups: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
 def test_affinity_limits_the_cores() -> None:
-    """As `taskset` and containers with a set of processors have it."""
+    """`taskset` and containers with a CPU set limit it."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:

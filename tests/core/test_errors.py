@@ -1,4 +1,4 @@
-"""Exit codes: the table that users' scripts rely on."""
+"""Exit codes, which users' scripts rely on."""
 
 import pickle
 import re
@@ -37,36 +37,36 @@ EXIT_CODES = {
 
 
 @pytest.mark.parametrize(("name", "exit_code"), EXIT_CODES.items())
-def test_an_error_ends_a_command_with_the_code_that_is_promised(name: str, exit_code: int) -> None:
-    """The table of docs and README, class by class."""
+def test_each_error_has_its_documented_exit_code(name: str, exit_code: int) -> None:
+    """The table is that of the docs and README, class by class."""
     assert getattr(errors, name).exit_code == exit_code
 
 
 def test_no_error_is_missing_from_the_table() -> None:
-    """A new class has to be given its code here, too."""
+    """A new class needs an entry in the test's table."""
     classes = {cls.__name__ for cls in _tree(LookalikeError) if cls.__module__ == errors.__name__}
     assert classes == EXIT_CODES.keys()
 
 
-def test_the_drawing_of_the_tree_is_true() -> None:
-    """The module begins with the tree and its codes, for people to read."""
+def test_the_drawn_tree_matches_the_classes() -> None:
+    """The module's docstring shows the tree and its codes."""
     drawn = re.findall(r"(\w+Error) +(\d) *", errors.__doc__ or "")
     assert {name: int(code) for name, code in drawn} == EXIT_CODES
 
 
-def test_an_interrupted_command_ends_as_shells_have_it() -> None:
-    """128 and the number of SIGINT."""
+def test_an_interrupted_command_exits_as_shells_expect() -> None:
+    """The exit code is 128 plus the number of SIGINT."""
     assert INTERRUPTED_EXIT_CODE == 130
 
 
 def test_an_image_error_has_a_reason_of_a_closed_set() -> None:
-    """`--json` prints the word, the message is for people."""
+    """`--json` prints the reason; the message is for people."""
     error = ImageError("x.jpg is empty", reason=SkipReason.EMPTY)
     assert (str(error), error.reason) == ("x.jpg is empty", "empty")
 
 
 def test_an_error_has_its_hint_beside_its_message() -> None:
-    """The message is true for any caller; what to do on a command line is not in it."""
+    """The message holds for any caller, so it names no options."""
     error = ImageError(
         "x.jpg has too many pixels",
         reason=SkipReason.TOO_LARGE,
@@ -92,7 +92,7 @@ def test_an_error_has_its_hint_beside_its_message() -> None:
     ],
 )
 def test_an_error_reaches_another_process_with_its_data(error: LookalikeError) -> None:
-    """Pickled, as pools of processes hand errors back, though its data is given by keyword alone."""
+    """Process pools pickle errors, whose data are keyword-only arguments."""
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the line before
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
@@ -104,10 +104,10 @@ def test_an_error_reaches_another_process_with_its_data(error: LookalikeError) -
         ("QDRANT_URL", "QDRANT_URL: x names no store", None),
     ],
 )
-def test_a_wrong_value_is_known_by_where_it_comes_from(
+def test_an_invalid_value_names_its_source(
     origin: Argument | str, message: str, argument: Argument | None
 ) -> None:
-    """An argument is data, since commands name it otherwise; a variable has one name for all."""
+    """An argument is kept as data, as commands name it differently; a variable is named in the message."""
     error = UsageError.of(origin, "x names no store", path="x")
     assert (str(error), error.argument, error.path) == (message, argument, Path("x"))
 

@@ -1,4 +1,4 @@
-"""One process at a time: who waits is told for whom, and a dead holder's lock is free."""
+"""Locks between processes: a waiting one is told the holder, and a dead holder's lock is free."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ with locks.hold(Path(sys.argv[1]), "one", what="one", timeout_s=0):
 
 @pytest.fixture
 def holder(tmp_path: Path) -> subprocess.Popen[str]:
-    """Another process that holds the lock `one`."""
+    """Yields another process that holds the lock `one`."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -30,8 +30,8 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_free_lock_is_not_waited_for(tmp_path: Path) -> None:
-    """Nobody is told of a wait that there is not; the folder is made."""
+def test_a_free_lock_is_acquired_without_waiting(tmp_path: Path) -> None:
+    """No wait is reported, and the folder is created."""
     said: list[str] = []
     with locks.hold(tmp_path / "new", "one", what="one", timeout_s=5, on_wait=said.append):
         assert (tmp_path / "new" / "one.holder").read_text(encoding="utf-8").startswith("process ")
@@ -42,7 +42,7 @@ def test_a_free_lock_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_held_lock_names_its_holder_and_a_killed_one_frees_it(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
-    """No human has to remove anything."""
+    """Nothing has to be removed by hand."""
     said: list[str] = []
     with pytest.raises(StoreLockedError, match=rf"^it is in use by process {holder.pid} \(-c\)"):
         locks.acquire(tmp_path, "one", what="it", timeout_s=0.1, on_wait=said.append)
@@ -56,7 +56,7 @@ def test_a_held_lock_names_its_holder_and_a_killed_one_frees_it(
 def test_an_unreadable_lock_holder_is_called_another_process(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
-    """Half a name, written as a disk filled up, is no reason to fail otherwise."""
+    """A holder's description cut off by a full disk is no further error."""
     (tmp_path / "one.holder").write_bytes(b"\xff\xfe")
     with pytest.raises(StoreLockedError, match="in use by another process"):
         locks.acquire(tmp_path, "one", what="one", timeout_s=0)

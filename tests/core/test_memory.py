@@ -1,4 +1,4 @@
-"""Running out of memory: known by its kind or its words, and refused where nothing would ever end."""
+"""Out of memory: recognised by type or message, and prevented where a library would hang."""
 
 import errno
 import os
@@ -29,12 +29,12 @@ try:
 except MemoryError as error:
     print("refused", error)
 """
-"""Opens the one collection of a store with so many MB of address space to spare."""
+"""A program that opens the one collection of a store with so many MB of address space left."""
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The folder of a store with one collection of three points."""
+    """Returns the folder of a store with one collection of three points."""
     made, manifest = EmbeddedStore(tmp_path / "store"), manifest_of()
     made.create(manifest)
     with made.open(manifest.collection) as collection:
@@ -59,7 +59,7 @@ def store(tmp_path: Path) -> Path:
     ids=lambda error: str(error)[:40],
 )
 def test_out_of_memory_errors_of_every_library_are_recognized(error: Exception) -> None:
-    """By itself, and as what another error came of."""
+    """The error itself and errors caused by it are recognised."""
     assert is_out_of_memory(error)
     assert is_out_of_memory(caused_by(error, RuntimeError("session failed")))
 
@@ -77,12 +77,12 @@ def test_out_of_memory_errors_of_every_library_are_recognized(error: Exception) 
     ids=lambda error: str(error)[:40],
 )
 def test_other_errors_are_not_taken_for_out_of_memory(error: Exception) -> None:
-    """Names of files among them."""
+    """File names in messages are not misread."""
     assert not is_out_of_memory(error)
 
 
-def test_our_errors_are_judged_by_their_cause() -> None:
-    """Its words may be those of a server, whose memory is not this machine's."""
+def test_library_errors_are_classified_by_their_cause() -> None:
+    """Their messages may quote a server, whose memory is not this machine's."""
     assert is_caused_by_memory_error(caused_by(MemoryError(), StoreError("the files are damaged")))
     assert not is_caused_by_memory_error(
         caused_by(Exception("out of memory"), StoreError("the server: out of memory"))
@@ -92,28 +92,28 @@ def test_our_errors_are_judged_by_their_cause() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may still have")
 @pytest.mark.parametrize("spare_mb", [16, 60, 100, 200])
 def test_the_engine_is_not_called_without_address_space(store: Path, spare_mb: int) -> None:
-    """It would stand still for ever, or call its files damaged."""
+    """It would hang, or report damaged files."""
     said = opened_under(store, spare_mb, "RLIMIT_AS")
     assert said.startswith("refused ")
-    assert "of address space, and " in said
+    assert "of address space, but only " in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may still have")
 @pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
-def test_a_limit_that_is_wide_enough_is_no_hindrance(store: Path, kind: str) -> None:
-    """A collection of a few points takes no gigabyte, however many cores there are."""
+def test_a_sufficient_limit_does_not_interfere(store: Path, kind: str) -> None:
+    """A small collection takes less than a gigabyte on any number of cores."""
     spare_mb = 1_000 + 32 * (os.cpu_count() or 1)
     assert opened_under(store, spare_mb, kind) == "points 3"
 
 
 def opened_under(store: Path, spare_mb: int, kind: str) -> str:
-    """What a process with so much to spare says; one that stands still is ended, and fails the test."""
+    """Returns the output of a process with so much left; one that hangs is killed, and the test fails."""
     command = [sys.executable, "-c", LIMITED, str(store), str(spare_mb), kind]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     return done.stdout.strip()
 
 
 def caused_by(cause: Exception, error: Exception) -> Exception:
-    """The error, raised from the cause."""
+    """Returns the error, raised from the cause."""
     error.__cause__ = cause
     return error

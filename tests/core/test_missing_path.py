@@ -1,4 +1,4 @@
-"""What is said of a path that is not there, and that it comes with a next step."""
+"""Messages about paths that do not exist, with a remedy."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lookalike_core.missing_path import describe_missing, require_folder, requir
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with a folder, a file and a link that leads nowhere."""
+    """Returns a folder with a folder, a file and a dangling link."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "things.index").mkdir()
     (tmp_path / "labels.csv").write_text("path,class\n", encoding="utf-8")
@@ -35,32 +35,32 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_missing_path_is_described_by_its_nearest_existing_folder(root: Path, name: str, said: str) -> None:
-    """And what is called almost like the first part that is missing."""
+    """The message also suggests a similar name for the first missing part."""
     assert describe_missing(root / name) == said.format(root=root)
 
 
-def test_a_relative_path_is_looked_at_from_here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder that is there is named in full."""
+def test_a_relative_path_starts_in_the_current_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The existing folder is named in full."""
     monkeypatch.chdir(root)
     assert describe_missing(Path("label.csv")) == "label.csv does not exist, but labels.csv does"
     assert describe_missing(Path("a/b")).endswith(f"the last of its folders that does is {root}")
 
 
-def test_what_is_there_is_let_through(root: Path) -> None:
-    """A folder as a folder, and a file."""
+def test_an_existing_path_is_accepted(root: Path) -> None:
+    """A folder passes as a folder and as a path, a file as a path."""
     require_folder(root / "photos")
     require_there(root / "labels.csv")
 
 
-def test_what_is_something_else_is_refused(root: Path) -> None:
-    """Without the advice for what is missing; what named it is said."""
+def test_a_file_in_place_of_a_folder_is_refused(root: Path) -> None:
+    """The message names its source, and has no remedy for missing paths."""
     with pytest.raises(UsageError, match="is not a folder") as refused:
         require_folder(root / "labels.csv", Argument.IMAGES)
     assert (refused.value.argument, refused.value.hint) == (Argument.IMAGES, None)
 
 
-def test_what_is_missing_is_refused_with_a_next_step(root: Path) -> None:
-    """As data, with the path."""
+def test_a_missing_path_is_refused_with_a_hint(root: Path) -> None:
+    """The hint and the path are data."""
     with pytest.raises(UsageError, match=r"^--images: ") as refused:
         require_folder(root / "none", "--images")
     assert refused.value.path == root / "none"

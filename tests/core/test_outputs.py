@@ -1,4 +1,4 @@
-"""Where results may be written: the names, and what is never replaced."""
+"""Output paths: valid names, and files that are never replaced."""
 
 import gzip
 import os
@@ -20,8 +20,8 @@ from lookalike_core.outputs import (
 from PIL import Image
 
 
-def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
-    """A new file, one that is there, one in folders that are not; nothing is made for the asking."""
+def test_checking_a_writable_path_changes_nothing(tmp_path: Path) -> None:
+    """New files, existing results and missing folders pass, and the check creates nothing."""
     old = tmp_path / "old.svg"
     old.write_text("<!doctype html>", encoding="utf-8")
     for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
@@ -30,8 +30,8 @@ def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
     assert old.read_text(encoding="utf-8") == "<!doctype html>"
 
 
-def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
-    """Another suffix or none, a folder, and a file where a folder would have to be."""
+def test_an_unwritable_path_is_refused(tmp_path: Path) -> None:
+    """Wrong suffixes, folders, and a file in the place of a folder are refused."""
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
     for name in ("plot.jpg", "plot", ".png"):
@@ -45,8 +45,8 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 
 
-def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
-    """What it leads to is what was meant, there already or not."""
+def test_an_output_link_is_followed_and_kept(tmp_path: Path) -> None:
+    """Its target is written to, whether or not it exists."""
     (tmp_path / "link.csv").symlink_to("real.csv")
     target = check_output_path(tmp_path / "link.csv", "--csv")
     with atomic_path(target) as temporary:
@@ -56,7 +56,7 @@ def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
 
 
 def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
-    """Whoever may write in their folder could take them away from everybody."""
+    """Replacing one would remove it for all users."""
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "null.csv").symlink_to(os.devnull)
     for name in ("pipe.csv", "null.csv"):
@@ -64,14 +64,14 @@ def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
             check_output_path(tmp_path / name, "--csv")
 
 
-def test_the_users_own_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell leaves the tilde of `--csv=~/x.csv` alone."""
+def test_a_tilde_in_an_output_path_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell does not expand the tilde of `--csv=~/x.csv`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert check_output_path("~/x.csv", "--csv") == tmp_path / "x.csv"
 
 
 def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) -> None:
-    """What it is called meanwhile is no longer."""
+    """Its temporary name is no longer."""
     target = check_output_path(tmp_path / f"{'é' * 125}.csv", "--csv")
     with atomic_path(target) as temporary:
         temporary.write_text("new", encoding="utf-8")
@@ -79,7 +79,7 @@ def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) ->
 
 
 def test_two_outputs_cannot_be_one_file(tmp_path: Path) -> None:
-    """The second would take the place of the first without a word."""
+    """The second would overwrite the first silently."""
     (tmp_path / "link").symlink_to("x")
     one, other = check_output_path(tmp_path / "x", "--csv"), check_output_path(tmp_path / "link", "--html")
     with pytest.raises(UsageError, match=r"--csv and --html both name .*x; give each a file of its own"):
@@ -95,7 +95,7 @@ IMAGES = (
 
 @pytest.mark.parametrize("kind", IMAGES)
 def test_an_image_is_never_replaced_whatever_its_name(kind: str, tmp_path: Path) -> None:
-    """By its first bytes; a link to it and its second name do not hide it."""
+    """The first bytes decide; links and hard links are recognised."""
     photo = tmp_path / "page.html"
     Image.new("RGB", (16, 16), "red").save(photo, kind)
     (tmp_path / "link.html").symlink_to(photo)
@@ -118,7 +118,7 @@ def test_an_image_is_never_replaced_whatever_its_name(kind: str, tmp_path: Path)
     ids=["weights", "database", "svg", "bare svg", "heic", "raw"],
 )
 def test_weights_databases_and_drawings_are_not_overwritten(content: bytes, tmp_path: Path) -> None:
-    """Weights, databases and drawings, unless who writes knows it as its own."""
+    """They may be overwritten only by a writer of the same type of file."""
     target = tmp_path / "model.onnx"
     target.write_bytes(content)
     with pytest.raises(UsageError, match="is not replaced"):
@@ -148,7 +148,7 @@ def test_weights_databases_and_drawings_are_not_overwritten(content: bytes, tmp_
 def test_unknown_files_are_not_overwritten(
     content: bytes, suffixes: tuple[str, ...], is_ours: Callable[[Path], bool], tmp_path: Path
 ) -> None:
-    """Whatever it is: what is replaced is known, and not what is kept."""
+    """Only known types of results are replaced."""
     target = tmp_path / f"old{suffixes[0]}"
     target.write_bytes(content)
     with pytest.raises(UsageError, match=r"is .* and is not replaced; name another file, or remove it"):
@@ -168,14 +168,14 @@ def test_unknown_files_are_not_overwritten(
     ],
 )
 def test_earlier_results_are_overwritten(content: bytes, tmp_path: Path) -> None:
-    """Tables and pages."""
+    """Results are tables and pages."""
     target = tmp_path / "old.html"
     target.write_bytes(content)
     assert check_output_path(target, "--html", PAGE_SUFFIXES) == target
 
 
 def test_a_model_is_written_over_a_model(tmp_path: Path) -> None:
-    """Of whatever maker; a table in its place is another thing."""
+    """Models of any producer may be replaced; a table may not."""
     target = tmp_path / "old.onnx"
     for maker in ("lookalike", "pytorch", ""):
         value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
@@ -188,11 +188,11 @@ def test_a_model_is_written_over_a_model(tmp_path: Path) -> None:
 
 
 def test_results_stay_out_of_a_stores_top_folder(tmp_path: Path) -> None:
-    """Beside collections, where locks lie, wherever the store is; below and above is another matter."""
+    """The folder of locks is refused in any store; folders above and below it are not."""
     (tmp_path / "store" / "c" / "shard").mkdir(parents=True)
     (tmp_path / "store" / "c" / "manifest.json").touch()
     for name in ("c.holder.json", "x.json"):
-        with pytest.raises(UsageError, match=r"is in .*store, where lookalike keeps its own files"):
+        with pytest.raises(UsageError, match=r"is in .*store, which holds lookalike.s own files"):
             check_output_path(tmp_path / "store" / name, "--output")
     assert check_output_path(tmp_path / "x.json", "--output") == tmp_path / "x.json"
 
@@ -203,7 +203,7 @@ def test_results_stay_out_of_a_stores_top_folder(tmp_path: Path) -> None:
 def test_results_stay_out_of_the_stores_folders(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of the home, and any collection's, by whatever name one comes there."""
+    """Folders of the home and of any collection are refused, by any path to them."""
     monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / folder).mkdir(parents=True)
@@ -211,15 +211,15 @@ def test_results_stay_out_of_the_stores_folders(
         (tmp_path / "home" / "new" / "c" / "manifest.json").touch()
     (tmp_path / "way").symlink_to(tmp_path / "home" / folder)
     for path in (tmp_path / "home" / folder / "x.csv", tmp_path / "way" / "new" / "x.csv"):
-        with pytest.raises(UsageError, match="where lookalike keeps its own files"):
+        with pytest.raises(UsageError, match=r"holds lookalike.s own files"):
             check_output_path(path, "--csv")
     assert check_output_path(tmp_path / "home" / "x.csv", "--csv") == tmp_path / "home" / "x.csv"
 
 
-def test_the_stores_folders_are_known_before_they_are_made(
+def test_results_stay_out_of_store_folders_that_do_not_exist_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A result would stand where a model is to go."""
+    """Otherwise a result could block the path of a later model."""
     monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "home"))
-    with pytest.raises(UsageError, match="where lookalike keeps its own files"):
+    with pytest.raises(UsageError, match=r"holds lookalike.s own files"):
         check_output_path(tmp_path / "home" / "models" / "m.onnx", "--output", MODEL_SUFFIXES)

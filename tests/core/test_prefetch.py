@@ -1,4 +1,4 @@
-"""Work ahead: in threads, in order, and never further than it may."""
+"""Prefetching: in threads, in order, and bounded."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ AHEAD = 5
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
-    """Whichever thread is done first: here the first one waits for the second."""
+    """Here the first thread waits for the second."""
     second_is_done = threading.Event()
 
     def second_first(item: int) -> int:
@@ -23,8 +23,8 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert list(map_ahead(second_first, iter(range(4)), ahead=2)) == [0, 1, 2, 3]
 
 
-def test_no_more_items_are_taken_than_may_be_ahead() -> None:
-    """A decoded image takes memory; a million must not wait for the network."""
+def test_look_ahead_is_bounded() -> None:
+    """Decoded images take memory, so only a few may wait for the network."""
     taken = 0
 
     def items() -> Iterator[int]:
@@ -37,8 +37,8 @@ def test_no_more_items_are_taken_than_may_be_ahead() -> None:
     assert ahead == [AHEAD] * (100 - AHEAD) + [AHEAD - 1, AHEAD - 2, AHEAD - 3, AHEAD - 4, AHEAD - 5]
 
 
-def test_nothing_is_taken_before_the_first_result_is_wanted() -> None:
-    """Making the generator starts no thread."""
+def test_no_item_is_read_before_the_first_result_is_requested() -> None:
+    """Creating the generator starts no thread."""
 
     def items() -> Iterator[int]:
         pytest.fail("taken")
@@ -48,12 +48,12 @@ def test_nothing_is_taken_before_the_first_result_is_wanted() -> None:
 
 
 def test_no_items_give_no_results() -> None:
-    """A folder in which nothing has to be read."""
+    """A folder may have nothing to read."""
     assert list(map_ahead(lambda item: item, iter([]), ahead=AHEAD)) == []
 
 
 def test_an_error_in_a_thread_is_raised_where_its_result_was_due() -> None:
-    """After those before it, so that what was read can still be written."""
+    """Earlier results come first, so that they can still be written."""
 
     def fail_at_three(item: int) -> int:
         if item == 3:
@@ -66,8 +66,8 @@ def test_an_error_in_a_thread_is_raised_where_its_result_was_due() -> None:
         next(results)
 
 
-def test_an_error_of_the_items_is_raised_too() -> None:
-    """Once what they gave before was handed on: what went through the network is still written."""
+def test_an_error_of_the_input_iterator_is_raised_after_earlier_results() -> None:
+    """Results of earlier items come first, so that they can still be written."""
 
     def items() -> Iterator[int]:
         yield from range(3)
@@ -80,7 +80,7 @@ def test_an_error_of_the_items_is_raised_too() -> None:
 
 
 def test_closing_early_leaves_no_thread_behind() -> None:
-    """An interrupted ingest ends when the files in hand are read."""
+    """An interrupted ingest ends when the files in progress are read."""
     before = threading.active_count()
     results = map_ahead(lambda item: item, iter(range(1000)), ahead=AHEAD)
     assert next(results) == 0
@@ -88,8 +88,8 @@ def test_closing_early_leaves_no_thread_behind() -> None:
     assert threading.active_count() == before
 
 
-def test_closing_early_does_not_read_what_is_waiting() -> None:
-    """Only what threads are at is finished; here they are held up until the rest was called off."""
+def test_closing_early_cancels_waiting_items() -> None:
+    """Only items in progress are completed; here they are held up until the rest is cancelled."""
     started: list[int] = []
     go_on = threading.Event()
 

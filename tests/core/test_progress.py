@@ -1,4 +1,4 @@
-"""Bars are shown by whom one names, and by nobody else."""
+"""Progress bars are shown by the `ShowBar` of the context, and by nothing else."""
 
 import contextvars
 import threading
@@ -10,24 +10,24 @@ from lookalike_core.progress import Bar, HiddenBar, shown_by
 
 
 class Recorded(HiddenBar):
-    """Counts on, and keeps what it was opened with."""
+    """A `ShowBar` that records its arguments and counts."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, str, int | None]] = []
         self.done = 0
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """Shows itself."""
+        """Returns itself as the context manager."""
         self.opened.append((title, unit, total))
         return nullcontext(self)
 
     def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002 - the bar's signature
-        """Counts."""
+        """Adds to the count."""
         self.done += done
 
 
-def test_a_bar_is_shown_by_whom_is_named() -> None:
-    """With its title, unit and total, and for the length of the block."""
+def test_a_bar_is_shown_by_the_show_bar_of_the_context() -> None:
+    """It gets title, unit and total, and shows the bar for the length of the block."""
     recorded = Recorded()
     with shown_by(recorded), progress.bar("data", unit="images", total=3) as bar:
         bar.advance(2)
@@ -36,8 +36,8 @@ def test_a_bar_is_shown_by_whom_is_named() -> None:
     assert (recorded.opened, recorded.done) == ([("data", "images", 3)], 2)
 
 
-def test_a_bar_that_nobody_shows_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    """And counts nothing for nobody."""
+def test_a_bar_without_a_show_bar_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its total is not counted."""
     with progress.bar("data", unit="images") as bar:
         bar.count_ahead(lambda: pytest.fail("counted for a bar that is not shown"))
         bar.set_total(2)
@@ -47,7 +47,7 @@ def test_a_bar_that_nobody_shows_is_silent(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_innermost_show_bar_wins_and_none_hides() -> None:
-    """As a command does for one bar among its lines."""
+    """Commands use this for single bars among log lines."""
     outer, inner = Recorded(), Recorded()
     with shown_by(outer):
         with shown_by(inner), progress.bar("one", unit="images") as bar:
@@ -59,8 +59,8 @@ def test_the_innermost_show_bar_wins_and_none_hides() -> None:
     assert (outer.done, inner.done) == (1, 1)
 
 
-def test_a_bar_is_moved_on_from_other_threads() -> None:
-    """They inherit no context; the bar knows who shows it."""
+def test_a_bar_is_advanced_from_other_threads() -> None:
+    """Threads do not inherit the context, so the bar keeps its `ShowBar`."""
     recorded = Recorded()
     with shown_by(recorded), progress.bar("data", unit="images") as bar:
         threads = [threading.Thread(target=bar.advance, args=(1,)) for _ in range(4)]
@@ -72,7 +72,7 @@ def test_a_bar_is_moved_on_from_other_threads() -> None:
 
 
 def test_another_context_shows_its_own() -> None:
-    """A server that answers one caller does not draw in another's notebook."""
+    """A server's answer to one caller draws no bar in another's notebook."""
     recorded = Recorded()
 
     def elsewhere() -> None:
@@ -85,7 +85,7 @@ def test_another_context_shows_its_own() -> None:
 
 
 def test_is_decided_tells_whether_show_bar_was_set() -> None:
-    """Also that nobody does; a notebook shows them where nothing was said."""
+    """None counts as set; a notebook shows bars if nothing was set."""
 
     def look() -> None:
         assert not progress.is_decided()

@@ -1,4 +1,4 @@
-"""Text that others wrote, on a line that people read, and in JSON that strict readers take."""
+"""Text from outside, on one line for people, and in JSON for strict parsers."""
 
 import json
 import math
@@ -31,8 +31,8 @@ OBEYED = {
 
 
 @pytest.mark.parametrize("text", OBEYED.values(), ids=OBEYED)
-def test_what_a_terminal_would_obey_is_shown(text: str) -> None:
-    """As Python writes it, so that one sees what it is."""
+def test_control_codes_are_escaped(text: str) -> None:
+    """Control codes are escaped as in Python's `repr`."""
     line = one_line(f"a{text}b")
     assert line.isprintable()
     assert line == f"a{text}b".encode("unicode_escape", "surrogatepass").decode().replace("\\\\", "\\")
@@ -41,19 +41,19 @@ def test_what_a_terminal_would_obey_is_shown(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["plain.jpg", "Café Zürich", "猫/犬.png", "[bold]:smile:", r"C:\photos", "😀"]
 )
-def test_what_is_printable_stays(text: str) -> None:
-    """In every script, and with what others take for markup."""
+def test_printable_text_is_unchanged(text: str) -> None:
+    """All scripts, and characters that other programs take for markup, are unchanged."""
     assert one_line(text) == text
 
 
 def test_named_characters_are_kept() -> None:
-    """Joiners, for one, on pages."""
+    """Pages keep joiners, for example."""
     assert one_line("a\u200db\u200ec", kept="\u200d") == "a\u200db\\u200ec"
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_one_line_is_idempotent(text: str) -> None:
-    """Those who show it need not know whether it was shown before."""
+    """Text that was escaped before is unchanged."""
     line = one_line(text)
     assert one_line(line) == line
     assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in line)
@@ -71,13 +71,13 @@ def test_one_line_is_idempotent(text: str) -> None:
     ids=["ascii", "unicode", "latin-1", "cut-short", "half-a-pair"],
 )
 def test_text_that_is_no_unicode_is_shown_with_replacement_characters(name: str, shown: str) -> None:
-    """As a folder's listing shows such names; what is valid stays as it is."""
+    """Listings of folders show such names so; valid text is unchanged."""
     assert valid_text(name) == shown
     shown.encode()
 
 
 def test_a_json_line_is_valid_unicode_wherever_a_name_stands() -> None:
-    """In keys, in lists and in objects; everything else is kept."""
+    """Keys, lists and objects are covered; all else is unchanged."""
     odd = os.fsdecode(b"a\xff")
     line = json_line({odd: [odd, {"path": odd}], "cat": "\U0001f431", "n": 1, "none": None, "some": (1, 2)})
     assert line.isascii()
@@ -92,8 +92,8 @@ def test_a_json_line_is_valid_unicode_wherever_a_name_stands() -> None:
     }
 
 
-def test_a_json_line_holds_no_number_that_json_does_not_know() -> None:
-    """Strict readers refuse NaN and Infinity."""
+def test_numbers_that_json_lacks_become_null() -> None:
+    """Strict parsers refuse NaN and Infinity."""
     assert json_line({"a": float("nan"), "b": [float("inf"), 0.5]}) == '{"a": null, "b": [null, 0.5]}'
 
 
@@ -106,7 +106,7 @@ class Share:
 
 
 def test_a_record_is_written_by_its_fields_in_their_order() -> None:
-    """A path is text, and what is no number is null there, too."""
+    """Paths are text, and NaN is null here too."""
     records = [Share(file=Path("a\udcff.png"), share=0.5), Share(file=Path("b.png"), share=math.nan)]
     assert json_line({"found": records}) == (
         '{"found": [{"file": "a\\ufffd.png", "share": 0.5}, {"file": "b.png", "share": null}]}'
@@ -124,8 +124,8 @@ def test_a_record_is_written_by_its_fields_in_their_order() -> None:
         ("\\\udcff", r'"\\\ufffd"'),
     ],
 )
-def test_json_is_visible_ascii_that_strict_readers_take(text: str, written: str) -> None:
-    """Python alone reads half a surrogate pair."""
+def test_json_is_ascii_for_strict_parsers(text: str, written: str) -> None:
+    """Only Python accepts half a surrogate pair."""
     assert json_line(text) == written
     json.loads(written).encode()
 
@@ -135,31 +135,31 @@ COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
 
 @pytest.mark.parametrize("text", [COMPOSED, DECOMPOSED])
 def test_a_name_is_compared_in_its_composed_form(text: str) -> None:
-    """Both forms look alike, and are one name."""
+    """Both forms look alike and count as one name."""
     assert nfc(text) == COMPOSED
     assert sorted(unicode_forms(text)) == sorted([COMPOSED, DECOMPOSED])
 
 
 def test_one_is_counted_in_the_singular() -> None:
-    """And none in the plural."""
+    """Zero takes the plural."""
     assert [format_count(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def test_ascii_has_one_form() -> None:
-    """Which costs nothing."""
+    """No time is spent on it."""
     text = "cat/1.jpg"
     assert nfc(text) is text
     assert unicode_forms(text) == [text]
 
 
-def test_a_name_that_is_mixed_has_three_forms() -> None:
-    """Its own, and both others."""
+def test_a_name_of_mixed_forms_has_three_forms() -> None:
+    """They are the name itself and both normal forms."""
     mixed = f"{COMPOSED} {DECOMPOSED}"
     assert set(unicode_forms(mixed)) == {mixed, f"{COMPOSED} {COMPOSED}", f"{DECOMPOSED} {DECOMPOSED}"}
 
 
-def test_the_name_itself_goes_before_another_form_of_it() -> None:
-    """Both may be there, where somebody typed each once."""
+def test_an_exact_name_precedes_another_unicode_form() -> None:
+    """Both may exist if each was typed once."""
     assert find_name(DECOMPOSED, [COMPOSED, DECOMPOSED]) == DECOMPOSED
     assert find_name(DECOMPOSED, [COMPOSED]) == COMPOSED
     assert find_name("schildkröte", [COMPOSED]) is None

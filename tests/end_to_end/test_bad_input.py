@@ -137,7 +137,7 @@ def test_a_query_that_is_not_there_is_said_with_what_is(shell: Any, images: Path
     assert done.code == 4
     line = error_line(done)
     assert "pictures/circle/crimsn.png does not exist, but pictures/circle/crimson.png does" in line
-    assert line.endswith("check its name, and whether the disk that it lies on is mounted")
+    assert line.endswith("check its name, and whether its disk is mounted")
 
 
 def test_an_output_that_cannot_be_written_is_2_before_anything_is_fetched(shell: Any) -> None:

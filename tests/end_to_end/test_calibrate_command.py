@@ -148,7 +148,7 @@ def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
 
     with (
         shown_by(meanwhile),
-        pytest.raises(LookalikeError, match="has changed while it was calibrated"),
+        pytest.raises(LookalikeError, match="changed while it was being calibrated"),
     ):
         calibrate_collection(opened, name)
     assert opened.manifest(name).calibration is None

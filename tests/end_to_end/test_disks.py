@@ -136,7 +136,7 @@ def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
         ):
             done = shell(*words)
             assert done.code == 5, done.err
-            assert f"{shell.folder / 'home/qdrant'} may only be read (" in done.err
+            assert f"{shell.folder / 'home/qdrant'} is read-only (" in done.err
             assert "make it writable to you, or name another with --store embedded:DIR" in done.err
             assert "runs on" not in done.err
     assert contents(shell.folder / "home") == files
@@ -202,5 +202,5 @@ def test_a_home_that_a_newer_version_wrote_is_left_alone(shell: Any, images: Pat
         done = shell(*words)
         assert done.code == 6, done.err
         assert "schema 99 and this version reads up to 1; upgrade lookalike" in done.err
-    assert "is left out" in shell("ingest", "status").err
+    assert "is skipped" in shell("ingest", "status").err
     assert json.loads(manifest.read_text(encoding="utf-8")) == data

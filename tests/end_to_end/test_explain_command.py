@@ -136,7 +136,7 @@ def test_an_indexed_image_whose_file_is_gone_is_refused(library: Any, tmp_path: 
     finally:
         shutil.copy(kept, gone)
     assert (done.code, done.out) == (4, "")
-    assert "eel/7.png is not there" in done.err
+    assert "eel/7.png does not exist" in done.err
 
 
 def test_a_map_has_a_place_for_every_image(library: Any) -> None:

@@ -571,7 +571,7 @@ def test_a_removal_from_a_store_that_may_only_be_read_is_refused_unasked(
     with read_only(shell.folder / "home"):
         done = shell("ingest", "remove", "--dataset", "again")
     assert done.code == 5, done.err
-    assert "may only be read" in done.err
+    assert "is read-only" in done.err
 
 
 def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) -> None:

@@ -52,7 +52,7 @@ def test_an_interrupt_amid_imports_is_130_and_one_line(command: str, module: str
         check=False,
     )
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "error: interrupted; run the same command again to go on\n"
+    assert done.stderr == "error: interrupted; run the same command again to continue\n"
 
 
 @pytest.mark.parametrize("command", SCRIPTS)

@@ -243,7 +243,7 @@ def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: A
     broken.write_text(broken.read_text().replace('"schema": 1', '"schema": 2'))
     done = shell("search", "query", "query.png")
     assert done.code == 0
-    assert "-cosine is left out" in done.err
+    assert "-cosine is skipped" in done.err
     assert shell("search", "query", "query.png", "--collection", broken.parent.name).code == 6
     assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1
 
@@ -271,7 +271,8 @@ def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -
     content, folder, name = manifest.read_text(), manifest.parent, manifest.parent.name
     manifest.unlink()
     advice = (
-        f"{folder} has no manifest of ours; it is left alone: put manifest.json back from a backup, or remove"
+        f"{folder} has no manifest of lookalike's; it was not changed: put manifest.json back from a backup, "
+        "or remove"
     )
     for words in (
         ["search", "query", "query.png"],

@@ -145,7 +145,7 @@ def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
     proxy.plan(WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(own)))
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
-    assert "make it with: ingest run DIR" in done.err
+    assert "create it with: ingest run DIR" in done.err
     assert not qdrant.client.collection_exists(own)
     assert ingest(shell, proxy).code == 0
     assert len(stored(qdrant, own)) == IMAGES
@@ -217,7 +217,7 @@ def test_ctrl_c_in_a_wait_is_exit_130_at_once(
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(timeout=20) == 130
-    assert "interrupted; run the same command again to go on" in rest
+    assert "interrupted; run the same command again to continue" in rest
     assert len(stored(qdrant, own)) == 4
 
 

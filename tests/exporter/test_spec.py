@@ -37,7 +37,7 @@ def test_dimension_follows_from_layer_and_pooling(
 @pytest.mark.parametrize("pooling", [Pooling.AVG, Pooling.MAX, Pooling.FLATTEN])
 def test_dense_layers_take_no_pooling(pooling: Pooling) -> None:
     """There is nothing to pool in a vector."""
-    with pytest.raises(UsageError, match="fc1 gives vectors and takes no pooling"):
+    with pytest.raises(UsageError, match="fc1 returns vectors, to which pooling does not apply"):
         ModelSpec.of("vgg", layer="fc1", pooling=pooling)
 
 

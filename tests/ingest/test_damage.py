@@ -195,7 +195,7 @@ def test_the_next_ingest_repairs_a_damaged_collection(
 def test_a_collection_that_cannot_be_repaired_is_refused(bench: Bench, damage: str) -> None:
     """It is not reported as unchanged; the message says what to do."""
     REFUSED[damage](bench)
-    with pytest.raises(StoreError, match="remove the folder and ingest once more"):
+    with pytest.raises(StoreError, match="remove the folder and ingest again"):
         bench.ingest()
 
 
@@ -269,7 +269,7 @@ def test_opening_a_collection_with_lost_points_warns(bench: Bench, damage: str, 
         said.clear()
         list(read_statuses(bench.store))
         (line,) = said
-        assert re.search(r"holds [0-4] points, and 12 were there after the last ingest", line)
+        assert re.search(r"has [0-4] points, but had 12 after the last ingest", line)
         assert isinstance(line, Notice)
         assert line.hint == Hint(Action.INGEST_AGAIN)
     bench.ingest()

@@ -24,7 +24,7 @@ from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, descri
         ({"head": "pets", "precision": Precision.INT8}, "which network it belongs to"),
         ({"backbones": ["vgg", "resnet"], "layer": "fc1"}, "belong to one backbone"),
         ({"backbones": ["vgg", "resnet"], "weights": "own.h5"}, "belong to one backbone"),
-        ({"backbones": ["alexnet"]}, "no backbone is called 'alexnet'"),
+        ({"backbones": ["alexnet"]}, "there is no backbone 'alexnet'"),
     ],
 )
 def test_contradicting_fields_of_a_model_choice_are_refused(

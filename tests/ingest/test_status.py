@@ -96,7 +96,7 @@ def test_a_collection_that_may_not_be_read_is_logged(
     listed = statuses(store)
     assert [status.name for status in listed] == ["a-first", "c-third"]
     assert len(said) == 1
-    assert said[0].startswith("warning: collection b-second is left out: ")
+    assert said[0].startswith("warning: collection b-second is skipped: ")
 
 
 def test_a_key_that_may_read_no_collection_is_an_error(store: ServerStore, proxy: FaultyProxy) -> None:

@@ -531,7 +531,7 @@ def test_a_read_only_index_is_searched_and_refuses_writes(
             index.rebuild,
             index.calibrate,
         ):
-            with pytest.raises(errors.StoreError, match="may only be read") as caught:
+            with pytest.raises(errors.StoreError, match="is read-only") as caught:
                 write()
             assert caught.value.path == place
         assert index.add(images, dry_run=True).unchanged == 26

@@ -170,7 +170,7 @@ def test_a_name_excludes_other_options(shelve: Shelve, choose: Choose, options: 
 
 def test_an_unknown_backbone_is_wrong_usage(shelve: Shelve, choose: Choose) -> None:
     """It is no missing collection."""
-    with pytest.raises(UsageError, match="no backbone is called 'alexnet'"):
+    with pytest.raises(UsageError, match="there is no backbone 'alexnet'"):
         choose(shelve(*ALL_DEFAULT), backbone="alexnet")
 
 
@@ -213,7 +213,7 @@ def test_the_error_of_a_missing_collection_ends_with_the_command_that_makes_it(
     """Exit 6; layer, pooling and weights in its name become options."""
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
-    said = f"there is no collection {asked} in the store embedded:somewhere; there: none. Make it with: "
+    said = f"there is no collection {asked} in the store embedded:somewhere; there: none. Create it with: "
     assert full_message(missing.value) == said + command
 
 

@@ -47,7 +47,7 @@ class _LinesOnStderr(logging.Handler):
 
 @contextmanager
 def reporting() -> Iterator[None]:
-    """Shows the library's log and progress bars on stderr during a block."""
+    """Shows the library's log and progress bars on stderr for the length of a block."""
     logger, handler = logging.getLogger(ROOT), _LinesOnStderr()
     level = logger.level
     logger.addHandler(handler)
@@ -62,7 +62,7 @@ def reporting() -> Iterator[None]:
 
 @contextmanager
 def _rich_bar(title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
-    """Shows a bar with speed and time left if stderr is a terminal, else a line now and then.
+    """Shows a bar with speed and time left if stderr is a terminal, else a log line at intervals.
 
     Messages appear above the bar.
     """
@@ -93,7 +93,7 @@ class _RichBar:
 
 
 def _columns(unit: str) -> list[Any]:
-    """Returns the columns of a bar; its title is text, never Rich's markup."""
+    """Returns the columns of a bar; its title is shown as text, not as Rich's markup."""
     from rich import progress as rich
 
     shared = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
@@ -153,7 +153,7 @@ def show(*lines: str) -> None:
 
 
 def show_drawing(drawing: str) -> None:
-    """Writes a drawing with terminal codes to stdout; the caller has escaped everything else in it."""
+    """Writes a drawing with terminal codes to stdout; the caller must have escaped all other text in it."""
     _write(f"{drawing}\n")
 
 
@@ -163,7 +163,7 @@ def show_json(data: object) -> None:
 
 
 def show_path(path: str | Path, *, end: str = "\n") -> None:
-    """Writes a path to stdout: its bytes for programs, escaped as by `show` on a terminal."""
+    """Writes a path to stdout: as its own bytes to a file or pipe, escaped as by `show` on a terminal."""
     if sys.stdout.isatty():
         _write(one_line(str(path)) + end)
         return
@@ -173,7 +173,7 @@ def show_path(path: str | Path, *, end: str = "\n") -> None:
 
 
 class TableOutput:
-    """Stdout for the records of a table: exact for programs, escaped on a terminal."""
+    """A file object over stdout for table rows: unchanged to files and pipes, escaped on a terminal."""
 
     def __init__(self) -> None:
         self._stream = sys.stdout  # as it is now: a progress bar takes its name for itself
@@ -196,19 +196,19 @@ def _write(text: str) -> None:
 
 
 def confirm(question: str) -> bool:
-    """Returns whether the user agrees on the terminal; no answer is no."""
+    """Returns whether the user confirms on the terminal; end of input counts as no."""
     with suppress(typer.Abort):
         return typer.confirm(one_line(question), err=True)
     return False
 
 
 def run_command(app: typer.Typer) -> NoReturn:
-    """Runs a command line and exits; an error is one line on stderr and its exit code."""
+    """Runs a command line and exits; an error becomes one line on stderr and its exit code."""
     run_program(lambda: _exit_code_of(app))
 
 
 def run_program(work: Callable[[], int]) -> NoReturn:
-    """Runs what returns an exit code, and exits with it, or as a command does after an error."""
+    """Runs a function that returns an exit code, and exits with it; handles errors as `run_command`."""
     _prepare_streams()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, file by file
     try:
@@ -236,7 +236,7 @@ def _exit_code_of(app: typer.Typer) -> int:
 
 
 def _prepare_streams() -> None:
-    """Replaces closed streams by null devices, and lets the others escape what their encoding lacks."""
+    """Replaces closed streams by null devices; lets the others escape what their encoding lacks."""
     if sys.stdout is None or sys.stderr is None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         while nowhere <= 2:  # noqa: PLR2004 - or the next file that is opened would be taken for stderr
@@ -256,11 +256,11 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
 
 _WrongUsage: type[Any] = typer.BadParameter.__mro__[2]
-"""Click's `ClickException`, of which newer versions of Typer bring one of their own along."""
+"""Click's `ClickException`; newer versions of Typer bundle a Click of their own."""
 
 
 def _say_usage(error: Any) -> None:  # noqa: ANN401 - as above
-    """Says how a command is used and what is wrong with this use, which may quote any value."""
+    """Shows a command's usage line and the error, in which any value may be quoted."""
     message, context = str(error.format_message()), getattr(error, "ctx", None)
     if context is None:
         say(f"error: {message}")
@@ -290,14 +290,14 @@ def _describe(error: Exception) -> tuple[str, int]:
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Returns whether memory ran out, other than for a single image, whose error says so itself."""
+    """Returns whether the process ran out of memory; False for a single image too large to decode."""
     if isinstance(error, ImageError):
         return False
     return is_caused_by_memory_error(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
 
 
 def _memory_message(error: Exception) -> str:
-    """Returns the message of the cause, without our own error's advice, which is for other causes."""
+    """Returns the original memory error's message, without the remedy that our wrapper adds."""
     while not isinstance(error, MemoryError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     what = (str(error).splitlines() or [""])[0]

@@ -1,6 +1,6 @@
 """Messages of errors and notices on the command line, with their hints as sentences about its options.
 
-A table and no `match`, so that all the sentences can be read, and tested, at once.
+The sentences are a table rather than a `match`, so that a test can go through all of them.
 """
 
 import shlex
@@ -13,7 +13,7 @@ MEMORY_ADVICE = (
     "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
     "--batch-size"
 )
-"""The remedy for every library's error that memory has run out."""
+"""The remedy for memory errors of any library."""
 
 SENTENCES: Mapping[Action, str] = {
     Action.USE: "use {options}",
@@ -23,7 +23,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.LEAVE_ONE_OUT: "leave one of {any} out",
     Action.RAISE_LIMIT: "{all} raises it",
     Action.PIPE: "to search for an image from a pipe, name it - and pipe it in",
-    Action.CHECK_PATH: "check its name, and whether the disk that it lies on is mounted",
+    Action.CHECK_PATH: "check its name, and whether its disk is mounted",
     Action.REPEAT: "run the same command again",
     Action.CHANGE_PROVIDER: "try another --provider, or see: exporter verify",
     Action.NAME_WEIGHTS: "name it with --weights FILE",
@@ -33,9 +33,9 @@ SENTENCES: Mapping[Action, str] = {
     ),
     Action.NAME_CALIBRATION_FOLDER: "name it with --calibrate DIR (ingest sample DIR draws one)",
     Action.EXPORT: "export it with: exporter run",
-    Action.INGEST: "make it with: ingest run DIR {options}",
+    Action.INGEST: "create it with: ingest run DIR {options}",
     Action.FILL: "fill it with: ingest run DIR",
-    Action.INGEST_AGAIN: "ingest run adds what is missing, of each folder for itself",
+    Action.INGEST_AGAIN: "add what is missing with: ingest run DIR, for each folder",
     Action.UPDATE: "bring its collections up to date with: ingest run DIR",
     Action.LABEL: "or ingest with --labels",
     Action.REBUILD: "rebuild it with: ingest rebuild {collection}",
@@ -68,7 +68,7 @@ SENTENCES: Mapping[Action, str] = {
         "if they are gone for good: ingest remove {options}, or ingest run with --prune --force"
     ),
     Action.EXCLUDE_LESS: "exclude less with another --exclude, --no-exclude or --no-default-excludes",
-    Action.SEE_STATUS: "or list what there is with: ingest status",
+    Action.SEE_STATUS: "or list the collections with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
     Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
     Action.REFIT_HEAD_AND_REBUILD: (
@@ -85,7 +85,7 @@ SENTENCES: Mapping[Action, str] = {
     ),
     Action.ADD_COLLECTIONS: "add --backbone both, --all, or --collection twice",
     Action.ONE_COLLECTION: "choose one with --collection",
-    Action.FUSE: "fit a head to each, and ask both with: search query --collection A --collection B",
+    Action.FUSE: "fit a head to each, and fuse them with: search query --collection A --collection B",
     Action.RECALIBRATE: "calibrate again with: search calibrate {options}",
     Action.CALIBRATE: "run: search calibrate {options}",
     Action.SEARCH_STORE: "search it with: {options}",
@@ -111,11 +111,11 @@ _PLACEHOLDERS: Mapping[Argument, str] = {
 """Placeholders for values that the reader has to choose."""
 
 _QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
-"""Arguments whose values are names of files or folders, which may hold spaces."""
+"""Arguments whose values are names of files or folders, which may contain spaces."""
 
 
 def full_message(subject: LookalikeError | str) -> str:
-    """Returns the message of an error or a notice, with its option before it and its hint behind it."""
+    """Returns the message of an error or a notice, preceded by its option and followed by its hint."""
     message, hint = str(subject), getattr(subject, "hint", None)
     if isinstance(subject, UsageError) and isinstance(subject.argument, Argument):
         message = f"{option(subject.argument)}: {message}"
@@ -123,7 +123,7 @@ def full_message(subject: LookalikeError | str) -> str:
 
 
 def words(hint: Hint) -> str:
-    """Returns a hint as the end of a sentence."""
+    """Returns a hint as the last clause of a sentence."""
     collection = hint.values.get(Argument.COLLECTION)
     folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]
@@ -158,7 +158,7 @@ def _options(argument: Argument, value: Value) -> list[str]:
     if isinstance(value, tuple):
         return [f"{option(argument)} {each}" for each in value]
     shown = _PLACEHOLDERS.get(argument, "") if value is None else value
-    if argument in _QUOTED and value is not None and "|" not in shown:  # | stands between two to choose from
+    if argument in _QUOTED and value is not None and "|" not in shown:  # | separates alternatives
         shown = shlex.quote(shown)
     return [f"{option(argument)} {shown}".rstrip()]
 

@@ -1,19 +1,19 @@
-"""What Ctrl-C does to a command: it ends it at once while modules are imported, and raises later.
+"""What Ctrl-C does: it ends the process at once during imports, and raises `KeyboardInterrupt` later.
 
-Python's own handler raises an exception wherever it happens to be, and so prints a traceback of some import.
+Python's default handler would raise during an import and print a traceback.
 """
 
 import os
 import signal
 
-INTERRUPTED = "interrupted; run the same command again to go on"
+INTERRUPTED = "interrupted; run the same command again to continue"
 INTERRUPTED_EXIT_CODE = 130  # as in `errors`, which takes too long to import
 
 
 def leave_on_interrupt() -> None:
-    """Lets Ctrl-C end the process at once, as long as there is nothing to finish or to clean up.
+    """Lets Ctrl-C end the process at once, for as long as there is nothing to clean up.
 
-    Does nothing where SIGINT is ignored, as a shell has it for what runs in the background.
+    Does nothing where SIGINT is ignored, as shells set it for background jobs.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)

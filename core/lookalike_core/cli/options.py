@@ -35,16 +35,21 @@ PoolingOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on CPUs, with vectors of its own."),
+    typer.Option(
+        "--precision",
+        help="fp16 is for GPUs; int8 is faster on CPUs, but its vectors fit no other precision.",
+    ),
 ]
 HeadOption = Annotated[
     str | None,
-    typer.Option("--head", metavar="HEAD", help="Name of a head: a last layer that exporter fit has made."),
+    typer.Option("--head", metavar="HEAD", help="Name of a head: a final layer fitted by exporter fit."),
 ]
 StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--store", metavar="STORE", help="Place of collections: auto, embedded, embedded:DIR or a Qdrant URL."
+        "--store",
+        metavar="STORE",
+        help="Where collections are stored: auto, embedded, embedded:DIR or a Qdrant URL.",
     ),
 ]
 RequireGpuOption = Annotated[
@@ -53,7 +58,7 @@ RequireGpuOption = Annotated[
 ProviderOption = Annotated[
     ProviderChoice | None,
     typer.Option(
-        "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where faster, else the CPU."
+        "--provider", help="Execution provider; auto takes CUDA, else OpenVINO where faster, else the CPU."
     ),
 ]
 ThreadsOption = Annotated[
@@ -89,7 +94,7 @@ def seed_option(of: str, *, most: int | None = None) -> Any:  # noqa: ANN401 - w
 
 @contextmanager
 def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
-    """Opens the store that `--store` or the environment names, says which, and closes it in the end."""
+    """Opens the store that `--store` or the environment names, logs which, and closes it in the end."""
     store = open_store(named, settings)
     try:
         say(f"store: {store.label}")

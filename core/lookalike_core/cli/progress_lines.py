@@ -1,4 +1,4 @@
-"""Progress of long work as lines of a log, for where stderr is no terminal."""
+"""Progress of long work as log lines, for when stderr is not a terminal."""
 
 import threading
 import time
@@ -9,9 +9,10 @@ EVERY_S = 30.0
 
 
 class ProgressLines:
-    """A `Bar` that writes now and then how much is done, how fast, and how much time is left.
+    """A `Bar` that logs at intervals how much is done, how fast, and how much time is left.
 
-    A line comes with the first step that ends `every_s` seconds after the one before; `clock` gives seconds.
+    A line is written at the first step that ends at least `every_s` seconds after the last line; `clock`
+    returns seconds.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class ProgressLines:
         self._lock = threading.Lock()
 
     def advance(self, done: int, *, skipped: int = 0) -> None:
-        """Adds `done`, and writes a line if one is due."""
+        """Adds `done` to the count, and writes a line if one is due."""
         with self._lock:
             self._done += done
             self._skipped = max(self._skipped, skipped)
@@ -46,11 +47,11 @@ class ProgressLines:
         self._say(line)
 
     def set_total(self, total: int) -> None:
-        """Sets how much there is to do."""
+        """Sets the total number of items."""
         self._total = total
 
     def count_ahead(self, count: Callable[[], int]) -> None:
-        """Lets a thread count the total once the work has taken half as long as a line needs."""
+        """Counts the total in a thread once the work has taken half as long as the interval between lines."""
         self._count = count
 
     def _start_count(self, count: Callable[[], int]) -> None:
@@ -76,7 +77,7 @@ class ProgressLines:
 
 
 def _duration(seconds: float) -> str:
-    """Returns a time in the largest units that tell it: `45 s`, `3 min`, `2 h 5 min`."""
+    """Returns a duration in its largest units: `45 s`, `3 min`, `2 h 5 min`."""
     minutes = round(seconds / 60)
     if seconds < 90:  # noqa: PLR2004 - up to here minutes say too little
         return f"{seconds:.0f} s"

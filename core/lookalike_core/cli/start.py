@@ -1,4 +1,4 @@
-"""Start of a console command: Ctrl-C is handled before anything that takes long is imported."""
+"""Start of a console command: sets how Ctrl-C is handled before any slow import."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""Commands with a module for each subcommand, which is imported when the subcommand is run."""
+"""Command groups whose subcommands are modules that are imported only when they are run."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -40,4 +40,4 @@ def _import(name: str, package: str) -> Any:  # noqa: ANN401
 
 
 def _placeholder() -> None:
-    """Is the placeholder of a subcommand that is not imported yet."""
+    """Stands for a subcommand whose module is not imported yet."""

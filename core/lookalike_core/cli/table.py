@@ -1,4 +1,4 @@
-"""Columns of text, as wide as a terminal shows them."""
+"""Aligned columns of text, by the width that a terminal gives each character."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from lookalike_core.text import one_line
 
 
 def cell_width(text: str) -> int:
-    """Returns the width of `one_line(text)` on a terminal: two for a wide character, none for an accent."""
+    """Returns the width of `one_line(text)` on a terminal: 2 for wide characters, 0 for combining accents."""
     line = one_line(text)
     if line.isascii():
         return len(line)
@@ -24,8 +24,8 @@ def pad(text: str, width: int) -> str:
 def align_columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     """Returns the rows as lines of aligned cells, two blanks apart.
 
-    `sides` says of each column but the last whether it is set to the left, `<`, or to the right, `>`. The
-    last one is as long as it is, for a path that stands there is to be copied.
+    `sides` aligns each column but the last to the left, `<`, or to the right, `>`. The last column is never
+    padded or cut, so that a path in it can be copied.
     """
     *widths, _ = (max(map(cell_width, column)) for column in zip(*rows, strict=True))
     lines = []

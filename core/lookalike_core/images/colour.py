@@ -1,7 +1,7 @@
 """Colours as a colour-managed viewer shows them: embedded profiles and PNG's gamma become sRGB.
 
-Why conversion comes where it comes, and what a file without a profile is taken for, stands in
-docs/adr/0018-colours-as-shown.md.
+docs/adr/0018-colours-as-shown.md says why colours are converted at this step, and what is assumed of a file
+without a profile.
 """
 
 import io
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Profiles above this are passed over; those of presses have up to three million bytes."""
+"""Larger profiles are ignored; printing presses' have up to three million bytes."""
 
 SAME_LEVELS = 2
 """Levels of 255: a profile that moves no colour further counts as sRGB, of which there are many versions."""
@@ -29,15 +29,15 @@ its colours or in sRGB's is the same."""
 _GREYS = ("L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _RGBS = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "YCbCr")
 _CLASSES = ("mntr", "scnr", "prtr", "spac")
-"""Kinds of profiles that say what a file's numbers mean; Lab's own is an abstract one."""
+"""Profile classes that describe what a file's numbers mean; Lab's own is an abstract one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Conversion:
-    """The way of a file's colours to sRGB.
+    """The conversion of a file's colours to sRGB.
 
-    Of a grey there is a `curve`, 256 levels; of all else a transform for each mode, made when it is needed.
-    `is_late` says that scaling may come first.
+    For greys it is a `curve` of 256 levels, for other modes a transform each, created on first use. `is_late`
+    says that the image may be scaled before it is converted.
     """
 
     profile: bytes
@@ -45,7 +45,7 @@ class Conversion:
     is_late: bool = False
 
     def apply(self, image: "Image.Image", *, in_place: bool = False) -> "Image.Image":
-        """Returns RGB or RGBA for one of these or CMYK or Lab; L for L. RGB may be changed `in_place`."""
+        """Returns RGB or RGBA for RGB, RGBA, CMYK or Lab, and L for L; RGB may be changed `in_place`."""
         if self.curve is not None:
             alpha = range(256) if image.mode == "RGBA" else ()
             return image.point([*(self.curve * min(3, len(image.getbands()))), *alpha])
@@ -54,9 +54,10 @@ class Conversion:
 
 
 def find_conversion(image: "Image.Image") -> Conversion | None:
-    """Returns how a file's colours become sRGB; None where they are sRGB, or are to be taken for it.
+    """Returns the conversion of a file's colours to sRGB; None if they are sRGB, or assumed to be.
 
-    That is so without a profile, and where it is broken, absurdly large or made for other colours.
+    They are assumed to be without a profile, or with one that is broken, too large or for another colour
+    model.
     """
     profile = image.info.get("icc_profile")
     if profile is None and image.format == "PNG" and not image.info.keys() & {"icc_profile", "srgb"}:
@@ -70,9 +71,9 @@ def find_conversion(image: "Image.Image") -> Conversion | None:
 
 
 def _make_png_profile(info: dict[Any, Any]) -> bytes | None:
-    """Returns a profile for what gAMA and cHRM say, together or alone (PNG, third edition, 11.3.2).
+    """Returns the profile that gAMA and cHRM describe, together or alone (PNG, third edition, 11.3.2).
 
-    Nearly all gAMA chunks say 1 / 2.2, which is how a file calls itself sRGB to those that know no better.
+    Nearly all gAMA chunks say 1 / 2.2, which approximates sRGB's curve.
     """
     gamma, chromaticities = info.get("gamma"), info.get("chromaticity")
     if gamma is None and chromaticities is None:
@@ -87,15 +88,15 @@ def _make_png_profile(info: dict[Any, Any]) -> bytes | None:
 
 
 _LEAST_GAMMA = 0.1
-"""Below it, or above what is ten times as much as none, the chunk is nonsense."""
+"""The least plausible gamma; a gAMA chunk below it, or above its inverse, is ignored."""
 
 _USUAL = 0.02
-"""How much a gamma may differ from 1 / 2.2: programs write 45454, 45455, 45000 or 46000."""
+"""How far a gamma may be from 1 / 2.2 to count as sRGB: programs write 45454, 45455, 45000 or 46000."""
 
 
 @lru_cache(maxsize=16)
 def _make_conversion(profile: bytes, mode: str) -> Conversion | None:
-    """Returns the conversion of a mode: L stands for all greys, RGB for what becomes RGB by itself."""
+    """Returns the conversion of a mode: L for all greys, RGB for all that Pillow converts to RGB itself."""
     from PIL import ImageCms
 
     try:
@@ -118,7 +119,7 @@ def _make_conversion(profile: bytes, mode: str) -> Conversion | None:
 
 
 def _convert_greys(profile: bytes, space: str) -> Conversion | None:
-    """Returns the one curve of greys, by a profile of theirs or as the greys of RGB."""
+    """Returns the curve of greys, from a grey profile or from the greys of an RGB profile."""
     ramp = _make_ramp().convert("L")
     source = ramp if space == "GRAY" else ramp.convert("RGB")
     transform = _build_transform(profile, source.mode)
@@ -129,7 +130,7 @@ def _convert_greys(profile: bytes, space: str) -> Conversion | None:
 
 
 def _largest_shift(profile: bytes, image: "Image.Image") -> int:
-    """Returns by how many levels a profile moves the colour that it moves furthest."""
+    """Returns the largest shift, in levels, that a profile applies to any colour."""
     there = np.asarray(image).astype(int)
     return int(np.abs(np.asarray(_cached_transform(profile, "RGB").apply(image)).astype(int) - there).max())
 
@@ -142,7 +143,7 @@ def _make_ramp() -> "Image.Image":
 
 
 def _make_cube() -> "Image.Image":
-    """Returns colours from everywhere in RGB."""
+    """Returns a grid of colours across the RGB cube."""
     from PIL import Image
 
     levels = np.array([0, 8, 16, 32, 64, 96, 128, 160, 192, 224, 255], dtype=np.uint8)
@@ -152,7 +153,7 @@ def _make_cube() -> "Image.Image":
 
 @lru_cache(maxsize=16)
 def _cached_transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
-    """Returns a cached transform, usable by several threads at once, as LittleCMS has it."""
+    """Returns a cached transform; LittleCMS' transforms may be used by several threads at once."""
     return _build_transform(profile, mode)
 
 

@@ -1,6 +1,6 @@
-"""Files as Pillow is to see them: the page that is the image first, without what viewers ignore.
+"""Files prepared for Pillow: the page that is the image comes first, parts that viewers ignore are removed.
 
-What is damaged beside the pixels, or ends wrong, does not matter where all of the pixels are there.
+Damage outside the pixels, or a wrong end, does not matter as long as all pixels are there.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,18 +16,19 @@ from lookalike_core.images.image_errors import unsupported_error
 from lookalike_core.images.views import view_of, whole
 
 Fingerprint = Callable[[BinaryIO], bytes | None]
-"""Tells images apart: decodes a file; None where that fails."""
+"""Returns a hash of the image that a file decodes to; None if decoding fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readable:
-    """A file that Pillow can be given.
+    """A file that Pillow can open.
 
-    `info` is what Pillow does not read of it, as it would. `is_first` is whether the image is what Pillow
-    would take for the file's first one. `sound_frames` are those that lie within the image, and `extent` is
-    how far the first one reaches, where that can be more than the header says. `mend` gives, where Pillow
-    gives the file up, what else to try. `is_cut_off` tells by the file's structure whether it ends early, and
-    `lacks_pixels` whether there are fewer pixels than Pillow makes of it, where its last lines are empty.
+    `info` is metadata that Pillow does not read itself, under Pillow's keys. `is_first` is whether the image
+    is the one that Pillow would choose. `sound_frames` returns how many leading frames lie within the image,
+    and `extent` is how far the first one reaches, if that can be more than the header says. `mend` returns a
+    repaired version to try when Pillow fails, or None. `is_cut_off` tells from the file's structure whether
+    it ends early, and `lacks_pixels` whether the file has fewer pixels than Pillow returns, whose last lines
+    are then empty.
     """
 
     stream: BinaryIO
@@ -41,10 +42,10 @@ class Readable:
 
 
 def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
-    """Returns what to give Pillow of a file that begins with `head`.
+    """Returns the version to give Pillow of a file that begins with `head`.
 
     Raises:
-        ImageError: it is of a kind that is not read, or damaged where its image cannot do without.
+        ImageError: the format is not supported, or a part that the image needs is damaged.
     """
     if head.startswith(png.MAGIC):
         return _png(stream, name)
@@ -58,7 +59,7 @@ def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
 
 
 def _simple(stream: BinaryIO, head: bytes) -> Readable:
-    """Returns a file of a kind that Pillow reads as it is."""
+    """Returns the description of a file that Pillow reads as it is."""
     if head.startswith(jpeg.MAGIC):
         mend, is_cut_off = partial(_complete_jpeg, stream), partial(jpeg.is_cut_off, stream)
         return Readable(stream=stream, mend=mend, is_cut_off=is_cut_off)
@@ -101,7 +102,7 @@ def _png(stream: BinaryIO, name: str) -> Readable:
 
 
 def _mend_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint) -> BinaryIO | None:
-    """Returns the still image where only its animation is damaged; its pixels where only a checksum is."""
+    """Returns the still image if only the animation is damaged, or the pixels if only a checksum is wrong."""
     if parts.still != parts.chunks:
         still = png.png_view(stream, parts.still)
         if fingerprint(still) is not None:
@@ -117,7 +118,7 @@ _GIF_ENDS = (bytes(256) + b";", b"\xff" * 256 + bytes(256) + b";")
 
 
 def _complete(stream: BinaryIO, ends: tuple[bytes, ...], fingerprint: Fingerprint) -> BinaryIO | None:
-    """Returns the file with the first of these ends, where the image is the same with each of them."""
+    """Returns the file with the first of these ends, if the image is the same with each; else None."""
     views = [view_of(stream, [whole(stream), end]) for end in ends]
     expected = fingerprint(views[0])
     if expected is None or any(fingerprint(view) != expected for view in views[1:]):

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF")
-"""Decoders that may see a file, whatever its name says. MPO, which some cameras write, is JPEG's."""
+"""The decoders that may open a file, regardless of its suffix. MPO, of some cameras, is read as JPEG."""
 
 
 def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
-    """Opens an image, of which only the header is read.
+    """Opens an image and reads its header only.
 
     Raises:
-        ImageError: its header is whole, and no decoder here takes such samples.
+        ImageError: the header is whole, and no decoder supports such samples.
     """
     from PIL import UnidentifiedImageError
 
@@ -30,14 +30,14 @@ def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     except UnidentifiedImageError:
         if (what := describe_unsupported(stream, head)) is None:
             raise
-        raise unsupported_error(f"{name} is {what}, which no decoder here reads") from None
+        raise unsupported_error(f"{name} is {what}, which is not supported") from None
 
 
 def _is_heif(head: bytes, name: str) -> bool:
-    """Whether it is HEIC, and what reads that is here.
+    """Returns whether the file is HEIC and its decoder is installed.
 
     Raises:
-        MissingDecoderError: it is HEIC or AVIF, and what reads that is not installed.
+        MissingDecoderError: it is HEIC or AVIF, and its decoder is not installed.
     """
     if is_heif(head):
         with _ONE_LOADER:  # threads that load a library at once may see it half loaded
@@ -46,7 +46,7 @@ def _is_heif(head: bytes, name: str) -> bool:
             raise MissingDecoderError(f"{name} is HEIC", needed="this project's extra lookalike[heif]")
         return True
     if is_avif(head) and not _can_read_avif():
-        raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow that was built with AVIF")
+        raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow build with AVIF support")
     return False
 
 
@@ -55,7 +55,7 @@ _ONE_LOADER = Lock()
 
 @cache
 def _can_read_heif() -> bool:
-    """Whether the extra is there, and loads."""
+    """Returns whether the HEIC extra is installed and can be imported."""
     try:
         import pillow_heif  # noqa: F401 - `open_heif` uses it
     except ImportError:

@@ -1,6 +1,6 @@
-"""Files become pixels, whatever they hold: opened, judged by the header, decoded within a budget of memory.
+"""Decoding of files into pixels: opened, checked by their header, decoded within a memory budget.
 
-How much memory that may take: docs/adr/0006-memory-of-decoding.md.
+The budget: docs/adr/0006-memory-of-decoding.md.
 """
 
 import ctypes
@@ -56,30 +56,30 @@ SUFFIXES = frozenset(
         *(".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif"),
     }
 )
-"""Names that count as images, in any case: all registered ones of `decoders.FORMATS` and of HEIC."""
+"""File suffixes that count as images, in any case: those registered for `decoders.FORMATS`, and HEIC's."""
 
 MAX_PIXELS = 210_000_000
 """Width times height above which an image is not decoded; the largest phones' images have 201 million."""
 
 MAX_WHOLE_FILE_BYTES = 100 * 2**20
-"""The size of a WebP, AVIF or HEIC file above which it is not decoded: their decoders want it in memory."""
+"""The size above which a WebP, AVIF or HEIC file is not decoded: their decoders load the whole file."""
 
 REDUCED_SIDE = 4 * IMAGE_SIZE
-"""JPEGs are decoded at a half, a quarter or an eighth of their size where this much of both sides is left."""
+"""JPEGs are decoded at 1/2, 1/4 or 1/8 of their size if both sides then still have this many pixels."""
 
 LARGE_BYTES = 64 * 2**20
-"""The size of a decoded image above which its memory is returned to the system at once."""
+"""The size of a decoded image above which its memory is returned to the system immediately."""
 
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
-"""The memory that all threads together may decode in."""
+"""The memory budget that all decoding threads share."""
 
 OpenImage: TypeAlias = "Image.Image"
-"""An image that somebody has open in Pillow, for those who do not import it."""
+"""A Pillow image that the caller has opened; a type for modules that do not import Pillow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedImage:
-    """A decoded image: `pixels` is uint8 `[224, 224, 3]` RGB; `width` and `height` are as shown."""
+    """A decoded image: `pixels` is uint8 `[224, 224, 3]` RGB; `width` and `height` are upright."""
 
     pixels: Pixels
     width: int
@@ -89,24 +89,25 @@ class DecodedImage:
 def decode(
     stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS, bands: BandSizes = BAND_SIZES
 ) -> DecodedImage:
-    """Decodes an image as a colour-managed viewer shows it: upright, in sRGB, first frame, on a ground.
+    """Decodes an image as a colour-managed viewer shows it: upright, sRGB, first frame, opaque.
 
-    `stream` is read from its beginning and can be sought in.
+    `stream` must be seekable, and is read from its beginning.
 
     Raises:
-        ImageError: it is no image that can be shown, or too large; `name` stands in the message.
+        ImageError: it is no supported image, or too large; the message names `name`.
     """
     return _process(stream, name, max_pixels, REDUCED_SIDE, partial(_prepare_decoded, bands=bands))
 
 
 def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Prepares an image that somebody has open in Pillow, in its present frame, as `decode` does a file's.
+    """Prepares the current frame of an open Pillow image as `decode` does a file's.
 
-    It is loaded if it was not, and else left as it is. A JPEG is taken at its full size, where `decode` may
-    take it at a part of that, which is faster and may differ in the last level of a channel.
+    The image is loaded if necessary, and otherwise not changed. A JPEG is scaled from its full size, whereas
+    `decode` may decode it at a fraction of that, which is faster and may differ in the last level of a
+    channel.
 
     Raises:
-        ImageError: it has no pixels or too many, or cannot be loaded; `name` stands in the message.
+        ImageError: it has no pixels or too many, or cannot be loaded; the message names `name`.
     """
     if 0 in image.size:
         raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
@@ -119,7 +120,7 @@ def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -
     """Prepares an image of sRGB values, uint8 `[H, W, 3]`, as `decode` does a file's.
 
     Raises:
-        ImageError: as `prepare_image`.
+        ImageError: see `prepare_image`.
     """
     if 0 in pixels.shape:
         raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
@@ -129,7 +130,7 @@ def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -
 
 
 def is_open_image(given: object) -> "TypeGuard[Image.Image]":
-    """Whether it is an image that somebody has open in Pillow, which is not imported to find out."""
+    """Returns whether an object is a Pillow image, without importing Pillow."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(given, pillow.Image)
 
@@ -142,12 +143,12 @@ def decode_small(
     max_pixels: int = MAX_PIXELS,
     whole_pixels: int = WHOLE_PIXELS,
 ) -> "Image.Image":
-    """Decodes the whole image as a person sees it: RGB, its longer side at most `edge` pixels.
+    """Decodes the whole image, uncropped, as a viewer shows it: RGB, its longer side at most `edge` pixels.
 
-    `stream` is read from its beginning and can be sought in.
+    `stream` must be seekable, and is read from its beginning.
 
     Raises:
-        ImageError: as `decode`.
+        ImageError: see `decode`.
     """
 
     def small(image: "Image.Image", full: tuple[int, int], _: Extent) -> "Image.Image":
@@ -157,9 +158,9 @@ def decode_small(
 
 
 def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether `decode` gives the pixels that it gave under `FORMER_PREPARATION`; in doubt it does not.
+    """Returns whether `decode` gives the same pixels as under `FORMER_PREPARATION`; False if unsure.
 
-    The header tells; pixels are decoded where some may be transparent.
+    The header decides; pixels are decoded only if some may be transparent.
     """
 
     def judge(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> bool:
@@ -172,7 +173,7 @@ def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXE
 
 
 def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> WholeImage:
-    """Decodes as `decode_small`, with what else has to agree before one file may stand for another.
+    """Decodes as `decode_small`, with all else that must be equal before a file counts as another's copy.
 
     Raises:
         ImageError: as `decode`.
@@ -196,13 +197,13 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
 
 T = TypeVar("T")
 Make = Callable[["Image.Image", tuple[int, int], Extent], T]
-"""Makes something of an open image that is stored as so many pixels and decoded to such an extent."""
+"""Computes a result from an open image, given its stored size in pixels and its decoded extent."""
 
 
 def _process(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
-    """Makes something of a file; JPEGs are decoded at a part of their size where `side` is left of both.
+    """Applies `make` to a file's image; a JPEG is decoded at a fraction that leaves both sides `side` pixels.
 
-    Where Pillow gives a file up, it is given once more what can be mended of it.
+    If Pillow fails, repaired versions of the file are tried.
     """
     size = stream.seek(0, SEEK_END)
     stream.seek(0)
@@ -229,13 +230,14 @@ def _process(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
 
 
 _SMALLEST_MAGIC = 4
-"""Bytes; of fewer a format can be told only if they begin one of `_MAGICS`."""
+"""The least number of bytes that identify a format; shorter files must be the beginning of one of `_MAGICS`.
+"""
 
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II", b"MM")
 
 
 def _open_and_make(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
-    """Takes what it needs of the budget, and gives it back when nothing here is held any more."""
+    """Opens an image within the memory budget and applies `make`; the budget is released afterwards."""
     if found.extent is not None:
         _check_pixels(name, found.extent, max_pixels)
     with ExitStack() as room:
@@ -270,7 +272,7 @@ def _make_within(
         mend_header(image)  # once: frames before it are loaded on the way
         image.seek(frame)
         image.load()
-        image.info.update(found.info)  # some formats begin it anew with each frame
+        image.info.update(found.info)  # some formats reset it with each frame
         mark_choice(image, is_first=found.is_first and frame == first)
         return make(image, image.size, image.size)
 
@@ -284,14 +286,14 @@ def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
 
 
 def _fingerprint(view: BinaryIO, head: bytes, name: str, max_pixels: int) -> bytes | None:
-    """Tells the images of mended files apart, at their full size; None where one cannot be decoded."""
+    """Returns a hash of a mended file's image at its full size; None if it cannot be decoded."""
     with suppress(Exception):
         return _open_and_make(Readable(stream=view), head, name, max_pixels, max_pixels, _digest)
     return None
 
 
 def _digest(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> bytes:
-    """Returns a hash over all pixels, taken a strip at a time."""
+    """Returns a hash over all pixels, computed strip by strip."""
     image.load()
     digest = hashlib.blake2b(digest_size=16)
     for top in range(0, image.height, _STRIP_LINES):
@@ -304,7 +306,7 @@ _STRIP_LINES = 64
 
 
 def _return_memory() -> None:
-    """Returns to the system what a large image took, or the C library keeps it, for each thread anew."""
+    """Returns a large image's memory to the system, which the C library would otherwise keep per thread."""
     gc.collect()  # decoders hang in cycles of references
     with suppress(OSError, AttributeError, TypeError):  # glibc alone has it, and alone needs it
         ctypes.CDLL(None).malloc_trim(0)
@@ -312,7 +314,7 @@ def _return_memory() -> None:
 
 @contextmanager
 def _hold_large_file(head: bytes, size: int, name: str) -> Iterator[None]:
-    """Holds back large files of which decoders want all in memory before they say how large the image is."""
+    """Reserves budget for large files whose decoders load all of them before they report the image's size."""
     whole = is_webp(head) or is_avif(head) or is_heif(head)
     if whole and size > MAX_WHOLE_FILE_BYTES:
         raise ImageError(
@@ -339,7 +341,7 @@ def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
 
 
 def _draft(image: "Image.Image", side: int) -> Extent:
-    """Has a large JPEG decoded at a part of its size; returns its exact width and height then."""
+    """Sets a large JPEG to be decoded at a fraction of its size; returns its exact width and height then."""
     if image.format in _JPEGS:
         drafted = image.draft(None, (side, side))
         if drafted:
@@ -349,15 +351,15 @@ def _draft(image: "Image.Image", side: int) -> Extent:
 
 
 def _bytes_needed(image: "Image.Image", full: tuple[int, int], stream: BinaryIO, name: str) -> int:
-    """Returns how many bytes decoding will take.
+    """Returns how many bytes decoding takes.
 
     Raises:
-        ImageError: it is a JPEG of so many scans that only an attacker can have made it.
+        ImageError: it is a JPEG of so many scans that it must be an attack.
     """
     scans = count_scans(stream) if image.format in _JPEGS else 1
     if scans > MAX_SCANS:
         raise ImageError(
-            f"{name} has more than {MAX_SCANS} scans; save it anew", reason=SkipReason.UNSUPPORTED_FORMAT
+            f"{name} has more than {MAX_SCANS} scans; save it again", reason=SkipReason.UNSUPPORTED_FORMAT
         )
     file_bytes = stream.seek(0, SEEK_END) if image.format == "TIFF" else 0
     return decoding_bytes(image, full_pixels=full[0] * full[1], scans=scans, file_bytes=file_bytes)
@@ -367,7 +369,7 @@ _JPEGS = ("JPEG", "MPO")
 
 
 def _working_bytes(image: "Image.Image") -> int:
-    """Returns the bytes that turning an image and making it RGB take besides: at most four images."""
+    """Returns the further bytes that transposing and converting to RGB take: at most four images."""
     return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
 
 

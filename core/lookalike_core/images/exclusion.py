@@ -1,7 +1,7 @@
-"""What a walk leaves out by name or path: files of systems and programs, and patterns.
+"""What a walk excludes by name or path: files of operating systems and programs, and patterns.
 
-Patterns follow gitignore's rules (https://git-scm.com/docs/gitignore), which pathspec knows. A folder that is
-left out is not looked into, so that nothing in it can be taken back in.
+Patterns follow gitignore's rules (https://git-scm.com/docs/gitignore), implemented by pathspec. An excluded
+folder is not entered, so that no pattern can re-include anything in it.
 """
 
 import re
@@ -37,7 +37,7 @@ DEFAULT_EXCLUDES = (
     "Temporary Items",
     "*.lrdata",  # Lightroom: previews
 )
-"""Names of files and folders that are left out wherever they lie, unless that is switched off.
+"""Names of files and folders that are excluded in every folder, unless that is switched off.
 
 None of them is the name of an image that is not hidden.
 """
@@ -46,12 +46,12 @@ _BY_DEFAULT = re.compile("|".join(translate(name) for name in DEFAULT_EXCLUDES))
 
 
 def is_made_by_systems(name: str) -> bool:
-    """Whether a name, of a file or folder, is one of the default excludes; that of what is hidden is."""
+    """Returns whether the name of a file or folder is hidden or one of the default excludes."""
     return _BY_DEFAULT.match(name) is not None
 
 
 class Exclusion:
-    """Tells what is left out: by default excludes, and by patterns of which the last that fits decides.
+    """Decides what is excluded: by the default excludes, and by patterns, of which the last match decides.
 
     Raises:
         UsageError: a pattern is malformed.
@@ -61,16 +61,16 @@ class Exclusion:
         self._defaults = defaults
         self._last_first = [_compile(pattern) for pattern in reversed(patterns)]
         self.has_patterns = bool(self._last_first)
-        """Whether images have to be asked about one by one; by default folders and hidden files alone are."""
+        """Whether each image must be checked; the default excludes apply to folders and hidden files only."""
         self.hides_dotted = defaults and not any(rule.takes_back for rule in self._last_first)
-        """Whether whatever begins with a dot is left out."""
+        """Whether names that begin with a dot are excluded."""
         self.fitting: set[str] = set()
-        """The patterns that have decided about something so far."""
+        """The patterns that have decided about a path so far."""
 
     def excludes(self, prefix: str, name: str, *, is_folder: bool) -> bool:
-        """Whether a file is left out, or a folder with all that is in it, whatever happens to what is above.
+        """Returns whether a file, or a folder with its content, is excluded, whatever applies to its parents.
 
-        `prefix` is the path of the folder that it lies in, with a slash.
+        `prefix` is the path of its folder, with a slash at the end.
         """
         for rule in self._last_first:
             if rule.fits(prefix, name, is_folder):
@@ -79,7 +79,7 @@ class Exclusion:
         return self._defaults and is_made_by_systems(name)
 
     def covers(self, path: str, *, is_folder: bool = False) -> bool:
-        """Whether a file or folder is left out, or a folder that it lies in; the path is root-relative."""
+        """Returns whether a root-relative path, or a folder above it, is excluded."""
         *folders, name = path.split("/")
         prefix = ""
         for folder in folders:
@@ -91,9 +91,10 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """One pattern. What is in a folder that fits, fits the `regex`, too; here each folder is asked itself.
+    """One pattern.
 
-    A pattern of a name alone `fits_anywhere`, one that ends in `/**` fits `what_is_inside` of a folder.
+    Its `regex` also matches the content of a matching folder; here each folder is tested itself. A pattern
+    without a slash `fits_anywhere`; one that ends in `/**` fits `what_is_inside` a folder.
     """
 
     pattern: str
@@ -115,7 +116,13 @@ class _Rule:
 
 
 def _compile(pattern: str) -> _Rule:
-    """Refuses, too, what gitignore skips without a word: a blank line, a comment, an open bracket."""
+    """Returns the rule of a pattern.
+
+    Patterns that gitignore silently skips are refused: blank lines, comments, an open bracket.
+
+    Raises:
+        UsageError: the pattern is malformed or matches nothing.
+    """
     takes_back = pattern.startswith("!")
     plain = nfc(pattern.removeprefix("!"))
     if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is
@@ -129,9 +136,9 @@ def _compile(pattern: str) -> _Rule:
         ) from error
     if regex is None:
         is_comment = pattern.startswith("#")
-        why = f"a name like that is written \\{pattern}" if is_comment else "it names nothing"
+        why = f"for a file of that name write \\{pattern}" if is_comment else "leave it out"
         raise UsageError(
-            f"{pattern!r} fits nothing by gitignore's rules; {why}",
+            f"{pattern!r} matches nothing by gitignore's rules; {why}",
             argument=Argument.EXCLUDE,
         )
     return _Rule(

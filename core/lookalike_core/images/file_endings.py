@@ -1,4 +1,4 @@
-"""Where files of several formats end: whether one is cut off, and WebP files of a wrong length."""
+"""Where files of several formats end: whether a file is cut off, and WebP files that state a wrong length."""
 
 import struct
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ANMF", b"ALPH")
 
 
 def webp_view(stream: BinaryIO) -> BinaryIO | None:
-    """Returns a WebP file with its real length, where it names another one and its pixels are all there."""
+    """Returns a WebP file with its length corrected, if it states a wrong one and has all its pixels."""
     size, named = size_of(stream), 8 + int.from_bytes(read_at(stream, 4, 4), "little")
     end, has_pixels = 12, False
     for kind, place, length in _riff_chunks(stream):
@@ -29,7 +29,7 @@ def webp_view(stream: BinaryIO) -> BinaryIO | None:
 
 
 def _riff_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yields kind, place and length of content of each chunk, up to where there is none any more."""
+    """Yields kind, offset and content length of each chunk, up to the first that is malformed."""
     size, place = size_of(stream), 12
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 8)
@@ -46,7 +46,7 @@ _MAX_CHUNKS = 100_000
 
 
 def is_webp_cut_off(stream: BinaryIO) -> bool:
-    """Whether it ends before its length says, or within a chunk."""
+    """Returns whether a WebP file ends before its stated length, or within a chunk."""
     size = size_of(stream)
     if size < 8 + int.from_bytes(read_at(stream, 4, 4), "little"):
         return True
@@ -54,7 +54,7 @@ def is_webp_cut_off(stream: BinaryIO) -> bool:
 
 
 def is_bmp_cut_off(stream: BinaryIO) -> bool:
-    """Whether it ends before its header does, or before so many rows of pixels as that says."""
+    """Returns whether a BMP ends within its header, or before the rows of pixels that the header states."""
     head, size = read_at(stream, 0, 34), size_of(stream)
     if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
         return True
@@ -65,12 +65,12 @@ def is_bmp_cut_off(stream: BinaryIO) -> bool:
 
 
 def bmp_row_bytes(width: int, bits: int) -> int:
-    """Returns how many bytes a row of an uncompressed BMP takes, which is filled up to a multiple of four."""
+    """Returns how many bytes a row of an uncompressed BMP takes, padded to a multiple of four."""
     return (abs(width) * bits + 31) // 32 * 4
 
 
 def is_box_cut_off(stream: BinaryIO) -> bool:
-    """Whether an AVIF or HEIC file ends within a box, or before the box that says what is in it."""
+    """Returns whether an AVIF or HEIC file ends within a box, or before the box of metadata."""
     end, is_described = 0, False
     for kind, place, length in boxes(stream):
         end, is_described = place + length, is_described or kind in {b"meta", b"moov"}
@@ -78,12 +78,12 @@ def is_box_cut_off(stream: BinaryIO) -> bool:
 
 
 def boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yields kind, place and length of each box (ISO 14496-12, 4.2), up to where there is none any more."""
+    """Yields kind, offset and length of each box (ISO 14496-12, 4.2), up to the first that is malformed."""
     size, place = size_of(stream), 0
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 16)
         length, kind = int.from_bytes(head[:4]), head[4:8]
-        if length == 1:  # it stands behind the kind, and is longer
+        if length == 1:  # a 64-bit length follows the kind
             length = int.from_bytes(head[8:16])
         elif length == 0:  # up to the end
             length = size - place

@@ -1,4 +1,4 @@
-"""The rules by which the folder of a dataset is walked; they are stored with the dataset."""
+"""The rules by which a dataset's folder is walked; they are stored with the dataset."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,14 +13,14 @@ from lookalike_core.text import format_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderRules:
-    """What is left out of a folder, and which of the folders in it name classes.
+    """What is excluded from a folder, and which of its folders name classes.
 
-    `exclude` are patterns by gitignore's rules, which come after the default excludes, so that `!NAME` takes
-    one of these back in. `class_level` says which folder names an image's class: 1 the first below the root,
-    2 the one in it; -1 the folder that the image lies in, -2 the one above it.
+    `exclude` are gitignore patterns that follow the default excludes, so that `!NAME` includes one of these
+    again. `class_level` says which folder names an image's class: 1 the first below the root, 2 the one in
+    it; -1 the folder that contains the image, -2 the one above it.
 
     Raises:
-        UsageError: the class level is 0, which is no folder.
+        UsageError: the class level is 0, which means no folder.
     """
 
     exclude: tuple[str, ...] = ()
@@ -32,13 +32,13 @@ class FolderRules:
         """Refuses a class level that names no folder."""
         if self.class_level == 0:
             raise UsageError(
-                "0 is no folder: 1 is the first below the root, -1 the one that an image lies in",
+                "0 is no folder; use 1 for the first below the root, -1 for the one that contains the image",
                 argument=Argument.CLASS_LEVEL,
             )
 
     @property
     def exclusion(self) -> Exclusion:
-        """Returns what is left out.
+        """Returns the compiled exclude rules.
 
         Raises:
             UsageError: a pattern is malformed.
@@ -46,18 +46,18 @@ class FolderRules:
         return Exclusion(self.exclude, defaults=self.default_excludes)
 
     def __str__(self) -> str:
-        """Says in what they are unlike those of a dataset that nobody has said anything about."""
+        """Returns how the rules differ from the default rules, as a sentence."""
         return self._told([f"without {', '.join(map(repr, self.exclude))}"] if self.exclude else [])
 
     @property
     def summary(self) -> str:
-        """Says the same on a line of a table: patterns are counted and not named."""
+        """Returns the same as `str`, short enough for a table: patterns are counted, not listed."""
         count = len(self.exclude)
         return self._told([format_count(count, "exclude pattern")] if count else [])
 
     def _told(self, told: list[str]) -> str:
         if not self.default_excludes:
-            told.append("with hidden files and what systems make")
+            told.append("with hidden files and system files")
         if self.follow_links:
             told.append("links to folders followed")
         if self.class_level != 1:

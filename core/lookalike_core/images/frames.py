@@ -1,7 +1,7 @@
-"""The frame of an animation that stands for it: the first that shows something.
+"""The frame of an animation that is embedded: the first with visible content.
 
-Animations fade in from black or white, or begin with nothing at all. How far one looks is bounded in frames
-and in pixels, not in seconds, so that a file gives the same image on every machine.
+Animations often fade in from black or white, or begin with an empty frame. The search is bounded in frames
+and pixels, not in seconds, so that a file gives the same image on every machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_FRAMES = 256
-"""Frames that are looked at; some ten seconds of most animations."""
+"""The most frames that are examined; some ten seconds of most animations."""
 
 MAX_PIXELS_SEEN = 300_000_000
-"""Pixels of all these frames together."""
+"""The most pixels, in all examined frames together."""
 
 MAX_KEPT = 4
-"""Images of a HEIC file that are looked at: its library keeps each one that it has decoded."""
+"""The most images of a HEIC file that are examined: its library keeps each one that it has decoded."""
 
 MAX_FRAME_PIXELS = 20_000_000
-"""Width times height above which the first frame is taken, where Pillow lays one frame over another."""
+"""Width times height above which the first frame is used if Pillow composes frames over each other."""
 
 COPIES = 3
-"""Images of its size that Pillow holds besides while it does so."""
+"""How many further copies of the image Pillow holds while it composes frames."""
 
 VISIBLE = 24
-"""Levels of 0 to 255 from the darkest to the lightest of what shows something; noise of coding has six."""
+"""Range of levels, of 255, from which a frame has visible content; coding noise has about six."""
 
 _SIDE = 64
 _FINE_SIDE = 256
@@ -39,12 +39,12 @@ _CHOSEN = "lookalike.frame"
 
 
 def may_be_animated(image: "Image.Image") -> bool:
-    """Whether it may be an animation; of a GIF that is known only when the second frame is looked for."""
+    """Returns whether an image may be an animation; for a GIF only reading the second frame would tell."""
     return image.format == "GIF" or (image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1)
 
 
 def frame_bytes(image: "Image.Image") -> int:
-    """Returns what looking at the frames takes beside what `load` takes; 0 for what is no animation."""
+    """Returns the bytes that examining the frames takes besides `load`; 0 if there is no animation."""
     is_layered = image.format in _LAYERED and image.width * image.height <= MAX_FRAME_PIXELS
     return 4 * COPIES * image.width * image.height if is_layered and may_be_animated(image) else 0
 
@@ -57,15 +57,15 @@ def find_frame(
     max_pixels: int = MAX_PIXELS_SEEN,
     max_frame_pixels: int = MAX_FRAME_PIXELS,
 ) -> int | None:
-    """Returns the number of the frame to take, None where that is the one at which `image` is open.
+    """Returns the number of the frame to embed, or None for the one at which `image` is open.
 
-    No more than the first `sound()` frames are looked at, nor more than `max_frames`, or than `max_pixels`
-    are in; of frames over `max_frame_pixels` that are laid one over another none is. One that is damaged ends
-    the search. Where none of them shows anything, it is the first. The image has been moved where a number is
-    given: open it anew.
+    At most `sound()` frames and `max_frames` are examined, and at most `max_pixels` in all; of an animation
+    whose composed frames exceed `max_frame_pixels`, none. A damaged frame ends the search. If no frame has
+    visible content, the first is used. If a number is returned, `image` has been moved and must be opened
+    again.
 
     Raises:
-        Exception: whatever Pillow raises where the first frame cannot be decoded.
+        Exception: any error of Pillow if the first frame cannot be decoded.
     """
     if not may_be_animated(image):
         return None
@@ -86,17 +86,17 @@ def find_frame(
 
 
 def mark_choice(image: "Image.Image", *, is_first: bool) -> None:
-    """Notes on an open image whether it is its file's first one."""
+    """Records on an open image whether it is the first one in its file."""
     image.info[_CHOSEN] = is_first
 
 
 def is_first_frame(image: "Image.Image") -> bool:
-    """Whether an open image is what it was before frames and pages were chosen: its file's first one."""
+    """Returns whether an open image was the first one in its file, before frames and pages were chosen."""
     return bool(image.info.get(_CHOSEN, True))
 
 
 def _list_candidates(image: "Image.Image", most: int, max_frame_pixels: int) -> Sequence[int]:
-    """Returns the numbers of the frames that are looked at after the first; none is larger than that."""
+    """Returns the numbers of the frames to examine after the first; none is larger than `sound()` allows."""
     pixels = image.width * image.height
     if image.format in _LAYERED and pixels > max_frame_pixels:
         return ()
@@ -108,7 +108,7 @@ def _list_candidates(image: "Image.Image", most: int, max_frame_pixels: int) -> 
 
 
 def _has_contrast(image: "Image.Image") -> bool:
-    """Whether anything stands out from the rest of a frame, on a black or on a white ground."""
+    """Returns whether a frame has visible content, on a black or on a white ground."""
     if max(image.size) > _FINE_SIDE and image.mode in {"P", "1"}:  # indices cannot be averaged
         scale = _FINE_SIDE / max(image.size)
         image = image.resize(_scale(image.size, scale), resample=0)
@@ -128,5 +128,5 @@ def _scale(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def _largest_range(pixels: NDArray[np.floating]) -> float:
-    """Returns the difference of the highest and the lowest value in the channel where that is most."""
+    """Returns the largest range of values, maximum less minimum, of any channel."""
     return float(np.ptp(pixels, axis=(0, 1)).max())

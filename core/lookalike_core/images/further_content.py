@@ -1,6 +1,6 @@
-"""Further content of a file behind or beside its image: the video of a motion photo, depth maps, layers.
+"""Further content of an image file: the video of a motion photo, depth maps, layers.
 
-Viewers show none of it, so that a copy without it looks the same; who deletes the file loses it.
+Viewers do not show it, so a copy without it looks the same; deleting the file would lose it.
 """
 
 import struct
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUBSTANCE_BYTES = 1024
-"""Up to so many bytes behind an image are metadata, as phones append times and names, or padding."""
+"""The most bytes behind an image that count as metadata (times and names that phones append) or padding."""
 
 _PADDING = b"\0\xff \t\r\n"
 _CHUNK = 2**20
@@ -32,17 +32,16 @@ _XMP_WORDS = (
     *(b"GDepth:Data", b"GImage:Data", b"GAudio:Data"),
     *(b"GDepth:Format", b"GImage:Mime", b"GAudio:Mime"),
 )
-"""Words in a JPEG's extended XMP that stand for a depth map, the image before it was blurred, or a sound."""
+"""Words in a JPEG's extended XMP that announce a depth map, the unblurred image, or sound."""
 
 _FURTHER_TAGS = frozenset({Tag.SUB_IFDS, Tag.PHOTOSHOP_LAYERS})
-"""SubIFDs, which are further images of a TIFF, and the layers of Photoshop."""
+"""SubIFDs, which are further images of a TIFF, and Photoshop's layers."""
 
 
 def holds_further_content(stream: BinaryIO) -> bool:
-    """Whether there is more in an image's file than the image and what is said of it.
+    """Returns whether an image's file holds content besides the image and its metadata.
 
-    Frames, pages and views, which Pillow counts, are another matter. `stream` is left where it stands, for
-    decoders read on there.
+    Frames, pages and views, which Pillow counts, are not included. `stream` keeps its position.
     """
     place = stream.tell()
     try:
@@ -52,7 +51,7 @@ def holds_further_content(stream: BinaryIO) -> bool:
 
 
 def names_further_content(image: "Image.Image") -> bool:
-    """Whether the metadata of an opened image hold more: by a JPEG's XMP, by a TIFF's tags."""
+    """Returns whether an opened image's metadata announce further content: a JPEG's XMP, a TIFF's tags."""
     xmp = image.info.get("xmp")
     if isinstance(xmp, bytes) and any(word in xmp for word in _XMP_WORDS):
         return True
@@ -99,7 +98,7 @@ _ENDS: Mapping[bytes, Callable[[BinaryIO], int | None]] = {
 
 
 def _find_bmp_end(head: bytes) -> int:
-    """Returns where a BMP's rows end, or where it says that it ends: a colour profile may lie between."""
+    """Returns the end of a BMP's rows, or its stated length if greater: a colour profile may lie between."""
     if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
         return len(head)
     named, _, place, header, width, height, _, bits, _ = struct.unpack("<IIIIiiHHI", head[2:34])
@@ -108,7 +107,7 @@ def _find_bmp_end(head: bytes) -> int:
 
 
 def _is_substance(stream: BinaryIO, place: int) -> bool:
-    """Whether what lies from a place on is more than padding and a few words."""
+    """Returns whether the bytes from an offset on are more than padding and short metadata."""
     size, found = size_of(stream), 0
     stream.seek(place)
     while place < size and (part := stream.read(_CHUNK)):
@@ -120,7 +119,7 @@ def _is_substance(stream: BinaryIO, place: int) -> bool:
 
 
 def _is_more_in_boxes(stream: BinaryIO) -> bool:
-    """Whether there is a video, a box that no still image has, or an auxiliary image but alpha."""
+    """Returns whether there is a video, an auxiliary image other than alpha, or a box that no image has."""
     for kind, place, length in boxes(stream):
         if kind not in _OWN_BOXES and length > SUBSTANCE_BYTES:  # or what is no box at all
             return True
@@ -130,5 +129,5 @@ def _is_more_in_boxes(stream: BinaryIO) -> bool:
 
 
 def _has_auxiliary_image(meta: bytes) -> bool:
-    """Whether a property names an auxiliary image but alpha: four letters, a version, a name."""
+    """Returns whether a property names an auxiliary image other than alpha: letters, a version, a name."""
     return any(not each[4:].startswith(_ALPHA) for each in meta.split(b"auxC")[1:])

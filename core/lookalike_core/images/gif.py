@@ -1,7 +1,7 @@
-"""The frames of a GIF by their headers: how far they reach, and where the file ends.
+"""The frames of a GIF by their headers: their extents, and the end of the file.
 
-Pillow makes room for a frame that reaches beyond the image as soon as it meets it, however large it says
-that it is.
+Pillow allocates memory for a frame beyond the image as soon as it reads it, of whatever size the frame
+states.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from lookalike_core.images.views import read_at
 _HEADER_BYTES, _FRAME_BYTES = 13, 9
 
 MAX_BLOCKS = 2_000_000
-"""Parts of a file that are gone through: half a gigabyte of ordinary ones, some seconds of the smallest."""
+"""The most blocks of a file that are read: half a gigabyte of usual ones, some seconds of the smallest."""
 
 Extent = tuple[int, int]
 
 
 def first_extent(stream: BinaryIO) -> Extent | None:
-    """Returns the width and height that its first frame needs of an image; None where there is no frame."""
+    """Returns the width and height that the first frame needs; None if there is no frame."""
     return next(_read_extents(stream), None)
 
 
 def count_sound_frames(stream: BinaryIO, most: int) -> int:
-    """Counts the frames, up to so many, that lie within the image before the first that does not."""
+    """Returns how many leading frames lie within the image, at most a limit."""
     screen = read_at(stream, 6, 4)
     width, height = int.from_bytes(screen[:2], "little"), int.from_bytes(screen[2:], "little")
     count = 0
@@ -37,7 +37,7 @@ def count_sound_frames(stream: BinaryIO, most: int) -> int:
 
 
 def is_cut_off(stream: BinaryIO) -> bool:
-    """Whether it ends before the pixels of its first frame begin."""
+    """Returns whether a GIF ends before the pixels of its first frame begin."""
     if first_extent(stream) is not None:
         return False
     here = stream.tell()
@@ -45,7 +45,7 @@ def is_cut_off(stream: BinaryIO) -> bool:
 
 
 def _read_extents(stream: BinaryIO) -> Iterator[Extent]:
-    """Yields how far each frame reaches (GIF89a, 20), up to the end, a cut-off frame, or `MAX_BLOCKS`."""
+    """Yields the extent of each frame (GIF89a, 20), until the end, a cut-off frame, or `MAX_BLOCKS`."""
     header = read_at(stream, 0, _HEADER_BYTES)
     place = _HEADER_BYTES + _count_palette_bytes(header[10:11])
     steps = iter(range(MAX_BLOCKS))
@@ -71,7 +71,7 @@ def _count_palette_bytes(flags: bytes) -> int:
 
 
 def _skip_blocks(stream: BinaryIO, place: int, steps: Iterator[int]) -> int:
-    """Returns where the chain of blocks ends that begins at a place."""
+    """Returns the end of the chain of sub-blocks that begins at an offset."""
     while (length := read_at(stream, place, 1)) not in {b"", b"\0"} and next(steps, None) is not None:
         place += 1 + length[0]
     return place + 1

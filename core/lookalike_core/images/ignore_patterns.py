@@ -1,17 +1,17 @@
-"""Patterns of gitignore as regular expressions: pathspec translates them, but for sets of characters.
+"""Gitignore patterns as regular expressions: translated by pathspec, except for sets of characters.
 
-In a set pathspec lets a slash fit (`x[!y]` the path `x/`), takes a backslash for itself, knows no `[:digit:]`
-and makes expressions of which Python warns. Here sets are what they are to git
-(https://github.com/git/git/blob/master/wildmatch.c), but of characters where git's are of bytes.
+Pathspec lets a slash match a set (`x[!y]` the path `x/`), takes a backslash in it literally, does not support
+`[:digit:]`, and makes expressions of which Python warns. Here sets match as in git
+(https://github.com/git/git/blob/master/wildmatch.c), but by characters where git's match bytes.
 """
 
 import re
 
 
 def pattern_regex(pattern: str) -> re.Pattern[str] | None:
-    """Returns what searches a path for a pattern that takes nothing back; None where git passes over it.
+    """Returns the regex to search a path with for a pattern without `!`; None if git ignores the pattern.
 
-    A folder's path ends in a slash; what is in a folder that fits, fits, too.
+    A folder's path ends in a slash; the content of a matching folder matches, too.
 
     Raises:
         ValueError: the pattern is malformed.
@@ -35,16 +35,19 @@ def pattern_regex(pattern: str) -> re.Pattern[str] | None:
 
 
 _PLACE = "\0"
-"""Stands for a set of characters in a pattern; no path has it."""
+"""The placeholder of a set in a pattern; no path contains it."""
 
 _CHARACTER = r"(?:\\.|[^\\])"
 _IN_SET = rf"(?>\[:[^]:]*:\]|{_CHARACTER}-(?:\\.|[^]\\])|{_CHARACTER})"
 _SETS = re.compile(rf"\\.|\[[!^]?+{_IN_SET}(?>(?!\]){_IN_SET})*+\]|\[|\0", re.DOTALL)
-"""Sets of characters, as `[!a-z]` and `[[:digit:]_]`; what is escaped, and what is malformed."""
+"""Matches sets of characters, as `[!a-z]` and `[[:digit:]_]`, escaped characters, and malformed sets."""
 
 _STARS = re.compile(r"\[\^/\]\*((?:\\.|\[\^/\](?![*+])|[^\\/\[(|)])*)(?=\[\^/\]\*)", re.DOTALL)
-"""A star with what is between it and the next one: the first place where that fits is as good as any, so that
-none of the others need be tried."""
+"""Matches a star with the text up to the next star.
+
+If the first match of that text does not lead to a match of the whole, no later one does, so the regex need
+not backtrack.
+"""
 
 _NAMED_SETS = {
     "alnum": "0-9A-Za-z",
@@ -72,7 +75,7 @@ def _put_by(text: str, sets: list[str]) -> str:
 
 
 def _set_regex(text: str) -> str:
-    """Returns the regular expression of a set: what is escaped is itself, and a slash is never meant."""
+    """Returns the regular expression of a set: escaped characters are literal, and a slash never matches."""
     inside = text[1:-1]
     negated = inside.startswith(("!", "^"))
     parts = [_part_regex(part) for part in re.findall(_IN_SET, inside[negated:], re.DOTALL)]
@@ -82,7 +85,7 @@ def _set_regex(text: str) -> str:
 def _part_regex(part: str) -> str:
     if part.startswith("[:") and part.endswith(":]"):
         if part[2:-2] not in _NAMED_SETS:
-            raise ValueError(f"{part} is not known")
+            raise ValueError(f"{part} is not a known character class")
         return _NAMED_SETS[part[2:-2]]
     first, *last = re.findall(_CHARACTER, part, re.DOTALL)
     return "-".join(re.escape(each[-1]) for each in [first, *last[1:]])

@@ -1,4 +1,4 @@
-"""Errors of decoders, translated into ours, each with a reason out of a closed set."""
+"""Errors of decoders, translated into ours, each with a reason of a closed set."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from lookalike_core.images.formats import is_avif, is_heif, is_webp
 def translate_errors(
     head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: False
 ) -> Iterator[None]:
-    """Translates whatever Pillow raises into one reason out of the closed set."""
+    """Translates any error that Pillow raises in the block into an `ImageError` with its reason."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -29,7 +29,7 @@ def translate_errors(
         raise _unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
         if (what := _unread_kind(error)) is not None:
-            raise unsupported_error(f"{name} is {what}, which no decoder here reads") from error
+            raise unsupported_error(f"{name} is {what}, which is not supported") from error
         if is_cut_off() or _says_cut_off(error):
             raise ImageError(
                 f"{name} ends before its image does ({error})", reason=SkipReason.TRUNCATED
@@ -38,7 +38,7 @@ def translate_errors(
 
 
 def unsupported_error(message: str) -> ImageError:
-    """Returns the error of a sound file that cannot be read, with the remedy."""
+    """Returns the error for an intact file of an unsupported kind, with the remedy."""
     return ImageError(f"{message}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
 
 
@@ -61,7 +61,7 @@ _OTHER_MAGIC = {
 
 
 def _unidentified(head: bytes, name: str, *, is_cut_off: bool) -> ImageError:
-    """Says what the first bytes tell of a file that no decoder takes, and whether it ends too early."""
+    """Returns the error for a file that no decoder accepts, by its first bytes and whether it is cut off."""
     for magic, what in _OTHER_MAGIC.items():
         if head.startswith(magic):
             return unsupported_error(f"{name} is {what}")
@@ -69,7 +69,7 @@ def _unidentified(head: bytes, name: str, *, is_cut_off: bool) -> ImageError:
         if is_cut_off:
             return ImageError(f"{name} ends before its image does", reason=SkipReason.TRUNCATED)
         return ImageError(
-            f"{name} is damaged in its header, or of a kind that cannot be read", reason=SkipReason.UNREADABLE
+            f"{name} has a damaged header, or is of an unsupported kind", reason=SkipReason.UNREADABLE
         )
     return ImageError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
 
@@ -86,10 +86,10 @@ _UNREAD_KINDS = {
     "unknown raw mode": "an image of an unusual layout of samples",
     "photo files not yet supported": "a JPEG XR",
 }
-"""Messages of Pillow about files that may well be sound, in lower case -> what they are."""
+"""Pillow's messages about files that may be intact, in lower case -> what they are."""
 
 
 def _unread_kind(error: Exception) -> str | None:
-    """Returns what a file is, where a decoder says that it does not support it; else None."""
+    """Returns what kind of file a decoder reports as unsupported; None for any other error."""
     said = str(error).lower()
     return next((what for words, what in _UNREAD_KINDS.items() if words in said), None)

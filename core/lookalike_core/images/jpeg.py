@@ -1,7 +1,7 @@
 """JPEGs by their markers (ITU T.81, annex B): their scans, and whether all pixels are there without an end.
 
-An end marker does not tell, for a decoder that meets it too early goes on with grey. But what a decoder never
-reads changes nothing: if the image is the same whatever is put behind the file, it needs none of it.
+An end marker does not prove it: a decoder that meets one too early continues with grey. But if the image is
+the same whatever bytes are appended to the file, the decoder needs none of them.
 """
 
 import random
@@ -15,7 +15,7 @@ from lookalike_core.images.views import read_at, size_of
 MAGIC = b"\xff\xd8\xff"
 
 MAX_SCANS = 100
-"""Scans of a JPEG above which it is refused: encoders write about ten, and each costs a pass over it all."""
+"""JPEGs of more scans are refused: encoders write about ten, and each is a pass over the whole image."""
 
 END_MARKER = b"\xff\xd9"
 
@@ -32,18 +32,18 @@ _CHUNK = 2**16
 
 
 def count_scans(stream: BinaryIO) -> int:
-    """Returns how many scans a JPEG has, counted no further than one above `MAX_SCANS`."""
+    """Returns the number of scans of a JPEG, counted to at most one above `MAX_SCANS`."""
     scans = (marker for marker in _segments(stream) if marker == _START_OF_SCAN)
     return sum(1 for _ in islice(scans, MAX_SCANS + 1))
 
 
 def find_end(stream: BinaryIO) -> int | None:
-    """Returns where its first image ends; None where nothing says so."""
+    """Returns the end of the first image; None if no marker gives it."""
     return next((stream.tell() for marker in _segments(stream) if marker == _END), None)
 
 
 def _segments(stream: BinaryIO) -> Iterator[int]:
-    """Yields the marker of each segment up to the end of the first image; the stream stands behind it."""
+    """Yields the marker of each segment of the first image; the stream then stands behind the marker."""
     stream.seek(2)
     while (marker := _next_marker(stream)) is not None:
         if marker not in (_END, _TEMPORARY):  # all others have a length
@@ -54,7 +54,7 @@ def _segments(stream: BinaryIO) -> Iterator[int]:
 
 
 def _next_marker(stream: BinaryIO) -> int | None:
-    """Returns the marker of the next segment; the stream stands behind it, at its length."""
+    """Returns the marker of the next segment; the stream then stands at its length field."""
     while len(chunk := stream.read(_CHUNK)) > 1:
         found = _MARKER.search(chunk)
         if found:
@@ -66,7 +66,7 @@ def _next_marker(stream: BinaryIO) -> int | None:
 
 
 def is_cut_off(stream: BinaryIO) -> bool:
-    """Whether it ends before any of its pixels come."""
+    """Returns whether a JPEG ends before its first scan."""
     stream.seek(2)
     size = size_of(stream)
     stream.seek(2)
@@ -81,11 +81,11 @@ def is_cut_off(stream: BinaryIO) -> bool:
 
 
 def fillers(stream: BinaryIO) -> tuple[bytes, ...]:
-    """Returns what is put behind a file in turn; the first is how it should end.
+    """Returns bytes to append to a file, one alternative after the other; the first is its regular end.
 
-    The others are noise, behind a zero where the file ends in 0xFF, which makes that a value and no marker.
-    They hold the eight restart markers, for a decoder that waits for one; it passes over a wrong one or stops
-    at it, which is why they begin with different ones.
+    The others are noise, after a zero if the file ends in 0xFF, so that this is a value and no marker. They
+    hold all eight restart markers, for a decoder that waits for one; as it skips a wrong marker or stops at
+    it, they begin with different ones.
     """
     dice = random.Random(0)  # noqa: S311 - the same at every run
     before = b"\0" if read_at(stream, size_of(stream) - 1, 1) == b"\xff" else b""
@@ -105,7 +105,7 @@ _NOISE_BYTES = 512
 
 
 def has_all_scans(stream: BinaryIO) -> bool:
-    """Whether every component has been sent, and every bit of its coefficients where they come in parts."""
+    """Returns whether all components are there, with all bits of their coefficients if they come in parts."""
     stream.seek(2)
     left: dict[int, list[int]] = {}
     is_progressive = False
@@ -123,7 +123,7 @@ def has_all_scans(stream: BinaryIO) -> bool:
 
 
 def _take_scan(body: bytes, left: dict[int, list[int]], is_progressive: bool) -> None:
-    """Notes what a scan brings: of coefficients from one to another, all but so many lower bits."""
+    """Records what a scan adds: a range of coefficients, and all but their lowest so many bits."""
     count = body[0] if body else 0
     if len(body) < 4 + 2 * count:
         return

@@ -1,8 +1,8 @@
-"""Memory that decoding an image takes, by its header, and a budget that decoding threads share.
+"""The memory that decoding an image takes, by its header, and a budget that decoding threads share.
 
-Measured as a process' peak on images of 24 megapixels: 4 bytes a pixel for what Pillow holds itself, 16 and
-more for the libraries behind WebP, AVIF and HEIC, and for JPEGs in several scans 2 bytes more for every
-sample, since all of them are kept to the last scan (docs/adr/0006-memory-of-decoding.md).
+Measured as the peak memory of a process on images of 24 megapixels: 4 bytes a pixel for Pillow itself, 16 and
+more for the libraries of WebP, AVIF and HEIC, and 2 more for every sample of a JPEG in several scans, which
+are all kept until the last one (docs/adr/0006-memory-of-decoding.md).
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_b
 
 
 def _coefficient_bytes(image: "Image.Image", full_pixels: int) -> int:
-    """Returns what libjpeg keeps of an image that comes in several scans."""
+    """Returns the bytes of the coefficients that libjpeg keeps for an image in several scans."""
     layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
     samplings = [(across, down) for _, across, down, _ in layers] or [(1, 1)]
     most = max(across for across, _ in samplings) * max(down for _, down in samplings)
@@ -57,10 +57,10 @@ def _number(value: object, default: int) -> int:
 
 
 class Budget:
-    """Bytes that threads take while they decode; what exceeds it all by itself runs alone.
+    """The bytes that decoding threads may take together; an image that exceeds the budget is decoded alone.
 
-    A large image waits until nothing else is decoded. It may be passed by small ones until then, but not
-    for ever: those who read ahead stop before the first that is not done.
+    A large image waits until no other is being decoded. Smaller ones may overtake it, but not for ever:
+    prefetching stops at the first image that is not done.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -70,7 +70,7 @@ class Budget:
 
     @contextmanager
     def reserve(self, amount: int) -> Iterator[None]:
-        """Waits until there is room, and holds it."""
+        """Waits until so many bytes are free, and reserves them for the length of a block."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + amount <= self._capacity)
             self._taken += amount

@@ -1,4 +1,4 @@
-"""Image files: opened without ever waiting, and read so that hash and pixels are of the same bytes."""
+"""Opening of image files without blocking, so that hash and pixels come from the same bytes."""
 
 import hashlib
 import io
@@ -14,26 +14,26 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.missing_path import CHECK_PATH
 
 MAX_BYTES = 2**30
-"""Size of a file above which it is not read."""
+"""The size of a file above which it is not read."""
 
 MAX_PIPED_BYTES = 128 * 2**20
-"""The same for a pipe, which cannot be read twice and is held in memory."""
+"""The same for a pipe, which cannot be read twice and is buffered in memory."""
 
 IN_MEMORY_BYTES = 16 * 2**20
-"""Size of a file up to which it is read once and held; a larger one is read from the disk as it is needed."""
+"""The size up to which a file is read once into memory; larger ones are read from the disk as needed."""
 
 
 @contextmanager
 def open_file(
     path: Path, *, max_bytes: int = MAX_BYTES, in_memory_bytes: int = IN_MEMORY_BYTES
 ) -> Iterator[BinaryIO]:
-    """Yields the file's content as a stream that can be read again and again.
+    """Yields the file's content as a seekable stream.
 
-    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now. What is found
-    wrong with the image while it is open is about this file, and says so.
+    Never blocks on a FIFO or a device that has replaced the file since the scan. Image errors raised in the
+    block get this file's path.
 
     Raises:
-        ImageError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
+        ImageError: the file is gone, not regular, too large, unreadable, or changed while it was open.
     """
     try:
         descriptor = os.open(path, _FLAGS)
@@ -49,7 +49,7 @@ def open_file(
         raise
     except FileNotFoundError as error:
         raise ImageError(
-            f"{path} is not there", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
+            f"{path} does not exist", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
         ) from error
     except OSError as error:
         raise ImageError(
@@ -60,10 +60,10 @@ def open_file(
 
 
 def read_pipe(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
-    """Reads all of a stream that can be read once; `name` stands in messages.
+    """Returns all of a stream that can be read once; `name` is for messages.
 
     Raises:
-        ImageError: it holds more than may be held in memory.
+        ImageError: it holds more than `MAX_PIPED_BYTES`.
     """
     data = pipe.read(max_bytes + 1)
     if len(data) > max_bytes:
@@ -76,7 +76,7 @@ def read_pipe(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) ->
 
 
 def hash_stream(stream: BinaryIO) -> str:
-    """Returns the hash in hex over the whole stream, which stands at its beginning afterwards."""
+    """Returns the hex digest over the whole stream, which is rewound afterwards."""
     stream.seek(0)
     digest = hashlib.sha256()
     while chunk := stream.read(_CHUNK):
@@ -93,10 +93,10 @@ for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # each where 
 
 
 class _NamelessFile(io.FileIO):
-    """A file whose descriptor is not handed on.
+    """A file that hides its descriptor.
 
-    Pillow gives it to libtiff where it can, which maps the file into memory: should somebody cut the file
-    short meanwhile, the process would be killed by the operating system.
+    Pillow would pass it to libtiff, which maps the file into memory: if another process then truncated the
+    file, the operating system would kill this one.
     """
 
     def fileno(self) -> int:
@@ -104,7 +104,7 @@ class _NamelessFile(io.FileIO):
 
 
 def _open_checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[_NamelessFile]":
-    """Returns the open file if it is a regular one that is not too large; else closes it."""
+    """Returns the open file if it is a regular one and not too large; else closes it and raises."""
     try:
         _check(os.fstat(descriptor), path, max_bytes)
         return io.BufferedReader(_NamelessFile(descriptor))
@@ -123,7 +123,7 @@ def _check(status: os.stat_result, path: Path, max_bytes: int) -> None:
         )
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
-        raise ImageError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE, path=path)
+        raise ImageError(f"{path} is {what}, not a file", reason=SkipReason.UNREADABLE, path=path)
     if status.st_size > max_bytes:
         raise ImageError(
             f"{path} is larger than {max_bytes // 2**20} MiB, the limit",

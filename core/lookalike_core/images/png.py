@@ -1,7 +1,7 @@
-"""PNG files reduced to the chunks that their image is made of.
+"""PNG files reduced to the chunks that their image consists of.
 
-Pillow reads every chunk, and gives a file up for one that no viewer needs. Here chunks are passed over as
-viewers do (PNG 3rd edition, 13.2): text, what is unknown, misplaced, doubled or damaged beside the pixels.
+Pillow reads every chunk, and fails on some that no viewer needs. Here chunks are skipped as viewers do (PNG
+3rd edition, 13.2): text, and unknown, misplaced, duplicate or damaged ones outside the pixels.
 """
 
 import zlib
@@ -16,28 +16,28 @@ from lookalike_core.images.views import Piece, read_at, size_of, view_of
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
 MAX_CHUNKS = 500_000
-"""More than the largest images have; a file of nothing but empty ones would be gone through for minutes."""
+"""More chunks than the largest images have; reading a file of nothing but empty ones would take minutes."""
 
 MAX_SIDE_BYTES = 2**20
-"""Size of a chunk beside the pixels up to which it is looked at, and of what it unfolds to for Pillow."""
+"""The largest ancillary chunk that is read, and the largest size that it may decompress to for Pillow."""
 
 MAX_PROFILE_BYTES = 16 * 2**20
-"""The same for colour profiles, which are _decompress here."""
+"""The same for colour profiles, which are decompressed here."""
 
 END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 _LENGTHS = {b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"cICP": {4}, b"tRNS": {*range(1, 257)}}
-"""Chunks before the pixels that change how they look -> what length they may have."""
+"""Ancillary chunks that change how pixels look -> the lengths that they may have."""
 
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _FRAMES = (*_ANIMATION, b"IDAT")
 _TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
-"""Texts that may say which side is up."""
+"""Texts that may give the orientation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A chunk of a file: `place` is where its length stands, `length` what it holds of content."""
+    """A chunk of a file: `place` is the offset of its length field, `length` that of its content."""
 
     kind: bytes
     place: int
@@ -45,26 +45,26 @@ class Chunk:
 
     @property
     def content(self) -> int:
-        """Returns where its content begins."""
+        """The offset of its content."""
         return self.place + 8
 
     @property
     def end(self) -> int:
-        """Returns where the next chunk begins."""
+        """The offset of the next chunk."""
         return self.content + self.length + 4
 
     @property
     def piece(self) -> range:
-        """Returns the range of all its bytes."""
+        """The range of all its bytes."""
         return range(self.place, self.end)
 
 
 @dataclass(slots=True, kw_only=True)
 class PngParts:
-    """What of a file is looked at, in its order; `profile` is the colour profile, _decompress.
+    """The chunks of a file that are considered, in file order; `profile` is the decompressed colour profile.
 
-    `still` are the chunks of the image that viewers show that know of no animations. `is_other` says that
-    it is none of the animation's. `is_cut_off` says that the file ends within a chunk.
+    `still` are the chunks of the image shown by viewers that do not support animations, and `is_other` says
+    that this image is no frame of the animation. `is_cut_off` says that the file ends within a chunk.
     """
 
     chunks: list[Chunk] = field(default_factory=list)
@@ -75,7 +75,7 @@ class PngParts:
 
 
 def find_needed_chunks(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> PngParts:
-    """Returns the chunks that an image is made of, each one sound, and the only one where it must be so.
+    """Returns the chunks that an image consists of, all intact, and each only once if it must be unique.
 
     Raises:
         ImageError: the header or the palette is damaged, or there are too many chunks.
@@ -91,7 +91,7 @@ def find_needed_chunks(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHU
 
 
 def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
-    """Returns the file with these chunks alone, itself where it has no others; ends as files do."""
+    """Returns the file with these chunks alone and an end chunk; the file itself if it has no others."""
     pieces = _merge(chunk.piece for chunk in chunks)
     first = pieces[0] if len(pieces) == 1 else None
     if (
@@ -104,15 +104,18 @@ def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
 
 
 def lacks_pixels(stream: BinaryIO, parts: PngParts) -> bool:
-    """Whether the pixels unfold to fewer than the header says, which Pillow fills up without a word."""
+    """Returns whether the pixels decompress to fewer bytes than the header states.
+
+    Pillow fills up the rest without a warning.
+    """
     pixels = [chunk for chunk in parts.still if chunk.kind == b"IDAT"]
     return _find_end_of_pixels(stream, pixels, _count_raw_bytes(stream, parts.still[:1])) is None
 
 
 def whole_view(stream: BinaryIO, parts: PngParts) -> BinaryIO | None:
-    """Returns the file up to the last of its pixels, less the checksum behind it, where all pixels are there.
+    """Returns the file without anything behind its last pixel, if all pixels are there.
 
-    Not so where the checksums of their chunks are wrong, too: that is damage, and no slip of who wrote it.
+    None if a checksum of their chunks is wrong, too: the pixels themselves are damaged then.
     """
     pixels = [chunk for chunk in parts.still if chunk.kind == b"IDAT"]
     before = [chunk for chunk in parts.still if chunk.kind != b"IDAT" and chunk.place < pixels[0].place]
@@ -128,7 +131,7 @@ def whole_view(stream: BinaryIO, parts: PngParts) -> BinaryIO | None:
 
 
 def _is_intact(chunk: Chunk, stream: BinaryIO) -> bool:
-    """Whether the checksum of a chunk of any size is right."""
+    """Returns whether the checksum of a chunk of any size is correct."""
     checksum = zlib.crc32(chunk.kind)
     for place in range(chunk.content, chunk.content + chunk.length, _BLOCK):
         count = min(_BLOCK, chunk.content + chunk.length - place)
@@ -137,7 +140,7 @@ def _is_intact(chunk: Chunk, stream: BinaryIO) -> bool:
 
 
 def _find_end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple[int, int] | None:
-    """Returns in which chunk, and behind how much of it, the last missing byte is unpacked; else None."""
+    """Returns the chunk, and the offset in it, where the last missing byte is decompressed; else None."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     skipped = 2  # what zlib writes before what is packed
     for number, chunk in enumerate(pixels):
@@ -158,7 +161,7 @@ _BLOCK = 2**16
 
 
 def _count_unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
-    """Counts the bytes that come of it, which are not kept. What is damaged gives no more."""
+    """Returns how many bytes the data decompresses to, without keeping them; stops where it is damaged."""
     count = 0
     try:
         while data and not unpacker.eof:  # behind its end what is left over stays as it was
@@ -170,7 +173,7 @@ def _count_unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
 
 
 def _count_raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
-    """Returns what the pixels of an image unfold to, by its header: a byte and the pixels of each line."""
+    """Returns the size of the decompressed pixels by the header: a filter byte and pixels for each line."""
     header = read_at(stream, headers[0].content, 13)
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header[9], 4)
@@ -184,11 +187,11 @@ def _count_raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
 
 
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Adam7: where each pass begins, and its steps."""
+"""Adam7: the start of each pass, and its steps."""
 
 
 def _read_chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) -> Iterator[Chunk]:
-    """Yields all chunks up to the end, or to where there is no chunk any more."""
+    """Yields all chunks until the end, or until the file has no further chunk."""
     size, place = size_of(stream), len(MAGIC)
     for _ in range(max_chunks):
         head = read_at(stream, place, 8)
@@ -204,11 +207,13 @@ def _read_chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) 
         if place > size:
             parts.is_cut_off = True
             return
-    raise ImageError(f"{name} has more than {max_chunks:,} parts; save it anew", reason=SkipReason.UNREADABLE)
+    raise ImageError(
+        f"{name} has more than {max_chunks:,} parts; save it again", reason=SkipReason.UNREADABLE
+    )
 
 
 def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, parts: PngParts) -> bool:
-    """Whether the image is made of it, and it is sound."""
+    """Returns whether the image consists of this chunk, and it is intact."""
     kind = chunk.kind
     if kind in {b"IDAT", b"fdAT"}:
         return True
@@ -227,7 +232,7 @@ def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, part
 
 
 def _check(chunk: Chunk, stream: BinaryIO, name: str) -> None:
-    """Refuses what cannot be gone without, where it is damaged; what is cut off is another matter."""
+    """Refuses a damaged critical chunk, unless the file is cut off."""
     if chunk.end <= size_of(stream) and _read_sound(chunk, stream) is None:
         kind = chunk.kind.decode()
         raise ImageError(
@@ -236,7 +241,7 @@ def _check(chunk: Chunk, stream: BinaryIO, name: str) -> None:
 
 
 def _read_sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> bytes | None:
-    """Returns the content of a chunk of ordinary size whose checksum is right; else None."""
+    """Returns the content of a chunk of usual size if its checksum is correct, else None."""
     if chunk.length > limit:
         return None
     data = read_at(stream, chunk.place + 4, chunk.length + 8)
@@ -246,7 +251,7 @@ def _read_sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> 
 
 
 def _may_turn(chunk: Chunk, stream: BinaryIO, seen: set[bytes]) -> bool:
-    """Whether it may say which side is up, and unfolds to no more than Pillow takes."""
+    """Returns whether a text may give the orientation, and decompresses to no more than Pillow accepts."""
     if chunk.kind == b"eXIf":
         return chunk.kind not in seen and _read_sound(chunk, stream) is not None
     keyword = read_at(stream, chunk.content, 32)
@@ -264,14 +269,14 @@ def _may_turn(chunk: Chunk, stream: BinaryIO, seen: set[bytes]) -> bool:
 
 
 def _read_profile(chunk: Chunk, stream: BinaryIO) -> bytes | None:
-    """Returns the colour profile, where it is whole."""
+    """Returns the decompressed colour profile; None if it is damaged."""
     content = _read_sound(chunk, stream, MAX_PROFILE_BYTES) or b""
     _, _, packed = content.partition(b"\0")
     return _decompress(packed[1:], MAX_PROFILE_BYTES) if packed[:1] == b"\0" else None
 
 
 def _decompress(packed: bytes, limit: int) -> bytes | None:
-    """Returns what zlib packed, if that is whole and no longer than `limit`."""
+    """Returns decompressed zlib data; None if it is damaged or longer than `limit`."""
     unpacker = zlib.decompressobj()
     try:
         data = unpacker.decompress(packed, limit)
@@ -281,10 +286,10 @@ def _decompress(packed: bytes, limit: int) -> bytes | None:
 
 
 def _choose_images(parts: PngParts) -> None:
-    """Leaves the images of an animation, or the one that viewers show that know of none.
+    """Sets the chunks of the animation, and those of the image for viewers that show no animations.
 
-    As in browsers: the second does not belong to the first unless a frame is announced before it; and an
-    animation that does not begin as it should is none.
+    As in browsers, the default image is no frame unless a frame control chunk precedes it; and an animation
+    that does not begin correctly is ignored.
     """
     parts.still = [chunk for chunk in parts.chunks if chunk.kind not in _ANIMATION]
     kinds = [kind for kind, _ in groupby(chunk.kind for chunk in parts.chunks if chunk.kind in _FRAMES)]
@@ -296,7 +301,7 @@ def _choose_images(parts: PngParts) -> None:
 
 
 def _merge(pieces: Iterable[range]) -> list[Piece]:
-    """Returns the pieces with neighbouring ones joined."""
+    """Returns the pieces with adjacent ones merged."""
     merged: list[Piece] = []
     for piece in pieces:
         last = merged[-1] if merged else None

@@ -1,6 +1,6 @@
-"""How a loaded image becomes the network's square, and small ones for people.
+"""Preparation of a loaded image as the network's square, and as a small one for viewing.
 
-How an image is brought to 224 x 224 was chosen by measurement; see docs/adr/0004-preprocessing.md.
+The way to 224 x 224 was chosen by measurement; see docs/adr/0004-preprocessing.md.
 """
 
 import math
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PREPARATION = "crop-bicubic-224-srgb"
-"""The name in the preprocessing id: two ways of preparing images are two spaces."""
+"""The name in the preprocessing id: two preparations give two embedding spaces."""
 
 FORMER_PREPARATION = "crop-bicubic-224"
-"""The one of versions that took every file for sRGB; most images give the same pixels."""
+"""The name in versions that assumed every file to be sRGB; most images give the same pixels."""
 
 WHOLE_PIXELS = 4_000_000
-"""Size of an image up to which a copy or two of it do no harm."""
+"""The size of an image up to which a few copies of it need little memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandSizes:
-    """From how many pixels on an image is made RGB in bands, and how many a band has."""
+    """The number of pixels from which an image is converted to RGB in bands, and the number in a band."""
 
     whole_pixels: int = WHOLE_PIXELS
     band_pixels: int = 2_000_000
@@ -36,7 +36,7 @@ class BandSizes:
 BAND_SIZES = BandSizes()
 
 Extent = tuple[float, float]
-"""Width and height of a decoded image, to the fraction where a JPEG is decoded at a part of its size."""
+"""Width and height of a decoded image; fractions if a JPEG is decoded at a fraction of its size."""
 
 Box = tuple[float, float, float, float]
 
@@ -44,7 +44,7 @@ Box = tuple[float, float, float, float]
 def prepare_square(
     image: "Image.Image", full: tuple[int, int], extent: Extent, bands: BandSizes = BAND_SIZES
 ) -> "tuple[Image.Image, tuple[int, int]]":
-    """Returns an opened image as the network's RGB square, upright, and its width and height as shown.
+    """Returns an opened image as the network's RGB square, upright, and its upright width and height.
 
     It is stored as `full` and decoded as `extent` pixels.
     """
@@ -56,7 +56,7 @@ def prepare_square(
 def prepare_small(
     image: "Image.Image", full: tuple[int, int], edge: int, whole_pixels: int = WHOLE_PIXELS
 ) -> "Image.Image":
-    """Returns all of an opened image in a square of `edge` pixels, RGB, upright; never enlarged."""
+    """Returns an opened image uncropped within `edge` x `edge` pixels, RGB, upright; never enlarged."""
     image, rendering = render(image)
     turn = find_turn(image)
     scale = min(1.0, edge / max(full))
@@ -74,14 +74,14 @@ def prepare_small(
 
 
 def shown_size(full: tuple[int, int], turn: str | None) -> tuple[int, int]:
-    """Returns the width and height of an image once it is turned."""
+    """Returns the upright width and height of an image."""
     return full[::-1] if turn in _ON_ITS_SIDE else full
 
 
 def find_turn(image: "Image.Image") -> str | None:
-    """Returns the name of Pillow's transposition that sets an image upright; None where EXIF tells of none.
+    """Returns the name of Pillow's transposition to set an image upright; None if EXIF gives none.
 
-    Pillow's `exif_transpose` writes all metadata anew, and fails where any is broken.
+    Pillow's `exif_transpose` rewrites all metadata, and fails if any is broken.
     """
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION))
@@ -107,7 +107,7 @@ _ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 def _upright_square(
     image: "Image.Image", rendering: Rendering, extent: Extent, turn: str | None, bands: BandSizes
 ) -> "Image.Image":
-    """Turns and then scales; a large image the other way round, which may round to the next value."""
+    """Transposes, then scales; a large image the other way round, which may differ by one level."""
     if turn is None:
         return _prepare(image, rendering, extent, bands)
     way = _pillow().Transpose[turn]
@@ -119,10 +119,10 @@ def _upright_square(
 
 
 def _prepare(image: "Image.Image", rendering: Rendering, extent: Extent, bands: BandSizes) -> "Image.Image":
-    """Returns RGB: the shorter side scaled to the network's square, the centre cut out.
+    """Returns RGB: the shorter side scaled to the network's square, the centre cropped.
 
-    What is plain is scaled as it is. All else is rendered first; where it is large in bands, which may round
-    to another value, so that there is never a second image of its size.
+    Plain images are scaled as they are. All others are rendered first; large ones in bands, which may differ
+    by one level, so that no second image of their size is needed.
     """
     side = min(extent)
     left, top = (extent[0] - side) / 2, (extent[1] - side) / 2
@@ -144,18 +144,18 @@ _MIN_LINES = 4
 
 
 def _count_lines(side: float, band_pixels: int) -> int:
-    """Returns how many of the square's lines are made at once; all of them for images of ordinary size."""
+    """Returns how many lines of the square are made at a time; all of them for images of usual size."""
     rows = band_pixels / side - 2 * _reach(side)
     return min(IMAGE_SIZE, max(_MIN_LINES, int(rows * IMAGE_SIZE / side)))
 
 
 def _reach(side: float) -> float:
-    """Returns how far the bicubic filter looks: two of the target's pixels, and one for rounding."""
+    """Returns the support of the bicubic filter in source pixels: two of the target's, and one spare."""
     return 2 * max(1.0, side / IMAGE_SIZE) + 1
 
 
 def _render_band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
-    """Returns `box` of the image as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
+    """Returns `box` of the image as RGB `[lines, 224]`, filtered with the pixels around it."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
@@ -169,7 +169,7 @@ def _scale(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
 
 
 def _pillow() -> ModuleType:
-    """Returns Pillow's Image module, which is imported where it is used."""
+    """Imports and returns Pillow's Image module."""
     from PIL import Image
 
     return Image

@@ -1,4 +1,4 @@
-"""ICC profiles made of the few numbers that a file gives instead of one."""
+"""ICC profiles built from the few numbers that a file gives instead of a profile."""
 
 import struct
 from functools import lru_cache
@@ -12,10 +12,10 @@ Chromaticities = tuple[float, float, float, float, float, float, float, float]
 SRGB_CHROMATICITIES: Chromaticities = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 
 _D50 = (0.9642, 1.0, 0.8249)
-"""The white of every profile (ICC.1:2022, 7.2.16)."""
+"""The white point of every profile (ICC.1:2022, 7.2.16)."""
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-"""Cones' answers to XYZ, by which colours are carried from one white to another (ICC.1:2022, annex E)."""
+"""The Bradford matrix, which adapts colours from one white point to another (ICC.1:2022, annex E)."""
 
 _SRGB_CURVE = (3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """sRGB's own curve as a parametric one of type 3 (ICC.1:2022, 10.18)."""
@@ -23,9 +23,9 @@ _SRGB_CURVE = (3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 @lru_cache(maxsize=64)
 def matrix_profile(exponent: float | None, chromaticities: Chromaticities) -> bytes | None:
-    """Returns an ICC profile of RGB: light is the sample to the power of `exponent`, None is sRGB's curve.
+    """Returns an ICC profile of RGB with a gamma curve of `exponent`, or sRGB's curve for None.
 
-    None where the numbers describe no space of colours.
+    None if the numbers describe no colour space.
     """
     try:
         columns = _columns(chromaticities)

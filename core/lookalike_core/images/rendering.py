@@ -1,6 +1,6 @@
-"""An opened image as it is shown: its samples on their scale, its colours as sRGB, on its ground.
+"""Rendering of an opened image as RGB: samples scaled, colours in sRGB, transparency on a ground.
 
-What is decided of the whole image is decided once; a part of it is then rendered like all the others.
+Decisions about the whole image are made once, and then apply to every part of it.
 """
 
 from dataclasses import dataclass, replace
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from PIL import Image
 
 EXACT_PIXELS = 500_000
-"""Size of an image up to which its profile is converted before it is scaled, whatever the profile."""
+"""The size of an image up to which its profile is always converted before scaling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendering:
-    """How the parts of one loaded image become RGB; `ground` is None where nothing is seen through."""
+    """How the parts of a loaded image become RGB; `ground` is None if the image is opaque."""
 
     conversion: Conversion | None = None
     scale: samples.Scale | None = None
     ground: int | None = None
     is_plain: bool = False
-    """RGB or grey that may be scaled first and rendered by `finish` afterwards."""
+    """Whether the image is RGB or grey, so that it may be scaled first and rendered by `finish`."""
 
     def rgb(self, part: "Image.Image") -> "Image.Image":
-        """Returns a part of the image, of whatever mode, as RGB."""
+        """Returns a part of the image, of any mode, as RGB."""
         shown = self._coloured(part)
         if self.ground is None or shown.mode != "RGBA":
             return shown.convert("RGB")
         return transparency.lay_on(shown, self.ground)
 
     def finish(self, scaled: "Image.Image") -> "Image.Image":
-        """Returns a plain image that is scaled already as RGB."""
+        """Returns a plain image that was scaled before as RGB."""
         rgb = scaled.convert("RGB")
         return rgb if self.conversion is None else self.conversion.apply(rgb)
 
     def _coloured(self, part: "Image.Image") -> "Image.Image":
-        """Returns RGBA where something is seen through, else L, RGB or what has no profile."""
+        """Returns RGBA for a transparent image, else L, RGB, or the mode of an image without a profile."""
         if self.scale is not None:
             part = self.scale.levels(part)
         if self.ground is not None and part.mode != "RGBA":
@@ -55,7 +55,7 @@ _AS_THEY_ARE = ("L", "RGB", "RGBA", "CMYK", "LAB")
 
 
 def render(image: "Image.Image") -> "tuple[Image.Image, Rendering]":
-    """Loads an opened image, and says how to go on with it: the image itself, or a plain one in its place."""
+    """Loads an opened image; returns it, or a plain one in its place, and its rendering."""
     samples.mend_header(image)
     image.load()
     conversion = find_conversion(image)
@@ -69,9 +69,9 @@ def render(image: "Image.Image") -> "tuple[Image.Image, Rendering]":
 
 
 def is_as_before(image: "Image.Image") -> bool:
-    """Whether an opened image gives the pixels that it gave under `crop-bicubic-224`; in doubt it does not.
+    """Returns whether an opened image gives the same pixels as under `crop-bicubic-224`; False if unsure.
 
-    Decoded only where something of it may be seen through.
+    It is decoded only if some of it may be transparent.
     """
     tags = tags_of(image)
     has_pages = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
@@ -86,7 +86,7 @@ def is_as_before(image: "Image.Image") -> bool:
 
 
 def _ground(image: "Image.Image", rendering: Rendering) -> int | None:
-    """Returns the level of grey that an image is laid on, judged on a sample of its pixels."""
+    """Returns the grey level of the ground, chosen from a sample of the image's pixels."""
     if not image.has_transparency_data or transparency.is_blank_alpha(image):
         return None
     judged = transparency.judged_part(image)

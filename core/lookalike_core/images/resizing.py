@@ -1,4 +1,4 @@
-"""Pixels resized by the filters that people make smaller copies with."""
+"""Resizing of pixels by the filters that are used for reduced copies."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from lookalike_core.arrays import Pixels
 
 
 class Resampling(StrEnum):
-    """Pillow's filters, by its own names; all but the last average what they make smaller."""
+    """Pillow's filters, by their names there; all but `NEAREST` average when they reduce."""
 
     BICUBIC = "BICUBIC"
     BOX = "BOX"
@@ -16,7 +16,7 @@ class Resampling(StrEnum):
 
 
 def resize(pixels: Pixels, width: int, height: int, way: Resampling = Resampling.BICUBIC) -> Pixels:
-    """Returns pixels uint8 `[H, W, 3]` or `[H, W]` in another size; the same array if they have it."""
+    """Returns pixels uint8 `[H, W, 3]` or `[H, W]` in another size; the same array if they have that size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     from PIL import Image

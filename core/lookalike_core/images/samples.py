@@ -1,7 +1,7 @@
-"""Samples of every depth, sign and meaning on their own scale: 0 to 255, black to white.
+"""Samples of any depth, sign and meaning, scaled to 0 to 255, black to white.
 
-Pillow gives those of 8 bits and less so. Wider greys come as they lie in the file, and what a TIFF says of
-them in its tags is left to us (TIFF 6.0; the numbers below are its tags and their values).
+Pillow does this for samples of up to 8 bits. It returns wider greys as they are stored, so their TIFF tags
+are applied here (TIFF 6.0; the numbers below are its tags and their values).
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ _WHITE_IS_ZERO, _YCBCR, _SIGNED = 0, 6, 2
 
 _NEEDED = {Tag.WIDTH, Tag.HEIGHT, Tag.BITS_PER_SAMPLE, Tag.PHOTOMETRIC}
 _PLACES = {Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS}
-"""Tags of a whole header: size, samples and meaning, and one of those that say where the pixels lie."""
+"""The tags of a complete header: size, samples and meaning, and one of those that locate the pixels."""
 
 _DEPTHS_IN_32 = (8, 16, 20, 24)
-"""No sensor has 32 bits: files of so many hold narrower values, whose depth is the first that has room."""
+"""The depths assumed for 32 bits, as no sensor has so many: the first that holds the highest value."""
 
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex floating-point"}
 _PHOTOMETRICS = {
@@ -46,19 +46,19 @@ _PHOTOMETRICS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How samples become levels: `offset` is added, and of `bits` the upper 8 are taken."""
+    """How samples are scaled to levels: `offset` is added, and of `bits` bits the upper 8 are kept."""
 
     bits: int = 16
     offset: int = 0
     is_inverted: bool = False
 
     def levels(self, image: "Image.Image") -> "Image.Image":
-        """Returns L, or LA where one value is called transparent."""
+        """Returns the image as L, or as LA if one value means transparent."""
         from PIL import Image
 
         values = np.asarray(image)
         unsigned = values.astype(f"u{values.dtype.itemsize}", copy=False)
-        wide = unsigned + unsigned.dtype.type(self.offset)  # past the end begins anew, as it is meant
+        wide = unsigned + unsigned.dtype.type(self.offset)  # overflow wraps around on purpose
         narrow = wide >> (self.bits - 8) if self.bits >= _BYTE else wide << (_BYTE - self.bits)
         levels = np.minimum(narrow, 255).astype(np.uint8)
         grey = Image.fromarray(255 - levels if self.is_inverted else levels)
@@ -72,22 +72,22 @@ class Scale:
 _BYTE = 8
 
 ORDINARY = Scale()
-"""The scale of 16 bits that are neither signed nor inverted."""
+"""The scale of 16-bit samples that are unsigned and not inverted."""
 
 
 def check_samples(image: "Image.Image", name: str) -> None:
-    """Refuses, by the header, samples whose scale is unknown, or that no decoder reads as they lie.
+    """Refuses, by the header, samples whose scale is unknown or that no decoder reads as stored.
 
     Raises:
-        ImageError: it has such ones.
+        ImageError: the image has such samples.
     """
     what = None
     if image.mode == "F":
         what = "floating-point pixels, whose range is unknown"
     elif _is_subsampled(image):
-        what = "subsampled YCbCr without compression, which no decoder here reads"
+        what = "subsampled YCbCr without compression, which is not supported"
     elif is_planar(image) and image.mode in _NEVER_PLANAR:
-        what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which no decoder here reads"
+        what = f"planar samples of {_NEVER_PLANAR[image.mode]}, which are not supported"
     if what is not None:
         raise unsupported_error(f"{name} has {what}")
 
@@ -98,11 +98,11 @@ _NEVER_PLANAR = {
     "YCbCr": "YCbCr",
     "LAB": "CIELab",
 }
-"""Modes whose planes are put elsewhere, or taken for what they are not, by all decoders."""
+"""Modes whose planes all decoders misplace or misinterpret."""
 
 
 def _is_subsampled(image: "Image.Image") -> bool:
-    """Whether a TIFF is raw YCbCr with fewer than three samples a pixel, which Pillow misreads."""
+    """Returns whether a TIFF is raw YCbCr with fewer than three samples a pixel, which Pillow misreads."""
     tags = tags_of(image)
     if (
         first_number(tags, Tag.PHOTOMETRIC) != _YCBCR
@@ -116,9 +116,9 @@ def _is_subsampled(image: "Image.Image") -> bool:
 
 
 def mend_header(image: "Image.Image") -> None:
-    """Puts right, before anything is decoded, what Pillow does not scale as it scales the pixels.
+    """Rescales header values that Pillow, before 8-bit decoding, leaves unlike the pixels.
 
-    That is the colour that a PNG calls transparent, and a TIFF's table of colours of 8 bits instead of 16.
+    That is the transparent colour of a PNG, and a TIFF's palette of 8-bit values instead of 16-bit ones.
     """
     _mend_key(image)
     if has_narrow_palette(image):
@@ -128,13 +128,16 @@ def mend_header(image: "Image.Image") -> None:
 
 
 def has_narrow_palette(image: "Image.Image") -> bool:
-    """Whether a TIFF's colours are 0 to 255 where 0 to 65,535 is meant, as libtiff judges it."""
+    """Returns whether a TIFF's palette has values of 0 to 255 instead of 0 to 65,535.
+
+    The criterion is libtiff's.
+    """
     colours = tags_of(image).get(Tag.COLOUR_MAP, ())
     return image.mode in ("P", "PA") and isinstance(colours, tuple) and 0 < max(colours, default=0) <= 255  # noqa: PLR2004
 
 
 def scale_of(image: "Image.Image") -> Scale | None:
-    """Returns the scale of a loaded image whose samples are wider than bytes or signed; else None."""
+    """Returns the scale of a loaded image with samples wider than bytes, or signed; else None."""
     bits, is_signed = (
         first_number(tags_of(image), Tag.BITS_PER_SAMPLE),
         first_number(tags_of(image), Tag.SAMPLE_FORMAT) == _SIGNED,
@@ -150,7 +153,7 @@ def scale_of(image: "Image.Image") -> Scale | None:
 
 
 def is_ordinary(image: "Image.Image") -> bool:
-    """Whether the header alone tells that samples are of 8 bits or less, or of 16 and unsigned."""
+    """Returns whether the header proves that samples have up to 8 bits, or 16 unsigned."""
     tags = tags_of(image)
     if is_misread(image):
         return False
@@ -161,7 +164,7 @@ def is_ordinary(image: "Image.Image") -> bool:
 
 
 def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> Scale:
-    """Returns the scale by the declared depth, or of 32 bits by the values, from 0 if none is negative."""
+    """Returns the scale by the declared depth, or for 32 bits by the values, from 0 if none is negative."""
     lowest, highest = cast("tuple[int, int]", image.getextrema())
     if not is_signed:
         highest = 2**32 - 1 if lowest < 0 else highest  # Pillow has them all signed
@@ -173,19 +176,19 @@ def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> S
 
 
 def _depth(bits: int, highest: int) -> int:
-    """Returns the bits of the scale of values up to `highest`."""
+    """Returns the number of bits of the scale for values up to `highest`."""
     if bits < 32:  # noqa: PLR2004
         return bits
     return next((depth for depth in _DEPTHS_IN_32 if highest < 2**depth), bits)
 
 
 def _is_negative(image: "Image.Image") -> bool:
-    """Whether 0 is white; as in Pillow, a TIFF that does not say means so."""
+    """Returns whether 0 is white; like Pillow, assumes so for a TIFF that does not say."""
     return image.format == "TIFF" and tags_of(image).get(Tag.PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
 
 
 def describe_unsupported(stream: BinaryIO, head: bytes) -> str | None:
-    """Describes the samples of a TIFF that no decoder here takes; None for what is no TIFF.
+    """Returns a description of a TIFF's unsupported samples; None if the file is no TIFF.
 
     `stream` is read from its beginning.
     """
@@ -220,6 +223,6 @@ _GREY_STEPS = {"L;2": 3, "L;4": 15}
 
 
 def _raw_mode(image: "Image.Image") -> str:
-    """Returns how the pixels of a PNG are stored."""
+    """Returns the mode in which the pixels of a PNG are stored."""
     tiles = getattr(image, "tile", None)
     return str(tiles[0].args) if image.format == "PNG" and tiles else ""

@@ -1,4 +1,4 @@
-"""A sample of the images of a folder, the same every time, wherever it lies."""
+"""A reproducible sample of the images of a folder, independent of where the folder is."""
 
 import hashlib
 import heapq
@@ -16,8 +16,8 @@ from lookalike_core.images.scan import FoundFile, scan
 def draw_sample(folder: Path, *, count: int) -> Iterator[Pixels]:
     """Yields up to `count` images, uint8 `[224, 224, 3]` each, in the order of a hash of their paths.
 
-    What cannot be read is passed over. As much again is kept in hand for that, and no more: the memory does
-    not grow with the folder.
+    Unreadable images are skipped. As many again are held in reserve for that, so memory does not grow with
+    the folder.
     """
     found = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
     drawn = heapq.nsmallest(2 * count, found, key=lambda file: hashlib.sha256(file.path.encode()).digest())

@@ -1,4 +1,4 @@
-"""Finding images: a folder is walked lazily, in one order, and every file is looked at once."""
+"""Finding images: a folder is walked lazily and in a fixed order, and every file is examined once."""
 
 import os
 import stat
@@ -18,9 +18,8 @@ from lookalike_core.text import format_count, valid_text
 class FoundFile:
     """A file below `root` that is named like an image; `path` is root-relative and POSIX.
 
-    `mtime_ns` and `ctime_ns` are nanoseconds since 1970. Programs can set the first to any time,
-    the second is always that of the last change of bytes, name or rights. `class_level` says which of its
-    folders names its class, as that of `FolderRules`.
+    `mtime_ns` and `ctime_ns` are nanoseconds since 1970. Programs can set the first to any time; the second
+    is always the last change of content, name or permissions. `class_level` is that of `FolderRules`.
     """
 
     path: str
@@ -32,12 +31,12 @@ class FoundFile:
 
     @property
     def file(self) -> Path:
-        """Returns where it lies; made on demand, since most files of a known folder are never opened."""
+        """The absolute path; computed on demand, since most files of a known folder are never opened."""
         return self.root / self.path
 
     @property
     def folder_class(self) -> str | None:
-        """Returns the folder that names the class, by default the first below the root; else None."""
+        """The folder that names the class, by default the first below the root; None if there is none."""
         if self.class_level == 1:
             head, slash, _ = self.path.partition("/")
             return head if slash else None
@@ -48,7 +47,7 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """An image, or a folder with all that is in it, that is left out."""
+    """An image, or a folder with its content, that is skipped."""
 
     path: str
     reason: SkipReason
@@ -57,11 +56,11 @@ class Skipped:
 
 @dataclass(slots=True)
 class OtherFiles:
-    """What a scan passes over, counted: files that are not named like images, by suffix, and more.
+    """Counts of what a scan ignores: files not named like images, by suffix, linked folders, exclusions.
 
-    `by_suffix` has suffixes in lower case, "" for names without one; of more than `max_suffixes` kinds the
-    rest is in `total` alone. `linked_folders` are links to folders that are not followed, `excluded_folders`
-    and `excluded_images` what rules leave out, but for what is hidden.
+    `by_suffix` has suffixes in lower case, "" for names without one; beyond `max_suffixes` suffixes, files
+    are counted in `total` alone. `linked_folders` are links to folders that are not followed;
+    `excluded_folders` and `excluded_images` are excluded by rules, hidden ones not counted.
     """
 
     total: int = 0
@@ -70,9 +69,9 @@ class OtherFiles:
     excluded_images: int = 0
     by_suffix: Counter[str] = field(default_factory=Counter)
     fitting_patterns: set[str] = field(default_factory=set)
-    """Exclude patterns that have left something out, or taken it back in."""
+    """Exclude patterns that have excluded or re-included something."""
     max_suffixes: int = 1_000
-    """Kinds that are counted apart: names that end in numbers would have no end of them."""
+    """The most suffixes that are counted separately: names that end in numbers would give one each."""
 
     def count(self, name: str) -> None:
         """Counts a file by its name."""
@@ -83,12 +82,12 @@ class OtherFiles:
 
     @property
     def excluded(self) -> str:
-        """Says how much was excluded: `2 folders, 1 image`."""
+        """Returns how much was excluded: `2 folders, 1 image`."""
         counts = {"folder": self.excluded_folders, "image": self.excluded_images}
         return ", ".join(format_count(count, kind) for kind, count in counts.items() if count)
 
     def __str__(self) -> str:
-        """Says how many there are, of the commonest kinds first: `17 other files: 12 .mov, 5 .cr2`."""
+        """Returns how many other files there are, by commonest kinds: `17 other files: 12 .mov, 5 .cr2`."""
         kinds = sorted(self.by_suffix.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_SUFFIXES]
         parts = [f"{count} {valid_text(suffix) or 'without a suffix'}" for suffix, count in kinds]
         if (rest := self.total - sum(count for _, count in kinds)) > 0:
@@ -101,7 +100,7 @@ _SUFFIX_CHARACTERS = 16
 
 
 def _suffix(name: str) -> str:
-    """Returns what a name ends in, in lower case; what is long or has a space is no suffix."""
+    """Returns the suffix of a name in lower case; one that is long or has a space counts as none."""
     dot = name.rfind(".")
     suffix = name[dot:].lower() if dot > 0 else ""
     return suffix if 1 < len(suffix) <= _SUFFIX_CHARACTERS and " " not in suffix else ""
@@ -110,12 +109,12 @@ def _suffix(name: str) -> str:
 def scan(
     root: Path, others: OtherFiles | None = None, *, rules: FolderRules = DEFAULT_RULES
 ) -> Iterator[FoundFile | Skipped]:
-    """Yields images below `root` by name, depth first, and counts what else is there in `others`.
+    """Yields images below `root` by name, depth first, and counts everything else in `others`.
 
-    Links to files are followed. Links to folders are where the rules say so, behind all else: each real
-    folder is walked once, by its own path where it lies below `root`, so that no loop of links can be walked
-    and nothing is found twice; what is excluded by that path stays so, whatever leads there. A tree may have
-    any depth: what lies below the longest path that the system takes is left out.
+    Links to files are followed. Links to folders are followed if the rules say so, after all else: each real
+    folder is walked once, by its own path if it is below `root`, so that no loop is followed and nothing is
+    found twice; if its own path is excluded, so is the folder, whichever link leads there. A tree may have
+    any depth: content below the longest path that the system supports is skipped.
 
     Raises:
         UsageError: a pattern of the rules is malformed.
@@ -126,20 +125,20 @@ def scan(
 def look_up(
     root: Path, paths: Iterable[str], *, rules: FolderRules = DEFAULT_RULES
 ) -> Iterator[FoundFile | Skipped]:
-    """Returns what is at these root-relative POSIX paths, in their order, whatever a walk would leave out.
+    """Returns the files at these root-relative POSIX paths, in their order, regardless of exclusions.
 
-    Paths where nothing is are passed over.
+    Paths that do not exist are skipped.
     """
     return _Walk(root, OtherFiles(), rules).at(paths)
 
 
 def count_images(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
-    """Returns about how many `scan` finds, by their names alone."""
+    """Returns approximately how many images `scan` finds, by names alone."""
     return sum(1 for _ in _Walk(root, OtherFiles(), rules).image_names())
 
 
 def has_images(root: Path) -> bool:
-    """Whether any file is named like an image, be it hidden or behind a link; also where nobody may look."""
+    """Returns whether any file is named like an image, including hidden, linked and unreadable ones."""
     everything = FolderRules(default_excludes=False, follow_links=True)
     is_open = os.access(root, os.R_OK | os.X_OK)
     return not is_open or any(True for _ in _Walk(root, OtherFiles(), everything).image_names())
@@ -147,9 +146,9 @@ def has_images(root: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Folder:
-    """A folder on the way of a scan: `names` are those that are still to be looked at.
+    """A folder in a scan: `names` are those still to be examined.
 
-    `place` is where it is and `prefix` its path below the root, each with a slash at its end.
+    `place` is its path and `prefix` its path below the root, both with a slash at the end.
     """
 
     place: str
@@ -159,7 +158,7 @@ class _Folder:
 
 
 class _Walk:
-    """One way through a folder; of links that are followed it knows where it has been."""
+    """One walk through a folder; if links are followed, it records the folders visited."""
 
     def __init__(self, root: Path, others: OtherFiles, rules: FolderRules) -> None:
         self._root, self._others = root, others
@@ -167,23 +166,23 @@ class _Walk:
         self._follows_links = rules.follow_links
         self._exclusion.fitting = others.fitting_patterns
         self._links: deque[tuple[str, str]] = deque()
-        """Place and prefix of links to folders that are still to be followed."""
+        """Path and prefix of links to folders that are still to be followed."""
         self._visited: set[tuple[int, int]] = set()
-        """Device and inode of each folder, where links are followed."""
+        """Device and inode of each visited folder, if links are followed."""
 
     def entries(self) -> Iterator[FoundFile | Skipped]:
-        """Yields what is in the tree, and then what links lead to, which may hold further ones."""
+        """Yields the entries of the tree, then of linked folders, which may contain further links."""
         yield from self._tree(os.path.join(self._root, ""), "")  # noqa: PTH118 - it ends in a slash
         while self._links:
             yield from self._tree(*self._links.popleft())
 
     def at(self, paths: Iterable[str]) -> Iterator[FoundFile | Skipped]:
-        """Returns what is at these paths."""
+        """Returns the entries at these paths."""
         top = os.path.join(self._root, "")  # noqa: PTH118 - it ends in a slash
         return (self._look_at(top + path, path) for path in paths if not _is_missing(top + path))
 
     def image_names(self) -> Iterator[str]:
-        """Yields the names of images, in no order; a folder that cannot be read has none."""
+        """Yields the names of images, in no order; an unreadable folder has none."""
         folders = [(os.path.join(self._root, ""), "")]  # noqa: PTH118 - as above
         while folders:
             place, prefix = folders.pop()
@@ -197,7 +196,7 @@ class _Walk:
                         yield name
 
     def _tree(self, place: str, prefix: str) -> Iterator[FoundFile | Skipped]:
-        """Yields what is below one folder, where it was not walked already."""
+        """Yields the entries below a folder, unless it was walked already."""
         top = self._enter(place, prefix)
         if isinstance(top, Skipped):
             yield top
@@ -219,9 +218,9 @@ class _Walk:
                 way.pop()
 
     def _enter(self, place: str, prefix: str) -> _Folder | Skipped:
-        """Lists a folder. Of a million files only the names are held: entries take three times as much.
+        """Lists a folder; only names are kept, since a million entries would take three times as much memory.
 
-        Links to folders are put by; a folder that was walked already is empty.
+        Links to folders are put aside; a folder that was walked already counts as empty.
         """
         folders: set[str] = set()
         names: list[str] = []
@@ -243,7 +242,7 @@ class _Walk:
         return _Folder(place=place, prefix=prefix, names=iter(names), folders=folders)
 
     def _is_new(self, place: str) -> bool:
-        """Notes a folder where links are followed; False where it was walked already, by whatever path."""
+        """Records a folder if links are followed; returns False if it was walked before."""
         if not self._follows_links:
             return True
         status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
@@ -253,9 +252,9 @@ class _Walk:
         return is_new
 
     def _list(self, place: str, prefix: str) -> Iterator[tuple[str, bool, bool]]:
-        """Yields the images, by their names, and folders of a folder: name, is a folder, is a link.
+        """Yields name, is a folder, is a link, for the images, by name, and then the folders of a folder.
 
-        All else is counted, but for what is hidden.
+        Everything else is counted, except hidden files.
         """
         hides_dotted, asks = self._exclusion.hides_dotted, self._exclusion.has_patterns
         with os.scandir(place) as entries:
@@ -281,7 +280,7 @@ class _Walk:
                     self._others.count(name)
 
     def _leads_to_excluded(self, link: str) -> bool:
-        """Whether a link leads to a folder below the root that is left out by its own path."""
+        """Returns whether a link leads to a folder below the root that is excluded by its own path."""
         root, real = (Path(os.path.realpath(each)) for each in (self._root, link))
         if real == root or not real.is_relative_to(root):
             return False
@@ -315,7 +314,7 @@ class _Walk:
 
 
 def _is_missing(place: str) -> bool:
-    """Whether a path is known not to be there; a folder may be closed to us, and a link lead nowhere."""
+    """Returns whether a path certainly does not exist; False for unreadable folders and dangling links."""
     try:
         os.lstat(place)
     except (FileNotFoundError, NotADirectoryError):
@@ -326,7 +325,7 @@ def _is_missing(place: str) -> bool:
 
 
 def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a link to a folder; one that leads nowhere, or round, is none."""
+    """Returns whether a path is a link to a folder; False for dangling links and loops."""
     try:
         return entry.is_symlink() and entry.is_dir()
     except OSError:
@@ -334,7 +333,7 @@ def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a file or leads to one; links to folders and pipes are none."""
+    """Returns whether a path is a file or a link to one; False for links to folders, and for pipes."""
     try:
         return entry.is_file()
     except OSError:  # a loop of links, for one

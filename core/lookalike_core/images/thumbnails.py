@@ -1,4 +1,4 @@
-"""Thumbnails: small images for people, whole and upright, as bytes that a page can hold."""
+"""Thumbnails: small images for people, uncropped and upright, as bytes that a page can embed."""
 
 import base64
 import io
@@ -25,11 +25,11 @@ QUALITY = 60
 """The encoder's quality, of 100: 1 to 2 KB at 96 pixels, and no visible difference to more."""
 
 AHEAD = 32
-"""Thumbnails that are made before the first of them is asked for."""
+"""Thumbnails that are made ahead of the consumer."""
 
 
 class Encoding(StrEnum):
-    """How thumbnails are stored. WebP takes half of the bytes; JPEG is what a printed PDF keeps as it is."""
+    """How thumbnails are stored: WebP takes half of the bytes; JPEG is embedded unchanged in printed PDFs."""
 
     JPEG = "jpeg"
     WEBP = "webp"
@@ -46,7 +46,7 @@ class Thumbnail:
 
     @property
     def uri(self) -> str:
-        """Returns a `data:` address that a page can show by itself."""
+        """Returns a `data:` URI that a page can embed."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
 
 
@@ -58,7 +58,7 @@ def make_thumbnail(
     quality: int = QUALITY,
     max_pixels: int = MAX_PIXELS,
 ) -> Thumbnail | SkipReason:
-    """Returns the image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
+    """Returns the image within `edge` x `edge` pixels, its aspect ratio kept, or why there is none."""
     try:
         with open_file(path) as stream:
             small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
@@ -76,13 +76,13 @@ def make_thumbnails(
     max_pixels: int = MAX_PIXELS,
     ahead: int = AHEAD,
 ) -> Iterator[Thumbnail | SkipReason]:
-    """Yields `thumbnail` of each, in order and made in threads, at most `ahead` before the consumer."""
+    """Yields the `thumbnail` of each image, in order, made in threads at most `ahead` before the consumer."""
     make = partial(make_thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
     return map_ahead(make, iter(paths), ahead=ahead, workers=min(8, count_cores() + 1))
 
 
 def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
-    """Returns the image uint8 `[H, W, 3]` in a box, with its sides' ratio kept, or why there is none."""
+    """Returns the image as uint8 `[H, W, 3]` within a box, its aspect ratio kept, or why there is none."""
     try:
         with open_file(path) as stream:
             image = decode_small(stream, str(path), edge=_FINER * max(width, height))
@@ -93,7 +93,7 @@ def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
 
 
 _FINER = 4
-"""How much larger than the box an image is decoded, since its sides' ratio is not known before."""
+"""How much larger than the box an image is decoded, since its aspect ratio is not known before."""
 
 
 def encode(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:

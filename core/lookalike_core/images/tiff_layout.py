@@ -1,7 +1,7 @@
-"""TIFFs whose samples lie plane by plane, or whose bits are in reversed order.
+"""TIFFs with planar samples, or with reversed bit order.
 
-Where these are not compressed Pillow reads them by itself, and wrong: of a plane's samples of 16 bits as many
-as there are bytes, white for black where zero is white. libtiff knows both, and is given them.
+Pillow misreads these if they are uncompressed: it takes bytes of 16-bit planes for samples, and white for
+black if 0 is white. libtiff supports both, so Pillow is made to use it.
 """
 
 from typing import TYPE_CHECKING
@@ -16,19 +16,19 @@ _SEPARATE, _LOWEST_FIRST = 2, 2
 
 
 def is_planar(image: "Image.Image") -> bool:
-    """Whether an opened image is a TIFF whose samples lie plane by plane."""
+    """Returns whether an opened image is a TIFF with planar samples."""
     return bool(tags_of(image).get(Tag.PLANAR_CONFIGURATION) == _SEPARATE)
 
 
 def is_misread(image: "Image.Image") -> bool:
-    """Whether an opened image is one that Pillow by itself would misread."""
+    """Returns whether Pillow's own reader would misread an opened image."""
     if image.format != "TIFF" or image.info.get("compression") != "raw":
         return False
     return is_planar(image) or tags_of(image).get(Tag.FILL_ORDER) == _LOWEST_FIRST
 
 
 def mend_layout(image: "Image.Image") -> None:
-    """Lets libtiff read an opened image that is not loaded, where Pillow would misread it."""
+    """Makes Pillow read an opened image, not loaded yet, by libtiff if its own reader would misread it."""
     from PIL import ImageFile, TiffImagePlugin
 
     if not (is_misread(image) and isinstance(image, TiffImagePlugin.TiffImageFile)):
@@ -42,7 +42,7 @@ def mend_layout(image: "Image.Image") -> None:
 
 
 def _raw_mode(image: "TiffImageFile") -> str | None:
-    """Returns how libtiff gives the samples, by Pillow's own table: in the order of this machine's bytes."""
+    """Returns the mode in which libtiff returns samples, by Pillow's table: in this machine's byte order."""
     from PIL.TiffImagePlugin import OPEN_INFO
 
     tags = image.tag_v2

@@ -1,4 +1,4 @@
-"""Which page of a TIFF is its image: the first that is neither a reduced copy of another nor a mask."""
+"""Which page of a TIFF is its image: the first that is neither marked as a reduced copy nor as a mask."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -12,21 +12,21 @@ from lookalike_core.images.views import read_at, size_of, view_of
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MAX_PAGES = 256
-"""Pages that are looked at; a file whose first ones are all reduced copies has a handful."""
+"""The most pages that are examined; a file whose first pages are all reduced copies has a handful."""
 
 _MAX_TAGS = 4_096
 _MAX_VALUES = 65_536
 _REDUCED, _OLD_REDUCED = 1, 2
 _LEFT_OUT = _REDUCED | 4 | 8
-"""Bits of NewSubfileType: a reduced copy, a mask (TIFF 6.0, section 8), a map of depths (DNG)."""
+"""Bits of NewSubfileType: a reduced copy, a mask (TIFF 6.0, section 8), a depth map (DNG)."""
 
 _SENSOR = (32_803, 34_892)
-"""Photometric interpretations of raw data, of which a camera's preview is the image (DNG)."""
+"""Photometric interpretations of raw sensor data, for which the camera's preview is used (DNG)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page by what its directory says; `below` are the directories of pages that belong to it."""
+    """A page as its directory describes it; `below` are the offsets of its SubIFDs' directories."""
 
     place: int
     pixels: int
@@ -35,10 +35,10 @@ class Page:
 
 
 def page_view(stream: BinaryIO, head: bytes) -> BinaryIO | None:
-    """Returns the file beginning with the page that is its image, where that is not the first one.
+    """Returns the file as if it began with the page that is its image, if that is not the first one.
 
-    What is marked decides; pages that are not, and files whose pages are all marked as copies of what is not
-    there, begin as they are: a page is not taken for a thumbnail because it is small.
+    Only marks decide: a file without marked pages, or with nothing but marked copies, is returned unchanged.
+    A page does not count as a thumbnail for being small.
     """
     layout = _Layout.of(head)
     first = layout.first(head)
@@ -56,7 +56,7 @@ def page_view(stream: BinaryIO, head: bytes) -> BinaryIO | None:
 
 
 def is_cut_off(stream: BinaryIO) -> bool:
-    """Whether the file ends before the first page's directory does, or before its pixels do."""
+    """Returns whether the file ends before the first page's directory or pixels do."""
     head = read_at(stream, 0, 16)
     layout = _Layout.of(head)
     tags = _tags(stream, layout, layout.first(head))
@@ -75,7 +75,7 @@ def _beginning_with(stream: BinaryIO, head: bytes, layout: "_Layout", page: Page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """How numbers are written: `struct` letters of the byte order, of offsets and of counts of tags."""
+    """How numbers are stored: `struct` letters of the byte order, of offsets and of tag counts."""
 
     order: str
     offset: str
@@ -90,17 +90,17 @@ class _Layout:
         return cls(order=order, offset="I", count="H", header=8)
 
     def first(self, head: bytes) -> int:
-        """Returns where the first directory is."""
+        """The offset of the first directory."""
         return self.number(self.offset, head[self.header - struct.calcsize(self.offset) : self.header])
 
     def number(self, letter: str, data: bytes) -> int:
-        """Returns one number; 0 where there are too few bytes."""
+        """Returns one number; 0 if there are too few bytes."""
         size = struct.calcsize("=" + letter)
         return int(struct.unpack(self.order + letter, data[:size])[0]) if len(data) >= size else 0
 
 
 def _pages(stream: BinaryIO, layout: _Layout, first: int) -> Iterator[Page]:
-    """Yields the pages in their order, then those that lie below them; each once, even in a loop."""
+    """Yields the pages in file order, then their SubIFDs; each once, even in a loop."""
     seen: set[int] = set()
     below: list[int] = []
     place = first
@@ -121,17 +121,17 @@ def _pages(stream: BinaryIO, layout: _Layout, first: int) -> Iterator[Page]:
 
 
 def _read_page(stream: BinaryIO, layout: _Layout, place: int) -> tuple[Page, int] | None:
-    """Returns a page and where the next one is; None where the file does not have it."""
+    """Returns a page and the offset of the next one; None if the file ends before it."""
     tags = _tags(stream, layout, place)
     return None if tags is None else (_page(place, tags), tags[_NEXT][0])
 
 
 _NEXT = -1
-"""The key of the place of the following directory beside a directory's tags."""
+"""The key, among a directory's tags, for the offset of the next directory."""
 
 
 def _tags(stream: BinaryIO, layout: _Layout, place: int) -> dict[int, tuple[int, ...]] | None:
-    """Reads the numbers of a directory in `_READ`; None where the file does not have all of it."""
+    """Returns the numbers of a directory's tags in `_READ`; None if the file ends before it does."""
     count_size, offset_size = struct.calcsize("=" + layout.count), struct.calcsize("=" + layout.offset)
     tag_size = 4 + 2 * offset_size
     count = layout.number(layout.count, read_at(stream, place, count_size))
@@ -173,7 +173,7 @@ def _page(place: int, tags: dict[int, tuple[int, ...]]) -> Page:
 
 
 def _values(stream: BinaryIO, layout: _Layout, tag: bytes) -> tuple[int, ...]:
-    """Reads the numbers of a tag, up to a limit; none where it holds something else."""
+    """Returns the numbers of a tag, up to a limit; empty for any other type."""
     letter = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(layout.number("H", tag[2:4]))
     if letter is None:
         return ()

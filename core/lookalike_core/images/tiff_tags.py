@@ -1,4 +1,4 @@
-"""The tags of a TIFF that are asked for here, by their numbers (TIFF 6.0)."""
+"""The TIFF tags that are read here, by number (TIFF 6.0)."""
 
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Tag(IntEnum):
-    """The number of a tag; Pillow's `TiffImagePlugin` names them, too, and is only imported to decode."""
+    """The number of a tag; Pillow's `TiffImagePlugin` names them too, but is imported only for decoding."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255
@@ -35,12 +35,12 @@ class Tag(IntEnum):
 
 
 def tags_of(image: "Image.Image") -> Any:  # noqa: ANN401 - Pillow's mapping of tags, or an empty one
-    """Returns the tags of an opened TIFF by their numbers; none of another file."""
+    """Returns the tags of an opened TIFF by number; empty for any other file."""
     return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
 
 
 def first_number(tags: Any, tag: Tag) -> int | None:  # noqa: ANN401 - as above
-    """Returns the first value of a tag; None where it is missing or no integer."""
+    """Returns the first value of a tag; None if it is missing or not an integer."""
     value = tags.get(tag)
     first = value[0] if isinstance(value, tuple) and value else value
     return first if isinstance(first, int) else None

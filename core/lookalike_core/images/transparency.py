@@ -1,4 +1,4 @@
-"""The ground that transparent images are laid on: white, unless that hides what is visible of them."""
+"""The ground behind transparent images: white, unless that would hide what is visible of them."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -18,19 +18,19 @@ WHITE, BLACK, GREY = 255, 0, 128
 OPAQUE = 255
 
 CONTRAST = 32
-"""Levels of 255 by which a pixel must differ from its ground, in one of its colours, to be seen on it."""
+"""Levels, of 255, by which a channel of a pixel must differ from the ground for the pixel to be visible."""
 
 ENOUGH_ON_WHITE, ENOUGH_ON_BLACK = 0.5, 0.95
-"""Shares of what is visible that must be seen on a ground for it to be taken."""
+"""The share of the visible part that must stand out from a ground for that ground to be chosen."""
 
 JUDGED_PIXELS = 100_000
-"""How many pixels of an image are looked at; larger ones are sampled, where something may be visible."""
+"""The most pixels that are examined; larger images are sampled, if any pixel may be visible."""
 
 
 def is_blank_alpha(image: "Image.Image") -> bool:
-    """Whether the fourth sample of a loaded image is no alpha: set nowhere, by a file that need not mean it.
+    """Returns whether the fourth sample of a loaded image is an unused alpha channel: zero everywhere.
 
-    Windows' tools write BMPs so. A TIFF says with a tag what its fourth sample is, or leaves it out.
+    Windows' tools write such BMPs. A TIFF declares the meaning of its fourth sample, or omits the sample.
     """
     if image.mode != "RGBA":
         return False
@@ -41,7 +41,7 @@ def is_blank_alpha(image: "Image.Image") -> bool:
 
 
 def judged_part(image: "Image.Image") -> "Image.Image":
-    """Returns what an image's ground is chosen by: its visible part, of few enough pixels."""
+    """Returns the pixels by which an image's ground is chosen: its visible part, sampled."""
     left, top, right, bottom = 0, 0, image.width, image.height
     if image.mode in _WITH_ALPHA and (box := image.getbbox()) is not None:
         left, top, right, bottom = box
@@ -60,11 +60,11 @@ _NEAREST = 0
 
 
 def ground_for(image: "Image.Image") -> int:
-    """Returns the level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
+    """Returns the ground, a grey level of 0 to 255, for RGBA; wholly transparent pixels have no weight.
 
-    White where it shows half of what is visible, or half of its outline: a white shape with a black line
-    around it is seen on white. Else black where that shows nearly all, else grey. An image of which nothing
-    is visible is a white one.
+    White if half of what is visible, or half of its outline, stands out from it: a white shape with a black
+    line around it is visible on white. Else black if nearly all stands out from that, else grey. White for an
+    image without any visible pixel.
     """
     rgba = np.asarray(image)
     alpha = rgba[..., 3]
@@ -79,13 +79,16 @@ def ground_for(image: "Image.Image") -> int:
 
 
 def _share(seen: Flags, weights: NDArray[Any]) -> float:
-    """Returns the share of the weights that is seen, 0 where there are none."""
+    """Returns the share of the weights that stands out from the ground; 0 if there are none."""
     total = int(weights.sum(dtype=np.int64))
     return int(weights[seen].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
-    """Returns the share of the outline, where alpha changes, that is seen: by the more opaque pixel."""
+    """Returns the share of the outline, where alpha changes, that stands out.
+
+    The more opaque pixels count.
+    """
     shares, steps = [], alpha.astype(np.int16)
     for axis in (0, 1):
         step = np.diff(steps, axis=axis)
@@ -96,7 +99,7 @@ def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
 
 
 def lay_on(image: "Image.Image", ground: int) -> "Image.Image":
-    """Returns RGBA on a ground as RGB."""
+    """Returns RGBA composed over a ground as RGB."""
     from PIL import Image
 
     below = Image.new("RGBA", image.size, (ground, ground, ground, 255))

@@ -1,8 +1,8 @@
-"""Pillow without its own limit of pixels, which belongs to the host and holds for all of its threads.
+"""Pillow without its own pixel limit, which belongs to the host application and all of its threads.
 
-`PIL.Image.open` and `crop` compare with `PIL.Image.MAX_IMAGE_PIXELS`, and so does a TIFF that is loaded; what
-they do besides is done here, and ours is the only limit. Where a decoder itself compares (a WebP of twice the
-host's limit, further images of an MPO, a GIF whose frames reach beyond its canvas), the host's holds, too.
+`PIL.Image.open` and `crop` compare with `PIL.Image.MAX_IMAGE_PIXELS`, and so does loading a TIFF; here the
+same is done with our own limit only. Where a decoder compares on its own (a WebP of twice the host's limit,
+further images of an MPO, a GIF whose frames reach beyond its canvas), the host's limit applies, too.
 """
 
 import struct
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 PREFIX_BYTES = 16
-"""How many bytes Pillow's decoders tell their files by."""
+"""How many bytes Pillow's decoders need to recognise their files."""
 
 
 def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile":
-    """Opens what the first of `formats` (Pillow's names) takes for its own; only the header is read.
+    """Opens an image by the first of `formats` (Pillow's names) that accepts it; reads the header only.
 
-    As `PIL.Image.open`, which see.
+    Otherwise as `PIL.Image.open`.
 
     Raises:
-        UnidentifiedImageError: none does.
+        UnidentifiedImageError: no decoder accepts it.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -48,11 +48,11 @@ def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile
             return factory(stream, "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
-    raise UnidentifiedImageError("no decoder takes it")
+    raise UnidentifiedImageError("no decoder accepts it")
 
 
 def open_heif(stream: BinaryIO) -> "ImageFile.ImageFile":
-    """Opens a HEIC file by the extra's own class; to register it would have all of the host read HEIC.
+    """Opens a HEIC file by the extra's class; registering it with Pillow would change the host application.
 
     Raises:
         UnidentifiedImageError: it is damaged.
@@ -64,11 +64,11 @@ def open_heif(stream: BinaryIO) -> "ImageFile.ImageFile":
     try:
         return cast("ImageFile.ImageFile", HeifImageFile(stream))  # type: ignore[no-untyped-call]
     except (SyntaxError, IndexError, TypeError, struct.error) as error:
-        raise UnidentifiedImageError(f"no decoder takes it ({error})") from error
+        raise UnidentifiedImageError(f"no decoder accepts it ({error})") from error
 
 
 def crop(image: "Image.Image", box: tuple[int, int, int, int]) -> "Image.Image":
-    """Returns a part of an image, which is loaded: left, top, right, bottom, the last two exclusive."""
+    """Returns a part of a loaded image: left, top, right, bottom, the last two exclusive."""
     if box == (0, 0, *image.size):
         return image.copy()
     image.load()
@@ -81,7 +81,7 @@ def _unlimited_tiff() -> type["ImageFile.ImageFile"]:
 
     class UnlimitedTiff(TiffImagePlugin.TiffImageFile):
         def load_prepare(self) -> None:
-            """Takes the memory first: then Pillow does not compare the size with its limit."""
+            """Loads the memory first, since Pillow then does not compare the size with its limit."""
             if self._im is None:
                 self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined] # Pillow's C part
             super().load_prepare()

@@ -1,4 +1,4 @@
-"""A file with pieces left out, put in or replaced: a stream that copies nothing."""
+"""A file with pieces left out, inserted or replaced, as a stream without copying."""
 
 import io
 from bisect import bisect_right
@@ -7,32 +7,32 @@ from itertools import accumulate
 from typing import BinaryIO, cast
 
 Piece = bytes | range
-"""Bytes of one's own, or a range of the file's."""
+"""Bytes, or a range of the file."""
 
 
 def view_of(stream: BinaryIO, pieces: Iterable[Piece]) -> BinaryIO:
-    """Returns a stream of these pieces in turn; it moves `stream`, which must not be read beside it."""
+    """Returns a stream of these pieces in order; it moves `stream`, which must not be read in parallel."""
     return cast("BinaryIO", _View(stream, [piece for piece in pieces if len(piece)]))
 
 
 def size_of(stream: BinaryIO) -> int:
-    """Returns the size in bytes; the stream stands at its end afterwards."""
+    """Returns the size in bytes; the stream is then at its end."""
     return stream.seek(0, io.SEEK_END)
 
 
 def whole(stream: BinaryIO) -> range:
-    """Returns all of a file as one piece."""
+    """Returns the range of the whole file."""
     return range(size_of(stream))
 
 
 def read_at(stream: BinaryIO, place: int, count: int) -> bytes:
-    """Reads so many bytes from a place on, fewer where the file ends before."""
+    """Reads so many bytes from an offset, fewer at the end of the file."""
     stream.seek(place)
     return stream.read(count)
 
 
 class _View(io.RawIOBase):
-    """Read-only; knows for each piece where in the view it begins."""
+    """A read-only stream; knows the offset of each piece in it."""
 
     def __init__(self, stream: BinaryIO, pieces: list[Piece]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _View(io.RawIOBase):
         parts = []
         while wanted > 0:
             part = self._read_of_piece(wanted)
-            if not part:  # the file was cut short meanwhile
+            if not part:  # the file was truncated while it was read
                 break
             parts.append(part)
             self._place += len(part)
@@ -68,7 +68,7 @@ class _View(io.RawIOBase):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _read_of_piece(self, size: int) -> bytes:
-        """Reads what comes next of the piece that the stream stands in."""
+        """Reads the next bytes of the current piece."""
         index = bisect_right(self._starts, self._place) - 1
         piece, begin = self._pieces[index], self._place - self._starts[index]
         size = min(size, len(piece) - begin)

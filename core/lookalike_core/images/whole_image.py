@@ -1,4 +1,4 @@
-"""All of an image that has to agree before one file may stand for another."""
+"""Everything about an image that must be equal before one file counts as a copy of another."""
 
 import math
 from dataclasses import dataclass
@@ -16,24 +16,23 @@ if TYPE_CHECKING:
 
 
 class Besides(StrEnum):
-    """What a file holds besides the image that is shown of it."""
+    """Content of a file besides the image that is shown."""
 
     NOTHING = "nothing"
     VIEWS = "views"
-    """Further ones beside the main one, as JPEGs of phones and cameras have them (CIPA DC-007)."""
+    """Further views beside the main one, as in JPEGs of phones and cameras (CIPA DC-007)."""
     FRAMES = "frames"
     """Frames of an animation, or pages."""
     FURTHER = "further content"
-    """What viewers of images do not show: the video of a motion photo, a map of depths, layers."""
+    """Content that image viewers do not show: the video of a motion photo, a depth map, layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeImage:
-    """All of an image as a person sees it, to be compared with another.
+    """An uncropped image as a viewer shows it, to be compared with another.
 
-    `pixels` is uint8 `[H, W, 3]` RGB and `alpha` uint8 `[H, W]`, None where everything is opaque; `width` and
-    `height` are those of the file as shown, which may be more; `is_deep` says that its samples have more than
-    8 bits.
+    `pixels` is uint8 `[H, W, 3]` RGB and `alpha` uint8 `[H, W]`, None if all is opaque; `width` and `height`
+    are the file's upright size, which may be larger; `is_deep` says that samples have more than 8 bits.
     """
 
     pixels: Pixels
@@ -45,7 +44,7 @@ class WholeImage:
 
 
 def besides(image: "Image.Image", stream: BinaryIO) -> Besides:
-    """Returns what the file of an opened image holds besides it; `stream` is that file."""
+    """Returns the further content of an opened image's file, which is `stream`."""
     if not getattr(image, "is_animated", False):
         is_more = names_further_content(image) or holds_further_content(stream)
         return Besides.FURTHER if is_more else Besides.NOTHING
@@ -56,7 +55,7 @@ _WITH_VIEWS = ("JPEG", "MPO")
 
 
 def is_deep(image: "Image.Image") -> bool:
-    """Whether an image that is opened and not yet loaded is stored in more than 8 bits a sample."""
+    """Returns whether an image, opened and not loaded, has more than 8 bits a sample."""
     stored = [str(tile) for tile in getattr(image, "tile", None) or ()]
     is_wide = image.mode[:1] in _WIDE_MODES or any(bits in each for each in stored for bits in _DEEP)
     return is_wide or int(image.info.get("bit_depth", _BITS)) > _BITS
@@ -68,7 +67,7 @@ _BITS = 8
 
 
 def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixels | None:
-    """Returns how opaque a loaded image is, turned and of that size; None where it is so everywhere."""
+    """Returns the alpha channel of a loaded image, upright and resized; None if all of it is opaque."""
     from PIL import Image
 
     if not image.has_transparency_data or is_blank_alpha(image):
@@ -84,7 +83,7 @@ _OPAQUE = 255
 
 
 def _sample_pixels(image: "Image.Image") -> "Image.Image":
-    """Returns the image, or a part of its pixels where a copy of all would take too much memory."""
+    """Returns the image, or a sample of its pixels if a copy of all would take too much memory."""
     from PIL import Image
 
     scale = math.sqrt(_MOST_PIXELS / (image.width * image.height))

@@ -1,1 +1,1 @@
-"""Models: backbones, ONNX Runtime sessions, and manifests that say which vectors may be compared."""
+"""Models: backbones, ONNX Runtime sessions, and manifests, which decide whether vectors can be compared."""

@@ -1,7 +1,7 @@
-"""The two backbones, each one literal record.
+"""The two backbones, each as one literal record.
 
-The records say what every stage must agree on: names, the default tap, how pixels are prepared and
-where the official weights are. How a network is built is the exporter's own knowledge.
+The records hold what all stages must agree on: names, default layer, pixel normalization, and the URLs of
+official weights. Building the networks is up to the exporter.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Pooling(StrEnum):
     MAX = "max"
     FLATTEN = "flatten"
     NONE = "none"
-    """The layer gives vectors already (VGG16's `fc1` and `fc2`)."""
+    """The layer already returns vectors (VGG16's `fc1` and `fc2`)."""
 
 
 class Normalization(StrEnum):
@@ -29,12 +29,12 @@ class Normalization(StrEnum):
     TF = "tf"
     """RGB scaled to -1..1."""
     CAFFE = "caffe"
-    """BGR less ImageNet's mean colour."""
+    """BGR minus ImageNet's mean colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficialWeights:
-    """One file that Keras publishes; `md5` is the checksum in Keras' own source."""
+    """A weights file that Keras publishes; `md5` is the checksum in Keras' source."""
 
     file_name: str
     url: str
@@ -44,7 +44,7 @@ class OfficialWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """A network as all stages know it."""
+    """The description of a network that all stages share."""
 
     name: str
     short_name: str
@@ -52,11 +52,11 @@ class Backbone:
     default_layer: str
     normalization: Normalization
     top_layers: tuple[str, ...]
-    """Layers behind the convolutions, which only the weights file with the top holds."""
+    """Layers after the convolutions, which only the weights file with the top contains."""
     weights: tuple[OfficialWeights, ...]
 
     def official(self, *, with_top: bool) -> OfficialWeights:
-        """Returns the published file that holds the layers asked for."""
+        """Returns the published file that contains the given layer."""
         return next(file for file in self.weights if file.with_top == with_top)
 
 
@@ -108,39 +108,39 @@ VGG16 = Backbone(
 )
 
 BACKBONES = (RESNET101V2, VGG16)
-"""In the order in which `search query` prefers them."""
+"""The backbones in the order in which `search query` prefers them."""
 
 
 def get_backbone(name: str) -> Backbone:
     """Returns the record for a full or short name, in any case.
 
     Raises:
-        UsageError: there is no such backbone.
+        UsageError: no backbone has this name.
     """
     for backbone in BACKBONES:
         if name.lower() in (backbone.name, backbone.short_name):
             return backbone
     known = ", ".join(f"{b.short_name} ({b.name})" for b in BACKBONES)
     raise UsageError(
-        f"no backbone is called {name!r}; there are {known}",
+        f"there is no backbone {name!r}; use one of {known}",
         argument=Argument.BACKBONE,
         choices=[backbone.name for backbone in BACKBONES],
     )
 
 
 def check_pooling(backbone: Backbone, layer: str, pooling: Pooling | None) -> Pooling:
-    """Returns the pooling to use at a layer: by default `avg`, and `none` where the layer gives vectors.
+    """Returns the pooling to use at a layer: by default `avg`, or `none` if the layer returns vectors.
 
     Raises:
-        UsageError: a pooling was asked for where there is nothing to pool, or the other way round.
+        UsageError: a pooling was named for a layer that returns vectors, or `none` for one that does not.
     """
     if layer in backbone.top_layers:
         if pooling in (None, Pooling.NONE):
             return Pooling.NONE
         raise UsageError(
-            f"{backbone.title}'s {layer} gives vectors and takes no pooling",
+            f"{backbone.title}'s {layer} returns vectors, to which pooling does not apply",
             hint=Hint(Action.LEAVE_OUT, {Argument.POOLING: None}),
         )
     if pooling is Pooling.NONE:
-        raise UsageError(f"{backbone.title}'s {layer} gives feature maps; pooling is avg, max or flatten")
+        raise UsageError(f"{backbone.title}'s {layer} returns feature maps; use pooling avg, max or flatten")
     return pooling or Pooling.AVG

@@ -1,9 +1,9 @@
-"""How often a collection's neighbours and verdicts are right: what was learned, as plain data.
+"""Calibration: the probability that a collection's neighbours and verdicts are right, as plain data.
 
-A score says how near two images are; a calibration says how often a neighbour of such a score was of the
-query's class. `search calibrate` learns it, and the collection's manifest carries it. It names the revision
-of the points that it was learned from, and is stale once they have another. Nearness is cosine similarity,
-or the Euclidean distance negated: higher is nearer.
+A score says how near two images are; a calibration gives the probability that a neighbour with that score has
+the query's class. `search calibrate` learns it, and the collection's manifest stores it. It records the
+revision of the points that it was learned from, and is stale once they have another. Nearness is cosine
+similarity, or the negated Euclidean distance: higher is nearer.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _SURE = 0.995
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A chance that never falls as its argument rises: straight between knots, level beyond them."""
+    """A probability that never falls with its argument: linear between knots, constant beyond them."""
 
     knots: tuple[float, ...]
     chances: tuple[float, ...]
@@ -37,33 +37,33 @@ class Curve:
             raise ValueError("not a curve of chances that never fall")
 
     def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Returns the chances at `values`, in their shape; NaN where they are NaN."""
+        """Returns the probabilities at `values`, in their shape; NaN for NaN."""
         chances = np.interp(values, self.knots, self.chances)
         return np.asarray(np.where(np.isnan(values), np.nan, chances))
 
     def where_known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Returns the same, and NaN below the first knot: of anything that far nothing was ever seen."""
+        """Returns the same, but NaN below the first knot, where there was no data."""
         return np.where(values < self.knots[0], np.nan, self(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """Expected calibration errors, 0 to 1, on images that were held out while the curves were learned.
+    """Expected calibration errors, 0 to 1, on images held out while the curves were learned.
 
-    The chances are put into `bins`; the error is the mean of how far their average is from the share that
-    was right, each bin counting by its size. Bins are equally wide (Guo et al., ICML 2017), or, for
-    `neighbours_equal_mass`, equally full, which sees more where most chances are alike. `verdicts` has the
-    error of each vote by name.
+    Probabilities are grouped into `bins`; the error is the mean difference between their average and the
+    share that was right, weighted by bin size. Bins are equally wide (Guo et al., ICML 2017), or, for
+    `neighbours_equal_mass`, equally full, which resolves more where most probabilities are alike. `verdicts`
+    has the error of each vote by name.
     """
 
     bins: int
-    """How many bins the chances are put into."""
+    """The number of bins."""
     neighbours: float
-    """The error of the chances of neighbours, by bins that are equally wide."""
+    """The error of neighbours' probabilities, with equally wide bins."""
     neighbours_equal_mass: float
-    """The same by bins that are equally full."""
+    """The same with equally full bins."""
     verdicts: Mapping[str, float]
-    """The error of the chances of verdicts, by vote."""
+    """The error of verdicts' probabilities, by vote."""
 
     def __post_init__(self) -> None:
         """Refuses a figure out of its range with a ValueError."""
@@ -73,18 +73,18 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """The nearness that the nearest image must have, or the query is unlike anything indexed.
+    """The nearness below which a query's nearest image makes it out-of-distribution.
 
-    The evidence: `refused` is the share of the collection's own images that would be refused, `caught`
-    the share of them that would be if none of their class were there.
+    Its evidence: `refused` is the share of the collection's own images that would be refused, `caught` the
+    share that would be if their class were missing from the collection.
     """
 
     nearness: float
-    """The nearest image has to be at least as near: the similarity, or the negated distance."""
+    """The least nearness of the nearest image: its similarity, or its negated distance."""
     refused: float
     """The share, 0 to 1, of the collection's own images that would be refused."""
     caught: float
-    """The share, 0 to 1, of them that would be refused if none of their class were there."""
+    """The share, 0 to 1, of them that would be refused if their class were missing."""
 
     def __post_init__(self) -> None:
         """Refuses a figure out of its range with a ValueError."""
@@ -95,17 +95,17 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What a collection's images taught, when each asked for all others.
+    """What was learned from a collection's images, each used as a query against all others.
 
-    `identity` is the key of the model's identity and `points` what the collection held: of another space or
-    another number of points it is stale. `revision` is that of the points, None where an older version
-    learned it. `created_at` is ISO 8601 in UTC. It comes of `images` of `classes`, each with its `k` nearest
+    `identity` is the key of the model's identity and `points` the number of points: with another space or
+    number of points it is stale. `revision` is that of the points, None if an older version learned it.
+    `created_at` is ISO 8601 in UTC. It was learned from `images` of `classes`, each with its `k` nearest
     neighbours, which makes `pairs`, and its `depth` nearest.
 
     `neighbours` is about the `k` nearest, which are shown; `candidates` about the `depth` nearest, from which
-    rankings are fused. They differ, since an image that is among the nearest is more often right than
-    another one of the same nearness. `verdicts` has for each vote by `k` neighbours the chance that a
-    verdict of that share is right.
+    rankings are fused. They differ, since one of the nearest is right more often than another image of the
+    same nearness. `verdicts` has, for each vote by `k` neighbours, the probability that a verdict with that
+    share is right.
     """
 
     identity: str
@@ -115,53 +115,53 @@ class Calibration:
     created_at: str
     """When it was learned, ISO 8601 in UTC."""
     points: int
-    """How many points the collection held."""
+    """The number of points of the collection."""
     images: int
-    """How many images it was learned from."""
+    """The number of images that it was learned from."""
     classes: int
-    """How many classes these have."""
+    """The number of their classes."""
     k: int
-    """How many neighbours of each image are shown, and vote."""
+    """The number of neighbours of each image that are shown, and vote."""
     pairs: int
-    """How many pairs of an image and one of its `k` nearest the chances were learned from."""
+    """The number of pairs of an image and one of its `k` nearest that it was learned from."""
     depth: int
-    """How many of the nearest are candidates of a fused ranking."""
+    """The number of nearest images that are candidates of a fused ranking."""
     neighbours: Curve
-    """The chance by nearness that one of the `k` nearest has the class of the query."""
+    """The probability, by nearness, that one of the `k` nearest has the query's class."""
     candidates: Curve
     """The same for one of the `depth` nearest, which is right less often."""
     verdicts: Mapping[str, Curve]
-    """The chance by share of the vote that a verdict is right, for each vote."""
+    """The probability, by share of the vote, that a verdict is right, for each vote."""
     threshold: Threshold
     """The nearness under which a query is out-of-distribution."""
     reliability: Reliability
     revision: str | None = None
-    """What the collection's points were called when they were read; see `Collection.mark_revision`."""
+    """The revision of the points that were read; see `Collection.mark_revision`."""
 
     def __post_init__(self) -> None:
         """Refuses a figure out of its range with a ValueError."""
         _require_counts(self.points, self.images, self.classes, self.k, self.pairs, self.depth)
 
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Returns the chance that each of the `k` nearest has the query's class; NaN where none is known."""
+        """Returns the probability that each of the `k` nearest has the query's class; NaN where unknown."""
         return self.neighbours.where_known(nearness)
 
     def candidate_chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Returns the chance that each of the `depth` nearest has the query's class; NaN for NaN."""
+        """Returns the probability that each of the `depth` nearest has the query's class; NaN for NaN."""
         return self.candidates(nearness)
 
     def verdict_chance(self, rule: str, share: float) -> float | None:
-        """Returns the chance that a verdict of this share is right; None where none is known."""
+        """Returns the probability that a verdict with this share is right; None if unknown."""
         curve = self.verdicts.get(rule)
         chance = np.nan if curve is None else float(curve.where_known(np.array(share)))
         return None if np.isnan(chance) else float(chance)
 
     def is_unlike_anything(self, nearest: float) -> bool:
-        """Returns whether a query whose nearest image is no nearer than this is unlike anything."""
+        """Returns whether a query whose nearest image is at this nearness is out-of-distribution."""
         return nearest < self.threshold.nearness
 
     def fits(self, *, identity: str, distance: str, points: int) -> bool:
-        """Returns whether it was learned from a collection of this identity key and so many points."""
+        """Returns whether it was learned from a collection of this identity key and number of points."""
         return (self.identity, self.distance, self.points) == (identity, distance, points)
 
     def to_json(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Calibration:
 
 
 def percent(chance: float) -> str:
-    """Returns it as people are shown it: `≈ 87 %`, and never quite 0 or 100."""
+    """Returns a probability as text: `≈ 87 %`, and never 0 or 100."""
     if chance >= _SURE:
         return "> 99 %"
     return f"≈ {chance * 100:.0f} %" if chance > 1 - _SURE else "< 1 %"

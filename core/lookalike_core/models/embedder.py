@@ -1,4 +1,4 @@
-"""Images become vectors: one ONNX Runtime session, on the provider that it really runs on."""
+"""Images become vectors: one ONNX Runtime session, and the execution provider that it really uses."""
 
 from collections.abc import Sequence
 from logging import Logger
@@ -17,16 +17,16 @@ from lookalike_core.models.providers import CPU, OpenedSession, first_line, open
 from lookalike_core.settings import ProviderChoice, Settings
 
 BATCH_SIZE = 16
-"""Images a run; on a processor larger batches take memory and gain nothing."""
+"""Images per run; on a CPU larger batches take memory and gain nothing."""
 
 SMALL_JOB = 8
-"""Images that are embedded before a provider that starts slowly would have begun."""
+"""The number of images that a CPU embeds before a provider with a slow start would begin."""
 
 
 class Embedder:
-    """A loaded model. `provider` is what the session runs on, read back from it.
+    """A loaded model. `provider` is what the session uses, read back from it.
 
-    `notice` is what people should be told of a provider that is there and not in use.
+    `notice` is a message about a provider that is installed but not used, or a slow choice.
     """
 
     def __init__(self, opened: OpenedSession, manifest: ModelManifest) -> None:
@@ -35,7 +35,7 @@ class Embedder:
         self.provider = opened.provider
         self.notice = opened.notice
         if manifest.graph_precision is Precision.FP16 and opened.provider == CPU:
-            self.notice = "this model is fp16, which is for GPUs: on a processor fp32 is faster"
+            self.notice = "this model is fp16, which is for GPUs; on a CPU fp32 is faster"
 
     @classmethod
     def load(
@@ -48,14 +48,14 @@ class Embedder:
         is_small_job: bool = False,
         expected: ModelManifest | None = None,
     ) -> Self:
-        """Opens a session on the best provider there is (`auto`), or on the one that is named.
+        """Opens a session on the best available provider (`auto`), or on the one that is named.
 
         `threads`, `cache_dir` and `is_small_job` are those of `open_session`. The model's manifest must agree
-        with the `expected` one, where one is given.
+        with the `expected` one, if given.
 
         Raises:
-            ModelError: the file is not a model that the exporter made, or it is another one.
-            ProviderError: a provider was named and the session would run on something else.
+            ModelError: the file is not a model that the exporter wrote, or it is another one.
+            ProviderError: the session would not use the provider that was named.
         """
         choice = ProviderChoice(provider)
         opened = open_session(path, choice, threads=threads, cache_dir=cache_dir, is_small_job=is_small_job)
@@ -73,9 +73,9 @@ class Embedder:
     def from_settings(
         cls, path: Path, settings: Settings, *, expected: ModelManifest, images: int | None = None
     ) -> Self:
-        """Loads a model as the settings say, and caches its optimized graph for the next process.
+        """Loads a model by the settings, and caches its optimized graph for the next process.
 
-        `images` is how many there are to embed, None where that is not known or many.
+        `images` is the number of images to embed, None if it is unknown or large.
         """
         return cls.load(
             path,
@@ -87,7 +87,7 @@ class Embedder:
         )
 
     def log_provider(self, logger: Logger) -> None:
-        """Logs what the model runs on, and before it the `notice`, where there is one, as a warning."""
+        """Logs the provider that the model runs on, after the `notice`, if any, as a warning."""
         if self.notice:
             logger.warning("%s", self.notice)
         logger.info("%s runs on %s", self.manifest.identity.backbone, self.provider)
@@ -96,7 +96,7 @@ class Embedder:
         """Returns float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.
 
         Raises:
-            MemoryError: the provider wants more of it than there is.
+            MemoryError: the provider needs more memory than is available.
             ModelError: the provider failed.
         """
         try:

@@ -1,11 +1,10 @@
-"""A model file, checked before ONNX Runtime loads it, and its metadata.
+"""Checks of a model file before ONNX Runtime loads it, and its metadata.
 
-ONNX lets a tensor name another file that holds its values, and the runtime follows that. Our models hold
-everything themselves, so that what is beside one can never change what it computes. The runtime has no
-option that says so in every version, and `onnx` takes longer to import than a search may: the messages are
-walked here, past all values, which takes milliseconds.
-Source: https://protobuf.dev/programming-guides/encoding/ and
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+In ONNX a tensor may refer to another file for its values, and the runtime follows that. Exported models
+contain all values, so that a file beside a model can never change its results. No option of the runtime
+forbids external values in every version, and importing `onnx` takes longer than a search may: the protobuf
+messages are walked here, skipping all values, in milliseconds. Source:
+https://protobuf.dev/programming-guides/encoding/ and https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
 import mmap
@@ -16,7 +15,7 @@ from types import MappingProxyType
 from lookalike_core.errors import ModelError
 
 _DEEPEST = 20
-"""Graphs in nodes in graphs; ours have none."""
+"""The deepest nesting of graphs in nodes; exported models have none."""
 
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
@@ -34,14 +33,14 @@ _INSIDE: Mapping[str, Mapping[int, str]] = MappingProxyType(
         "tensor": {},
     }
 )
-"""Message -> field number -> the message in it, of all that may hold a tensor somewhere."""
+"""Message -> field number -> submessage, for all messages that may contain a tensor."""
 
 
 def check_self_contained(path: Path) -> None:
     """Refuses a model that takes values from other files.
 
     Raises:
-        ModelError: it does, or it is no ONNX file at all.
+        ModelError: it does, or it is not an ONNX file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -50,20 +49,20 @@ def check_self_contained(path: Path) -> None:
                 names_others = _names_other_files(data, 0, len(data), "model", 0)
         except (ValueError, IndexError) as error:  # an empty file cannot be mapped, either
             raise ModelError(
-                f"{path} cannot be loaded (it is no ONNX file); remove it and try again", path=path
+                f"{path} cannot be loaded (it is not an ONNX file); remove it and try again", path=path
             ) from error
     if names_others:
         raise ModelError(
-            f"{path} takes values from other files, which no model of ours does; remove it and try again",
+            f"{path} reads values from other files, which exported models never do; remove it and try again",
             path=path,
         )
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads a model's `metadata_props`; the graph is stepped over, so that this takes no time.
+    """Returns a model's `metadata_props`; the graph is skipped, so that this is fast.
 
     Raises:
-        ValueError: it is no ONNX file, or one that was cut short.
+        ValueError: it is not an ONNX file, or is truncated.
         OSError: it cannot be read.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -79,7 +78,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def append_metadata(path: Path, key: str, value: str) -> None:
-    """Adds an entry to a model's `metadata_props`: behind a message, more of its fields may follow."""
+    """Appends an entry to a model's `metadata_props`: a protobuf message may be extended at its end."""
     texts = ((_KEY, key.encode()), (_VALUE, value.encode()))
     entry = b"".join(field_header(number, len(text)) + text for number, text in texts)
     with path.open("ab") as file:
@@ -87,27 +86,27 @@ def append_metadata(path: Path, key: str, value: str) -> None:
 
 
 def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
-    """Yields number and text of each field of a message that holds texts and nothing else."""
+    """Yields number and text of each field of a message whose fields are all texts."""
     for number, first, last in _fields(data, start, end):
         yield number, data[first:last].decode(errors="replace")
 
 
 def field_header(number: int, size: int) -> bytes:
-    """Returns the tag and the length that stand before a field of `size` bytes."""
+    """Returns the tag and the length that precede a field of `size` bytes."""
     return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(size)
 
 
 def _encode_varint(value: int) -> bytes:
-    """Returns a number as seven bits a byte, the lowest first; the eighth bit says that more follow."""
+    """Encodes a number as a varint: seven bits a byte, lowest first; the eighth bit marks continuation."""
     low, rest = value & 0x7F, value >> 7
     return bytes([low | 0x80]) + _encode_varint(rest) if rest else bytes([low])
 
 
 def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:
-    """Whether a tensor somewhere in a message does so.
+    """Returns whether a tensor anywhere in a message refers to another file.
 
     Raises:
-        ValueError: it is no such message.
+        ValueError: the message is malformed.
     """
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
@@ -121,7 +120,7 @@ def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, dept
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yields number, beginning and end of the content of each field of a message."""
+    """Yields number, start and end of the content of each field of a message."""
     at = start
     while at < end:
         tag, at = _varint(data, at)
@@ -142,7 +141,7 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
 
 
 def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    """Returns a number of seven bits a byte, the lowest first, and where it ends."""
+    """Returns the number in a varint, and the offset of its end."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]

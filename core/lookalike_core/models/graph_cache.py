@@ -3,8 +3,8 @@
     HOME/models/optimized/MODEL.KEY.onnx
 
 An entry is a copy of the model with other nodes and about as many bytes, made for one processor and one
-version of the runtime: `KEY` stands for all that it was made of, and stands in the entry, too. There is one
-for each model. It is worth nothing: whoever finds none, a broken one or one of another model takes the model.
+version of the runtime: `KEY` is a hash of all that it was made from, and is stored in the entry, too. There
+is one for each model. If it is missing, broken or of another model, the model itself is used.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ from lookalike_core.errors import ModelError
 from lookalike_core.models.external_data import append_metadata, read_metadata
 
 _MADE_OF = "lookalike-optimized"
-"""The metadata key under which an entry holds its own key."""
+"""The metadata key of an entry's own key."""
 
 _RECIPE = 2
-"""Raised when sessions are opened with other options than entries were made with."""
+"""To be increased when sessions are opened with other options than entries were made with."""
 
 _SPARE_BYTES = 2**30
-"""Bytes left free on the disk: a copy that only saves time must not be what fills it."""
+"""Bytes to leave free on the disk: a copy that only saves time must not fill it."""
 
 _ABANDONED_S = 3600
 
 
 def entry_path(model: Path, folder: Path, *, runtime: str) -> Path:
-    """Returns where the optimized graph of a model as it is now is cached, for this processor and runtime.
+    """Returns the path of the cached graph of a model in its present state, for this processor and runtime.
 
     Raises:
-        OSError: there is no such model.
+        OSError: the model does not exist.
     """
     stat = model.stat()
     file = [str(model.resolve()), stat.st_size, stat.st_mtime_ns, read_metadata(model)]
@@ -47,10 +47,10 @@ def entry_path(model: Path, folder: Path, *, runtime: str) -> Path:
 
 @contextmanager
 def write_entry(entry: Path, model: Path) -> Iterator[Path]:
-    """Yields where to write an entry, which takes its place when the block ends; older ones of the model go.
+    """Yields the path to write an entry to, which is renamed when the block ends; older entries are removed.
 
     Raises:
-        OSError: nothing can be written there, or it would take the disk's last gigabyte.
+        OSError: nothing can be written there, or less than a gigabyte would stay free.
     """
     with atomic_path(entry) as temporary:
         if shutil.disk_usage(entry.parent).free < _SPARE_BYTES + 2 * model.stat().st_size:
@@ -62,12 +62,12 @@ def write_entry(entry: Path, model: Path) -> Iterator[Path]:
 
 
 def require_own(entry: Path, model: Path) -> None:
-    """Refuses an entry that says to be of another model, of other bytes of it, or of another runtime.
+    """Refuses an entry whose key is of another model, of other bytes of it, or of another runtime.
 
     Raises:
-        ModelError: it does.
-        ValueError: it is no whole ONNX file.
-        OSError: it is not there.
+        ModelError: the key differs.
+        ValueError: the file is not a complete ONNX file.
+        OSError: the file does not exist.
     """
     if read_metadata(entry) != {**read_metadata(model), _MADE_OF: _key(entry)}:
         raise ModelError(f"{entry} was not made from {model}")
@@ -78,7 +78,7 @@ def _key(entry: Path) -> str:
 
 
 def _remove_stale(entry: Path, model: Path) -> None:
-    """Removes what stands for the model as it was, for models that are gone, and what kills left."""
+    """Removes entries of former states of the model, of deleted models, and of killed processes."""
     for other in entry.parent.glob("*.onnx"):
         name = other.name.rsplit(".", 2)[0]
         if other != entry and (name == model.stem or not model.with_name(f"{name}.onnx").exists()):
@@ -87,7 +87,7 @@ def _remove_stale(entry: Path, model: Path) -> None:
 
 
 def _describe_processor() -> str:
-    """Returns what graphs are optimized for: on Linux the processor's features, elsewhere this machine."""
+    """Returns what graphs are optimized for: on Linux the CPU's features, elsewhere this machine."""
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a file of ours
         for line in lines:
             if line.startswith(("flags", "Features")):

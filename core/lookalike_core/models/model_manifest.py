@@ -1,9 +1,8 @@
-"""The manifest of a model, and its identity: which vectors may be compared with which.
+"""The manifest of a model, and its identity: which vectors can be compared.
 
-A model carries a `ModelManifest` in its ONNX `metadata_props`. The identity inside decides whether two
-models, or a model and a collection, are of the same space. What is recorded beside it (where weights came
-from, which version wrote it) is never compared. What a collection says of itself:
-`stores/collection_manifest.py`.
+A model stores a `ModelManifest` in its ONNX `metadata_props`. The identity in it decides whether two models,
+or a model and a collection, have the same embedding space. Other records (the source of weights, the version)
+are never compared. For the manifest of a collection see `stores/collection_manifest.py`.
 """
 
 import hashlib
@@ -25,13 +24,14 @@ METADATA_KEY = "lookalike"
 
 FORMER_NAMES = {"precision": "graph_precision", "quantization": "activation_ranges"}
 FORMER_COUNT = {"pictures": "images"}
-"""Former names of fields of manifests -> their names of today."""
+"""Former field names of manifests -> present ones."""
 
 
 class Precision(StrEnum):
-    """How a graph computes; those of 32 and of 16 bits give comparable vectors, those of 8 bits do not.
+    """The precision of a graph; fp32 and fp16 graphs give comparable vectors, int8 graphs do not.
 
-    Comparable are vectors that keep at least 98 % of the ten nearest neighbours (docs/adr/0012-precision.md).
+    Vectors are comparable if they keep at least 98 % of the ten nearest neighbours
+    (docs/adr/0012-precision.md).
     """
 
     FP32 = "fp32"
@@ -40,11 +40,11 @@ class Precision(StrEnum):
 
 
 FLOAT32 = "float32"
-"""The precision class of every fp32 and fp16 graph: their vectors are one space."""
+"""The precision class of every fp32 and fp16 graph, whose vectors share one space."""
 
 
 class WeightsKind(StrEnum):
-    """Where weights came from."""
+    """Sources of weights."""
 
     IMAGENET = "imagenet"
     IMAGENET_WHEEL = "imagenet-wheel"
@@ -52,14 +52,14 @@ class WeightsKind(StrEnum):
 
     @classmethod
     def of(cls, weights: str) -> "WeightsKind":
-        """Returns what the text behind `--weights` stands for: a named source, or else a file."""
+        """Returns the kind of a value of `--weights`: a named source, or else a file."""
         named = (cls.IMAGENET, cls.IMAGENET_WHEEL)
         return next((kind for kind in named if kind == weights), cls.FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
-    """What makes two models give comparable vectors.
+    """The properties that two models with comparable vectors share.
 
     `precision_class` is `float32` for graphs of 32 and of 16 bits, and that of its `ActivationRanges` for one
     of 8 bits. `weights_fingerprint` is a SHA-256 in hex over name, shape and float32 bytes of every tensor
@@ -78,20 +78,20 @@ class ModelIdentity:
 
     @property
     def key(self) -> str:
-        """Returns 16 hex digits that stand for the whole identity.
+        """Returns 16 hex digits that identify the whole identity.
 
-        Models and heads of all versions are called by it; so it is of the names that fields had at first.
+        Files of models and heads are named by it, so it is computed with the first names of all fields.
         """
         data = self.to_json()
         data["precision"] = data.pop("precision_class")
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_head(self, head: str, *, dimension: int) -> Self:
-        """Returns the identity of the same model with a head behind it."""
+        """Returns the identity of the same model with a head on top."""
         return replace(self, head=head, dimension=dimension)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object; one without a head looks as it did before there were heads."""
+        """Returns a JSON object; without a head it has the format of versions that had no heads."""
         data = asdict(self)
         if self.head is None:
             del data["head"]
@@ -99,7 +99,7 @@ class ModelIdentity:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote, now or under former names.
+        """Returns the identity that `to_json` wrote, with present or former field names.
 
         Raises:
             ValueError, UsageError: a field is missing or malformed.
@@ -110,10 +110,10 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsSource:
-    """Where a model's weights were read from: recorded, so that it can be exported again.
+    """The source of a model's weights, recorded so that the model can be exported again.
 
-    `path` is the absolute path of a file, `sha256` its checksum; `official` says that the file is, byte
-    for byte, one that Keras publishes.
+    `path` is the absolute path of a file, `sha256` its checksum; `official` says that the file is identical
+    to one that Keras publishes.
     """
 
     kind: WeightsKind
@@ -124,10 +124,10 @@ class WeightsSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationRanges:
-    """What the values of a graph are like where 8 bits stand for them; with the weights all of an int8 model.
+    """The activation ranges of an int8 graph, which with the weights determine the whole model.
 
-    `ranges` maps a tensor's name to the lowest and highest value that a step is to stand for, found by
-    `method` on so many `images`.
+    `ranges` maps a tensor's name to the lowest and highest value that 8 bits represent, found by `method` on
+    so many `images`.
     """
 
     method: str
@@ -136,7 +136,7 @@ class ActivationRanges:
 
     @property
     def precision_class(self) -> str:
-        """Returns the precision class of the identity: other ranges are other steps, and so another space."""
+        """Returns the precision class of the identity: other ranges give another embedding space."""
         text = json.dumps(self.ranges, sort_keys=True, separators=(",", ":"))
         return f"{Precision.INT8}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -152,9 +152,9 @@ class ActivationRanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelManifest:
-    """What an exported model says of itself.
+    """The manifest of an exported model.
 
-    `graph_precision` is what the graph computes in; `activation_ranges` are there where that is int8.
+    `graph_precision` is what the graph computes in; `activation_ranges` are set if that is int8.
     """
 
     identity: ModelIdentity
@@ -165,9 +165,9 @@ class ModelManifest:
     activation_ranges: ActivationRanges | None = None
 
     def differences(self, wanted: Self) -> list[str]:
-        """Returns in what this model computes something else than the wanted one, both sides named.
+        """Returns the differences between this model and the wanted one, with both values.
 
-        Where the weights came from and which version wrote the file is not compared.
+        The weights' source and the version that wrote the file are not compared.
         """
         here, there = (
             {
@@ -191,21 +191,23 @@ class ModelManifest:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """Reads the manifest in a model's `metadata_props`.
+        """Returns the manifest in a model's `metadata_props`.
 
         Raises:
             ManifestError: there is none, or it is malformed.
         """
         if METADATA_KEY not in metadata:
-            raise ManifestError("it carries no manifest", hint=Hint(Action.EXPORT))
+            raise ManifestError("it has no manifest", hint=Hint(Action.EXPORT))
         try:
             return cls.from_json(parse_json(metadata[METADATA_KEY]))
         except ValueError as error:
-            raise ManifestError(f"its manifest is no JSON ({error})", hint=Hint(Action.EXPORT)) from error
+            raise ManifestError(
+                f"its manifest is not valid JSON ({error})", hint=Hint(Action.EXPORT)
+            ) from error
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote, now or under former names.
+        """Returns the manifest that `to_json` wrote, with present or former field names.
 
         Raises:
             ManifestError: a field is missing or malformed.
@@ -215,16 +217,16 @@ class ModelManifest:
 
 
 def without_none(data: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Leaves out those of the named fields that are None."""
+    """Returns the JSON object without those of the named fields that are None."""
     return {key: value for key, value in data.items() if value is not None or key not in names}
 
 
 @contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Translates whatever goes wrong in the block.
+    """Translates any error of parsing in the block.
 
     Raises:
-        ManifestError: what is read was not written by any version.
+        ManifestError: no version of lookalike wrote the data.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Execution providers: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the processor alone.
+"""Execution providers: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the CPU.
 
-The list of available providers names more than works, so each one is tried in its turn, and what a session
-really runs on is read back from it. Source: https://onnxruntime.ai/docs/execution-providers/
+The runtime's list of available providers includes some that do not work, so each is tried in order, and the
+one that a session really uses is read back from it. Source: https://onnxruntime.ai/docs/execution-providers/
 """
 
 import ctypes
@@ -33,7 +33,7 @@ _FATAL = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedSession:
-    """A session, the provider read back from it, and what people should be told of one not in use."""
+    """A session, the provider that it uses, and a notice about a provider that is installed but not used."""
 
     session: Any
     provider: str
@@ -50,16 +50,16 @@ def open_session(
 ) -> OpenedSession:
     """Opens a session for a model on the first provider that works.
 
-    `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
-    processor computes in bfloat16, where it is several times as fast, then the processor alone. For a small
-    job (`is_small_job`) it leaves the plugin out, which takes longer to compile a model than that takes.
-    The processor computes in so many `threads`; None takes as many as this process may use where those are
-    fewer than the machine has, and else leaves it to the runtime. Its optimized graph is taken from the
-    folder `cache_dir`, or kept there for the next process.
+    `AUTO` tries CUDA if NVIDIA's driver is installed; then OpenVINO's plugin if it is installed and the CPU
+    computes in bfloat16, which is several times as fast; then the CPU. For a small job (`is_small_job`) it
+    skips the plugin, whose compilation of a model would take longer than the job. The CPU computes in
+    `threads` threads; None means as many as this process may use if that is fewer than the machine has, and
+    otherwise the runtime's default. The optimized graph is read from the folder `cache_dir`, or written there
+    for the next process.
 
     Raises:
         ModelError: the file is no model that can be loaded.
-        ProviderError: a provider was asked for by name and is not what the session runs on.
+        ProviderError: the session does not use the provider that was named.
     """
     _check(path)
     notice = None
@@ -68,9 +68,9 @@ def open_session(
         if session is not None and session.get_providers()[0] == CUDA:
             return OpenedSession(session=session, provider=CUDA, notice=None)
         if choice is ProviderChoice.CUDA:
-            raise ProviderError(f"a GPU is required and the session runs on {CPU}: {why_no_cuda()}")
+            raise ProviderError(f"a GPU is required, but the session runs on {CPU}: {why_no_cuda()}")
         if has_cuda_driver():
-            notice = f"an NVIDIA driver is here and its GPU is not in use: {why_no_cuda()}"
+            notice = f"an NVIDIA driver is installed, but its GPU is not used: {why_no_cuda()}"
     if choice is ProviderChoice.OPENVINO or (
         choice is ProviderChoice.AUTO and not is_small_job and openvino_pays()
     ):
@@ -78,7 +78,7 @@ def open_session(
         if session is not None:
             return OpenedSession(session=session, provider=OPENVINO, notice=notice)
         if choice is ProviderChoice.OPENVINO:
-            raise ProviderError(f"OpenVINO was requested and cannot be used: {problem}")
+            raise ProviderError(f"OpenVINO was requested, but cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
     session = _open_on_processor(path, threads, cache_dir)
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
@@ -88,8 +88,8 @@ def open_session(
 def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
     """Imports ONNX Runtime without the telemetry that its builds send by default from 1.29 on.
 
-    It reads a variable as it is loaded, and only then is that set; a host that has loaded it, or set it, is
-    left in charge. In a command's own process it says nothing on stderr.
+    An environment variable disables it at import, and is set for that long; a host application that has
+    imported the runtime, or set the variable, decides itself. In a command's own process its log is silenced.
     """
     with _set_variable("ORT_DISABLE_TELEMETRY", "1"):
         import onnxruntime
@@ -101,7 +101,7 @@ def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
 
 @contextmanager
 def _set_variable(name: str, value: str) -> Iterator[None]:
-    """Sets a variable of the environment for the length of a block, unless it is set."""
+    """Sets an environment variable for the length of a block, unless it is set."""
     if name in os.environ:
         yield
         return
@@ -113,16 +113,19 @@ def _set_variable(name: str, value: str) -> Iterator[None]:
 
 
 def why_no_cuda() -> str:
-    """Returns what stands between this machine and CUDA, and what to do about it."""
+    """Returns why CUDA cannot be used on this machine, and the remedy."""
     if CUDA not in load_runtime().get_available_providers():
-        return "this ONNX Runtime is built for the CPU alone"
+        return "this ONNX Runtime is built for the CPU only"
     if not has_cuda_driver():
         return "no NVIDIA driver is installed"
     return "the CUDA libraries do not load; install this project with its extra lookalike[cuda]"
 
 
 def has_cuda_driver() -> bool:
-    """Whether NVIDIA's driver library loads; asked first, since a session without it only complains."""
+    """Returns whether NVIDIA's driver library loads.
+
+    Checked first, since a session without it logs errors.
+    """
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -149,14 +152,14 @@ def _open_on_cuda(path: Path) -> Any | None:  # noqa: ANN401
 
 
 def _preload_cuda() -> None:
-    """Loads what CUDA needs, as `onnxruntime.preload_dlls` does, which prints what it could not load."""
+    """Loads CUDA's libraries, as `onnxruntime.preload_dlls` does, which prints the failures."""
     preload = load_runtime().preload_dlls
     silent = {**preload.__globals__, "print": lambda *_, **__: None}
     FunctionType(preload.__code__, silent, argdefs=preload.__defaults__)()
 
 
 def _open_on_openvino(path: Path) -> tuple[Any | None, str]:
-    """Opens a session that runs on OpenVINO throughout, or returns None and why there is none."""
+    """Opens a session that runs entirely on OpenVINO, or returns None and the reason."""
     try:
         is_installed, device = _register_openvino(), next(_openvino_devices(), None)
     except Exception as error:  # noqa: BLE001 - whatever a plugin does, the processor is there
@@ -175,7 +178,7 @@ def _open_on_openvino(path: Path) -> tuple[Any | None, str]:
 
 
 def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) -> Any:  # noqa: ANN401
-    """Opens a session on the processor, from the cached graph if possible; without a cache is no error."""
+    """Opens a session on the CPU, from the cached graph if possible; a failing cache is no error."""
     session = None
     if cache_dir is not None:
         entry = entry_path(path, cache_dir, runtime=load_runtime().__version__)
@@ -189,7 +192,7 @@ def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) 
 
 
 def _open_and_cache(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
-    """Opens a session and caches its optimized graph if possible; None where none could be opened."""
+    """Opens a session and caches its optimized graph if possible; None if neither worked."""
     session = None
     with suppress(Exception), write_entry(entry, path) as temporary:
         options = _make_options(threads)
@@ -199,10 +202,10 @@ def _open_and_cache(path: Path, entry: Path, threads: int | None) -> Any | None:
 
 
 def _open_cached(entry: Path, model: Path, threads: int | None) -> Any:  # noqa: ANN401
-    """Opens a session on the cached graph, which is not optimized a second time.
+    """Opens a session on the cached graph, without optimizing it again.
 
     Raises:
-        Exception: it is not there, broken, or of another model.
+        Exception: the graph is missing, damaged, or of another model.
     """
     require_own(entry, model)
     check_self_contained(entry)
@@ -212,14 +215,14 @@ def _open_cached(entry: Path, model: Path, threads: int | None) -> Any:  # noqa:
 
 
 def has_openvino() -> bool:
-    """Whether the plugin is installed and offers this processor."""
+    """Returns whether the plugin is installed and supports this CPU."""
     return next(_openvino_devices(), None) is not None
 
 
 def openvino_pays() -> bool:
-    """Whether the plugin is here and its processor computes in bfloat16.
+    """Returns whether the plugin is installed and the CPU computes in bfloat16.
 
-    Elsewhere it is about as fast as ONNX Runtime itself and takes longer to start (benchmarks/README.md).
+    On other CPUs it is about as fast as ONNX Runtime itself and takes longer to start (benchmarks/README.md).
     """
     try:
         device = next(_openvino_devices(), None)
@@ -229,9 +232,9 @@ def openvino_pays() -> bool:
 
 
 def _openvino_devices() -> Iterator[Any]:
-    """Yields the processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
+    """Yields the CPU as OpenVINO's plugin offers it; nothing if the plugin is not installed.
 
-    Nor where the processor is not of Intel: https://github.com/microsoft/onnxruntime/pull/31981
+    Nor for CPUs of other makers than Intel: https://github.com/microsoft/onnxruntime/pull/31981
     """
     if _register_openvino():
         for device in load_runtime().get_ep_devices():
@@ -241,7 +244,7 @@ def _openvino_devices() -> Iterator[Any]:
 
 @cache
 def _register_openvino() -> bool:
-    """Whether the plugin is installed; it may be registered once in a process."""
+    """Registers the plugin, once in a process; returns whether it is installed."""
     try:
         import onnxruntime_ep_openvino as plugin
     except ModuleNotFoundError:
@@ -251,7 +254,7 @@ def _register_openvino() -> bool:
 
 
 def _check(path: Path) -> None:
-    """Refuses a file that is missing, or takes values from other files."""
+    """Refuses a file that does not exist, or takes values from other files."""
     try:
         check_self_contained(path)
     except ModelError:
@@ -279,5 +282,5 @@ def _model_error(path: Path, error: Exception) -> ModelError | MemoryError:
     if is_out_of_memory(error):
         return memory_error(error, f"loading {path}")
     if not path.is_file():
-        return ModelError(f"{path} is not there", path=path, hint=Hint(Action.EXPORT))
+        return ModelError(f"{path} does not exist", path=path, hint=Hint(Action.EXPORT))
     return ModelError(f"{path} cannot be loaded ({first_line(error)}); remove it and try again", path=path)

@@ -62,7 +62,7 @@ def _kth_largest(similarity: NDArray[_Float], k: int) -> NDArray[_Float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """The nearest neighbours of one row, best first: `rows` int64 `[K]`, `scores` float32 `[K]`."""
+    """The nearest neighbours of one vector, best first: `rows` int64 `[K]`, `scores` float32 `[K]`."""
 
     row: int
     rows: IntVector
@@ -70,11 +70,10 @@ class Nearest:
 
 
 class ExactSearch:
-    """The nearest neighbours of each of the vectors float32 `[N, D]` among all others.
+    """Exact nearest neighbours of each of the vectors float32 `[N, D]` among all others.
 
-    The array is taken over and changed in place, since there may be no room for two: its rows are normalised
-    for cosine similarity (`cosine`), and centred for Euclidean distances, which keeps these and makes the
-    numbers smaller.
+    The array is changed in place, to save the memory of a copy: for cosine similarity (`cosine`) rows are
+    normalised, for Euclidean distances centred, which keeps distances and improves their precision.
     """
 
     def __init__(self, vectors: FloatMatrix, *, cosine: bool, block: int = BLOCK) -> None:
@@ -91,18 +90,18 @@ class ExactSearch:
             self._squares = np.einsum("nd,nd->n", vectors, vectors)
 
     def vectors(self, rows: IntVector) -> FloatMatrix:
-        """Returns the vectors of some rows, float32 `[K, D]`: of length 1 for cosine similarity, else raw."""
+        """Returns the vectors of some rows, float32 `[K, D]`; they are normalised for cosine similarity."""
         return self._vectors[rows] if self._cosine else self._vectors[rows] + self._mean
 
     def blocks(self) -> Iterator[IntVector]:
-        """Yields the numbers of all rows in order, as many at a time as can be compared at once."""
+        """Yields all row numbers in order, in blocks that can be compared at once."""
         count = len(self._vectors)
         return row_blocks(count, max(1, min(self._block, BLOCK_VALUES // max(count, 1))))
 
     def nearest(self, rows: IntVector, *, limit: int, left_out: Sequence[Sequence[int]]) -> Iterator[Nearest]:
-        """Yields the `limit` nearest of each of some rows, row by row, without the rows that each leaves out.
+        """Yields the `limit` nearest of each given row, without the rows that are excluded for it.
 
-        Of two at the same score the one with the lower number comes first.
+        Ties are broken by the lower row number.
         """
         similarity = self._similarity(rows, 0)
         for values, out in zip(similarity, left_out, strict=True):
@@ -116,7 +115,7 @@ class ExactSearch:
             yield Nearest(row=row, rows=found[order], scores=scores[order])
 
     def above(self, rows: IntVector, threshold: float) -> Iterator[Nearest]:
-        """Yields for each of some ascending rows the later rows of a higher cosine similarity than that."""
+        """Yields for each of some ascending rows the later rows whose similarity exceeds a threshold."""
         if not len(rows):
             return
         first = int(rows[0])
@@ -127,7 +126,7 @@ class ExactSearch:
             yield Nearest(row=row, rows=found + row + 1, scores=behind[found])
 
     def _similarity(self, rows: IntVector, first: int) -> FloatMatrix:
-        """Compares rows with all from `first` on, `[B, N - first]`; higher is nearer, as for scores."""
+        """Returns the similarity of rows to all rows from `first` on, `[B, N - first]`; higher is nearer."""
         products: FloatMatrix = self._vectors[rows] @ self._vectors[first:].T
         if self._cosine:
             return products
@@ -136,5 +135,8 @@ class ExactSearch:
         return products
 
     def _distances(self, row: int, others: IntVector) -> FloatVector:
-        """Computes distances from differences: those of squares are too coarse for vectors close together."""
+        """Returns distances computed from differences.
+
+        The expanded square is too imprecise for vectors that are close to each other.
+        """
         return np.asarray(np.linalg.norm(self._vectors[others] - self._vectors[row], axis=1))

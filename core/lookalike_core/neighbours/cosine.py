@@ -1,4 +1,4 @@
-"""Cosine similarities, kept within -1 to 1, which sums of rounded products leave by a little. Pure."""
+"""Cosine similarities clipped to -1 to 1, which rounding can exceed slightly. Pure."""
 
 from typing import SupportsFloat, TypeVar, cast
 
@@ -9,18 +9,18 @@ _Floats = TypeVar("_Floats", bound=NDArray[np.floating])
 
 
 def clip_cosine(similarity: SupportsFloat) -> float:
-    """Returns a cosine similarity within -1 to 1, whatever rounding has made of it."""
+    """Returns a cosine similarity clipped to -1 to 1."""
     return min(max(float(similarity), -1.0), 1.0)
 
 
 def clip_cosines(similarities: _Floats) -> _Floats:
-    """Brings cosine similarities of any shape within -1 to 1, in place, and returns them; NaN stays NaN."""
+    """Clips cosine similarities of any shape to -1 to 1, in place, and returns them; NaN stays NaN."""
     np.clip(similarities, -1, 1, out=similarities)
     return similarities
 
 
 def normalise_rows(vectors: _Floats, *, in_place: bool = False) -> _Floats:
-    """Scales the rows of float `[N, D]` to length 1 and returns them; a row of zeros stays one."""
+    """Scales the rows of float `[N, D]` to length 1 and returns them; zero rows stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
     if not in_place:

@@ -1,6 +1,6 @@
-"""Near-duplicates by their embeddings, and folding them in a ranking. Pure.
+"""Near-duplicates by embeddings, and folding them in a ranking. Pure.
 
-Near-duplicates by embedding show the same scene; that one is a copy of the other takes a proof on pixels.
+Near-duplicates by embedding show the same scene; whether one is a copy of the other is decided on pixels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ NEAR_ABOVE = 0.99
 
 
 def are_near(similarity: FloatMatrix, above: float) -> NDArray[np.bool_]:
-    """Returns which cosine similarities are above a threshold, without what rounding adds beyond 1."""
+    """Returns which cosine similarities exceed a threshold, after clipping to 1."""
     return np.minimum(similarity, 1) > above
 
 
 def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: int) -> list[int]:
-    """Returns for each image of a ranking, best first, the place of the image that represents it.
+    """Returns for each image of a ranking, best first, the rank of the image that represents it.
 
     An image represents itself, unless a better ranked one that does is its near-duplicate in one of the
     networks: then the best ranked of those represents it. So two frames at the ends of a long burst each

@@ -1,7 +1,7 @@
 """Metrics of rankings: precision@k, the best possible, R-precision and average precision. Pure.
 
-A neighbour is right where it has the query's class. `relevant` counts for each query the others of its class
-that are not left out. Where there are none, no neighbour can be right and figures are NaN, never 0.
+A neighbour is right if it has the query's class. `relevant` counts, for each query, the other images of its
+class that are not excluded. Without any, no neighbour can be right and the metrics are NaN, not 0.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def average_precision(similarity: NDArray[np.floating], same: BoolMatrix) -> Flo
 
     This is the mean over the relevant images of the precision among all that are at least as near, so it does
     not depend on the order of ties; it equals scikit-learn's `average_precision_score`. `similarity` float
-    `[Q, N]` is -inf for what does not count, `same` bool `[Q, N]` says which images have the query's class.
+    `[Q, N]` is -inf for excluded images, `same` bool `[Q, N]` says which images have the query's class.
     """
     return np.array([_average_precision(row, own) for row, own in zip(similarity, same, strict=True)])
 

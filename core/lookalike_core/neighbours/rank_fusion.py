@@ -11,7 +11,7 @@ from lookalike_core.neighbours.vote import TEMPERATURE
 
 FloatMatrix = NDArray[np.floating]
 Chance = Callable[[FloatMatrix], FloatMatrix]
-"""Turns similarities float `[n]` into chances of the same class, each by itself."""
+"""Maps similarities float `[n]` to probabilities of the same class, elementwise."""
 
 CANDIDATES = 100
 """How many of a network's nearest neighbours are candidates, and count in a sum of reciprocal ranks."""
@@ -38,8 +38,8 @@ def fuse_similarities(
     """Returns the fused similarity of M images to B queries, float64 `[B, M]`; higher is nearer.
 
     `similarities` holds one float `[B, M]` a network, higher is nearer (Euclidean distances negated), with
-    NaN where the image is not in that network's collection and -inf where it does not count, which excludes
-    it for all networks. `chances` holds one function a network, for `CALIBRATED`.
+    NaN if the image is not in that network's collection and -inf if it is excluded, then for all networks.
+    `chances` holds one function per network, for `CALIBRATED`.
 
     Candidates are among the `depth` nearest of at least one network. Other images rank behind them.
 

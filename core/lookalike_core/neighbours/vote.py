@@ -1,6 +1,6 @@
 """kNN votes: the class of an image by the classes of its nearest neighbours, by four rules. Pure.
 
-Scores are Qdrant's own: whether a higher one is nearer depends on the distance.
+Scores are Qdrant's own: the distance decides whether a higher score is nearer.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,27 @@ class VoteRule(StrEnum):
     """How neighbours vote."""
 
     MAJORITY = "majority"
-    """Most of the k voters; a tie goes to the class whose name comes first, so that scores play no part."""
+    """The most frequent class of the k voters.
+
+    A tie goes to the first class by name, regardless of scores.
+    """
     NEARER_TIES = "nearer-ties"
-    """Most of the k voters; of tied classes the one whose neighbours are nearer, on average."""
+    """The most frequent class of the k voters; a tie goes to the class whose voters are nearer on average."""
     NEAREST_CLASS = "nearest-class"
-    """The class among the k voters whose own k nearest are nearest, on average."""
+    """The class among the k voters whose own k nearest images are nearest on average."""
     WEIGHTED = "weighted"
     """The largest sum of exp(similarity / 0.07) over the k voters.
 
     For Euclidean distances the similarity is the negated distance divided by that of the kth neighbour, which
-    has no unit.
+    makes it dimensionless.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The class that won the vote of so many `voters`, fewer than k where fewer neighbours have a class.
+    """The class that won the vote of `voters` neighbours, fewer than k if fewer of them have a class.
 
-    `share` is the share of the voters that it has, 0 to 1; for the weighted rule, of their weights.
+    `share` is its share of the voters, 0 to 1; for the weighted rule, of their weights.
     """
 
     class_name: str
@@ -44,9 +47,9 @@ class Verdict:
 
 
 def needs_labelled_search(classes: Sequence[str | None], *, k: int) -> bool:
-    """Returns whether another search, for neighbours with a class, is needed to find the voters.
+    """Returns whether a further search, for neighbours with a class, is needed to find the voters.
 
-    The voters are always the k nearest that have a class; those without one may have taken their places.
+    The voters are the k nearest that have a class; others may have taken their places in the results.
     """
     return sum(map(bool, classes)) < min(k, len(classes))
 
@@ -59,10 +62,10 @@ def vote(
     k: int,
     higher_is_nearer: bool,
 ) -> Verdict | None:
-    """Returns the verdict of neighbours, which come nearest first; None where none has a class.
+    """Returns the verdict of neighbours, sorted nearest first; None if none has a class.
 
     Neighbours without a class (`""`) are skipped: see `needs_labelled_search`. The first `k` others vote;
-    `NEAREST_CLASS` also takes further neighbours, up to `k` of each class that is among those.
+    `NEAREST_CLASS` also uses further neighbours, up to `k` of each class among the voters.
     """
     named = [(name, float(score)) for name, score in zip(classes, scores, strict=True) if name]
     voters = named[:k]
@@ -89,7 +92,7 @@ def vote(
 
 
 def _share_weights(voters: Sequence[tuple[str, float]], *, higher_is_nearer: bool) -> dict[str, float]:
-    """Returns the share of all weights that each class has."""
+    """Returns each class's share of all weights."""
     scores = np.array([score for _, score in voters])
     similarity = scores if higher_is_nearer else -scores / (scores[-1] or 1.0)
     weights = np.exp((similarity - similarity.max()) / TEMPERATURE)

@@ -1,6 +1,6 @@
-"""Where vectors live: one behaviour, two stores.
+"""Storage of vectors: one protocol, two stores.
 
-`protocol` says what a store does, `embedded` and `server` do it, `open_store` picks one; `points` is what
-goes in and comes out. A server lies at an `address`, is reached by `connection`, asked through `retries`,
-and what goes wrong there is judged by `faults`.
+`protocol` is the interface, which `embedded` and `server` implement; `open_store` chooses one; `points` are
+stored and returned. A server is located by `address`, connected to by `connection`, called through `retries`,
+and its errors are translated by `faults`.
 """

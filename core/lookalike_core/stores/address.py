@@ -1,4 +1,4 @@
-"""Where a Qdrant server is, said as a URL, the key that goes with it, and how neither is given away."""
+"""A Qdrant server's URL and API key, and the redaction of both."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Hint
 
 HTTP_PORT = 6333
-"""Where a URL without a port leads, for `https` too: qdrant-client's own rule. Write `:443` for 443."""
+"""The default port, for `https` too: qdrant-client's own rule. Write `:443` for 443."""
 
 GRPC_PORT = 6334
-"""Beside `HTTP_PORT`; where a server was moved to another port, its gRPC port cannot be guessed."""
+"""The gRPC port beside `HTTP_PORT`; that of a server on another port is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAddress:
-    """A server's URL, taken apart. `label` is what people and reports see of it."""
+    """A server's parsed URL; `label` is its form for messages and reports."""
 
     scheme: str
     host: str
@@ -34,7 +34,7 @@ class ServerAddress:
         """Reads `http[s]://[USER[:PASSWORD]@]HOST[:PORT][/PATH]`.
 
         Raises:
-            UsageError: it is something else.
+            UsageError: the URL is malformed.
         """
         try:
             parts = urlsplit(url)
@@ -60,13 +60,13 @@ class ServerAddress:
 
     @property
     def label(self) -> str:
-        """The URL with its port and without credentials."""
+        """Its URL with the port and without credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine."""
+        """Whether it is on this machine."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -74,20 +74,20 @@ class ServerAddress:
 
     @property
     def may_speak_grpc(self) -> bool:
-        """The protocol has a port of its own and knows neither paths nor user names."""
+        """Whether gRPC can be used: it has its own port, and supports neither paths nor user names."""
         return self.port == HTTP_PORT and not self.path and self.user is None
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What is sent to a server to be let in, in every form in which an answer may hand it back."""
+    """Credentials sent to a server, in every form in which an answer may contain them."""
 
     forms: tuple[str, ...] = field(default=(), repr=False)
     user: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, address: ServerAddress, api_key: str | None) -> Self:
-        """Returns the key, the password and the user name, plain, escaped, and as a header carries them."""
+        """Returns the key, password and user name: plain, escaped, and as in headers."""
         user, password = address.user or "", address.password or ""
         plain = [text for text in (api_key, password) if text]
         forms = {form for text in plain for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])}
@@ -99,7 +99,10 @@ class Secrets:
         return bool(self.forms)
 
     def redact(self, text: str) -> str:
-        """Returns the text without them; a user name, which may be a common word, only as a word."""
+        """Returns the text without credentials.
+
+        A user name, which may be a common word, only as a whole word.
+        """
         patterns = [re.escape(form) for form in self.forms]
         if self.user is not None:
             patterns.append(rf"(?<!\w){re.escape(self.user)}(?!\w)")
@@ -110,7 +113,7 @@ NO_SECRETS = Secrets()
 
 
 def check_api_key(api_key: str | None) -> None:
-    """Refuses a key that libraries would quote in an error, since they cannot send it in a header.
+    """Refuses a key that cannot be sent in a header, since libraries would quote it in their errors.
 
     Raises:
         UsageError: the key has characters that a header cannot carry.
@@ -118,7 +121,7 @@ def check_api_key(api_key: str | None) -> None:
     sendable = api_key is None or (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip())
     if not sendable:
         raise UsageError(
-            "the API key holds characters that cannot be sent, perhaps a line break at its end",
+            "the API key contains characters that cannot be sent, perhaps a line break at its end",
             hint=Hint(Action.CORRECT_KEY),
         )
 

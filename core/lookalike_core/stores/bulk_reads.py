@@ -1,4 +1,4 @@
-"""What several commands read out of a store: manifests of all collections, vectors of many images."""
+"""Bulk reads that several commands need: manifests of all collections, vectors of many images."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,13 +14,13 @@ from lookalike_core.stores.protocol import Collection, Store
 _logger = get_logger("stores")
 
 AT_ONCE = 256
-"""Images whose vectors are read at a time; from the stores they come as Python's numbers."""
+"""How many images' vectors are read at a time; the stores return them as Python numbers."""
 
 
 def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]:
-    """Yields name and manifest of every collection; one that cannot be read is left out, which is logged.
+    """Yields name and manifest of every collection; logs unreadable ones and skips them.
 
-    So is, without a word, one that somebody deletes meanwhile.
+    A collection that is deleted in the meantime is skipped without a log line.
     """
     for name in store.names():
         try:
@@ -34,14 +34,14 @@ def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]
 
 
 def log_left_out(name: str, error: LookalikeError) -> None:
-    """Logs that a collection cannot be read, and what can be done about it."""
-    _logger.warning("warning: collection %s is left out: %s", name, error, extra={"hint": error.hint})
+    """Logs that a collection cannot be read, with the remedy."""
+    _logger.warning("warning: collection %s is skipped: %s", name, error, extra={"hint": error.hint})
 
 
 def read_vectors(
     collection: Collection, payloads: Sequence[Payload], *, at_once: int = AT_ONCE
 ) -> tuple[list[Payload], FloatVector]:
-    """Returns those of the images that are there, with their vectors, float32 `[N, D]`."""
+    """Returns those of the images that exist, with their vectors, float32 `[N, D]`."""
     vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
     there: list[Payload] = []
     for start in range(0, len(payloads), at_once):

@@ -1,6 +1,6 @@
-"""The mark beside a cache of payloads: of what files the cache is true, and how many points they hold.
+"""The mark beside a payload cache: which files the cache is valid for, and how many points they hold.
 
-Whoever finds other files there, or other points in them, does not believe the cache; see docs/adr/0014.
+If the files or the number of points differ, the cache is not used; see docs/adr/0014.
 """
 
 import hashlib
@@ -27,36 +27,36 @@ _MARK = "points.listed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """`files` is the `fingerprint` of the files that hold `points` points; an empty one is none's."""
+    """`files` is the `fingerprint` of the files that hold `points` points; an empty one matches no files."""
 
     points: int
     files: str
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Returns the one at `path`; None where there is none that can be read, whatever is in its place."""
+        """Returns the mark at `path`; None if there is none, or it is unreadable."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             data = parse_json(path.read_bytes())
             return cls(points=int(data["points"]), files=str(data["files"]))
         return None
 
     def write(self, path: Path) -> None:
-        """Puts it on the disk: after a power cut this one is there, or the one before."""
+        """Writes and syncs the mark: after a power cut the file is either this mark or the previous one."""
         write_json(path, asdict(self))
 
     def renew(self, path: Path) -> None:
-        """Writes it without waiting for the disk, and gives up where it cannot be written.
+        """Writes the mark without a sync, and ignores failures.
 
-        What a cut leaves of it is no mark, or none of these files: the list is made anew then.
+        If a power cut damages it, it is unreadable or matches no files, and the cache is rebuilt.
         """
         with suppress(OSError):
             path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 class CacheValidity:
-    """Says whether the cache of payloads beside a shard is true of its points, by a mark beside the cache.
+    """Tracks whether the payload cache beside a shard is valid for its points, by a mark beside the cache.
 
-    The mark survives power cuts, and holds how many points the last ingest left.
+    The mark survives power cuts, and records how many points the last ingest left.
     """
 
     def __init__(self, folder: Path, manifest: CollectionManifest, *, name: str, is_view: bool) -> None:
@@ -68,16 +68,19 @@ class CacheValidity:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether there is a mark, and it is of other files: some changed since the last ingest."""
+        """Whether there is a mark, and of other files: some changed since the last ingest."""
         return self._mark is not None and not self.is_valid
 
     def fingerprint(self) -> str:
-        """Returns that of the shard and the cache; a journal beside it is a change that was cut off."""
+        """Returns the fingerprint of shard and cache.
+
+        "" if the cache has a journal, of an interrupted change.
+        """
         caches = sorted(self._folder.glob(f"{_CACHE}*"))
         return fingerprint([self._folder / SHARD, *caches]) if self.file in caches else ""
 
     def invalidate(self) -> None:
-        """Removes the mark, for good even if the power fails now; the cache itself may be open."""
+        """Removes the mark, and syncs that to the disk; the cache itself may be open."""
         self.is_valid, self._mark = False, None
         if not self._is_view and os.path.lexists(self._folder / _MARK):
             remove(self._folder / _MARK)
@@ -91,7 +94,7 @@ class CacheValidity:
         self.is_valid = True
 
     def renew(self) -> None:
-        """Lets a valid cache be valid of the files as they are, once the shard is closed."""
+        """Renews the mark of a valid cache for the present files, after the shard was closed."""
         files = self.fingerprint() if self.is_valid else ""
         if files and self._mark is not None and self._mark.files != files:
             replace(self._mark, files=files).renew(self._folder / _MARK)
@@ -100,11 +103,11 @@ class CacheValidity:
         """Logs that a loaded shard has more or fewer points with a vector than the last ingest left.
 
         Raises:
-            StoreError: it has, and its files look as that ingest left them.
+            StoreError: it has, although its files are unchanged.
         """
         if self._mark is None or (before := self._mark.points) == points:
             return
-        found = f"{self._name} holds {points} points, and {before} were there after the last ingest"
+        found = f"{self._name} has {points} points, but had {before} after the last ingest"
         if self.is_valid:
             self.is_valid = False
             self._mark = replace(self._mark, files="")
@@ -112,7 +115,7 @@ class CacheValidity:
                 self._mark.write(self._folder / _MARK)
             raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
         _logger.warning(
-            "warning: %s: files in %s were lost, damaged or put back from a backup; their images lie in %s",
+            "warning: %s: files in %s were lost, damaged or restored from a backup; their images are in %s",
             found,
             self._folder,
             ", ".join(self._roots),
@@ -123,7 +126,7 @@ class CacheValidity:
 def fingerprint(paths: Iterable[Path]) -> str:
     """Returns a hash of names, sizes and times of files, and of all below folders; "" if one is missing.
 
-    It takes some 10 microseconds a file, and changes with every write.
+    Takes about 10 microseconds a file; changes with every write.
     """
     digest = hashlib.sha256()
     try:
@@ -136,7 +139,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def _files(path: str | Path, name: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yields each file, by its name from the first folder on."""
+    """Yields each file, with its path from the first folder on."""
     status = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - of many entries, and twice as fast
     if not os.path.isdir(path):  # noqa: PTH112
         yield name, status

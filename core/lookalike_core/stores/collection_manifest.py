@@ -1,7 +1,6 @@
-"""What a collection says of itself: its space, where its images lie, and how it is searched.
+"""The manifest of a collection: its embedding space, the folders of its images, its search settings.
 
-The manifest lies as JSON beside the shard of an embedded collection, and in the `metadata`
-of one on a server.
+It is stored as JSON beside the shard of an embedded collection, and in the `metadata` of one on a server.
 """
 
 from collections.abc import Mapping
@@ -27,30 +26,30 @@ from lookalike_core.models.model_manifest import (
 )
 
 SCHEMA_VERSION = 1
-"""Of the manifests and payloads written by this version."""
+"""The version of the manifests and payloads that are written."""
 
 _FORMER_NAMES = FORMER_NAMES | {"quantize": "vector_quantization"}
 
 
 class Distance(StrEnum):
-    """How near two vectors are; Qdrant's own names in lower case."""
+    """The distance between vectors; Qdrant's names in lower case."""
 
     COSINE = "cosine"
     EUCLID = "euclid"
 
     @property
     def higher_is_nearer(self) -> bool:
-        """Cosine scores are similarities, Euclidean ones are distances."""
+        """Whether a higher score is nearer: cosine scores are similarities, Euclidean ones distances."""
         return self is Distance.COSINE
 
     @property
     def score_name(self) -> str:
-        """What people call a score: `similarity` or `distance`."""
+        """What a score is called in messages: `similarity` or `distance`."""
         return "similarity" if self.higher_is_nearer else "distance"
 
 
 class VectorQuantization(StrEnum):
-    """What a store keeps in memory of each vector to search by; whole vectors lie on the disk as ever."""
+    """How a store compresses vectors in memory for the search; whole vectors stay on the disk."""
 
     NONE = "none"
     INT8 = "int8"
@@ -59,16 +58,16 @@ class VectorQuantization(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionManifest:
-    """What a collection says of itself.
+    """What is stored about a collection besides its points.
 
     `datasets` maps the name of each dataset to the absolute folder that its paths are relative to, and
-    `folder_rules` the names of those that are not walked by the default rules to the rules that they are.
-    `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
-    present points taught, None where nobody has asked them or points were written since. `graph_precision`
-    and `activation_ranges` are those of the model that embedded its first images. `vector_quantization` is
-    how the store searches; the vectors are the same, so it is no part of what they are compared by. `name` is
-    that of the collection which the manifest was put beside, None in older ones. `revision` is that of the
-    points, None since they were written to. Two manifests that differ in name and revision alone are equal.
+    `folder_rules` the names of those with other rules than the default ones to these rules. `provider` is the
+    execution provider that the first vectors were computed on. `calibration` was learned from its present
+    points; None before the first, or after points were written. `graph_precision` and `activation_ranges` are
+    those of the model that embedded its first images. `vector_quantization` is how the store searches;
+    vectors stay comparable, so it is not part of the identity. `name` is that of the collection that it
+    belongs to, None in older manifests. `revision` is that of the points, None after they were written to.
+    Two manifests that differ in name and revision alone are equal.
     """
 
     identity: ModelIdentity
@@ -90,19 +89,19 @@ class CollectionManifest:
 
     @property
     def collection(self) -> str:
-        """The collection's own name."""
+        """The collection's name."""
         return collection_name(self.identity, self.distance, official=self.weights.official)
 
     def named(self, name: str) -> Self:
-        """Returns the same manifest, put beside the collection of this name."""
+        """Returns the manifest for a collection of this name."""
         return replace(self, name=name)
 
     def rules_of(self, dataset: str) -> FolderRules:
-        """Returns the rules that a dataset's folder is walked by."""
+        """Returns the rules by which a dataset's folder is walked."""
         return self.folder_rules.get(dataset, DEFAULT_RULES)
 
     def with_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> Self:
-        """Returns the same manifest with one more dataset, or another root and, if given, rules of one."""
+        """Returns the manifest with a dataset added, or with a new root and, if given, new rules for one."""
         others = {dataset: kept for dataset, kept in self.folder_rules.items() if dataset != name}
         own = self.rules_of(name) if rules is None else rules
         return replace(
@@ -112,7 +111,7 @@ class CollectionManifest:
         )
 
     def without_dataset(self, name: str) -> Self:
-        """Returns the same manifest without a dataset."""
+        """Returns the manifest without a dataset."""
         return replace(
             self,
             datasets={k: v for k, v in self.datasets.items() if k != name},
@@ -120,32 +119,32 @@ class CollectionManifest:
         )
 
     def with_calibration(self, calibration: Calibration) -> Self:
-        """Returns the same manifest with this calibration, and the revision that it was learned from."""
+        """Returns the manifest with this calibration, and the revision that it was learned from."""
         return replace(self, calibration=calibration, revision=calibration.revision)
 
     def with_revision(self, revision: str | None) -> Self:
-        """Returns the same manifest of points of another revision, which nothing was learned from yet."""
+        """Returns the manifest with another revision of its points, and without a calibration."""
         return replace(self, calibration=None, revision=revision)
 
     @property
     def is_unmarked(self) -> bool:
-        """Whether the points have no revision, and nothing that was learned from them is current."""
+        """Whether the points have no revision, so that nothing learned from them is current."""
         return self.revision is None and self.calibration is None
 
     def require_revision(self, revision: str | None, *, name: str) -> None:
-        """Refuses what was learned from points that have changed since.
+        """Refuses results that were learned from another revision of the points.
 
         Raises:
             LookalikeError: the points have another revision.
         """
         if revision != self.revision:
-            raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
+            raise LookalikeError(f"{name} changed while it was being calibrated", hint=Hint(Action.REPEAT))
 
     def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
-        """Refuses to go on with a collection that holds another space.
+        """Refuses a collection of another embedding space.
 
         Raises:
-            ManifestError: anything of the identity differs; the message names both sides.
+            ManifestError: the identities differ; the message names both.
         """
         here = {**asdict(self.identity), "distance": self.distance, "schema": self.schema}
         asked = {**asdict(identity), "distance": distance, "schema": SCHEMA_VERSION}
@@ -153,7 +152,7 @@ class CollectionManifest:
         if differing:
             sides = "; ".join(f"{key} is {here[key]} there and {asked[key]} here" for key in differing)
             raise ManifestError(
-                f"collection {name} holds another space: {sides}",
+                f"collection {name} is of another embedding space: {sides}",
                 collection=name,
                 hint=Hint(Action.REBUILD_OR_CHANGE_STORE, {Argument.COLLECTION: name}),
             )
@@ -166,9 +165,9 @@ class CollectionManifest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote, now or under former names.
+        """Returns the manifest that `to_json` wrote, with present or former field names.
 
-        A calibration that is malformed, or was learned from points of another revision, is left out.
+        A calibration that is malformed, or was learned from another revision of the points, is dropped.
 
         Raises:
             ManifestError: a field is missing or malformed, or a newer version wrote it.
@@ -194,14 +193,14 @@ class _Schema:
 
 
 def new_revision() -> str:
-    """Returns a name that no other points have."""
+    """Returns a new, unique revision."""
     return token_hex(8)
 
 
 def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
-    """Returns `BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts left out.
+    """Returns `BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts omitted.
 
-    The head goes by its name alone, so that `ingest rebuild` takes a head that was fitted again.
+    The head is given by name without its hash, so that `ingest rebuild` uses a head that was fitted again.
     """
     backbone = get_backbone(identity.backbone)
     parts = [backbone.name]
@@ -219,7 +218,10 @@ def collection_name(identity: ModelIdentity, distance: Distance, *, official: bo
 
 
 def _current_calibration(data: object, *, revision: str | None) -> Calibration | None:
-    """Reads a calibration; None where there is none to read, or it is not of the points' revision."""
+    """Returns the calibration in the JSON.
+
+    None if it is missing, malformed, or not of the points' revision.
+    """
     if not isinstance(data, Mapping):
         return None
     try:

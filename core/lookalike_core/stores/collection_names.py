@@ -1,4 +1,4 @@
-"""Which names collections may have, and that of one that is being rebuilt."""
+"""Valid names of collections, and the name of one that is being rebuilt."""
 
 import re
 
@@ -9,7 +9,7 @@ STAGED_SUFFIX = ".rebuild"
 
 
 def is_collection_name(name: str) -> bool:
-    """Returns whether a collection may have this name, by Qdrant's own rule and that of file systems.
+    """Returns whether a collection may have this name, by the rules of Qdrant and of file systems.
 
     That is: no leading dot, which would hide it, no surrogates, and at most 255 bytes of UTF-8.
     """
@@ -18,21 +18,21 @@ def is_collection_name(name: str) -> bool:
 
 
 _MAX_NAME_BYTES = 255
-"""Of a file or folder on every common file system."""
+"""The limit for a file or folder on every common file system."""
 
 
 def staged_name(name: str) -> str:
-    """Returns the name under which a collection is rebuilt, while the one that it will replace is in use."""
+    """Returns the name of the staged collection: the rebuilt one, until it replaces the one in use."""
     return f"{name}{STAGED_SUFFIX}"
 
 
 def require_own_name(manifest: CollectionManifest, name: str, *, place: str) -> None:
-    """Refuses a manifest that lies beside another collection than it was written for.
+    """Refuses a manifest that belongs to another collection than the one it is stored beside.
 
-    A staged one has taken the place of the collection that it was built for; older manifests say no name.
+    A staged one may have replaced the collection that it was built for; older manifests have no name.
 
     Raises:
-        ManifestError: it does; both names are in the message.
+        ManifestError: it does; the message has both names.
     """
     own = [manifest.name, (manifest.name or "").removesuffix(STAGED_SUFFIX)]
     if manifest.name is None:
@@ -40,6 +40,6 @@ def require_own_name(manifest: CollectionManifest, name: str, *, place: str) -> 
     if name not in own:
         raise ManifestError(
             f"{place} has the manifest of {own[0]} and not that of {name}, whose points may be of another "
-            f"space; bring its own manifest back, or give the collection its name back: {own[0]}",
+            f"space; restore its own manifest, or rename the collection to {own[0]}",
             collection=name,
         )

@@ -1,7 +1,7 @@
-"""From a server's URL to a store on it: reached, let in, and with warnings logged.
+"""Connecting to a Qdrant server: reach it, authenticate, log warnings.
 
-gRPC is used where its port answers, else HTTP, chosen once. Connecting is tried once, so that a wrong URL
-is known at once.
+gRPC is used if its port answers, else HTTP, chosen once. Connecting is not retried, so that a wrong URL is
+reported at once.
 """
 
 import re
@@ -30,7 +30,7 @@ _RECONNECTING = {
     "grpc.min_reconnect_backoff_ms": 500,
     "grpc.max_reconnect_backoff_ms": 2000,
 }
-"""gRPC waits up to two minutes by itself before it connects again, past all of our tries."""
+"""gRPC's reconnection back-off: by default up to two minutes, which exceeds all of our retries."""
 
 
 def connect(
@@ -40,11 +40,11 @@ def connect(
     grpc_port: int | None = None,
     tuning: ServerTuning = DEFAULT_SERVER_TUNING,
 ) -> ServerStore:
-    """Returns a store on the server at `url`, which has answered and accepted the key by then.
+    """Returns a store on the server at `url`, after the server has answered and accepted the key.
 
-    Connecting is tried once; each later request is made again while its fault may pass, which is
-    logged. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
-    front. `grpc_port` is where gRPC is tried; None: where Qdrant has it, and only beside its own HTTP port.
+    Connecting is not retried; each later request is, after transient faults, which is logged. A user name and
+    password in the URL are sent as HTTP basic authentication, for a reverse proxy. `grpc_port` is where gRPC
+    is tried; None is Qdrant's default, used only with its default HTTP port.
 
     Raises:
         UsageError: `url` is not a URL, or the key cannot be sent.
@@ -76,7 +76,7 @@ def connect(
 
 
 def _grpc_port(address: ServerAddress, wanted: int | None) -> int | None:
-    """Returns the port that answers where gRPC may be spoken, else None."""
+    """Returns the port that answers if gRPC may be used, else None."""
     if wanted is None and address.may_speak_grpc:
         wanted = GRPC_PORT
     return wanted if wanted is not None and _answers(address.host, wanted) else None
@@ -98,7 +98,7 @@ def _reach(
     grpc_port: int | None,
     timeout_s: int,
 ) -> str:
-    """Returns the server's version, asked with a short timeout, once it has shown its collections."""
+    """Returns the server's version, after a request with a short timeout for its collections."""
 
     def reach() -> str:
         client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=timeout_s)
@@ -124,7 +124,7 @@ def _reach(
 
 
 def _other_scheme(address: ServerAddress) -> str | None:
-    """Returns the scheme to write instead, where what listens there proves that it is the other one."""
+    """Returns the scheme that the URL should have, if the port proves to speak the other one."""
     tls = _speaks_tls(address)
     if address.scheme == "http":
         return "https" if tls else None
@@ -132,7 +132,7 @@ def _other_scheme(address: ServerAddress) -> str | None:
 
 
 def _speaks_tls(address: ServerAddress) -> bool | None:
-    """Returns whether a handshake succeeds; None where nothing can be told."""
+    """Returns whether a TLS handshake succeeds; None if that is unknown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -160,9 +160,9 @@ def _speaks_http(address: ServerAddress) -> bool:
 def _client(
     address: ServerAddress, *, api_key: str | None, grpc_port: int | None, timeout_s: int
 ) -> "QdrantClient":
-    """The key goes as a header, of which the client does not warn: `_notices` says the same once.
+    """Returns a client that sends the key as a header, without the client's own warning: `_notices` logs one.
 
-    A proxy from the environment is left aside for this machine, which no proxy can reach for us.
+    A proxy from the environment is not used for this machine, which no proxy can reach.
     """
     from qdrant_client import QdrantClient
 
@@ -194,7 +194,7 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
     if not _compatible(ours, version):
         notices.append(
             f"the server at {address.label} is Qdrant {version} and the client here is {ours}; "
-            "they are tested together within one minor version, so use a server nearer to it"
+            "only one minor version apart is supported, so use a server of a closer version"
         )
     if address.scheme == "http" and not address.is_loopback:
         sent = {"the API key": api_key, "the user and password of the URL": address.user}
@@ -204,7 +204,7 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
 
 
 def _compatible(ours: str, theirs: str) -> bool:
-    """Returns whether Qdrant promises that they fit: minors at most one apart; unknown versions pass."""
+    """Returns whether Qdrant supports the version pair: minors at most one apart; unknown versions pass."""
     here, there = (re.match(r"(\d+)\.(\d+)", version) for version in (ours, theirs))
     if not here or not there:
         return True

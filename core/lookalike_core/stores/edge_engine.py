@@ -1,4 +1,4 @@
-"""What the embedded engine needs of the machine, how its errors become ours, and its index builder.
+"""The embedded engine: checks of memory and disk before calls, translation of errors, the index builder.
 
 Source of its behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
 """
@@ -25,23 +25,27 @@ from lookalike_core.memory import (
 ADDRESS_BYTES = 32 * 2**20
 ADDRESS_TO_OPEN_BYTES = 192 * 2**20
 ADDRESS_BYTES_A_CORE = 16 * 2**20
-"""Address space that the engine must find, in any call and, besides its mapped files, to open a shard, with
-threads of its own for each core. Where it finds none, its process stands still for ever, with the lock."""
+"""Address space that the engine needs per core: in any call for its threads and, besides its mapped files, to
+open a shard. Without it, the process hangs and keeps its lock."""
 
 _WAIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTuning:
-    """What the engine is asked for at once, in rows, and what it is left on the disk."""
+    """The engine's batch sizes, in rows, and the disk space to keep free."""
 
     indexed_above_kb: int = 80_000
-    """Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
+    """The size of a collection's vectors, in KB, above which an HNSW graph is built; below, exact search is
+    as fast."""
 
     spare_bytes: int = 128 * 2**20
     spare_to_open_bytes: int = 16 * 2**20
-    """Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
-    whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
+    """Disk space that must be free to open a shard.
+
+    The engine writes through memory maps, and a full disk then kills the process without a message (SIGBUS);
+    it grows its files by 32 MB at a time, several of them at once.
+    """
 
     scan_page: int = 5_000
     queries_at_once: int = 64
@@ -52,9 +56,9 @@ DEFAULT_ENGINE_TUNING = EngineTuning()
 
 @contextmanager
 def engine_errors(folder: Path) -> Iterator[None]:
-    """Turns what the engine raises into our errors: it raises plain `Exception` for everything.
+    """Translates the engine's errors: it raises plain `Exception` for everything.
 
-    It may not be called where memory is short, which is looked at first.
+    It must not be called when memory is short, which is checked first.
 
     Raises:
         StoreLockedError: another program has the shard of the collection in `folder` open.
@@ -80,13 +84,13 @@ def engine_errors(folder: Path) -> Iterator[None]:
             raise memory_error(error, f"the embedded engine on {folder}") from error
         raise StoreError(
             f"the embedded engine failed on {folder}: {error}; if it fails again the files are damaged: "
-            "remove the folder and ingest once more",
+            "remove the folder and ingest again",
             path=folder,
         ) from error
 
 
 def require_space(folder: Path, free_bytes: int) -> None:
-    """Refuses to go on where the disk is full: the engine writes through memory maps and would be killed.
+    """Refuses to continue on a full disk: the engine writes through memory maps and would be killed.
 
     Raises:
         OSError: fewer bytes are free.
@@ -96,10 +100,10 @@ def require_space(folder: Path, free_bytes: int) -> None:
 
 
 def require_room(shard: Path, folder: Path) -> None:
-    """Refuses to open the shard of the collection in `folder` where there is too little address space.
+    """Refuses to open the shard of the collection in `folder` if there is too little address space.
 
     Raises:
-        MemoryError: there is.
+        MemoryError: there is too little.
     """
     share_arenas()
     require_address_space(_address_bytes(shard), f"opening {folder}")
@@ -125,19 +129,19 @@ shard.close()
 
 
 def build_index(shard: Path, on_wait: Callable[[], None]) -> None:
-    """Runs the engine's optimizers over a closed shard in a child process, for they freeze their process.
+    """Runs the engine's optimizers over a closed shard in a child process, as they block their process.
 
-    `on_wait` is called a few times a second; whatever it raises ends the child.
+    `on_wait` is called a few times a second; an exception that it raises ends the child.
 
     Raises:
-        StoreError: the child failed; the shard is whole, and can be searched.
+        StoreError: the child failed; the shard is intact, and can be searched.
         MemoryError: there is too little address space to begin.
     """
     limits = [limit for limit in address_space_limits() if limit is not None]
-    if limits and min(limits) < (needed := 2 * _address_bytes(shard)):  # it writes its segments anew
+    if limits and min(limits) < (needed := 2 * _address_bytes(shard)):  # segments are rewritten
         raise MemoryError(
-            f"the index of {shard.parent} takes {needed // 2**20} MB of address space, which is not there; "
-            "everything can be searched without it, only slower"
+            f"the index of {shard.parent} takes {needed // 2**20} MB of address space, more than is "
+            "available; without it the collection can be searched, but slower"
         )
     child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-P", "-c", _CHILD, str(shard), str(os.getpid())],
@@ -149,20 +153,20 @@ def build_index(shard: Path, on_wait: Callable[[], None]) -> None:
     try:
         said = _wait(child, on_wait)
     except BaseException:
-        child.kill()  # it stands still inside the engine; its files are made to survive that
+        child.kill()  # it blocks in the engine, whose files survive a kill
         child.communicate()
         raise
     if child.returncode:
         reason = (said.strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
         raise StoreError(
-            f"the index of {shard.parent} was not finished ({reason}); everything is there and can be "
-            "searched, only slower: make room on disk and in memory and ingest again",
+            f"the index of {shard.parent} was not finished ({reason}); the collection is intact and "
+            "can be searched, but slower: free disk space and memory and ingest again",
             path=shard.parent,
         )
 
 
 def _wait(child: "subprocess.Popen[str]", on_wait: Callable[[], None]) -> str:
-    """Returns what the child wrote to stderr until its end, read all along so that it never blocks."""
+    """Returns the child's stderr, which is read until its end so that the child never blocks."""
     while True:
         on_wait()
         try:

@@ -1,4 +1,4 @@
-"""How the embedded engine is asked: a collection's configuration, filters, the parameters of a search."""
+"""Requests to the embedded engine: a collection's configuration, filters, search parameters."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def config_of(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edge.EdgeConfig":
-    """Returns what a new shard for the collection is made with."""
+    """Returns the configuration of a new shard for the collection."""
     import qdrant_edge as edge
 
     distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
@@ -36,7 +36,7 @@ def config_of(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edg
 
 
 def search_params(quantize: VectorQuantization, *, exact: bool) -> "qdrant_edge.SearchParams":
-    """Returns the parameters of a search; an exact one looks at whole vectors only."""
+    """Returns search parameters; an exact search uses whole vectors only."""
     import qdrant_edge as edge
 
     oversampling = OVERSAMPLING.get(quantize)
@@ -45,7 +45,7 @@ def search_params(quantize: VectorQuantization, *, exact: bool) -> "qdrant_edge.
 
 
 def filter_of(where: PointFilter) -> "qdrant_edge.Filter | None":
-    """Returns the filter that the points to look at pass; None where all do."""
+    """Returns the engine's filter; None if all points match."""
     import qdrant_edge as edge
 
     must: list[Any] = []
@@ -67,7 +67,7 @@ def filter_of(where: PointFilter) -> "qdrant_edge.Filter | None":
 
 
 def with_ids(ids: "list[str] | set[str]") -> "qdrant_edge.Filter":
-    """Returns the filter that points with these ids pass, of which none need be there."""
+    """Returns a filter for points of these ids, which need not exist."""
     import qdrant_edge as edge
 
     return edge.Filter(must=[edge.HasIdCondition(set(ids))])

@@ -1,4 +1,4 @@
-"""The points of one embedded collection as the engine has them: a shard, loaded when it is first needed."""
+"""The points of one embedded collection: the engine's shard, loaded when it is first needed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 _NO_POINT = "00000000-0000-0000-0000-000000000000"
-"""An id that no point has; an operation on it does nothing."""
+"""An id that no point has; operations on it have no effect."""
 
 _MOST_OPERATIONS = 2_000_000
-"""More than a collection of a hundred million images takes; a higher number is damage."""
+"""More than a collection of a hundred million images needs; a higher number means damage."""
 
 _THE_VECTOR = ""
-"""The name of the one vector that each point has."""
+"""The name of each point's one vector."""
 
 
 class Shard:
-    """The shard of the collection in `folder`, or a `view` of it that may only be read.
+    """The shard of the collection in `folder`, or a read-only `view` of it.
 
-    It can be closed at any time, and is loaded again by what needs it next. `on_load` is then told how many
-    points have a vector.
+    It can be closed at any time, and is loaded again when it is next needed. `on_load` then gets the number
+    of points with a vector.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Shard:
         self.path = view or folder / SHARD
         self.tuning = tuning
         self.points: int | None = None
-        """As counted when it was last loaded; None once it was written to."""
+        """The count at the last load; None after a write."""
         self._is_view = view is not None
         self._on_load = on_load
         self.is_synced = True
-        """Whether what was written is on the disk; whoever writes to a closed shard says that it is not."""
+        """Whether all writes are synced to the disk; code that writes to a closed shard sets it to False."""
 
     @cached_property
     def _edge(self) -> "qdrant_edge.EdgeShard":
@@ -82,19 +82,19 @@ class Shard:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the engine has it open."""
+        """Whether the engine has the shard open."""
         return "_edge" in self.__dict__
 
     def load(self) -> None:
         """Loads the shard, in 10 microseconds and 700 bytes a point.
 
         Raises:
-            StoreError: it cannot be loaded, or holds other points than its files should.
+            StoreError: it cannot be loaded, or has other points than its files should have.
         """
         self._edge  # noqa: B018 - it is kept from then on
 
     def close(self) -> None:
-        """Closes it, with all that was written on the disk."""
+        """Closes the shard, and syncs all writes to the disk."""
         if self.is_loaded:
             with engine_errors(self.folder):
                 self.__dict__.pop("_edge").close()
@@ -103,16 +103,16 @@ class Shard:
         self.is_synced = True
 
     def require_writable(self) -> None:
-        """Refuses to write to a view, which would be lost with it.
+        """Refuses to write to a view, with which the changes would be lost.
 
         Raises:
-            StoreError: it is one.
+            StoreError: the shard is a view.
         """
         if self._is_view:
             raise only_readable(self.folder)
 
     def ask(self, question: "Callable[[qdrant_edge.EdgeShard], _Answer]") -> _Answer:
-        """Returns what the engine answers, with its errors translated."""
+        """Returns the engine's answer, and translates its errors."""
         with engine_errors(self.folder):
             return question(self._edge)
 
@@ -142,11 +142,11 @@ class Shard:
                 return
 
     def retrieve(self, ids: Sequence[str], *, vectors: bool) -> "list[qdrant_edge.Record]":
-        """Returns the points that are there, each with its vector or with its payload."""
+        """Returns those points that exist, each with its vector or its payload."""
         return self.ask(lambda shard: shard.retrieve(list(ids), not vectors, vectors)) if ids else []
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Returns the vectors, float32 `[D]`, of those ids that are there."""
+        """Returns the vectors, float32 `[D]`, of those ids that exist."""
         records = self.retrieve(ids, vectors=True)
         with engine_errors(self.folder):
             return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
@@ -154,10 +154,10 @@ class Shard:
     def update(
         self, operation: "qdrant_edge.UpdateOperation", *, is_done: Callable[[], bool] = lambda: True
     ) -> None:
-        """Writes, and looks whether it `is_done`: the engine passes over what it takes for an old operation.
+        """Writes, and checks that it `is_done`: the engine skips operations whose number it has seen.
 
         Raises:
-            StoreError: nothing that is written takes effect.
+            StoreError: writes have no effect.
         """
         self.is_synced, self.points = False, None
         with engine_errors(self.folder):
@@ -168,17 +168,17 @@ class Shard:
             self._edge.update(operation)
             if not is_done():
                 raise StoreError(
-                    f"what is written to {self.folder} takes no effect: its files are damaged; "
-                    "remove the folder and ingest once more",
+                    f"what is written to {self.folder} has no effect: its files are damaged; "
+                    "remove the folder and ingest again",
                     path=self.folder,
                 )
 
 
 def _skip_seen_operations(shard: "qdrant_edge.EdgeShard", folder: Path) -> None:
-    """Brings the number of the next operation above those that the segments have seen.
+    """Raises the next operation's number above those that the segments have seen.
 
-    A log that was lost begins anew at zero, and each point passes over operations older than its own last
-    one: they would be lost without a word. These have nothing to do, and take 30 microseconds each.
+    A lost write-ahead log restarts at zero, and each point skips operations older than its own last one, so
+    that they would be lost silently. The ones made here do nothing, and take 30 microseconds each.
     """
     import qdrant_edge as edge
 
@@ -188,7 +188,7 @@ def _skip_seen_operations(shard: "qdrant_edge.EdgeShard", folder: Path) -> None:
 
 
 def _last_operation(folder: Path) -> int:
-    """Returns the highest number that a segment has seen; what cannot be read is passed over."""
+    """Returns the highest operation number that a segment has seen; ignores unreadable ones."""
     seen = [0]
     for file in folder.glob("segments/*/segment.json"):
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -197,7 +197,7 @@ def _last_operation(folder: Path) -> int:
 
 
 def index_payloads(shard: "qdrant_edge.EdgeShard") -> None:
-    """Makes the indexes of payload fields that are not there: in a new shard, or lost with their files."""
+    """Creates missing indexes of payload fields: in a new shard, or if their files were lost."""
     import qdrant_edge as edge
 
     there = shard.info().payload_schema

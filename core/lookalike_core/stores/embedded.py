@@ -1,7 +1,7 @@
-"""The embedded store: Qdrant's own engine in this process, one folder a collection, nothing to start.
+"""The embedded store: Qdrant's engine in this process, one folder per collection, no server.
 
-`local_folder` draws where the files lie. Where nothing may be written, a collection is opened for reading;
-see `private_view`.
+`local_folder` shows the layout of the files. A collection in a read-only folder is opened as in
+`private_view`.
 """
 
 import glob
@@ -52,7 +52,7 @@ LOCK_TIMEOUT_S = 10.0
 _LOOKS = 5
 
 _OWNER = "lookalike.json"
-"""Inside the shard, which the engine leaves alone: a shard that was put beside another manifest tells so."""
+"""A file inside the shard, which the engine ignores: it names the collection that the shard belongs to."""
 
 
 class EmbeddedStore:
@@ -73,23 +73,26 @@ class EmbeddedStore:
         self._tuning = tuning
 
     def names(self) -> list[str]:
-        """Returns what `LocalFolder` finds."""
+        """Returns the names that `LocalFolder` finds."""
         return self.local.names()
 
     def __contains__(self, name: str) -> bool:
-        """Returns whether it is there, also where its manifest is lost, as in `names`."""
+        """Returns whether the collection exists, even if its manifest is lost, as in `names`."""
         is_lost = is_collection_name(name) and (self.directory / name / SHARD).is_dir()
         return is_lost or self.local.folder_of(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
-        """Reads it without the lock: the file is only ever replaced whole, and its folder may be renamed."""
+        """Reads the manifest without the lock: the file is only replaced atomically.
+
+        Its folder may be renamed.
+        """
         for _ in range(_LOOKS):
             with suppress(FileNotFoundError):
                 return read_manifest(self._own(name))
         raise self._missing(name)
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
-        """Builds the folder under a temporary name and renames it into place."""
+        """Creates the folder under a temporary name and renames it into place."""
         import qdrant_edge as edge
 
         name = name or manifest.collection
@@ -97,7 +100,7 @@ class EmbeddedStore:
         with self._locked(name):
             if folder.exists():
                 raise ManifestError(
-                    f"{folder} is there already; it is left alone", collection=name, path=folder
+                    f"{folder} exists already; it was not changed", collection=name, path=folder
                 )
             require_space(self.directory, self._tuning.spare_bytes)
             partial = self._hidden(name)
@@ -116,9 +119,10 @@ class EmbeddedStore:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def open(self, name: str) -> "EmbeddedCollection":
-        """Locks the collection and loads its shard; what is listed may not be asked, and loads it later.
+        """Locks the collection, and loads its shard if its cache is out of date.
 
-        One that may only be read is opened by a private view of it, which refuses to be written to.
+        Otherwise the first use loads it. A read-only collection is opened by a private view, which refuses
+        writes.
         """
         if self.local.unwritable_part(self._own(name)) is not None:
             return self._open_view(name)
@@ -137,7 +141,7 @@ class EmbeddedStore:
         return collection
 
     def _open_view(self, name: str) -> "EmbeddedCollection":
-        """Keeps writers out while the view is made; it is this process's alone then."""
+        """Keeps writers out while the view is made; afterwards this process alone uses it."""
         with (
             self._naming_holder(name),
             locks.hold_shared(
@@ -160,7 +164,7 @@ class EmbeddedStore:
             return collection
 
     def delete(self, name: str) -> None:
-        """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
+        """Renames the folder, then deletes its files; files that a killed process left are deleted later."""
         self._own(name)
         with self._locked(name):
             hidden = self._hidden(name)
@@ -169,19 +173,19 @@ class EmbeddedStore:
             shutil.rmtree(hidden)
 
     def resolve(self, name: str) -> str:
-        """Returns the name itself: there are no aliases here."""
+        """Returns the name itself: the embedded store has no aliases."""
         return name
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
-        """Holds a lock of its own, so that the collection can be searched meanwhile."""
+        """Holds a lock for rebuilds, so that the collection can be searched in the meantime."""
         self._make_directory()
         what = f"the rebuild of {name}"
         return locks.hold(self.directory, f"{name}.rebuilding", what=what, timeout_s=self._lock_timeout_s)
 
     def replace(self, name: str) -> None:
-        """Renames twice; a mark lets the next process do the second where this one is killed.
+        """Replaces a collection by two renames; if this process is killed, the next one does the second.
 
-        Each step is on the disk before the next, so that a power cut is no worse than a kill.
+        Each step is synced to the disk before the next, so that a power cut has the same effect as a kill.
         """
         staged = staged_name(name)
         self._own(staged)
@@ -200,7 +204,7 @@ class EmbeddedStore:
         """Does nothing: nothing is held between collections."""
 
     def _finish_replacement(self, name: str) -> None:
-        """Gives a whole staged collection its name where it is free."""
+        """Gives a complete staged collection its final name if that is free."""
         folder, staged = self.directory / name, self.directory / staged_name(name)
         if (staged / WHOLE).is_file() and not folder.exists():
             staged.rename(folder)
@@ -209,11 +213,14 @@ class EmbeddedStore:
             (folder / WHOLE).unlink(missing_ok=True)
 
     def _hidden(self, name: str) -> Path:
-        """Makes a new folder beside the collection that nobody takes for one."""
+        """Creates a hidden folder beside the collection, which is not listed as a collection."""
         return Path(tempfile.mkdtemp(dir=self.directory, prefix=f".{name}."))
 
     def _sweep(self, name: str) -> None:
-        """Clears the hidden folders of killed processes; the lock says that no other is at work."""
+        """Deletes the hidden folders of killed processes.
+
+        The held lock guarantees that no other is at work.
+        """
         for left_over in self.directory.glob(f".{glob.escape(name)}.????????"):
             shutil.rmtree(left_over, ignore_errors=True)
 
@@ -239,7 +246,7 @@ class EmbeddedStore:
             lock.release()
 
     def _acquire(self, name: str) -> "BaseFileLock":
-        """Takes the one lock of a collection; what a killed process left of it is cleared or finished."""
+        """Acquires the lock of a collection, and clears or completes what a killed process left."""
         self._make_directory()
         try:
             with self._naming_holder(name):
@@ -258,7 +265,7 @@ class EmbeddedStore:
 
     @contextmanager
     def _naming_holder(self, name: str) -> Iterator[None]:
-        """Says of a lock that is held by another process what else could be done."""
+        """Adds the remedy to errors about a lock that another process holds."""
         try:
             yield
         except StoreLockedError as error:
@@ -286,7 +293,7 @@ class EmbeddedStore:
 
 
 def _no_manifest(folder: Path) -> ManifestError:
-    what = f"{folder} has no manifest of ours; it is left alone"
+    what = f"{folder} has no manifest of lookalike's; it was not changed"
     if (folder / SHARD).is_dir():
         return ManifestError(f"{what}: {_mend(folder)}", collection=folder.name, path=folder)
     return ManifestError(
@@ -295,15 +302,15 @@ def _no_manifest(folder: Path) -> ManifestError:
 
 
 def _mend(folder: Path) -> str:
-    return f"put {MANIFEST} back from a backup, or remove {folder} and ingest once more"
+    return f"put {MANIFEST} back from a backup, or remove {folder} and ingest again"
 
 
 def read_manifest(folder: Path) -> CollectionManifest:
     """Returns the manifest beside a shard.
 
     Raises:
-        FileNotFoundError: it is not there, or not any more.
-        ManifestError: it cannot be read, is not ours, or is that of another collection.
+        FileNotFoundError: it does not exist, or no longer.
+        ManifestError: it is unreadable, not Lookalike's, or of another collection.
     """
     path = folder / MANIFEST
     try:
@@ -319,7 +326,7 @@ def read_manifest(folder: Path) -> CollectionManifest:
 
 
 def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
-    """Keeps a shard from being taken for another collection's; older ones do not say whose they are.
+    """Refuses a shard that belongs to another collection; older shards do not name their collection.
 
     Raises:
         ManifestError: the shard and the manifest beside it are of two collections.
@@ -330,8 +337,8 @@ def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
         return
     if owner != manifest.collection:
         raise ManifestError(
-            f"{folder / SHARD} is that of {owner}, the manifest beside it that of {manifest.collection}: "
-            "put back what belongs there, or remove the folder and ingest once more",
+            f"{folder / SHARD} belongs to {owner}, the manifest beside it to {manifest.collection}: "
+            "restore the right files, or remove the folder and ingest again",
             collection=manifest.collection,
             path=folder,
         )

@@ -1,4 +1,4 @@
-"""An open collection of the embedded store: its shard, what it is locked by, and the manifest beside it."""
+"""An open collection of the embedded store: its shard, its lock or view, and its manifest."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -45,9 +45,9 @@ _EVERY_VALUE = 2**31
 
 
 class EmbeddedCollection:
-    """A collection with its lock, or with a private view that may only be read; implements `Collection`.
+    """A collection with its lock, or with a read-only private view; implements `Collection`.
 
-    Of a view everything can be asked, and every write is refused with a `StoreError`.
+    A view supports all reads, and refuses every write with a `StoreError`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class EmbeddedCollection:
         self.upkeep = EmbeddedUpkeep(self._shard, self._cache, manifest)
 
     def load(self) -> None:
-        """Loads the shard now; whatever needs it does so by itself."""
+        """Loads the shard now; otherwise the first use loads it."""
         self._shard.load()
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class EmbeddedCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Has what was written on the disk, and a cache that was valid stay so."""
+        """Syncs all writes to the disk, and renews the mark of a valid cache."""
         try:
             self._shard.close()
             self._cache.renew()  # loading alone touches some files
@@ -86,7 +86,7 @@ class EmbeddedCollection:
             self._lock.release()
 
     def flush(self) -> None:
-        """Closes the shard, which is loaded again when it is next needed."""
+        """Closes the shard, which the next use loads again."""
         self._shard.close()
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
@@ -109,7 +109,7 @@ class EmbeddedCollection:
             self.upkeep.upserted += len(points)
 
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
-        """Writes one operation a payload, by a filter, which unlike an id may match nothing."""
+        """Writes one operation per payload, by a filter: unlike an id, it may match nothing."""
         import qdrant_edge as edge
 
         for payload in payloads:
@@ -130,25 +130,25 @@ class EmbeddedCollection:
             )
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """Reads page by page, so that a large collection is never whole in memory."""
+        """Yields payloads page by page, so that a large collection is never in memory as a whole."""
         for records in self._shard.pages(where):
             yield from map(self._payload, records)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Reads them all at once."""
+        """Returns vectors, reading all of them at once."""
         return self._shard.vectors(ids)
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """Reads them all at once."""
+        """Returns payloads, reading all of them at once."""
         records = self._shard.retrieve(ids, vectors=False)
         return {str(record.id): self._payload(record) for record in records}
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
-        """Counts exactly."""
+        """Returns the exact count."""
         return self._shard.count(where)
 
     def tally(self, field: str) -> dict[str, int]:
-        """Counts by exact facets, mended by `complete_tally`."""
+        """Counts by exact facets, corrected by `complete_tally`."""
         import qdrant_edge as edge
 
         request = edge.FacetRequest(field, limit=_EVERY_VALUE, exact=True)
@@ -167,7 +167,7 @@ class EmbeddedCollection:
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[list[ScoredId]]:
-        """Asks in batches short enough for Ctrl-C: the engine lets nothing else run meanwhile."""
+        """Returns hits in batches short enough for Ctrl-C: the engine blocks all threads during a call."""
         import qdrant_edge as edge
 
         check_queries(vectors, dimension=self.manifest.identity.dimension)
@@ -214,7 +214,7 @@ class EmbeddedCollection:
         self._write_manifest(self.manifest.with_calibration(calibration))
 
     def indexed_count(self) -> int:
-        """Returns what the engine counts; segments that are too small for an index have none."""
+        """Returns the engine's count; segments that are too small for an index have none."""
         return self._shard.ask(lambda shard: shard.info().indexed_vectors_count)
 
     def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
@@ -231,7 +231,7 @@ class EmbeddedCollection:
             ) from error
 
     def _payload_of(self, point_id: str) -> Payload | None:
-        """Returns a point's payload; None where there is nothing that can be read."""
+        """Returns a point's payload; None if it is missing or malformed."""
         for record in self._shard.retrieve([point_id], vectors=False):
             with suppress(KeyError):
                 return Payload.from_json(record.payload or {})
@@ -249,7 +249,7 @@ class EmbeddedCollection:
         keeps_revision: bool = False,
         is_done: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Writes, once the cache and, unless it `keeps_revision`, the revision are gone from the disk."""
+        """Writes, after deleting the cache's mark and, unless `keeps_revision`, the revision on the disk."""
         self._shard.require_writable()
         require_space(self._folder, self._shard.tuning.spare_to_open_bytes)
         self._cache.invalidate()

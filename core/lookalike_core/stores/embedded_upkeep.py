@@ -1,4 +1,4 @@
-"""What an ingest looks after in an embedded collection: its cache of payloads, damaged points, the index."""
+"""What an ingest maintains in an embedded collection: the payload cache, damaged points, the index."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,21 +20,24 @@ if TYPE_CHECKING:
     import qdrant_edge
 
 _NEAR_ZERO = 1e-5
-"""How far a score may be from that of a vector of zeros for the vector to be read; embeddings are farther."""
+"""Scores closer than this to a zero vector's have their vector read; those of embeddings are farther."""
 
 _BUILDING = "temp_segments"
-"""Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
+"""The folder, inside the shard, where the engine builds an index; it never deletes interrupted builds."""
 
 
 class EmbeddedUpkeep:
-    """Implements `Upkeep`. `manifest` is that of the collection when it was opened."""
+    """The upkeep of an embedded collection; implements `Upkeep`.
+
+    `manifest` is that of the collection when it was opened.
+    """
 
     def __init__(self, shard: Shard, cache: CacheValidity, manifest: CollectionManifest) -> None:
         self._shard, self._cache = shard, cache
         self._distance, self._quantization = manifest.distance, manifest.vector_quantization
         self._dimension = manifest.identity.dimension
         self.upserted = 0
-        """Points since the index was built: the engine counts those that were replaced as indexed."""
+        """Points written since the index was built: the engine counts replaced ones as indexed."""
 
     @property
     def cache_file(self) -> Path:
@@ -43,15 +46,15 @@ class EmbeddedUpkeep:
 
     @property
     def is_cache_valid(self) -> bool:
-        """Whether the mark beside the cache is that of the files."""
+        """Whether the mark beside the cache is of the present files."""
         return self._cache.is_valid
 
     def invalidate_cache(self) -> None:
-        """Removes the mark, for good even if the power fails now; the cache itself may be open."""
+        """Removes the mark, and syncs that to the disk; the cache itself may be open."""
         self._cache.invalidate()
 
     def validate_cache(self) -> None:
-        """Writes the mark, once the points and the cache are on the disk."""
+        """Writes the mark, after the points and the cache were synced to the disk."""
         self._shard.require_writable()
         is_counted = self._shard.points is not None and not self._shard.is_loaded
         points = self._shard.points if is_counted else self._shard.count()
@@ -59,7 +62,7 @@ class EmbeddedUpkeep:
         self._cache.validate(points or 0)
 
     def find_damaged(self) -> list[str]:
-        """Reads every point, where the mark is not that of the files; one whose vector is zeros has none."""
+        """Reads every point if the mark is not of the present files; a zero vector counts as lost."""
         if not self._cache.is_outdated:
             return []
         lost: set[str] = set()
@@ -76,9 +79,9 @@ class EmbeddedUpkeep:
         return unindexed * self._dimension * 4 / 1024 > self._shard.tuning.indexed_above_kb
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
-        """Closes the shard and has a child process build the index; the lock stays here meanwhile.
+        """Closes the shard and builds the index in a child process, while this process keeps the lock.
 
-        Ctrl-C, or anything that `on_wait` raises, ends the child; the shard stays whole and searchable.
+        Ctrl-C, or an exception in `on_wait`, ends the child; the shard stays intact and searchable.
         """
         self._shard.require_writable()
         self._shard.points = self._shard.count()
@@ -89,7 +92,7 @@ class EmbeddedUpkeep:
         self.upserted = 0
 
     def _near_zero(self, ids: Sequence[str]) -> list[str]:
-        """Returns those whose vectors may be zeros, by a search, which takes a hundredth of reading them."""
+        """Returns points whose vectors may be zero, by a search, which takes a hundredth of reading all."""
         import qdrant_edge as edge
 
         request = edge.QueryRequest(
@@ -106,7 +109,7 @@ class EmbeddedUpkeep:
         return list(ids)
 
     def _without_vector(self, ids: Sequence[str]) -> list[str]:
-        """Returns those whose vectors cannot be read or searched by; asked by halves where some fail."""
+        """Returns points whose vectors cannot be read or searched with; halves the request if some fail."""
         with suppress(StoreError):
             found = self._shard.vectors(ids)
             return [point for point in ids if not usable_rows(found[point][np.newaxis]).all()]
@@ -115,7 +118,7 @@ class EmbeddedUpkeep:
 
 
 def _has_own_payload(record: "qdrant_edge.Record") -> bool:
-    """Returns False where files of different times give a point another's payload, or none."""
+    """Returns False if a point has another's payload, or none, because files are of different times."""
     with suppress(KeyError):
         return Payload.from_json(record.payload or {}).id == str(record.id)
     return False

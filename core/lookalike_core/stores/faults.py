@@ -1,7 +1,7 @@
-"""What goes wrong on the way to a server and back: which of our errors it is, and whether it may pass.
+"""Faults of requests to a server: which of our errors each is, and whether it is transient.
 
-Whatever httpx, gRPC and qdrant-client raise is judged by `fault_of` and becomes one of ours by
-`error_for`; nothing that a server said is passed on before `Secrets` has been taken out of it.
+`fault_of` classifies exceptions of httpx, gRPC and qdrant-client, and `error_for` makes one of ours;
+credentials are always removed from a server's text by `Secrets`.
 """
 
 import json
@@ -22,33 +22,33 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 
 _REASON_LENGTH = 200
-_NOT_QDRANT = "the answer is not one that Qdrant gives"
+_NOT_QDRANT = "the answer is not Qdrant's"
 
 _STOPPED_READING = "it stopped reading the request"
-"""What Qdrant does with a request that is far too large: its answer comes while the client still writes,
-and is not looked at (https://github.com/The-PR-Agent/pr-agent/issues/3545)."""
+"""How Qdrant reacts to a far too large request: it answers while the client still writes, and the client does
+not read the answer (https://github.com/The-PR-Agent/pr-agent/issues/3545)."""
 
 
 class FaultKind(Enum):
-    """What kind of failure it is, as far as it decides about what to do."""
+    """The kinds of faults that are handled differently."""
 
     REFUSED = auto()
     MISSING = auto()
     EXISTS = auto()
     TOO_LARGE = auto()
     UNFIT = auto()
-    """The request does not fit what the server has."""
+    """The request does not match what the server stores."""
     UNREACHABLE = auto()
     BUSY = auto()
-    """It is there and cannot do it now."""
+    """The server is running and cannot do it now."""
     FULL = auto()
-    """It has no room for more: its disk is full, or a quota of it is used up."""
+    """The server has no room: its disk is full, or a quota is used up."""
     OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A failure with its reason in one line; `retry_after_s` is what the server asked us to wait."""
+    """A failure with its reason in one line; `retry_after_s` is the wait that the server asked for."""
 
     kind: FaultKind
     reason: str
@@ -56,20 +56,20 @@ class Fault:
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same request may succeed a little later."""
+        """Returns whether the same request may succeed a little later."""
         return self.kind in (FaultKind.UNREACHABLE, FaultKind.BUSY, FaultKind.FULL)
 
 
 class TooLargeError(StoreError):
-    """A request has more bytes, or asks for more at once, than the server or a proxy in front of it takes."""
+    """A request exceeds the limit of bytes or items of the server, or of a proxy in front of it."""
 
 
 class RemoteError(Exception):
-    """Stands in a traceback for what a library raised, in words that hold no secret."""
+    """Replaces a library's exception in a traceback, with text that has no credentials."""
 
 
 def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
-    """Returns what `error`, raised by the client or a library below it, means."""
+    """Returns the fault that `error`, raised by the client or a library below it, stands for."""
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -91,14 +91,14 @@ def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
 
 
 def error_for(fault: Fault, message: str, *, collection: str | None) -> LookalikeError:
-    """Returns our error, with what to do next.
+    """Returns our error, with the remedy.
 
-    Without a `collection` in play, "not found" means that this is no Qdrant.
+    Without a `collection`, "not found" means that the server is not Qdrant.
     """
     if fault.kind is FaultKind.MISSING and collection is not None:
         return CollectionMissingError(message, collection=collection)
     if fault.kind is FaultKind.EXISTS and collection is not None:
-        return ManifestError(f"{message}; it is left alone", collection=collection)
+        return ManifestError(f"{message}; it was not changed", collection=collection)
     kind, hint = _ERRORS.get(fault.kind, StoreError), _HINTS.get(fault.kind)
     if fault.kind is FaultKind.REFUSED:
         return kind(message, hint=hint)
@@ -116,13 +116,13 @@ _HINTS = {
     FaultKind.UNREACHABLE: Hint(Action.CHANGE_STORE),
     FaultKind.FULL: Hint(Action.REPEAT),
 }
-_SEE_THE_LOG = "see what runs at this address and what its log says"
+_SEE_THE_LOG = "check what runs at this address, and its log"
 
 
 def without_secrets(error: Exception, fault: Fault, secrets: Secrets) -> Exception:
-    """Returns what a traceback may show: `error`, or where there are secrets, its place and its reason.
+    """Returns the exception for a traceback: `error`, or if there are credentials, its type and reason alone.
 
-    Libraries quote answers in their messages, and shorten them, which leaves parts of a key.
+    Libraries quote answers in their messages, and shorten them, which can leave parts of a key.
     """
     if not secrets:
         return error
@@ -142,12 +142,13 @@ _MEANINGS: tuple[tuple[FaultKind, tuple[int, ...], tuple[str, ...]], ...] = (
     (FaultKind.BUSY, (500,), ("ABORTED", "FAILED_PRECONDITION", "INTERNAL", "UNKNOWN")),
     (FaultKind.BUSY, (502, 503, 504, *range(520, 525)), ("UNAVAILABLE", "DEADLINE_EXCEEDED")),
 )
-"""What a status over HTTP and a code over gRPC mean; any other is `OTHER`.
+"""The meaning of HTTP statuses and gRPC codes; any other is `OTHER`.
 
-Qdrant answers with the status of a line where it answers with the codes of that line over gRPC; from
-`lib/storage/src/content_manager/conversions.rs` and `src/actix/helpers.rs` in its source. Of a proxy in front
-of it are 499 (nginx) and 520 to 524 (Cloudflare); ABORTED, CANCELLED and UNKNOWN are gRPC's own, for a stream
-that was cut off."""
+Each line has a status of Qdrant's and its codes over gRPC, from
+`lib/storage/src/content_manager/conversions.rs` and `src/actix/helpers.rs` in its source. 499 (nginx) and 520
+to 524 (Cloudflare) are of proxies; ABORTED, CANCELLED and UNKNOWN are gRPC's own, for a stream that was cut
+off.
+"""
 
 _KIND_OF_STATUS = {status: kind for kind, statuses, _ in _MEANINGS for status in statuses}
 _KIND_OF_CODE = {code: kind for kind, _, codes in _MEANINGS for code in codes}
@@ -156,32 +157,32 @@ _OVER_THE_LIMIT = re.compile(
     "larger than allowed|larger than max|message length too large|please try to split your request"
     r'|Limit exceeded \S+ > \S+ for "(upsert limit|update limit|limit|search batch size)"'
 )
-"""How a server says that a request is too large: Qdrant itself (with status 400,
+"""Matches messages that a request is too large: of Qdrant itself (with status 400,
 https://github.com/qdrant/qdrant/issues/2537), gRPC's own library, the one that Qdrant is built with, a rate
-limit that one request alone is over, and strict mode."""
+limit below the size of one request, and strict mode."""
 
 _NO_ROOM = ("No space left on device", "Insufficient storage:")
-"""How Qdrant says so: with 500 of its disk and with 507 of a quota. gRPC has one code for a quota and for
-a rate limit."""
+"""Qdrant's messages of a full disk (status 500) and of a used-up quota (507). gRPC has one code for quotas
+and rate limits."""
 
 _QUOTA_MARK = "qdrant-insufficient-storage"
-"""Beside a code that Qdrant means a quota with."""
+"""The text that, with that code, means a quota in Qdrant's messages."""
 
 _LOCKED = "Storage locked"
-"""By whoever runs the server; 403 over HTTP, but no key helps."""
+"""The message of a lock set by the server's operator; 403 over HTTP, but no other key helps."""
 
 _OF_A_PROXY = re.compile(r"http2 header with status: (\d{3})")
-"""What gRPC's library says where no gRPC server has answered."""
+"""gRPC's messages when something other than a gRPC server answered."""
 
 _OF_THE_SERVER = ("Timeout:", "Shard temporarily unavailable:")
-"""How Qdrant begins what it says with codes that gRPC's library also gives where nothing answers."""
+"""How Qdrant's messages begin, for codes that the gRPC library also gives when nothing answers."""
 
 _TLS_FAULTS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
-"""OpenSSL's words for what no second try mends."""
+"""OpenSSL's messages about faults that a retry does not solve."""
 
 
 def _judge(kind: FaultKind | None, text: str) -> FaultKind:
-    """Returns what a server means by a status or code of this kind, with what it says about it."""
+    """Returns the fault for a status or code of a kind, with the server's message."""
     kind = kind or FaultKind.OTHER
     if kind in (FaultKind.UNFIT, FaultKind.BUSY) and _OVER_THE_LIMIT.search(text):
         return FaultKind.TOO_LARGE
@@ -214,7 +215,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _transport_fault(source: Exception, secrets: Secrets) -> Fault:
-    """Judges what the client wraps: what httpx raises, or an answer that it cannot read."""
+    """Returns the fault for errors of httpx, or for an answer that the client cannot parse."""
     import httpx
 
     if isinstance(source, httpx.WriteTimeout):
@@ -248,6 +249,9 @@ def _grpc_fault(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - gRPC's
 
 
 def _one_line(text: str, secrets: Secrets) -> str:
-    """Returns a text without secrets, which go before it is cut, or a part of one would be left."""
+    """Returns a text on one line.
+
+    Credentials are removed before it is cut, or a part of one would be left.
+    """
     line = " ".join(secrets.redact(text).split())
     return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]}..."

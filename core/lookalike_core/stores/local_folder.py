@@ -1,13 +1,13 @@
-"""The folder that an embedded store keeps its collections in: where they lie, and who may write to them.
+"""The folder of an embedded store: the layout of its files, and whether they are writable.
 
-HOME/qdrant/NAME/manifest.json    what the collection is
-HOME/qdrant/NAME/shard/           Qdrant Edge's own files, and one that says whose they are
-HOME/qdrant/NAME/points.db        a cache of the payloads of its points
-HOME/qdrant/NAME/points.listed    says of which of these files that cache is true; see `cache_mark`
-HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
-HOME/qdrant/NAME.lock, .holder    locked by the process that has the collection open; see `locks`
-HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; the next one to make it removes what a kill left
-HOME/qdrant/ingest-under-way.*    locked by an ingest, which a search that finds no collection can name
+HOME/qdrant/NAME/manifest.json   the manifest
+HOME/qdrant/NAME/shard/          Qdrant Edge's files, and the name of the collection
+HOME/qdrant/NAME/points.db       a cache of the payloads of its points
+HOME/qdrant/NAME/points.listed   the files that the cache is valid for; see `cache_mark`
+HOME/qdrant/NAME.rebuild/        a collection being built to replace NAME; `whole` in it marks it as complete
+HOME/qdrant/NAME.lock, .holder   locked by the process that has the collection open; see `locks`
+HOME/qdrant/.NAME.xxxxxxxx/      a collection being created; remains of a kill are removed later
+HOME/qdrant/ingest-under-way.*   locked by an ingest, which a search without a collection can name
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ LOG = "wal"
 WHOLE = "whole"
 
 _UNDER_WAY = "ingest-under-way"
-"""The name of the lock that an ingest holds; no collection is called so."""
+"""The name of the lock that an ingest holds; no collection can have it."""
 
 _WAIT_S = 0.2
 
 
 class LocalFolder:
-    """The folder at `path`, which need not exist; `is_named` says that the user chose it."""
+    """The folder at `path`, which need not exist; `is_named` says that the user named it."""
 
     def __init__(self, path: Path, *, is_named: bool) -> None:
         self.path = path
@@ -40,13 +40,13 @@ class LocalFolder:
 
     @property
     def missing(self) -> Path | None:
-        """The folder where the user named it and it does not exist; the default one is made when needed."""
+        """The folder if the user named it and it does not exist; a default one is created when needed."""
         return self.path if self._is_named and not self.path.exists() else None
 
     def names(self) -> list[str]:
-        """Returns the names of collections, sorted; a staged one counts where it only lacks its own name.
+        """Returns the sorted names of collections; a staged one is included if its final name is missing.
 
-        One whose manifest is lost is listed too, so that opening it says what to do.
+        Collections whose manifest is lost are included, so that opening them reports it.
         """
         found = {path.parent.name for path in self.path.glob(f"[!.]*/{MANIFEST}")}
         found |= {path.parent.name for path in self.path.glob(f"[!.]*/{SHARD}/")}
@@ -55,7 +55,7 @@ class LocalFolder:
         return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
 
     def folder_of(self, name: str) -> Path | None:
-        """Returns where a collection lies: under its name, or staged where a kill cut a replacement off."""
+        """Returns a collection's folder: under its name, or staged if a kill interrupted a replacement."""
         if not is_collection_name(name):
             return None
         folder, staged = self.path / name, self.path / staged_name(name)
@@ -64,10 +64,10 @@ class LocalFolder:
         return staged if (staged / WHOLE).is_file() and not folder.exists() else None
 
     def require_writable(self, name: str | None = None) -> None:
-        """Refuses, before any work, where the store or the collection of a `name` may only be read.
+        """Refuses, before any work, a store or collection that is read-only.
 
         Raises:
-            StoreError: it may only be read; the message names the first folder that forbids writing.
+            StoreError: it is read-only; the message names the first folder that forbids writing.
         """
         there = find_nearest_existing(self.path)
         if not may_write(there):
@@ -77,48 +77,47 @@ class LocalFolder:
             raise self.read_only(part)
 
     def unwritable_part(self, folder: Path) -> Path | None:
-        """Returns the first file or folder that opening a collection writes to and that may only be read."""
+        """Returns the first read-only file or folder that opening a collection writes to."""
         shard, lock = folder / SHARD, self.path / f"{folder.name}.lock"
         parts = (self.path, lock, folder, shard, shard / LOG)
         return next((part for part in parts if not may_write(part)), None)
 
     def read_only(self, place: Path) -> StoreError:
-        """Returns the error to raise where `place`, in this folder or above it, may only be read."""
+        """Returns the error for a read-only `place`, which is in this folder or above it."""
         if self.path.is_dir():
             return only_readable(place)
         return self.unusable(describe_read_only(place))
 
     def unusable(self, reason: str | None) -> StoreError:
-        """Returns the error to raise where the folder cannot be made or looked into."""
+        """Returns the error for a folder that cannot be created or accessed."""
         return StoreError(
-            f"{self.path} cannot hold collections ({reason}); make it a folder that you may write to",
+            f"{self.path} cannot hold collections ({reason}); make it a folder that you can write to",
             path=self.path,
             hint=Hint(Action.CHANGE_FOLDER),
         )
 
     @contextmanager
     def ingesting(self) -> Iterator[None]:
-        """Lets other processes see, for the length of a block, that an ingest is under way.
+        """Holds a lock for the length of a block, which tells other processes that an ingest is under way.
 
-        It holds a lock that is only looked at, for a moment, which is waited for; of several ingests at once
-        the first has it.
+        Others only inspect the lock, for a moment, which this call waits for; of several ingests the first
+        holds it.
         """
         with ExitStack() as stack:
-            with suppress(StoreLockedError, OSError):  # a folder that may only be read is refused elsewhere
+            with suppress(StoreLockedError, OSError):  # a folder that is read-only is refused elsewhere
                 what = f"an ingest into {self.path}"
                 stack.enter_context(locks.hold(self.path, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
             yield
 
     def ingest_under_way(self) -> str | None:
-        """Returns which process ingests into this store; None where none does, and always on Windows."""
+        """Returns the process that ingests into this store; None if none does, and always on Windows."""
         return locks.find_holder(self.path, _UNDER_WAY)
 
 
 def only_readable(place: Path) -> StoreError:
-    """Returns the error to raise where something is written to a collection that may only be read."""
+    """Returns the error for a write to a read-only collection."""
     return StoreError(
-        f"{place} may only be read ({describe_read_only(place)}), which is enough to search; "
-        "make it writable to you",
+        f"{place} is read-only ({describe_read_only(place)}), so it can only be searched; make it writable",
         path=place,
         hint=Hint(Action.CHANGE_FOLDER),
     )

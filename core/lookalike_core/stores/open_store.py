@@ -1,8 +1,8 @@
-"""Which store a command works on.
+"""The choice of the store that a command uses.
 
-In this order: `--store`, `LOOKALIKE_STORE`, `QDRANT_URL`, else `auto`: a Qdrant server on this machine
-where one runs, the embedded store where none does. A store that was named never falls back. The key from
-the environment goes to a server that was named, never to one that was only found.
+In this order: `--store`, `LOOKALIKE_STORE`, `QDRANT_URL`, else `auto`: a Qdrant server on this machine if one
+runs, otherwise the embedded store. A store that was named never falls back. The API key in the environment is
+sent only to a server that was named, not to one that was found.
 """
 
 import os
@@ -30,14 +30,14 @@ def open_store(
     local_port: int = HTTP_PORT,
     answer_timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Store:
-    """Returns the store to work on; a server has answered and, where it was named, accepted the key.
+    """Returns the store to use; a server has answered and, if it was named, accepted the key.
 
-    `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. That a request to
-    a server is made again is logged, and that an embedded collection has lost points.
+    `named` is the value of `--store`: `auto`, `embedded`, `embedded:DIR` or a URL. Retried requests to a
+    server, and lost points of an embedded collection, are logged.
 
     Raises:
-        UsageError: what names the store is malformed.
-        StoreError: the server or folder that was named, or the one that is here, cannot be used.
+        UsageError: the store's name is malformed.
+        StoreError: the server or folder that was named, or found, cannot be used.
     """
     text, origin = settings.store, "LOOKALIKE_STORE"
     if named is not None:
@@ -54,10 +54,10 @@ def open_store(
 def find_other_store(
     name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT
 ) -> str | None:
-    """Returns what `--store` would have to say to reach a collection that `store` does not have.
+    """Returns the value of `--store` that reaches a collection which `store` does not have.
 
-    Looks into the embedded store and at a server on this machine, whichever `store` is not. None where
-    it is not there either; never raises, and takes some tenths of a second at most.
+    Checks the embedded store and a server on this machine, unless `store` is it. None if neither has the
+    collection; never raises, and takes some tenths of a second at most.
     """
     with suppress(Exception):
         for said in _others(store, settings, local_port):
@@ -81,7 +81,7 @@ def _named_store(text: str, origin: Argument | str, settings: Settings) -> Store
 
 
 def _embedded(folder: Path, label: str) -> EmbeddedStore:
-    """Opens a folder; one that is missing is empty, one that cannot be looked into is refused."""
+    """Opens a folder as a store; a missing one counts as empty, an inaccessible one is refused."""
     try:
         with os.scandir(folder):
             pass
@@ -89,7 +89,7 @@ def _embedded(folder: Path, label: str) -> EmbeddedStore:
         pass
     except OSError as error:
         raise StoreError(
-            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into",
+            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you can access",
             path=folder,
             hint=Hint(Action.CHANGE_FOLDER),
         ) from error
@@ -107,14 +107,14 @@ def _server(url: str, origin: Argument | str, settings: Settings) -> Store:
 
 
 def _found(url: str) -> Store:
-    """Connects without a key to a server that nobody has named: anybody here may say that it is Qdrant."""
+    """Connects without a key to a server that was found, not named: any user here could fake one."""
     from lookalike_core.stores.connection import connect
 
     try:
         return connect(url, api_key=None)
     except StoreRefusedError as error:
         raise StoreError(
-            f"the Qdrant server at {url} asks for a key, and only a server that is named is sent one",
+            f"the Qdrant server at {url} requires an API key, which is sent only to a server that is named",
             store=url,
             hint=Hint(Action.NAME_SERVER, {Argument.STORE: url}),
         ) from error

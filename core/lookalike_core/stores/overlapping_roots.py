@@ -1,8 +1,8 @@
-"""Datasets whose folders overlap: a file is indexed once in each, and is one image all the same.
+"""Datasets with overlapping folders: a file has a point in each dataset, but counts as one image.
 
-One of its points stands for it, everywhere: one that gives a class before one that does not, then that of the
-dataset whose folder is outermost, then that of the dataset whose name comes first. So classes and verdicts
-stay as they are where a folder inside an indexed one is ingested again as a dataset of its own.
+One of its points represents it everywhere: first one with a class, then that of the dataset with the
+outermost folder, then that of the first dataset by name. So classes and verdicts stay the same when a folder
+inside an indexed one is ingested again as a dataset of its own.
 """
 
 import os
@@ -18,18 +18,18 @@ from lookalike_core.stores.protocol import Collection
 
 
 def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
-    """Returns where an image lies, as far as the manifest knows."""
+    """Returns the path of an image's file; None if the manifest does not have its dataset."""
     root = manifest.datasets.get(dataset)
     return Path(root) / path if root else None
 
 
 def file_key(manifest: CollectionManifest, payload: Payload) -> str:
-    """Returns what tells an indexed file from others: where it lies, or its id where that is not known."""
+    """Returns a key that identifies an indexed file: its path, or its id if the path is unknown."""
     return _file_key(manifest, payload, os.path.realpath)
 
 
 def _file_key(manifest: CollectionManifest, payload: Payload, real_folder: Callable[[str], str]) -> str:
-    """Resolves links to folders alone: one to a file is an image of its own wherever it lies."""
+    """Resolves links to folders only: a link to a file is an image of its own."""
     file = file_of(manifest, payload.dataset, payload.path)
     if file is None:
         return payload.id
@@ -37,7 +37,7 @@ def _file_key(manifest: CollectionManifest, payload: Payload, real_folder: Calla
 
 
 def first_of_file(payloads: Sequence[Payload], manifest: CollectionManifest) -> dict[str, Payload]:
-    """Returns by the id of each payload the one that stands for the same file: itself without an overlap."""
+    """Returns by each payload's id the payload that represents the same file: itself without an overlap."""
     if not _overlap(manifest):
         return {payload.id: payload for payload in payloads}
     first: dict[str, Payload] = {}
@@ -49,7 +49,7 @@ def first_of_file(payloads: Sequence[Payload], manifest: CollectionManifest) -> 
 
 
 def first_by_rule(payloads: Sequence[Payload], roots: Mapping[str, str]) -> Payload:
-    """Returns of the payloads of one file the one that stands for it; `roots` are the datasets' folders."""
+    """Returns the payload that represents a file, of all its payloads; `roots` are the datasets' folders."""
 
     def place(payload: Payload) -> tuple[bool, int, str]:
         root = roots.get(payload.dataset, "")
@@ -61,11 +61,12 @@ def first_by_rule(payloads: Sequence[Payload], roots: Mapping[str, str]) -> Payl
 def first_of_hits(
     hits: Sequence[SearchHit], collection: Collection, where: PointFilter, *, among: PointFilter
 ) -> Sequence[SearchHit]:
-    """Returns the hits of a search for `where`, each with the payload that stands for its file.
+    """Returns the hits of a search for `where`, each with the payload that represents its file.
 
-    That is the first of the points that `among` matches, which are looked up where folders overlap: a search
-    of a fixed depth may have met another one only. Hits whose file is not what `where` asks for go, as one of
-    a class that its file has by another point. A point of other bytes is of another state of the file.
+    That is the first, by the rule above, of the points that match `among`; these are looked up if folders
+    overlap, since a search of fixed depth may have found another one only. Hits whose file does not match
+    `where` by its representing payload are dropped. A point with other bytes is of another version of the
+    file.
     """
     manifest = collection.manifest
     if not _overlap(manifest):
@@ -81,13 +82,13 @@ def first_of_hits(
 
 
 def first_of_each_file(payloads: Sequence[Payload], manifest: CollectionManifest) -> list[Payload]:
-    """Returns the payloads in their order, each file once, by the payload that stands for it."""
+    """Returns the payloads in their order, each file once, by the payload that represents it."""
     first = first_of_file(payloads, manifest)
     return [payload for payload in payloads if first[payload.id] is payload]
 
 
 def _overlap(manifest: CollectionManifest) -> bool:
-    """Returns whether folders of datasets overlap, or links may lead from one to another."""
+    """Returns whether folders of datasets overlap, or could by links from one to another."""
     if _has_links(manifest):
         return True
     roots = sorted(Path(root).parts for root in manifest.datasets.values())
@@ -95,19 +96,19 @@ def _overlap(manifest: CollectionManifest) -> bool:
 
 
 def _has_links(manifest: CollectionManifest) -> bool:
-    """Returns whether one of several datasets follows links to folders, perhaps to another one's files."""
+    """Returns whether one of several datasets follows links to folders, possibly into another one."""
     return len(manifest.datasets) > 1 and any(rules.follow_links for rules in manifest.folder_rules.values())
 
 
 def has_overlap(manifests: Sequence[CollectionManifest]) -> bool:
-    """Returns whether datasets overlap within one of several collections, or between two of them."""
+    """Returns whether datasets overlap within one of the collections, or between two of them."""
     each = {(Path(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()}
     is_nested = any(inner[: len(outer)] == outer for (outer, _), (inner, _) in pairwise(sorted(each)))
     return is_nested or any(map(_overlap, manifests))
 
 
 def ids_of_file(file: Path, manifest: CollectionManifest) -> list[str]:
-    """Returns the ids that a file has in the datasets of a collection whose folders it lies in."""
+    """Returns the ids that a file has in all datasets of a collection whose folders contain it."""
     return [
         point_id(dataset, file.relative_to(root).as_posix())
         for dataset, root in manifest.datasets.items()
@@ -116,9 +117,9 @@ def ids_of_file(file: Path, manifest: CollectionManifest) -> list[str]:
 
 
 def other_places(payloads: Sequence[Payload], collection: Collection) -> dict[str, list[Payload]]:
-    """Returns by the id of each payload what other datasets of the collection know of the same file.
+    """Returns by each payload's id what other datasets of the collection store about the same file.
 
-    Those are left out that no other dataset has.
+    Payloads without another dataset are omitted.
     """
     manifest = collection.manifest
     if _has_links(manifest):
@@ -130,7 +131,7 @@ def other_places(payloads: Sequence[Payload], collection: Collection) -> dict[st
 
 
 def _other_ids(payload: Payload, manifest: CollectionManifest) -> Iterator[str]:
-    """Yields the ids that the file would have in the other datasets whose folders it lies in."""
+    """Yields the ids that the file would have in the other datasets whose folders contain it."""
     file = file_of(manifest, payload.dataset, payload.path)
     for dataset, root in manifest.datasets.items():
         if file is not None and dataset != payload.dataset and file.is_relative_to(root):
@@ -138,7 +139,7 @@ def _other_ids(payload: Payload, manifest: CollectionManifest) -> Iterator[str]:
 
 
 def _other_places_by_links(payloads: Sequence[Payload], collection: Collection) -> dict[str, list[Payload]]:
-    """Compares real paths of all with the same bytes: nothing tells which links lead to a file."""
+    """Compares the real paths of all payloads with the same hash, since links to a file are not recorded."""
     manifest, same = collection.manifest, frozenset(payload.sha256 for payload in payloads)
     by_key: dict[str, list[Payload]] = {}
     for found in collection.scan(PointFilter(only_sha256=same)) if same else ():

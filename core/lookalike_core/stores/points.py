@@ -1,4 +1,4 @@
-"""What lies in a collection and what comes out of it."""
+"""The records that are written to and read from a collection."""
 
 import uuid
 from collections import Counter
@@ -17,18 +17,18 @@ from lookalike_core.stores.collection_manifest import Distance, VectorQuantizati
 from lookalike_core.text import nfc
 
 MAX_DIMENSION = 65_536
-"""Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
+"""Qdrant's limit on the dimension of vectors; checked here since the embedded engine does not."""
 
 SEARCH_EF = 128
-"""Candidates that a search in an HNSW graph keeps in view. Among 100,000 vectors like those of photos 64 find
-0.9995 of the ten nearest, 128 all of them, and 256 take nearly twice the time (benchmarks/store.py)."""
+"""Candidates that a search in an HNSW graph keeps. Among 100,000 vectors like those of photos, 64 give a
+recall@10 of 0.9995, 128 of 1, and 256 take nearly twice the time (benchmarks/store.py)."""
 
 OVERSAMPLING = {VectorQuantization.INT8: 2.0, VectorQuantization.INT4: 3.0}
-"""So many times the vectors asked for are found by their short form, then put in order by the vectors
-themselves. With it recall@10 is that of whole vectors (benchmarks/store.py)."""
+"""How many times the limit are found by quantized vectors, then rescored by the whole ones. With it,
+recall@10 is that of whole vectors (benchmarks/store.py)."""
 
 KEYWORD_FIELDS = ("class", "dataset", "sha256")
-"""Payload fields that are indexed when a collection is made."""
+"""Payload fields that are indexed when a collection is created."""
 
 _NAMESPACE = uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11")
 
@@ -45,15 +45,15 @@ def _dataset_namespace(dataset: str) -> uuid.UUID:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """What is known of an image besides its vector.
+    """The data about an image that is stored beside its vector.
 
-    `path` is relative to the dataset's root, in POSIX form and as the disk has it; a class is in Unicode's
-    composed form (NFC), so that it is one class on every disk. `sha256` is that of the file; `width` and
-    `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC. `moved_from` is
-    the path that the file had before it was moved here, if it was. `synset` is WordNet's id of the class
-    (`n01440764`), where the class came from one. `mtime_ns` is when the bytes of the file were
-    changed, `ctime_ns` when its bytes, name or rights were, in nanoseconds since 1970; points of older
-    versions have no `ctime_ns`.
+    `path` is relative to the dataset's root, in POSIX form and in the Unicode form on the disk; a class is in
+    Unicode's composed form (NFC), so that it is one class on every disk. `sha256` is that of the file;
+    `width` and `height` are in pixels, with the orientation applied; `ingested_at` is ISO 8601 in UTC.
+    `moved_from` is the file's former path, if it was moved. `synset` is WordNet's id of the class
+    (`n01440764`), if the class came from one. `mtime_ns` is the last change of the file's content, `ctime_ns`
+    that of its content, name or permissions, in nanoseconds since 1970; points of older versions have no
+    `ctime_ns`.
     """
 
     dataset: str
@@ -80,14 +80,17 @@ class Payload:
         return self.dataset, self.path
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it as it lies in Qdrant, where the class is called `class`."""
+        """Returns the payload as Qdrant stores it, with the class under `class`."""
         data: dict[str, Any] = {"class": self.class_name}
         data |= {name: getattr(self, name) for name in _ALWAYS}  # `asdict` takes longer than the engine
         return data | {name: value for name in _SOMETIMES if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote; former versions wrote a class as its folder's name has it."""
+        """Returns the payload that `to_json` wrote.
+
+        Former versions wrote the class in the disk's Unicode form.
+        """
         class_name = data.get("class")
         return cls(
             dataset=data["dataset"],
@@ -111,7 +114,7 @@ _ALWAYS = tuple(field.name for field in fields(Payload) if field.name not in ("c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePoint:
-    """An image on its way into a collection: `vector` is float32 `[D]`."""
+    """An image to be written to a collection: `vector` is float32 `[D]`."""
 
     payload: Payload
     vector: FloatVector
@@ -127,7 +130,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredId:
-    """A neighbour by its id alone, with Qdrant's own score."""
+    """A neighbour by its id only, with Qdrant's own score."""
 
     id: str
     score: float
@@ -135,13 +138,13 @@ class ScoredId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointFilter:
-    """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
+    """Selects points; `None` means any value of a field. `class_name=""` selects points without a class.
 
-    A class means itself in any Unicode form, for former versions stored it as the disk had it. A dataset's
-    name is that of the collection's manifest.
+    A class matches any Unicode form of itself, since former versions stored it in the disk's form. Dataset
+    names are those of the collection's manifest.
 
-    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out,
-    `only_sha256` of those to look at, all of them where it is empty.
+    `labelled` selects points with any class. `excluded_sha256` are file hashes to exclude, `only_sha256`
+    those to select; empty means all.
     """
 
     class_name: str | None = None
@@ -151,7 +154,7 @@ class PointFilter:
     only_sha256: frozenset[str] = frozenset()
 
     def matches(self, payload: Payload) -> bool:
-        """Returns whether a point with this payload is one of those to look at."""
+        """Returns whether a point with this payload is selected."""
         name = payload.class_name or ""
         return (
             (self.class_name is None or nfc(self.class_name) == name)
@@ -166,15 +169,15 @@ EVERYTHING = PointFilter()
 
 
 def score_in_range(score: float, distance: Distance) -> float:
-    """Returns a store's own score within the range that its distance has: float32 rounds cosines past 1."""
+    """Returns a store's score clipped to the range of its distance: float32 rounding takes cosines past 1."""
     return clip_cosine(score) if distance is Distance.COSINE else score
 
 
 def complete_tally(counts: Mapping[str, int], *, field: str, points: int) -> dict[str, int]:
-    """Returns how many of `points` have each value of a field, sorted, out of what a facet counts.
+    """Returns how many of `points` have each value of a field, sorted by value, from a facet's counts.
 
-    A facet leaves points without a value out, which are counted as `""` here, and keeps values that no
-    point has any more, which are dropped. A class that is stored in several Unicode forms is one.
+    A facet omits points without a value, counted as `""` here, and may have values that no point has any
+    more, which are dropped. The Unicode forms of a class are counted as one.
     """
     present: Counter[str] = Counter()
     for value, count in counts.items():
@@ -187,21 +190,22 @@ def complete_tally(counts: Mapping[str, int], *, field: str, points: int) -> dic
 
 
 def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Returns which rows of float32 `[N, D]` a store may hold, finite and not all zero; bool `[N]`."""
+    """Returns which rows of float32 `[N, D]` a store accepts, those finite and not all zero; bool `[N]`."""
     finite = np.isfinite(vectors).all(axis=1)
     return np.asarray(finite & vectors.any(axis=1))
 
 
 def as_values(vector: FloatVector, distance: Distance) -> list[float]:
-    """A vector as Qdrant is handed it; see `as_rows`."""
+    """Returns a vector as it is passed to Qdrant; see `as_rows`."""
     return as_rows(vector[np.newaxis], distance)[0]
 
 
 def as_rows(vectors: FloatVector, distance: Distance) -> list[list[float]]:
-    """Returns vectors float32 `[N, D]` as Qdrant is handed them.
+    """Returns vectors float32 `[N, D]` as they are passed to Qdrant.
 
-    For cosine only the direction counts, but Qdrant finds the length in float32: it leaves vectors shorter
-    than about 3e-4 as they are, and takes those longer than 1e19 for zero. Such ones get length 1 here.
+    For cosine similarity only the direction matters, but Qdrant computes the length in float32: it does not
+    normalise vectors shorter than about 3e-4, and takes those longer than 1e19 for zero. Such vectors are
+    normalised here.
     """
     rows = cast("list[list[float]]", vectors.tolist())
     if distance is Distance.COSINE:
@@ -214,11 +218,11 @@ def as_rows(vectors: FloatVector, distance: Distance) -> list[list[float]]:
 
 
 _SHORTEST, _LONGEST = 1e-2, 1e15
-"""Lengths between which Qdrant normalises well, with room to spare."""
+"""Lengths between which Qdrant normalises correctly, with a margin."""
 
 
 def check_vectors(points: Sequence[ImagePoint], *, dimension: int) -> FloatVector:
-    """Returns the vectors of points, float32 `[N, D]`; what Qdrant would never find again is refused.
+    """Returns the vectors of points, float32 `[N, D]`; refuses those that no search could find.
 
     Raises:
         LookalikeError: a vector has the wrong length, or is not finite, or is zero.
@@ -236,7 +240,7 @@ def check_vectors(points: Sequence[ImagePoint], *, dimension: int) -> FloatVecto
 
 
 def check_query(vector: FloatVector, *, dimension: int) -> None:
-    """Keeps a query that nothing can be near to out of a search, which would answer it all the same.
+    """Refuses a query vector that has no neighbours, which the search would not.
 
     Raises:
         LookalikeError: the vector has the wrong length, or is not finite, or is zero.
@@ -247,7 +251,7 @@ def check_query(vector: FloatVector, *, dimension: int) -> None:
 
 
 def check_queries(vectors: FloatVector, *, dimension: int) -> None:
-    """The same for float32 `[B, D]`, many queries.
+    """Refuses such query vectors among float32 `[B, D]`.
 
     Raises:
         LookalikeError: the vectors have the wrong length, or one is not finite, or is zero.
@@ -255,7 +259,7 @@ def check_queries(vectors: FloatVector, *, dimension: int) -> None:
     if vectors.ndim != _MATRIX or vectors.shape[1] != dimension:
         raise LookalikeError(f"the query vectors have shape {vectors.shape}, not (any, {dimension})")
     if not usable_rows(vectors).all():
-        raise LookalikeError("the query vector is zero or not finite and is near to nothing")
+        raise LookalikeError("the query vector is zero or not finite, so it has no neighbours")
 
 
 _MATRIX = 2  # of two dimensions

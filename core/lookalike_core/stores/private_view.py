@@ -1,11 +1,11 @@
-"""A view of a shard that may only be read: a folder of this process alone, in the system's temporary folder.
+"""A view of a read-only shard: a folder of this process in the system's temporary folder.
 
-The engine writes to a shard that it only reads: it maps files for writing, logs, and replaces its settings.
-So it is given a copy, of what it writes to; the vectors and the graph of indexed segments, which it never
-writes to and which are nearly all there is, are linked. Nothing is written where the collection lies.
+The engine writes even to a shard that is only searched: it maps files for writing, logs, and replaces its
+settings. So files that it writes to are copied; vectors and graphs of indexed segments, which it never writes
+to and which are nearly all of the size, are linked. The collection's folder is not changed.
 
-    TMPDIR/lookalike-view-xxxxxxxx/shard/     what the engine opens
-    TMPDIR/lookalike-view-xxxxxxxx/in-use     locked by the process whose view it is
+    TMPDIR/lookalike-view-xxxxxxxx/shard/     opened by the engine
+    TMPDIR/lookalike-view-xxxxxxxx/in-use     locked by this process
 """
 
 import errno
@@ -28,19 +28,19 @@ _SHARD = "shard"
 _IN_USE = "in-use"
 _BUILDING = "temp_segments"
 _ONLY_READ = re.compile(r"matrix\.dat|links.*\.bin|quantized\..*")
-"""Files of an indexed segment that the engine opens for reading alone; a test says whether that holds."""
+"""Files of an indexed segment that the engine opens read-only; a test verifies that."""
 
 _CHUNK_BYTES = 2**24
 _NEW_S = 60.0
-"""For so long a view may be without its lock, while it is made."""
+"""How old a view without a lock must be to count as abandoned: one being made has none yet."""
 
 
 class PrivateView:
-    """A shard as it is now, for this process alone; `release` removes it.
+    """A read-only snapshot of a shard for this process; `release` removes it.
 
     Raises:
-        StoreLockedError: it is written to meanwhile, by somebody who holds no lock that is seen here.
-        StoreError: there is no place for the view.
+        StoreLockedError: the shard changes, so a writer does not hold a lock visible here.
+        StoreError: the temporary folder has no room for the view.
     """
 
     def __init__(self, shard: Path) -> None:
@@ -53,7 +53,7 @@ class PrivateView:
             raise _no_place(shard, error) from error
         self.shard = self._folder / _SHARD
         self.copied_bytes = 0
-        """What the view takes on the disk, or in memory, where temporary files lie there."""
+        """Bytes copied for the view, on the disk, or in memory if temporary files are there."""
         try:
             self._lock = locks.acquire(self._folder, _IN_USE, what=str(self._folder), timeout_s=0)
             self._fill()
@@ -63,10 +63,10 @@ class PrivateView:
             raise
 
     def require_unchanged(self) -> None:
-        """Refuses what was written to since the view was begun: half of it may be older than the rest.
+        """Refuses a shard that changed since the view was begun, so that its files may not match.
 
         Raises:
-            StoreLockedError: it was.
+            StoreLockedError: it changed.
         """
         if fingerprint([self._source]) != self._before:
             raise StoreLockedError(
@@ -76,7 +76,7 @@ class PrivateView:
             )
 
     def release(self) -> None:
-        """Removes the view; a second time it does nothing."""
+        """Removes the view; does nothing if called again."""
         lock = self.__dict__.pop("_lock", None)
         if lock is not None:
             lock.release()
@@ -96,7 +96,7 @@ class PrivateView:
         except OSError as error:
             if error.filename is not None and str(error.filename).startswith(str(self._source)):
                 raise StoreError(
-                    f"{self._source.parent} cannot be read ({error.strerror}); make it readable to you",
+                    f"{self._source.parent} cannot be read ({error.strerror}); make it readable",
                     path=self._source.parent,
                 ) from error
             raise _no_place(self._source, error) from error
@@ -110,7 +110,7 @@ class PrivateView:
 
 
 def _copy_sparse(source: Path, target: Path) -> int:
-    """Copies what a file holds and none of its holes; returns the bytes copied."""
+    """Copies a sparse file without its holes; returns the bytes copied."""
     copied = 0
     with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
         size = os.fstat(old.fileno()).st_size
@@ -125,7 +125,10 @@ def _copy_sparse(source: Path, target: Path) -> int:
 
 
 def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Returns where a file holds something, `(start, end)` each; all of it where the system does not say."""
+    """Returns the data ranges of a sparse file, `(start, end)` each.
+
+    The whole file if the system reports none.
+    """
     if not hasattr(os, "SEEK_DATA"):
         return [(0, size)]
     parts, end = [], 0
@@ -144,14 +147,14 @@ def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
 def _no_place(shard: Path, error: OSError) -> StoreError:
     folder = tempfile.tempdir or "the temporary folder"
     return StoreError(
-        f"{shard.parent} may only be read, so parts of it are copied to {folder}, which fails "
-        f"({error.strerror or error}); name a folder with more room by TMPDIR",
+        f"{shard.parent} is read-only, so parts of it are copied to {folder}, which failed "
+        f"({error.strerror or error}); set TMPDIR to a folder with more room",
         path=tempfile.tempdir,
     )
 
 
 def _sweep() -> None:
-    """Removes the views that killed processes of this user left."""
+    """Removes views left by killed processes of this user."""
     with suppress(OSError):
         for left_over in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
             with suppress(OSError):

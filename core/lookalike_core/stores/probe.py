@@ -1,9 +1,9 @@
-"""Whether Qdrant runs on this machine, and what it holds: asked at its port.
+"""Checks whether Qdrant runs on this machine, and what it stores, by HTTP to its port.
 
-Where nobody listens that is known at once. Who has accepted a connection is given time to answer: a server
-that builds an index, or was stopped, is not absent.
+If nothing listens, that is known immediately. A server that has accepted a connection is given time to
+answer: it may be building an index, or be suspended.
 
-A socket and not a client library: those take longer to import than this may take.
+A plain socket is used, since importing a client library would take longer than the check may.
 """
 
 import io
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage
 
 ANSWER_TIMEOUT_S = 3.0
-"""For an answer to whether this machine runs Qdrant: all of it, not each step.
+"""Time limit for the whole answer to whether Qdrant runs here, not for each step.
 
-One that built an index took up to 0.3 s.
+A server building an index took up to 0.3 s.
 """
 
 LOOK_TIMEOUT_S = 0.3
-"""The same where the answer only makes a message better."""
+"""The same for a check that only improves a message."""
 
 LOCAL_HOST = "127.0.0.1"
 
@@ -37,13 +37,13 @@ _MAX_ANSWER_BYTES = 2**20
 _HTTP = b"HTTP/"
 
 _REFUSALS = ("qdrant", "must provide an api key", "invalid api key or jwt")
-"""What a Qdrant that lets nobody see its title says instead; from its `src/common/auth/mod.rs`."""
+"""Answers of a Qdrant that requires a key, from its `src/common/auth/mod.rs`."""
 
 
 def is_qdrant(port: int, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-    """Returns whether what listens there says that it is Qdrant, or refuses us in Qdrant's words.
+    """Returns whether the port's answer is Qdrant's: its title, or a refusal in its words.
 
-    No key is sent, here or when connecting: anybody on this machine may say so.
+    No key is sent, here or when connecting: any user of this machine could answer so.
 
     Raises:
         StoreError: something listens there and does not answer: it may be Qdrant.
@@ -59,7 +59,7 @@ def is_qdrant(port: int, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
 
 
 def qdrant_has(name: str, port: int) -> bool:
-    """Returns whether a Qdrant that asks for no key listens there and has a collection of ours of this name.
+    """Returns whether a Qdrant that requires no key runs there and has a collection of ours of this name.
 
     Raises:
         StoreError: something listens there and does not answer.
@@ -85,7 +85,7 @@ class _Answer:
 
 
 def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
-    """Returns what this machine answers at a port; None where nobody listens, or it is not HTTP."""
+    """Returns this machine's answer at a port; None if nothing listens, or the answer is not HTTP."""
     deadline = time.monotonic() + timeout_s
     request = f"GET {path} HTTP/1.1\r\nHost: {LOCAL_HOST}:{port}\r\nConnection: close\r\n\r\n"
     try:
@@ -95,7 +95,7 @@ def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
     except TimeoutError as error:
         raise StoreError(
             f"something listens at {LOCAL_HOST}:{port} and does not answer within {timeout_s:g} s; if it is "
-            "Qdrant, start it again or let it finish",
+            "Qdrant, restart it or let it finish",
             hint=Hint(Action.USE_EMBEDDED),
         ) from error
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
 
 
 def _answer(connection: socket.socket, deadline: float) -> _Answer | None:
-    """Reads by the standard library, which is imported only where anything listens at all."""
+    """Reads an answer with the standard library, imported only if something listens at the port."""
     from http.client import HTTPException, HTTPResponse
 
     stream = _Stream(connection, deadline)
@@ -122,7 +122,7 @@ def _answer(connection: socket.socket, deadline: float) -> _Answer | None:
 
 
 class _Stream(io.RawIOBase):
-    """Reads from a socket until one deadline, however slowly the other side drips."""
+    """Reads from a socket until one deadline for the whole answer, however slowly it arrives."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
@@ -131,15 +131,15 @@ class _Stream(io.RawIOBase):
 
     @property
     def is_http(self) -> bool:
-        """Whether what has come so far, if anything, may be the begin of an answer in HTTP."""
+        """Whether the bytes so far, if any, can be the beginning of an HTTP answer."""
         return self._begin == _HTTP[: len(self._begin)]
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Returns what `HTTPResponse` asks a socket for."""
+        """Returns the file object that `HTTPResponse` asks a socket for."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
-        """Yes."""
+        """Returns True."""
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever can be written into

@@ -1,4 +1,4 @@
-"""What a store does. `embedded` and `server` both do it; one contract suite runs on both."""
+"""The interface of stores, which `embedded` and `server` implement; one contract suite runs on both."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,60 +17,59 @@ _Opened = TypeVar("_Opened")
 
 
 def open_together(names: Sequence[str], open_one: Callable[[str], _Opened]) -> list[_Opened]:
-    """Returns what `open_one` gives for each name, in the order given; a repeated name is opened once.
+    """Returns the result of `open_one` for each name, in the order given; a repeated name is opened once.
 
-    They are opened in the order of their names, so that no two processes wait for each other, each with a
-    collection that the other one needs.
+    They are opened in alphabetical order, to prevent a deadlock of processes that open the same collections.
     """
     opened = {name: open_one(name) for name in sorted(set(names))}
     return [opened[name] for name in names]
 
 
 class Upkeep(Protocol):
-    """What only an embedded collection needs: a cache of its payloads, a look for damage, a search index."""
+    """The upkeep that only an embedded collection needs: a payload cache, a check for damage, an index."""
 
     @property
     def cache_file(self) -> Path:
-        """Where a cache of the payloads of all points may be put."""
+        """The path for a cache of the payloads of all points."""
 
     @property
     def is_cache_valid(self) -> bool:
-        """Whether the cache is true of the points: `validate_cache` was called, and nothing written since.
+        """Whether the cache is valid: `validate_cache` was called, and nothing was written since.
 
-        Nor were files lost, damaged or restored from a backup since, as far as names, sizes and times tell.
+        Nor have names, sizes and times of files changed since, as by loss, damage or a restored backup.
         """
 
     def invalidate_cache(self) -> None:
-        """Marks the cache as out of date; every write does so first."""
+        """Marks the cache as invalid; every write does so first."""
 
     def validate_cache(self) -> None:
-        """Marks the cache as true of the points, once both are on the disk."""
+        """Marks the cache as valid, after both it and the points were synced to the disk."""
 
     def find_damaged(self) -> list[str]:
         """Returns the ids of points that have lost their vector or payload.
 
-        Points are looked at only where the files changed outside a write. Delete a damaged point before it is
-        written anew, or it may stay as it is.
+        Points are checked only if the files changed outside a write. A damaged point must be deleted before
+        it is written again, or it may stay damaged.
         """
 
     def needs_index(self) -> bool:
         """Returns whether `build_index` has anything to do."""
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
-        """Builds the search index, calling `on_wait` a few times a second meanwhile.
+        """Builds the search index, calling `on_wait` a few times a second.
 
-        Interrupted, it leaves a searchable collection that the next call finishes.
+        If interrupted, the collection stays searchable, and the next call finishes the index.
         """
 
 
 class Collection(Protocol):
     """An open collection: its points, and searches in them. Leaving its `with` block releases it.
 
-    What is written outlives this process when the call returns, and a power cut when the block is left
-    (embedded); a server has it on its own disk when the call returns.
+    Writes survive the death of this process once the call returns, and a power cut once the block is left
+    (embedded); a server has them on its disk when the call returns.
 
-    Before anything is written that may change neighbours or classes, the points lose their revision, and the
-    manifest its calibration.
+    Before a write that may change neighbours or classes, the points lose their revision, and the manifest its
+    calibration.
     """
 
     @property
@@ -83,7 +82,7 @@ class Collection(Protocol):
 
     @property
     def upkeep(self) -> Upkeep | None:
-        """What an ingest has to look after itself; None on a server, which does so."""
+        """The upkeep that an ingest has to do; None on a server, which does its own."""
 
     def __enter__(self) -> Self: ...
 
@@ -92,9 +91,10 @@ class Collection(Protocol):
     ) -> None: ...
 
     def flush(self) -> None:
-        """Finishes what was written as leaving the `with` block does; the collection stays open.
+        """Completes writes as leaving the `with` block does; the collection stays open.
 
-        It is on the disk then (embedded), or known to have gone to the collection that was opened (server).
+        They are then synced to the disk (embedded), or known to be in the collection that was opened
+        (server).
         """
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
@@ -105,33 +105,36 @@ class Collection(Protocol):
         """
 
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
-        """Gives points a new payload and leaves their vectors alone; points not there are ignored.
+        """Replaces points' payloads and keeps their vectors; points that do not exist are ignored.
 
-        Where they have the `same_classes` as before, the revision stays.
+        With `same_classes`, which says that no class changes, the revision stays.
         """
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Removes points; ids that are not there are ignored."""
+        """Deletes points; ids that do not exist are ignored."""
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """Yields every matching payload, in no order."""
+        """Yields every matching payload, in any order."""
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Returns the stored vectors, float32 `[D]`, of those ids that are there."""
+        """Returns the stored vectors, float32 `[D]`, of those ids that exist."""
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """Returns the payloads, by id, of those ids that are there."""
+        """Returns the payloads, by id, of those ids that exist."""
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Returns how many points match, exactly."""
 
     def tally(self, field: str) -> dict[str, int]:
-        """Returns how many points have each value of a keyword field, exactly; without a value is `""`."""
+        """Returns the exact number of points for each value of a keyword field.
+
+        `""` counts those without one.
+        """
 
     def query(
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[SearchHit]:
-        """Returns the nearest points, best first; `exact` compares with every one of them.
+        """Returns the nearest points, best first; `exact` means by brute force.
 
         Raises:
             LookalikeError: the vector is zero, not finite, or of the wrong length.
@@ -140,90 +143,91 @@ class Collection(Protocol):
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[list[ScoredId]]:
-        """Returns what `query` finds for each row of float32 `[B, D]`, by id alone; faster than one by one.
+        """Returns the results of `query` for each row of float32 `[B, D]`, as ids; faster than single calls.
 
         Raises:
             LookalikeError: the vectors have the wrong length, or one is zero or not finite.
         """
 
     def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
-        """Writes a dataset's root and rules into the manifest; durable when it returns.
+        """Writes a dataset's root and rules to the manifest; durable when it returns.
 
-        Without `rules` those that it has stay.
+        Without `rules`, it keeps the ones that it has.
         """
 
     def forget_dataset(self, name: str) -> None:
-        """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""
+        """Removes a dataset from the manifest, after its points were deleted; durable when it returns."""
 
     def mark_revision(self) -> str:
-        """Returns the revision of the points, which they keep until a vector or a class of them changes.
+        """Returns the revision of the points, which stays until a vector or a class changes.
 
-        What is learned from points that are read afterwards is of this revision. Durable when it returns.
+        Sets one if needed. Results learned from points that are read afterwards belong to this revision.
+        Durable when it returns.
         """
 
     def record_calibration(self, calibration: Calibration) -> None:
-        """Puts a calibration into the manifest; durable when it returns.
+        """Writes a calibration to the manifest; durable when it returns.
 
         Raises:
-            LookalikeError: the points do not have the revision any more that it was learned from.
+            LookalikeError: the points have another revision than it was learned from.
         """
 
     def indexed_count(self) -> int:
-        """Returns how many vectors the search index covers; 0 without one, when every search is exact."""
+        """Returns how many vectors the search index covers; 0 means that every search is exact."""
 
 
 class Store(Protocol):
-    """A place that holds collections."""
+    """A set of collections in one place."""
 
     @property
     def label(self) -> str:
-        """How the store is shown to people; holds no credentials."""
+        """The store's name in messages; has no credentials."""
 
     @property
     def local(self) -> LocalFolder | None:
-        """The folder that the collections lie in; None for a server."""
+        """The folder that contains the collections; None for a server."""
 
     def names(self) -> list[str]:
-        """Returns the collections here that are ours, sorted, without those that are being rebuilt."""
+        """Returns the sorted names of Lookalike's collections, without those that are being rebuilt."""
 
     def __contains__(self, name: str) -> bool:
-        """Returns whether a collection of ours has this name."""
+        """Returns whether one of Lookalike's collections has this name."""
 
     def manifest(self, name: str) -> CollectionManifest:
         """Returns a collection's manifest without opening the collection.
 
         Raises:
-            CollectionMissingError: it is not there.
-            ManifestError: it is there and not ours.
+            CollectionMissingError: it does not exist.
+            ManifestError: it is not Lookalike's.
         """
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
-        """Makes the collection that the manifest describes, whole or not at all; `name` overrides its own.
+        """Creates the collection that the manifest describes, atomically; `name` overrides the default name.
 
         Raises:
-            ManifestError: something has its name already, ours or not; it is left as it is.
+            ManifestError: something has its name already, which is not changed.
         """
 
     def open(self, name: str) -> Collection:
-        """Opens a collection for reading and writing; for reading alone, where no more is allowed (embedded).
+        """Opens a collection for reading and writing, or for reading only if it is read-only (embedded).
 
         Raises:
-            CollectionMissingError: it is not there.
-            ManifestError: it is there and not ours.
-            StoreLockedError: another process holds it (embedded).
+            CollectionMissingError: it does not exist.
+            ManifestError: it is not Lookalike's.
+            StoreLockedError: another process has it open (embedded).
         """
 
     def delete(self, name: str) -> None:
-        """Removes a collection of ours with all that is in it.
+        """Deletes one of Lookalike's collections.
 
         Raises:
-            CollectionMissingError: it is not there.
-            ManifestError: it is there and not ours.
-            StoreLockedError: another process holds it (embedded).
+            CollectionMissingError: it does not exist.
+            ManifestError: it is not Lookalike's.
+            StoreLockedError: another process has it open (embedded).
         """
 
     def resolve(self, name: str) -> str:
-        """Returns the name of the collection behind an alias; `name` itself where it is no alias."""
+        """Returns the name of the collection behind an alias; `name` itself if it is no alias."""
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """Keeps other rebuilds of a collection out for the length of a block.
@@ -233,15 +237,15 @@ class Store(Protocol):
         """
 
     def replace(self, name: str) -> None:
-        """Puts the collection staged for `name` in its place; `name` need not be there.
+        """Replaces the collection `name` by the one staged for it; `name` need not exist.
 
-        Cut off in between, it is there as it was or as it will be, or it is refused as unfinished until
-        this is called again.
+        If interrupted, `name` is the old or the new collection, or is refused as unfinished until this is
+        called again.
 
         Raises:
-            CollectionMissingError: nothing is staged for it.
-            ManifestError: `name` is there and not ours.
-            StoreLockedError: another process holds one of them (embedded).
+            CollectionMissingError: no collection is staged for it.
+            ManifestError: `name` is not Lookalike's.
+            StoreLockedError: another process has one of them open (embedded).
         """
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Who rebuilds a collection on a server: said in the collection's metadata, since a server knows no locks.
+"""A lease for rebuilding a collection on a server, in the collection's metadata: servers have no locks.
 
-Whoever rebuilds says so again every few seconds. Another process sees that go on and stops, or sees it stand
-still, because that process has died, and takes over. Clocks are not compared. A process that was only held up
-for so long notices that another has taken over before it replaces anything.
+The process that rebuilds updates the lease every few seconds. Another process that sees the lease change
+stops with an error; if the lease does not change, because that process has died, it takes over. Clocks are
+not compared. A process that was suspended for that long notices the takeover before it replaces anything.
 """
 
 import os
@@ -26,26 +26,26 @@ Write = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTimes:
-    """How often a process says that it rebuilds, and how long it watches another that said so."""
+    """How often a process updates its lease, and how long it watches that of another."""
 
     beat_s: float = 2.0
-    """Between two times that a process says that it is still at it."""
+    """Seconds between two updates of the lease."""
 
     watch_s: float = 10.0
-    """How long another is watched before it is taken for dead: several beats of a busy process."""
+    """How long another's lease is watched before its process counts as dead: several beats of a busy one."""
 
     settle_s: float = 0.2
-    """From saying that it rebuilds to reading whether another has said so too."""
+    """Seconds from writing the lease to checking whether another process has written one too."""
 
     poll_s: float = 0.25
-    """Between two looks at another."""
+    """Seconds between two reads of another's lease."""
 
 
 DEFAULT_LEASE_TIMES = LeaseTimes()
 
 
 class Lease:
-    """The right to rebuild a collection; `read` and `write` are where it is said."""
+    """The exclusive right to rebuild a collection; `read` and `write` access its record."""
 
     def __init__(
         self, name: str, *, read: Read, write: Write, times: LeaseTimes = DEFAULT_LEASE_TIMES
@@ -58,7 +58,7 @@ class Lease:
 
     @property
     def said(self) -> dict[str, Any]:
-        """What is said of it now."""
+        """The record that is written."""
         return {
             "token": self._token,
             "host": socket.gethostname(),
@@ -67,17 +67,17 @@ class Lease:
         }
 
     def require(self) -> None:
-        """Sees that nobody has taken over.
+        """Checks that no other process has taken over.
 
         Raises:
-            StoreLockedError: somebody has; the message says who.
+            StoreLockedError: another has; the message names it.
         """
         if (holder := self._read()) and holder.get("token") != self._token:
             raise self._locked(holder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Holds it for the length of a block; logs that it has to be waited for.
+        """Holds the lease for the length of a block; logs that it has to be waited for.
 
         Raises:
             StoreLockedError: another process rebuilds the collection.
@@ -93,17 +93,17 @@ class Lease:
         finally:
             self._ended.set()
             beating.join(timeout=self._times.beat_s)
-            with suppress(Exception):  # it stands still from now on, which says the same
+            with suppress(Exception):  # a lease that is not updated expires anyway
                 if self._read().get("token") == self._token:
                     self._write({})
 
     def _watch(self) -> None:
-        """Waits until nobody holds it, or whoever does is seen to stand still."""
+        """Waits until the lease is free, or has not changed for `watch_s`."""
         seen = self._read()
         if not seen:
             return
         _logger.info(
-            "a rebuild of %s was begun by %s; seeing whether it goes on (%g s)",
+            "%s is being rebuilt by %s; checking whether that is still running (%g s)",
             self._name,
             _who(seen),
             self._times.watch_s,

@@ -1,7 +1,7 @@
-"""How one server is asked: again where that may help, and in our words where it does not.
+"""Requests to a server: retried after transient faults, with errors translated.
 
-Every request of ours can be repeated safely: points, payloads and manifests are written whole, and what
-is deleted twice is deleted.
+Every request is idempotent: points, payloads and manifests are written whole, and a second deletion changes
+nothing.
 """
 
 import threading
@@ -27,9 +27,9 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a request is made in all, and how long is waited before each retry.
+    """How many attempts a request gets, and the wait before each retry.
 
-    The default waits about 0.5, 1.5, 4.5 and 13.5 s: 20 s in all, which a server needs to start again.
+    The default waits about 0.5, 1.5, 4.5 and 13.5 s: 20 s in all, enough for a server to restart.
     """
 
     tries: int = 5
@@ -37,14 +37,14 @@ class RetryPolicy:
     longest_wait_s: float = 15.0
     wait_growth: float = 3
     longest_retry_after_s: float = 60.0
-    """However long a server asks us to wait."""
+    """The upper limit on a wait that a server asks for."""
 
 
 DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 class Requests:
-    """The requests to one server. Every wait is logged, in one line, unless they are `silent`."""
+    """The requests to one server. Every wait is logged as one line, unless they are `silent`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Requests:
         self._silent = silent
 
     def without_log(self) -> "Requests":
-        """Returns the same, repeated without a line in the log."""
+        """Returns the same requests without logging of waits."""
         return Requests(self.label, secrets=self._secrets, silent=True, policy=self._policy)
 
     def make(
@@ -72,15 +72,15 @@ class Requests:
         check: Callable[[], object] | None = None,
         tries: int | None = None,
     ) -> _Answer:
-        """Returns what `request` gives, repeated as often as the policy says while its fault may pass.
+        """Returns the result of `request`, which is retried by the policy after transient faults.
 
-        `check` is called before each further try, and after a refusal that it may explain better: it
-        raises one of our errors where going on would be wrong.
+        `check` is called before each retry, and after a refusal that it may explain better: it raises one of
+        our errors if a retry would be wrong.
 
         Raises:
             CollectionMissingError: the server does not have `collection`.
             ManifestError: the server has it already.
-            StoreError: anything else; it is a `TooLargeError` where fewer rows would do.
+            StoreError: any other fault; a `TooLargeError` if fewer rows would be accepted.
         """
         numbers = count()
 
@@ -133,7 +133,7 @@ class Requests:
         return retrying(attempt)
 
     def _wait_s(self, state: "RetryCallState") -> float:
-        """Returns a longer wait each time, with jitter: processes that failed together repeat apart."""
+        """Returns the wait before a retry, longer each time, with jitter so that processes retry apart."""
         from tenacity import wait_exponential, wait_random
 
         policy, asked = self._policy, fault_of(_error(state)).retry_after_s
@@ -146,12 +146,12 @@ class Requests:
 
 
 def is_waiting() -> bool:
-    """Returns whether this thread waits to repeat a request, which a signal handler may end at once."""
+    """Returns whether this thread waits for a retry, which a signal handler may end at once."""
     return threading.get_ident() in _waiting_threads
 
 
 def _explain(check: Callable[[], object]) -> None:
-    """Raises what `check` has against going on; that it cannot be asked now is no news."""
+    """Calls `check`, which may raise one of our errors; other failures of the check are ignored."""
     try:
         check()
     except LookalikeError:
@@ -167,14 +167,14 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _error(state: "RetryCallState") -> Exception:
-    """Returns what the try that has just ended raised; `_is_transient` has let it through."""
+    """Returns the exception of the attempt that has just failed, which `_is_transient` has classified."""
     error = state.outcome.exception() if state.outcome is not None else None
     return error if isinstance(error, Exception) else RuntimeError("nothing failed")
 
 
 @contextmanager
 def _waiting() -> Iterator[None]:
-    """Lets `is_waiting` know of a wait of this thread."""
+    """Marks a wait of this thread for `is_waiting`."""
     thread = threading.get_ident()
     _waiting_threads.add(thread)
     try:

@@ -1,8 +1,8 @@
-"""The server store: collections of a Qdrant server, spoken to through qdrant-client.
+"""The server store: collections of a Qdrant server, by qdrant-client.
 
-The manifest is the collection's `metadata` under `METADATA_KEY`, so it is made with the collection and goes
-with it. A collection without it is not ours and is never touched. The server builds its search index by
-itself. `connection` makes the store.
+The manifest is stored in the collection's `metadata` under `METADATA_KEY`, so it is created and deleted with
+the collection. A collection without it is not ours and is never changed. The server builds its search index
+by itself. `connection` creates the store.
 """
 
 import secrets
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 class ServerStore:
-    """The collections of one server; implements `Store`. `label` holds no credentials."""
+    """The collections of one server; implements `Store`. `label` has no credentials."""
 
     local = None
 
@@ -70,7 +70,7 @@ class ServerStore:
         self._leases: dict[str, Lease] = {}
 
     def names(self) -> list[str]:
-        """Makes one request a collection: the list of them comes without metadata."""
+        """Returns the names after one request per collection: their list has no metadata."""
         found = self._requests.make(
             lambda: [collection.name for collection in self._client.get_collections().collections],
             "listing collections",
@@ -88,18 +88,18 @@ class ServerStore:
         return sorted(ours)
 
     def __contains__(self, name: str) -> bool:
-        """Returns what the key may see: one for a single collection may not even look for another."""
+        """Returns False also if the API key is limited to other collections."""
         try:
             return is_ours(self._info(name))
         except StoreRefusedError:
             return False
 
     def manifest(self, name: str) -> CollectionManifest:
-        """Returns it as the server has it now."""
+        """Returns the manifest that the server has now."""
         return self._own_manifest(self._own(name), name)
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
-        """Makes the collection with its manifest in one request, then its payload indexes."""
+        """Creates the collection with its manifest in one request, then its payload indexes."""
         name = name or manifest.collection
         self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name))})
 
@@ -107,7 +107,7 @@ class ServerStore:
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
         self._requests.make(
-            lambda: self._make(name, manifest, metadata), f"making collection {name}", collection=name
+            lambda: self._make(name, manifest, metadata), f"creating collection {name}", collection=name
         )
         try:
             self._complete(name)
@@ -117,7 +117,7 @@ class ServerStore:
             raise
 
     def open(self, name: str) -> "ServerCollection":
-        """Finishes, too, a collection whose making was cut off before all payload indexes were there."""
+        """Opens a collection, and completes its payload indexes if its creation was interrupted."""
         info = self._own(name)
         manifest = self._own_manifest(info, name)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
@@ -131,16 +131,16 @@ class ServerStore:
         )
 
     def delete(self, name: str) -> None:
-        """Makes one request."""
+        """Deletes the collection in one request."""
         self._own(name)
         self._delete(name)
 
     def resolve(self, name: str) -> str:
-        """Asks the server for its aliases, as far as the key may see them."""
+        """Resolves an alias with the server, as far as the API key may list aliases."""
         return self._behind(name) or name
 
     def _behind(self, name: str) -> str | None:
-        """Returns the collection behind an alias; None where `name` is none."""
+        """Returns the collection behind an alias; None if `name` is no alias."""
         try:
             known = self._requests.make(
                 lambda: self._client.get_aliases().aliases, f"looking for the alias {name}"
@@ -151,9 +151,9 @@ class ServerStore:
 
     @contextmanager
     def rebuilding(self, name: str) -> Iterator[None]:
-        """Holds a lease in the metadata of the collection, or of what is staged for it where that is gone."""
+        """Holds a lease in the metadata of the collection, or of the staged one if that is left alone."""
         if self._info(name) is None and self._info(staged_name(name)) is None:
-            yield  # there is nothing to rebuild, which is for whoever tries to say
+            yield  # nothing to rebuild; `replace` raises the error
             return
 
         def look() -> "tuple[str, models.CollectionInfo | None]":
@@ -166,14 +166,14 @@ class ServerStore:
         )  # they go beside those of the rebuild, which say what is wrong
 
         def read() -> Mapping[str, Any]:
-            _, info = requests.make(look, f"looking at {name}", collection=name)
+            _, info = requests.make(look, f"checking {name}", collection=name)
             said = (info.config.metadata or {}).get(REBUILDER) if info is not None else None
             return said if isinstance(said, Mapping) else {}
 
         def write(said: Mapping[str, Any]) -> None:
             there, _ = look()
             put = partial(self._client.update_collection, there, metadata={REBUILDER: said or ""})
-            requests.make(put, f"noting the rebuild of {name}", collection=name)
+            requests.make(put, f"recording the rebuild of {name}", collection=name)
 
         lease = Lease(name, read=read, write=write, times=self._tuning.lease)
         with lease.held():
@@ -184,9 +184,9 @@ class ServerStore:
                 del self._leases[name]
 
     def replace(self, name: str) -> None:
-        """Copies the points, since a server cannot rename; until all are there, the copy is refused.
+        """Copies the points, since a server cannot rename; until all are copied, the copy is refused.
 
-        Aliases of the old collection, which go with it, are given to the new one.
+        The old collection's aliases, which are deleted with it, are created for the new one.
         """
         lease = self._leases.get(name)
         if lease is not None:
@@ -214,7 +214,7 @@ class ServerStore:
 
     def _aliases_of(self, name: str) -> list[str]:
         found = self._requests.make(
-            lambda: self._client.get_collection_aliases(name), f"looking at {name}", collection=name
+            lambda: self._client.get_collection_aliases(name), f"checking {name}", collection=name
         )
         return [alias.alias_name for alias in found.aliases]
 
@@ -241,7 +241,10 @@ class ServerStore:
         )
 
     def _make(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
-        """Tries once; after an earlier try whose answer was lost, the collection is known by its manifest."""
+        """Tries to create the collection.
+
+        If an earlier answer was lost, its manifest identifies it as ours.
+        """
         from qdrant_client import models
 
         distances = {Distance.COSINE: models.Distance.COSINE, Distance.EUCLID: models.Distance.EUCLID}
@@ -263,13 +266,13 @@ class ServerStore:
                 raise
 
     def _complete(self, name: str) -> None:
-        """Makes the indexes, and sees that the manifest was kept: an old server drops it silently."""
+        """Creates the indexes, and checks that the manifest was stored: an old server drops it silently."""
         self._index(name, KEYWORD_FIELDS)
         info = self._info(name)
         if info is None or manifest_data(info) is None:
             raise StoreError(
-                f"the server at {self.label} does not keep metadata of collections; "
-                "it takes Qdrant 1.16 or newer (docker compose up qdrant)",
+                f"the server at {self.label} does not store metadata of collections; "
+                "use Qdrant 1.16 or newer (docker compose up qdrant)",
                 store=self.label,
             )
 
@@ -289,19 +292,19 @@ class ServerStore:
             raise CollectionMissingError(f"there is no collection {name} on {self.label}", collection=name)
         if manifest_data(info) is None:
             raise ManifestError(
-                f"{name} on {self.label} has no manifest of ours; it is left alone", collection=name
+                f"{name} on {self.label} has no manifest of lookalike's; it was not changed", collection=name
             )
         if copier_of(info):
             raise ManifestError(
-                f"{name} on {self.label} is not finished: it is being rebuilt, or that was cut off; wait for "
-                "the rebuild to end",
+                f"{name} on {self.label} is unfinished: it is being rebuilt, or a rebuild was "
+                "interrupted; wait for the rebuild to end",
                 collection=name,
                 hint=Hint(Action.CONTINUE_REBUILD_INSTEAD, {Argument.COLLECTION: name}),
             )
         return info
 
     def _own_manifest(self, info: "models.CollectionInfo", name: str) -> CollectionManifest:
-        """Returns the manifest of a collection, which must be its own; an alias stands for another's name."""
+        """Returns the manifest of a collection, which must be for its own name; an alias has another's."""
         manifest, place = read_manifest(info, name, self.label), f"{name} on {self.label}"
         try:
             require_own_name(manifest, name, place=place)
@@ -323,4 +326,4 @@ class ServerStore:
 
 
 def _taken(name: str, label: str) -> str:
-    return f"there is a collection {name} on {label} already; it is left alone"
+    return f"there is a collection {name} on {label} already; it was not changed"

@@ -1,14 +1,14 @@
 """An open collection on a server.
 
-Its calibration and the revision of its points lie beside the manifest under keys of their own, so that a
-process that records a dataset never puts back what another has dropped.
+Its calibration and the revision of its points are stored beside the manifest under separate keys, so that a
+process that records a dataset never restores what another has dropped.
 
-Two writers at once are allowed, as Qdrant allows them. A manifest is read and then written as a whole,
-so of two that add a dataset in the same instant one may undo the other; whoever is undone notices, at the
-latest when the collection is released, and adds its dataset again.
+Two writers at once are allowed, as by Qdrant. A manifest is read and then written as a whole, so of two
+processes that add a dataset in the same instant one may overwrite the other; that one notices, at the latest
+when the collection is released, and adds its dataset again.
 
-A server keeps nothing reserved for us, so before each write, after each failure and when it is released
-an open collection is looked at: it must still be the one that was opened.
+A server has no locks, so before each write, after each failure and at its release the collection is checked:
+it must still be the one that was opened.
 """
 
 from collections import Counter
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
 MAX_BODY_BYTES = 16 * 2**20
-"""Of one request, roughly: half of what Qdrant takes over HTTP unless it is configured otherwise."""
+"""The approximate limit for the body of a request: half of Qdrant's default limit over HTTP."""
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
@@ -77,9 +77,9 @@ _Answer = TypeVar("_Answer")
 
 
 class ServerCollection:
-    """A collection on a server; implements `Collection`. Nothing is held, so nothing is released.
+    """A collection on a server; implements `Collection`. No lock is held, so none is released.
 
-    Others may write to it at any time, so that no cache of its points can be kept.
+    Others may write to it at any time, so its points cannot be cached.
     """
 
     upkeep = None
@@ -104,7 +104,7 @@ class ServerCollection:
         self._tuning = tuning
         self._written = False
         self._has_changed_points = False
-        """Whether vectors or classes were written, by requests that may still be on their way."""
+        """Whether vectors or classes were written, by requests that may still be in progress."""
         self._recorded: dict[str, tuple[str, FolderRules]] = {}
         self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
@@ -115,12 +115,12 @@ class ServerCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Does what `flush` does, unless the block was left by an error."""
+        """Does what `flush` does, unless the block ended with an error."""
         if kind is None:
             self.flush()
 
     def flush(self) -> None:
-        """Sees once more, after writes, that this is what was opened, with the datasets that it recorded."""
+        """Checks after writes that this is still the opened collection, with the datasets recorded here."""
         if not self._written:
             return
         for _ in range(_RECORD_TRIES):
@@ -129,7 +129,10 @@ class ServerCollection:
         self._has_changed_points = False
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
-        """Sends requests of a size that the server takes; each is on its disk before the next."""
+        """Writes points in requests of a size that the server accepts.
+
+        Each is on its disk before the next.
+        """
         from qdrant_client import models
 
         def send(part: Sequence[ImagePoint]) -> None:
@@ -146,12 +149,11 @@ class ServerCollection:
         self._write("writing points to", points, send, at_once=at_once)
 
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
-        """Sends many operations a request, by id, and the last one by a filter, which is waited for.
+        """Sends many operations per request, by id, and a last one by a filter, whose completion is awaited.
 
-        What is not waited for is in the server's log, in its order, when the request is answered; an id that
-        is not there is passed over. What goes by a filter goes to every shard, and each shard carries out
-        what it has before, so that waiting for the last one is waiting for all of them. To wait for each
-        takes five times as long.
+        When a request is answered, its operations are in the server's log, in order; ids that do not exist
+        are skipped. An operation by a filter goes to every shard, and each shard executes earlier ones first,
+        so waiting for the last one is waiting for all of them. Waiting for each takes five times as long.
         """
         from qdrant_client import models
 
@@ -173,7 +175,7 @@ class ServerCollection:
         self._write("writing payloads to", payloads, send, at_once=at_once)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Sends thousands a request."""
+        """Deletes points, sending thousands of ids per request."""
         from qdrant_client import models
 
         def send(part: Sequence[str]) -> None:
@@ -185,12 +187,12 @@ class ServerCollection:
         self._write("deleting points from", ids, send, at_once=at_once)
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """Reads page by page."""
+        """Yields payloads, reading page by page."""
         for payload in self._payloads_of("reading", where, fields=True):
             yield Payload.from_json(payload)
 
     def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
-        """Yields all matching points in the order of their ids, with these fields of their payloads."""
+        """Yields all matching points ordered by id, with these fields of their payloads."""
         offset, size = None, within(self._tuning.scan_page, self._limits.found)
         while True:
             asked = Page(where=filter_of(where, self._limits), limit=size, offset=offset, fields=fields)
@@ -206,7 +208,7 @@ class ServerCollection:
                 return
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Reads answers about as large as what `upsert` sends."""
+        """Returns vectors, requesting as many at a time as `upsert` sends."""
         found: dict[str, FloatVector] = {}
         at_once = within(self._rows, self._limits.reads)
         read = partial(self._reads.vectors, self.name)
@@ -215,7 +217,7 @@ class ServerCollection:
         return found
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """Sends thousands a request."""
+        """Returns payloads, requesting thousands of ids at a time."""
         found: dict[str, Payload] = {}
         at_once = within(self._tuning.scan_page, self._limits.reads)
         read = partial(self._reads.payloads, self.name)
@@ -224,7 +226,7 @@ class ServerCollection:
         return found
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
-        """Counts exactly, one by one where the server may only estimate."""
+        """Returns the exact count, counting the points themselves if the server only estimates."""
         if not self._limits.may_be_exact:
             return sum(1 for _ in self._payloads_of("counting", where, fields=False))
         found = filter_of(where, self._limits)
@@ -233,7 +235,7 @@ class ServerCollection:
         )
 
     def tally(self, field: str) -> dict[str, int]:
-        """Counts by exact facets, mended by `complete_tally`, or here where the server gives fewer values."""
+        """Counts by exact facets, corrected by `complete_tally`, or from all points if facets are cut off."""
         values = self._facet(field) if self._limits.may_be_exact else None
         if values is not None:
             return complete_tally(values, field=field, points=self.count())
@@ -242,7 +244,7 @@ class ServerCollection:
         return complete_tally(counts, field=field, points=counts.total())
 
     def _facet(self, field: str) -> dict[str, int] | None:
-        """Returns the server's own counts; None where it may have left some out."""
+        """Returns the server's facet counts; None if they may be incomplete."""
         limit = within(_EVERY_VALUE, self._limits.found)
         try:
             counts = self._ask("counting", partial(self._reads.facet, self.name, field, limit=limit))
@@ -280,7 +282,7 @@ class ServerCollection:
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[list[ScoredId]]:
-        """Sends requests of a size that the server takes, many searches each."""
+        """Returns hits of many queries, in requests of a size that the server accepts."""
         from qdrant_client import models
 
         def search(start: int, size: int, part: Sequence[FloatVector]) -> "list[models.QueryResponse]":
@@ -314,9 +316,9 @@ class ServerCollection:
         return score_in_range(point.score, self.manifest.distance)
 
     def _pages(self, limit: int) -> list[tuple[int, int]]:
-        """Returns where each page of so many neighbours starts, and how many are on it.
+        """Returns the offset and limit of each page of so many neighbours.
 
-        In a graph a later page may repeat what an earlier one has.
+        In an HNSW search a later page may repeat points of an earlier one.
         """
         size = within(limit, self._limits.found)
         return [(start, min(size, limit - start)) for start in range(0, limit, size)]
@@ -325,16 +327,16 @@ class ServerCollection:
         if exact and not self._limits.may_be_exact:
             raise StoreError(
                 f"exact searches are not allowed in {self.name} on {self._requests.label} (strict mode, "
-                "search_allow_exact); have them allowed there",
+                "search_allow_exact); enable that setting",
                 store=self._requests.label,
                 hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None}),
             )
 
     def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
-        """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
+        """Adds a dataset to the server's present manifest, and verifies that it was not overwritten.
 
         Raises:
-            StoreError: others write the manifest at the same time and undo it again and again.
+            StoreError: other processes keep overwriting the manifest.
         """
         self._written = True
         for _ in range(_RECORD_TRIES):
@@ -345,14 +347,14 @@ class ServerCollection:
                 return
             self._ask("writing the manifest of", partial(self._put_manifest, wanted))
         raise StoreError(
-            f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
-            "manifest all the time; wait until they are done",
+            f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: other "
+            "processes keep overwriting its manifest; wait until they are done",
             store=self._requests.label,
             hint=Hint(Action.REPEAT),
         )
 
     def forget_dataset(self, name: str) -> None:
-        """Takes it out of the manifest as it is on the server now."""
+        """Removes a dataset from the server's present manifest."""
         self._written = True
         self._recorded.pop(name, None)
         self._look()
@@ -361,7 +363,10 @@ class ServerCollection:
         self._look()
 
     def mark_revision(self) -> str:
-        """Keeps the revision that the points have on the server, so that several may calibrate at once."""
+        """Returns the points' revision on the server.
+
+        An existing one is kept, so that several may calibrate.
+        """
         self._look()
         self._has_changed_points = False
         revision = self.manifest.revision or new_revision()
@@ -372,7 +377,7 @@ class ServerCollection:
         return revision
 
     def record_calibration(self, calibration: Calibration) -> None:
-        """Writes it beside the manifest; a write that comes between the look and that makes it stale."""
+        """Writes the calibration beside the manifest; a write in between makes it stale."""
         self._written = True
         self._look()
         self.manifest.require_revision(calibration.revision, name=self.name)
@@ -383,11 +388,11 @@ class ServerCollection:
         self.manifest = self.manifest.with_calibration(calibration)
 
     def take_over(self, source: "ServerCollection", token: str) -> None:
-        """Copies all points of another collection, then says that they are all here.
+        """Copies all points of another collection, then marks this one as complete.
 
         Raises:
-            StoreError: another process does the same, or points came or went meanwhile; what is here stays
-                unfinished.
+            StoreError: another process copies too, or points were added or removed during the copy; this
+                collection stays unfinished.
         """
         payloads = source.scan()
         while part := list(islice(payloads, self._rows)):
@@ -409,10 +414,10 @@ class ServerCollection:
     def _require_copier(self, token: str) -> None:
         info = self._ask("looking at", lambda: find_info(self._client, self.name))
         if info is None or copier_of(info) != token:
-            raise StoreError(f"another process copies points to {self.name}, too; wait for it to end")
+            raise StoreError(f"another process is copying points to {self.name}; wait for it to end")
 
     def indexed_count(self) -> int:
-        """Returns what the server counts, which may lag behind; segments that are too small have no index."""
+        """Returns the server's count, which may lag behind; segments that are too small have no index."""
         info = self._ask("looking at", lambda: self._client.get_collection(self.name))
         return info.indexed_vectors_count or 0
 
@@ -420,7 +425,7 @@ class ServerCollection:
         return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)
 
     def _look(self) -> bool:
-        return self._requests.make(self._check, f"looking at {self.name}", collection=self.name)
+        return self._requests.make(self._check, f"checking {self.name}", collection=self.name)
 
     def _write(
         self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None], *, at_once: int
@@ -435,7 +440,7 @@ class ServerCollection:
     def _answers(
         self, what: str, rows: Sequence[_Row], request: Callable[[Sequence[_Row]], _Answer], *, at_once: int
     ) -> Iterator[_Answer]:
-        """Yields answers to requests of so many rows each, or of as few as the server is known to take."""
+        """Yields answers to requests of so many rows each, or of fewer if the server accepts no more."""
         done = 0
         while done < len(rows):
             size = min(at_once, self._fitting.get(what, at_once))
@@ -445,7 +450,7 @@ class ServerCollection:
     def _halved(
         self, what: str, rows: Sequence[_Row], request: Callable[[Sequence[_Row]], _Answer]
     ) -> Iterator[_Answer]:
-        """Sends what is too large for the server in halves, down to a single row, and so what follows."""
+        """Halves requests that are too large for the server, down to a single row, and those that follow."""
         try:
             answer = self._ask(what, lambda: request(rows))
         except TooLargeError:
@@ -459,13 +464,14 @@ class ServerCollection:
             yield from self._halved(what, half, request)
 
     def _check(self) -> bool:
-        """Sees that the server still has what was opened; whether a recorded dataset had to be put back.
+        """Checks that the server still has the opened collection.
 
-        Where vectors or classes are written, it takes the revision away, also one that was marked meanwhile.
+        Returns whether a dataset had to be added again. If vectors or classes are written, it also deletes
+        the revision, even one that was set since.
 
         Raises:
-            CollectionMissingError: it was deleted, or deleted and made anew without what was written.
-            ManifestError: another collection has taken its place.
+            CollectionMissingError: it was deleted, or deleted and created again without our writes.
+            ManifestError: another collection has its name now.
         """
         info = find_info(self._client, self.name)
         manifest = require_same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
@@ -486,7 +492,7 @@ class ServerCollection:
 
 
 def _require_completed(*results: "models.UpdateResult") -> None:
-    """Refuses an answer that came before the change was made, from a server that is short of time."""
+    """Refuses an answer that an overloaded server gave before the change was made."""
     from qdrant_client import models
 
     for result in results:

@@ -1,4 +1,4 @@
-"""What lies in the metadata of a collection on a server, whose keys are replaced one by one."""
+"""The metadata of a collection on a server, whose keys are replaced one by one."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
 UNFINISHED = "lookalike-unfinished"
-"""In the metadata of a collection that `replace` is copying to: a token of the process that does."""
+"""In a collection that `replace` is copying to: a token of the copying process."""
 
 REBUILDER = "lookalike-rebuilder"
-"""In the metadata of a collection that is rebuilt: who does it; see `lease`."""
+"""In a collection that is being rebuilt: the record of its `Lease`."""
 
 ALIASES = "lookalike-aliases"
-"""In the metadata of a collection that `replace` is copying to: the aliases that the old one had."""
+"""In a collection that `replace` is copying to: the aliases of the old collection."""
 
 CALIBRATION = "lookalike-calibration"
-"""In the metadata of a collection that is calibrated."""
+"""In a calibrated collection: its calibration."""
 
 REVISION = "lookalike-revision"
-"""In the metadata of a collection whose points were asked for their revision, until the next write."""
+"""In a collection whose points have a revision, until the next write: the revision."""
 
 
 def find_info(client: "QdrantClient", name: str) -> "models.CollectionInfo | None":
-    """Asks for a collection in one request, whose "not found" is an answer: None."""
+    """Returns a collection's description in one request; None if the server does not find it."""
     try:
         return client.get_collection(name)
     except Exception as error:
@@ -41,17 +41,17 @@ def find_info(client: "QdrantClient", name: str) -> "models.CollectionInfo | Non
 def require_same(
     info: "models.CollectionInfo | None", opened: CollectionManifest, what: str
 ) -> CollectionManifest:
-    """Returns the manifest that `info` holds, of the very collection whose manifest was `opened`."""
+    """Returns the manifest in `info`, after checking that it is of the collection that was `opened`."""
     if info is None:
         raise CollectionMissingError(
-            f"{what} was deleted meanwhile", collection=opened.collection, hint=Hint(Action.INGEST)
+            f"{what} was deleted in the meantime", collection=opened.collection, hint=Hint(Action.INGEST)
         )
     size, dimension = getattr(info.config.params.vectors, "size", "other"), opened.identity.dimension
     if manifest_data(info) is None or size != dimension:
         raise ManifestError(
-            f"{what} was replaced meanwhile by one that is not ours: there {size} values a vector "
-            f"and {'a' if manifest_data(info) else 'no'} manifest, here {dimension} values and the manifest "
-            f"of {opened.identity.backbone}, {opened.distance}; it is left alone",
+            f"{what} was replaced in the meantime by another: it has {size} values a vector "
+            f"and {'a' if manifest_data(info) else 'no'} manifest, not {dimension} values and the manifest "
+            f"of {opened.identity.backbone}, {opened.distance}; it was not changed",
             collection=opened.collection,
         )
     manifest = read_manifest(info, opened.collection, what.rpartition(" on ")[2])
@@ -59,7 +59,8 @@ def require_same(
         manifest.require(opened.identity, opened.distance, name=opened.collection)
     if manifest.created_at != opened.created_at:
         raise CollectionMissingError(
-            f"{what} was deleted and made anew meanwhile (at {manifest.created_at}; the one that was opened "
+            f"{what} was deleted and created again in the meantime (at "
+            f"{manifest.created_at}; the one that was opened "
             f"is of {opened.created_at})",
             collection=opened.collection,
             hint=Hint(Action.FILL),
@@ -68,33 +69,33 @@ def require_same(
 
 
 def manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
-    """Returns the manifest as it lies there; None where there is none of ours."""
+    """Returns the JSON of our manifest; None if there is none."""
     data = (info.config.metadata or {}).get(METADATA_KEY)
     return data if isinstance(data, Mapping) else None
 
 
 def manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
-    """Returns the manifest as it lies under its key, without what lies under others."""
+    """Returns the manifest's own JSON, without what is stored under other keys."""
     return manifest.with_revision(None).to_json()
 
 
 def is_ours(info: "models.CollectionInfo | None") -> bool:
-    """Returns whether it is there, whole, and has a manifest."""
+    """Returns whether a collection exists, is complete, and has our manifest."""
     return info is not None and manifest_data(info) is not None and not copier_of(info)
 
 
 def copier_of(info: "models.CollectionInfo") -> str:
-    """Returns the token of the process that copies a staged collection to this one; "" where none does."""
+    """Returns the token of the process that copies a staged collection to this one; "" if none does."""
     return str((info.config.metadata or {}).get(UNFINISHED) or "")
 
 
 def noted_aliases(info: "models.CollectionInfo") -> list[str]:
-    """Returns the aliases that an interrupted copy has still to take over from the old collection."""
+    """Returns the aliases that an interrupted copy still has to move from the old collection."""
     return [str(alias) for alias in (info.config.metadata or {}).get(ALIASES) or ()]
 
 
 def read_manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:
-    """Returns the manifest with what lies beside it.
+    """Returns the manifest, with calibration and revision.
 
     Raises:
         ManifestError: it is malformed, or a newer version wrote it.

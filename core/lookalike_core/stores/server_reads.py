@@ -1,7 +1,7 @@
-"""Answers of many rows, read from a server: over HTTP by the client's models, over gRPC from the messages.
+"""Bulk reads from a server: over HTTP through the client's models, over gRPC directly from messages.
 
-The client makes a validated model of each row. Over gRPC that takes several times as long as to take the
-values out of the message (`benchmarks/protocols.py`).
+The client makes a validated model of each row. Over gRPC that takes several times as long as reading the
+message's values (`benchmarks/protocols.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
 Fields = bool | list[str]
-"""Which fields of a payload: all, none, or these."""
+"""The fields of a payload to read: all, none, or these."""
 
 
 Offset = Any
-"""Where a page starts, as the page before it has said; None for the first."""
+"""The start of a page, as returned with the page before; None for the first."""
 
 _Message = Any
-"""One of gRPC's, which have no types."""
+"""A gRPC message, which is untyped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which points to read at once: those that match `where`, in the order of their ids, from `offset` on."""
+    """A page of points to read: those that match `where`, ordered by id, from `offset` on."""
 
     where: "models.Filter | None"
     limit: int
@@ -37,23 +37,23 @@ class Page:
 
 
 class Reads(Protocol):
-    """What is read in many rows at once; each call is one request."""
+    """Bulk reads; each call is one request."""
 
     def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
         """Returns the payloads of a page, and where the next page starts, or None."""
 
     def payloads(self, name: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """Returns payloads by id, of those that are there."""
+        """Returns payloads by id, of those that exist."""
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """Returns vectors by id, of those that are there; float32 `[D]`."""
+        """Returns vectors by id, of those that exist; float32 `[D]`."""
 
     def facet(self, name: str, field: str, *, limit: int) -> dict[str, int]:
         """Returns how many points have each value of a field, exactly."""
 
 
 class ModelReads:
-    """As the client gives them, whatever it speaks."""
+    """Reads through the client's models, over either protocol."""
 
     def __init__(self, client: "QdrantClient") -> None:
         self._client = client
@@ -86,7 +86,7 @@ class ModelReads:
 
 
 class MessageReads:
-    """Out of gRPC's messages, on the client's own channel."""
+    """Reads from gRPC messages, on the client's own channel."""
 
     def __init__(self, client: "QdrantClient", *, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
@@ -138,7 +138,7 @@ class MessageReads:
 
 
 def _payload(point: _Message) -> dict[str, Any]:
-    """Reads a flat payload, as ours are: text, whole numbers, and nothing."""
+    """Returns a flat payload, as ours are, of texts, integers and nulls."""
     fields = point.payload
     return {name: _value(fields[name]) for name in fields}
 
@@ -150,6 +150,6 @@ def _value(value: _Message) -> str | int | None:
 
 
 def _vector(point: _Message) -> FloatVector:
-    """Reads a vector, whose values servers before 1.17 give beside its kind and not in it."""
+    """Returns a vector; servers before 1.17 put its values beside its kind, later ones inside."""
     vector = point.vectors.vector
     return np.array(vector.dense.data or vector.data, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How a server is asked: its filters, and the parameters of a search within its limits."""
+"""Requests to a server: filters, and search parameters within its limits."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ def quantization_of(
 
 
 def search_params(quantize: VectorQuantization, limits: Limits, *, exact: bool) -> "models.SearchParams":
-    """Returns the parameters of a search; an exact one looks at whole vectors only, and at no graph."""
+    """Returns search parameters; an exact search uses whole vectors only, and no graph."""
     from qdrant_client import models
 
     oversampling = OVERSAMPLING.get(quantize)
@@ -43,7 +43,7 @@ def search_params(quantize: VectorQuantization, limits: Limits, *, exact: bool) 
 
 
 def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
-    """Returns a filter, a long list of values in several conditions, none longer than the server allows."""
+    """Returns a filter; long lists of values are split into conditions that the server accepts."""
     from qdrant_client import models
 
     must: list[Any] = []
@@ -65,7 +65,7 @@ def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
 
 
 def _hash_conditions(hashes: frozenset[str], limits: Limits) -> list[Any]:
-    """Returns conditions of which a point fulfils one where its file has one of the hashes."""
+    """Returns conditions of which a point meets one if its file has one of the hashes."""
     from qdrant_client import models
 
     listed = sorted(hashes)

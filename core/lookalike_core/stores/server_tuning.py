@@ -1,4 +1,4 @@
-"""How a server is used: how long it is given, how often it is asked again, and how much is asked at once."""
+"""Tuning of requests to a server: timeouts, retries, and batch sizes."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from lookalike_core.stores.retries import DEFAULT_RETRY_POLICY, RetryPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTuning:
-    """Timeouts in seconds, and sizes of requests in rows."""
+    """Timeouts in seconds, and batch sizes in rows."""
 
     connect_timeout_s: int = 5
-    """Of each request that connecting takes."""
+    """For each request of connecting."""
 
     timeout_s: int = 60
-    """Of one request. The largest is one full upsert that waits until it is on the server's disk."""
+    """For one request; the slowest is a full upsert that waits until it is on the server's disk."""
 
     retries: RetryPolicy = DEFAULT_RETRY_POLICY
     lease: LeaseTimes = DEFAULT_LEASE_TIMES
-    """Of a rebuild."""
+    """The times of a rebuild's lease."""
 
     scan_page: int = 2_000
     queries_per_request: int = 100

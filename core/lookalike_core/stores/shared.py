@@ -1,8 +1,8 @@
-"""One store for all threads of a process: collections stay open between uses, and one lock goes around them.
+"""One store for all threads of a process: collections stay open between uses, behind one lock.
 
-An embedded collection belongs to one process, and loading it takes time, so a library that is asked again and
-again holds it open. What searches, writes and analyses then opens it as it opens any other: the same open
-collection is behind every `SharedCollection` of a name.
+An embedded collection belongs to one process, and loading it takes time, so a program that calls the library
+repeatedly keeps it open. Searches, writes and analyses open it as usual: every `SharedCollection` of a name
+uses the same open collection.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,16 +25,16 @@ _Answer = TypeVar("_Answer")
 
 
 class _Locking(Protocol):
-    """What stands before an object that one thread at a time may use."""
+    """A proxy for an object that one thread at a time may use."""
 
     def locked(self, *, writes: bool = False) -> AbstractContextManager[Any]:
-        """Yields the object, with all other threads kept out."""
+        """Yields the object, with all other threads locked out."""
 
 
 def _forward(
     method: Callable[Concatenate[Any, _Words], _Answer], *, writes: bool = False
 ) -> Callable[Concatenate[Any, _Words], _Answer]:
-    """Returns the method of the same name and parameters that calls the held object's within the lock."""
+    """Returns a method of the same name and signature that calls the object's within the lock."""
 
     @wraps(method)
     def call(self: _Locking, /, *words: _Words.args, **named: _Words.kwargs) -> _Answer:
@@ -45,10 +45,10 @@ def _forward(
 
 
 class SharedStore:
-    """A store with its collections held open until it is closed; implements `Store`.
+    """A store with its collections kept open until it is closed; implements `Store`.
 
-    Every method may be called from any thread; they run one after the other. What is used after `close`
-    raises `UsageError`.
+    Every method may be called from any thread; they run one after the other. Any use after `close` raises
+    `UsageError`.
     """
 
     def __init__(self, store: Store) -> None:
@@ -59,7 +59,7 @@ class SharedStore:
 
     @contextmanager
     def locked(self, *, writes: bool = False) -> Iterator[Store]:  # noqa: ARG002 - as of a collection
-        """Yields the store, with all other threads kept out for the length of the block.
+        """Yields the store, with all other threads locked out for the length of the block.
 
         Raises:
             UsageError: the store is closed.
@@ -70,12 +70,12 @@ class SharedStore:
 
     @property
     def label(self) -> str:
-        """The store's own label."""
+        """The label of the store."""
         return self.store.label
 
     @property
     def local(self) -> LocalFolder | None:
-        """The store's own folder, which any thread may use."""
+        """The folder of the store, which any thread may use."""
         self.require_open()
         return self.store.local
 
@@ -86,12 +86,12 @@ class SharedStore:
     resolve = _forward(Store.resolve)
 
     def open(self, name: str) -> "SharedCollection":
-        """Returns the collection, which is opened now unless it is already."""
+        """Returns the collection, opening it unless it is already open."""
         self.held(name)
         return SharedCollection(self, name)
 
     def held(self, name: str) -> Collection:
-        """Returns the one open collection of a name; to be used within `locked`."""
+        """Returns the one open collection of a name; to be called within `locked`."""
         with self.locked() as store:
             if name not in self._open:
                 self._open[name] = store.open(name)
@@ -104,11 +104,11 @@ class SharedStore:
             store.delete(name)
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
-        """Keeps other rebuilds out without keeping other threads out."""
+        """Keeps other rebuilds out, but not other threads."""
         return self.store.rebuilding(name)
 
     def replace(self, name: str) -> None:
-        """Closes both collections before one replaces the other; they are opened when they are next used."""
+        """Closes both collections before one replaces the other; the next use opens them again."""
         with self.locked() as store:
             self._release(name)
             self._release(staged_name(name))
@@ -119,7 +119,7 @@ class SharedStore:
             collection.__exit__(None, None, None)
 
     def close(self) -> None:
-        """Waits for what goes on, and releases everything; a second time it does nothing."""
+        """Waits for running calls, and releases everything; does nothing if called again."""
         with self._lock:
             if self._is_closed:
                 return
@@ -131,7 +131,7 @@ class SharedStore:
                 self.store.close()
 
     def require_open(self) -> None:
-        """Refuses to go on with what was closed.
+        """Refuses any use of a closed store.
 
         Raises:
             UsageError: the store is closed.
@@ -143,7 +143,7 @@ class SharedStore:
 class SharedCollection:
     """A collection of a `SharedStore`; implements `Collection`.
 
-    Leaving its `with` block leaves it open for others; what was written in it is on the disk then.
+    Leaving its `with` block leaves it open for other uses; writes are then synced to the disk.
     """
 
     def __init__(self, store: SharedStore, name: str) -> None:
@@ -153,20 +153,20 @@ class SharedCollection:
 
     @contextmanager
     def locked(self, *, writes: bool = False) -> Iterator[Collection]:
-        """Yields the collection, with all other threads kept out for the length of the block."""
+        """Yields the collection, with all other threads locked out for the length of the block."""
         with self._store.locked():
             self._has_written |= writes
             yield self._store.held(self.name)
 
     @property
     def manifest(self) -> CollectionManifest:
-        """The manifest as of now."""
+        """The present manifest."""
         with self.locked() as collection:
             return collection.manifest
 
     @property
     def upkeep(self) -> Upkeep | None:
-        """The collection's own upkeep, where it has one, within the lock."""
+        """The collection's upkeep, if it has one, within the lock."""
         with self.locked() as collection:
             return SharedUpkeep(self) if collection.upkeep is not None else None
 
@@ -181,10 +181,10 @@ class SharedCollection:
             self.flush()
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """Yields payloads; others are kept out while one is fetched, not in between.
+        """Yields payloads; other threads are locked out while one is fetched, not in between.
 
         Raises:
-            StoreError: the collection was replaced meanwhile.
+            StoreError: the collection was replaced in the meantime.
         """
         with self.locked() as collection:
             payloads = collection.scan(where)
@@ -215,26 +215,26 @@ class SharedCollection:
 
 
 class SharedUpkeep:
-    """The upkeep of a `SharedCollection`; implements `Upkeep`. All others wait while an index is built."""
+    """The upkeep of a `SharedCollection`; implements `Upkeep`. Other threads wait while an index is built."""
 
     def __init__(self, collection: SharedCollection) -> None:
         self._collection = collection
 
     @contextmanager
     def locked(self, *, writes: bool = False) -> Iterator[Upkeep]:
-        """Yields the collection's own upkeep, with all other threads kept out for the length of the block."""
+        """Yields the collection's upkeep, with all other threads locked out for the length of the block."""
         with self._collection.locked(writes=writes) as collection:
             yield cast("Upkeep", collection.upkeep)  # the collections of a store have all one, or none
 
     @property
     def cache_file(self) -> Path:
-        """The collection's own."""
+        """The collection's cache file."""
         with self.locked() as upkeep:
             return upkeep.cache_file
 
     @property
     def is_cache_valid(self) -> bool:
-        """As the collection's own."""
+        """Whether the collection's cache is valid."""
         with self.locked() as upkeep:
             return upkeep.is_cache_valid
 

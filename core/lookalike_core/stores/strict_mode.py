@@ -1,6 +1,7 @@
-"""What a server allows at once in a collection: the limits of its strict mode.
+"""The limits of a server's strict mode on requests to a collection.
 
-Managed clusters have it on. Source: https://qdrant.tech/documentation/ops-configuration/administration/#strict-mode.
+Managed clusters enable it. Source:
+https://qdrant.tech/documentation/ops-configuration/administration/#strict-mode.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits that our requests could be over; `None` is no limit.
+    """The limits that our requests could exceed; `None` is no limit.
 
     `written` points in one upsert, `found` rows in one answer, `searches` in one request, `search_ef` and
     `oversampling` of a search, `listed` values in one condition of a filter; `reads` and `writes` a minute.
@@ -30,7 +31,7 @@ class Limits:
 
     @classmethod
     def of(cls, info: "models.CollectionInfo") -> Self:
-        """Returns what the server says of a collection, where its strict mode is on."""
+        """Returns a collection's limits, as reported by the server, if its strict mode is enabled."""
         said = info.config.strict_mode_config
         if said is None or not said.enabled:
             return cls()
@@ -48,7 +49,7 @@ class Limits:
 
     @property
     def writes_a_second(self) -> int | None:
-        """Of what counts as one write each; the wait that a server asks for makes room for as many."""
+        """The writes per second allowed, in requests; None without a limit."""
         return None if self.writes is None else max(1, self.writes // 60)
 
 
@@ -56,5 +57,5 @@ NO_LIMITS = Limits()
 
 
 def within(wanted: int, *limits: int | None) -> int:
-    """Returns as many as wanted, or as the lowest limit allows; one at least."""
+    """Returns the wanted number, or the lowest limit if that is less; at least 1."""
     return max(1, min([wanted, *(limit for limit in limits if limit is not None)]))

@@ -50,7 +50,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
     calibration = replace(_learn(name, manifest, images, points=points, seed=seed), revision=revision)
     with store.open(name) as source:
         if not _is_as_read(source, points, images):  # a write may have been on its way when it was marked
-            raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
+            raise LookalikeError(f"{name} changed while it was being calibrated", hint=Hint(Action.REPEAT))
         source.record_calibration(calibration)
     return CalibrationRun(
         collection=name,

@@ -1,4 +1,4 @@
-"""Talking to people: one clear line for what fails, and the exit code that goes with it."""
+"""The console: one line on stderr for a failure, and its exit code."""
 
 import errno
 import io
@@ -51,7 +51,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command whose work is an action; returns exit code and stderr, stdout being empty."""
+    """Runs a command with this action; returns exit code and stderr, after checking that stdout is empty."""
 
     def run_app(action: Callable[[], object], *arguments: str) -> tuple[int, str]:
         app = command_app("A command for tests.")
@@ -73,7 +73,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def raising(error: BaseException) -> Callable[[], object]:
-    """An action that fails."""
+    """Returns an action that raises an error."""
 
     def fail() -> None:
         raise error
@@ -82,47 +82,47 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 
 def test_success_is_exit_0_without_output(run: Run) -> None:
-    """Output is up to the command."""
+    """A successful command prints nothing by itself."""
     assert run(lambda: None) == (0, "")
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_an_error_of_ours_prints_one_line_and_sets_its_exit_code(run: Run, error: LookalikeError) -> None:
-    """No traceback: the message says what to do."""
+def test_a_library_error_prints_one_line_and_sets_its_exit_code(run: Run, error: LookalikeError) -> None:
+    """The message is printed without a traceback."""
     assert run(raising(error)) == (error.exit_code, f"error: {error}\n")
 
 
 def test_a_command_may_choose_its_exit_code(run: Run) -> None:
-    """A query of several images ends with 4 after the others were answered."""
+    """A query of several images ends with 4 after all others were answered."""
     assert run(raising(typer.Exit(4))) == (4, "")
 
 
-def test_an_interrupted_command_says_how_to_go_on(run: Run) -> None:
-    """Ctrl-C is no failure, and nothing is lost."""
-    interrupted = (130, "error: interrupted; run the same command again to go on\n")
+def test_an_interrupted_command_says_how_to_continue(run: Run) -> None:
+    """Ctrl-C prints one line and exits with 130."""
+    interrupted = (130, "error: interrupted; run the same command again to continue\n")
     assert run(raising(KeyboardInterrupt())) == interrupted
 
 
 def test_a_full_disk_is_reported_with_a_remedy(run: Run) -> None:
-    """The path is named if the system names it."""
+    """The message names the path if the system does."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/model.onnx")
     said = "error: /data/model.onnx: the disk is full; make room and run the same command again\n"
     assert run(raising(full)) == (1, said)
 
 
-def test_an_error_of_the_system_is_reported_with_its_path(run: Run) -> None:
-    """Such as a home that is read-only, or a folder that has vanished."""
+def test_a_system_error_is_reported_with_its_path(run: Run) -> None:
+    """Examples are a read-only home and a folder that was deleted."""
     refused = PermissionError(errno.EACCES, "Permission denied", "/home/models")
     assert run(raising(refused)) == (1, "error: /home/models: Permission denied\n")
 
 
 def test_running_out_of_memory_is_reported_with_a_remedy(run: Run) -> None:
-    """A smaller batch, for one."""
+    """The message suggests a smaller batch, among others."""
     assert run(raising(MemoryError())) == (1, f"error: out of memory; {MEMORY_ADVICE}\n")
 
 
 def test_errors_caused_by_a_lack_of_memory_are_reported_as_such(run: Run) -> None:
-    """Without the advice for damaged files; the error of an image that is too large stays."""
+    """The remedy is for memory, not for damaged files; errors of too large images stay."""
     error = StoreError("the files are damaged: remove them")
     error.__cause__ = MemoryError("Unable to allocate 9 GiB")
     assert run(raising(error)) == (1, f"error: out of memory: Unable to allocate 9 GiB; {MEMORY_ADVICE}\n")
@@ -135,13 +135,13 @@ def test_errors_caused_by_a_lack_of_memory_are_reported_as_such(run: Run) -> Non
 
 
 def test_an_unexpected_error_prints_one_line(run: Run) -> None:
-    """Its class is named, since its message alone may say little."""
+    """The message names the exception's class."""
     said = "error: KeyError: 'layer' (--verbose shows where)\n"
     assert run(raising(KeyError("layer"))) == (1, said)
 
 
 def test_verbose_shows_the_traceback_before_the_line(run: Run) -> None:
-    """For bug reports."""
+    """`--verbose` prints it for bug reports."""
     exit_code, said = run(raising(StoreError("no answer")), "--verbose")
     assert exit_code == StoreError.exit_code
     assert said.startswith("Traceback (most recent call last):")
@@ -150,15 +150,15 @@ def test_verbose_shows_the_traceback_before_the_line(run: Run) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["one-too-many"]])
-def test_wrong_usage_ends_with_2(run: Run, arguments: list[str]) -> None:
-    """With Typer's message, as plain text."""
+def test_wrong_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
+    """Typer's message is printed as plain text."""
     exit_code, said = run(lambda: None, *arguments)
     assert exit_code == UsageError.exit_code
     assert arguments[0] in said
 
 
 def test_a_value_quoted_in_wrong_usage_is_escaped(run: Run) -> None:
-    """The message stays one line below the usage."""
+    """The message is one line below the usage."""
     exit_code, said = run(lambda: None, "a\x1b]0;x\x07\nerror: b")
     usage, *hint, error = said.rstrip("\n").split("\n")
     assert exit_code == UsageError.exit_code
@@ -169,7 +169,7 @@ def test_a_value_quoted_in_wrong_usage_is_escaped(run: Run) -> None:
 
 
 def test_a_traceback_is_escaped(run: Run) -> None:
-    """It quotes the error, which may hold control characters."""
+    """The traceback quotes the error, which may contain control characters."""
     _, said = run(raising(StoreError("no\x1b[2J answer")), "--verbose")
     assert "\x1b" not in said
     assert said.count(r"no\x1b[2J answer\n".replace(r"\n", "\n")) == 2
@@ -197,7 +197,7 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
 
 
 def test_each_log_record_of_the_library_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """From threads, too; those of other libraries are not shown."""
+    """Records from all threads are shown, those of other libraries are not."""
     logger = logging.getLogger("lookalike.stores")
     with reporting():
         logger.info("%s has %d points", "a\x1b[2J\nb", 3)
@@ -212,7 +212,7 @@ def test_each_log_record_of_the_library_is_a_line_on_stderr(capsys: pytest.Captu
 
 
 def test_a_log_record_ends_with_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    """In terms of options, with their values filled in."""
+    """The hint names options with their values."""
     with reporting():
         hint = Hint(Action.RECALIBRATE, {Argument.COLLECTION: "a"})
         logging.getLogger("lookalike.search").warning("%s is stale", "a", extra={"hint": hint})
@@ -222,7 +222,7 @@ def test_a_log_record_ends_with_its_hint(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_reporting_restores_logging() -> None:
-    """Level and handlers, also after an error."""
+    """Level and handlers are restored, even after an error."""
     logger = logging.getLogger("lookalike")
     before = logger.level, list(logger.handlers), logger.propagate
     with pytest.raises(KeyboardInterrupt), reporting():
@@ -231,7 +231,7 @@ def test_reporting_restores_logging() -> None:
 
 
 def test_messages_and_results_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each stays one line, and nothing is taken for markup."""
+    """Each is one line, and markup is not interpreted."""
     say("a\x1b[2J\nb [bold]:smile:")
     show("c\x9b", "d\u202e")
     captured = capsys.readouterr()
@@ -241,7 +241,7 @@ def test_messages_and_results_are_escaped(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no names that are no text")
 def test_paths_and_tables_are_exact_in_a_pipe(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Programs read them."""
+    """Programs get the bytes unchanged."""
     show_path("a\x1b\udcff", end="\0")
     table = TableOutput()
     table.write('"b\x1b\n",c\n')
@@ -250,7 +250,7 @@ def test_paths_and_tables_are_exact_in_a_pipe(capfdbinary: pytest.CaptureFixture
 
 
 def test_paths_and_tables_are_escaped_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each record stays one line."""
+    """Each record is one line."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     show_path("a\x1b\udcff", end="\0")
@@ -259,7 +259,7 @@ def test_paths_and_tables_are_escaped_on_a_terminal(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_bar_is_drawn_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """It would fill a log; and the total of short work is not counted."""
+    """Bars would fill a log; the total of short work is not counted."""
     with reporting(), progress.bar("data", unit="images") as bar:
         bar.count_ahead(lambda: pytest.fail("counted for a bar that is not shown"))
         bar.set_total(10)
@@ -273,7 +273,7 @@ def test_no_bar_is_drawn_without_a_terminal(capsys: pytest.CaptureFixture[str]) 
     [("images", ["data", "4/4", "images/s", "1 skipped"]), ("bytes", ["data", "4/4 bytes"])],
 )
 def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str, shown: list[str]) -> None:
-    """With counts, speed and the number of skipped images."""
+    """It shows counts, speed and the number of skipped images."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "200")
@@ -313,7 +313,7 @@ def test_log_lines_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Terminal(io.StringIO):
-    """A stream that is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """Returns True."""

@@ -1,4 +1,4 @@
-"""Hints in words: all of them have some, and what they name is there to be used."""
+"""Hints: each has a sentence, and names existing commands and options only."""
 
 import ast
 import re
@@ -31,28 +31,28 @@ OTHERS = (
     "weights_sources.py",  # the options of pip
     "plots.py",  # what a plot is known again by
 )
-"""Modules with options that are not ours, or that are no advice."""
+"""Modules whose strings name options of other programs, or give no advice."""
 
 
 def test_every_action_has_a_sentence() -> None:
-    """One without would raise while an error is reported."""
+    """An action without a sentence would raise while an error is reported."""
     assert SENTENCES.keys() == set(Action)
 
 
 def test_every_argument_is_an_option_of_some_command() -> None:
-    """Of the same name, with dashes for underscores; the folder is a positional argument."""
+    """The option has the argument's name with dashes for underscores; the folder is positional."""
     known = set().union(*_commands().values())
     assert {option(argument) for argument in Argument} - known == {"--folder"}
 
 
 @pytest.mark.parametrize("sentence", [*SENTENCES.values(), MEMORY_ADVICE])
 def test_every_sentence_names_existing_commands_and_options(sentence: str) -> None:
-    """Options after a command are of that command; those before the first are of any."""
+    """Options after a command belong to it; those before the first command, to any."""
     assert list(_unknown(sentence)) == []
 
 
 def test_every_hint_of_the_library_names_existing_commands_and_options() -> None:
-    """With the arguments that are written where the hint is made."""
+    """Arguments are those given where the hint is created."""
     hints = list(_hints())
     assert len(hints) > 10
     problems = [(where, words(hint)) for where, hint in hints if list(_unknown(words(hint)))]
@@ -62,7 +62,7 @@ def test_every_hint_of_the_library_names_existing_commands_and_options() -> None
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_no_string_of_the_library_names_options_or_commands(package: ModuleType) -> None:
-    """They mean nothing in a notebook; docstrings are exempt."""
+    """A notebook has no options; docstrings are exempt."""
     found = [
         f"{file.name}:{line}: {text!r}"
         for file in library_files(package)
@@ -114,12 +114,14 @@ def test_no_string_of_the_library_names_options_or_commands(package: ModuleType)
                 "--weights 'my weights.h5' --dataset a"
             ),
         ),
-        (Action.INGEST, {}, "make it with: ingest run DIR"),
-        (Action.INGEST, {Argument.BACKBONE: "vgg"}, "make it with: ingest run DIR --backbone vgg"),
+        (Action.INGEST, {}, "create it with: ingest run DIR"),
+        (Action.INGEST, {Argument.BACKBONE: "vgg"}, "create it with: ingest run DIR --backbone vgg"),
     ],
 )
-def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Value], expected: str) -> None:
-    """With the given values, and placeholders for those that the reader chooses."""
+def test_a_hint_is_worded_with_commands_and_options(
+    action: Action, values: Mapping[Argument, Value], expected: str
+) -> None:
+    """Given values are filled in; placeholders stand for values that the reader chooses."""
     assert words(Hint(action, values)) == expected
 
 
@@ -137,18 +139,18 @@ def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Valu
         ),
         (
             CollectionMissingError("there: none.", hint=Hint(Action.INGEST)),
-            "there: none. Make it with: ingest run DIR",
+            "there: none. Create it with: ingest run DIR",
         ),
     ],
 )
 def test_a_message_ends_with_the_remedy(subject: str | UsageError, expected: str) -> None:
-    """Behind a semicolon, or as a sentence of its own; the option stands before the message."""
+    """The remedy follows a semicolon, or is a sentence; the option precedes the message."""
     assert full_message(subject) == expected
 
 
 @cache
 def _commands() -> dict[str, set[str]]:
-    """Each command with its options."""
+    """Returns each command with its options."""
     found = {}
     for name, app in (("exporter", exporter), ("ingest", ingest), ("search", search)):
         group = typer.main.get_command(app)
@@ -170,7 +172,7 @@ def _speaks_of_commands(text: str) -> bool:
 
 
 def _unknown(sentence: str) -> Iterator[str]:
-    """Commands and options in a sentence that do not exist, or not together."""
+    """Returns the commands and options in a sentence that do not exist, or not together."""
     known = _commands()
     sentence = sentence.replace("pip install", "")
     starts = [match.start() for match in _COMMAND.finditer(sentence)]
@@ -184,7 +186,7 @@ def _unknown(sentence: str) -> Iterator[str]:
 
 
 def _hints() -> Iterator[tuple[str, Hint]]:
-    """Every hint that stands in a module of the library, by its syntax."""
+    """Yields every hint in the library's modules, from their syntax trees."""
     for file in library_files():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Hint":
@@ -206,7 +208,7 @@ def _hint(call: ast.Call) -> Hint:
 
 
 def library_files(*packages: ModuleType) -> Iterator[Path]:
-    """All modules that are no commands."""
+    """Returns all modules that are no commands."""
     for package in packages or PACKAGES:
         for folder in package.__path__:
             for file in sorted(Path(folder).rglob("*.py")):
@@ -215,7 +217,7 @@ def library_files(*packages: ModuleType) -> Iterator[Path]:
 
 
 def _strings(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and text of each string that is no docstring; of one with values in it, part by part."""
+    """Yields line and text of each string that is no docstring; f-strings in parts."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

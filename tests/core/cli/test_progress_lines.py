@@ -1,4 +1,4 @@
-"""Progress where stderr is a log: a line now and then."""
+"""Progress lines, for when stderr is a log."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from lookalike_core.cli.progress_lines import ProgressLines
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -29,7 +29,7 @@ class Log:
         )
 
     def advance(self, after_s: float, done: int, *, skipped: int = 0) -> None:
-        """Advances the bar by `done`, and the clock before it."""
+        """Advances the clock, then the bar by `done`."""
         self.clock.now += after_s
         self.bar.advance(done, skipped=skipped)
 
@@ -43,7 +43,7 @@ def test_short_work_writes_no_line() -> None:
 
 
 def test_a_line_comes_every_half_minute() -> None:
-    """With count, total, speed, time left and number of skipped images."""
+    """It has count, total, speed, time left and number of skipped images."""
     log = Log(total=1000)
     log.advance(20, 40)
     log.advance(10, 20)
@@ -64,7 +64,7 @@ def test_a_line_comes_every_half_minute() -> None:
     ],
 )
 def test_a_line_without_a_total_has_count_and_speed(unit: str, done: int, line: str) -> None:
-    """A stream has no total; of an index only the time is known."""
+    """A stream has no total; building an index has only a time."""
     log = Log(unit)
     log.advance(30, done)
     assert log.lines == [line]
@@ -74,14 +74,14 @@ def test_a_line_without_a_total_has_count_and_speed(unit: str, done: int, line: 
     ("rate", "left"), [(10, "89 s left"), (5, "3 min left"), (0.1, "2 h 28 min left")], ids=str
 )
 def test_the_time_left_is_in_hours_minutes_or_seconds(rate: float, left: str) -> None:
-    """The largest units that tell it."""
+    """The largest applicable units are used."""
     log = Log("bytes", total=round(rate * 30) + 890 if rate != 0.1 else 893)
     log.advance(30, round(rate * 30))
     assert log.lines[0].endswith(left)
 
 
 def test_more_items_than_the_total_leave_no_negative_time() -> None:
-    """Files may be added while they are counted."""
+    """Files may be added during the count."""
     log = Log(total=10)
     log.advance(30, 60)
     assert log.lines == ["photos: 60 of 60 images, 2.0 images/s, 0 s left"]
@@ -106,7 +106,7 @@ def test_the_total_is_counted_only_for_long_work() -> None:
 
 
 def _until(is_so: Callable[[], bool]) -> None:
-    """Waits for a thread."""
+    """Waits until a condition holds."""
     waited = threading.Event()
     for _ in range(1000):
         if is_so():

@@ -1,4 +1,4 @@
-"""Columns on a terminal."""
+"""Aligned columns on a terminal."""
 
 import pytest
 from lookalike_core.cli.table import align_columns, cell_width, pad
@@ -15,7 +15,7 @@ def test_the_width_of_a_text_is_in_columns_of_a_terminal(text: str, width: int) 
 
 
 def test_columns_are_aligned() -> None:
-    """By their width on a terminal; the last cell is not padded."""
+    """Widths are those on a terminal; the last cell is not padded."""
     rows = [["rank", "class", "path"], ["1", "猫", "a.png"], ["10", "a\x07", "b c.png"]]
     assert align_columns(rows, "><") == [
         "rank  class  path",

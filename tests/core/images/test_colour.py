@@ -1,4 +1,4 @@
-"""Colours: what is seen is what a colour-managed viewer shows, whatever space a file's numbers are of."""
+"""Colours: pixels are what a colour-managed viewer shows, whatever the colour space of the file."""
 
 import io
 import struct
@@ -19,10 +19,10 @@ from PIL import Image, ImageCms, ImageOps
 Array = NDArray[Any]
 
 EXACT, LOSSY = 3, 14
-"""Levels of 0 to 255: rounding at either end, and what JPEG of quality 95 or so adds."""
+"""Levels of 255: rounding in either direction, and the loss of JPEG at quality 95."""
 
 LATE_MEAN = 0.5
-"""Levels in the mean, by which conversion after scaling differs from conversion before."""
+"""Mean levels by which conversion after scaling differs from conversion before."""
 
 ADOBE: Chromaticities = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 DISPLAY_P3: Chromaticities = (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
@@ -31,14 +31,14 @@ SWAPPED: Chromaticities = (0.3127, 0.3290, 0.30, 0.60, 0.64, 0.33, 0.15, 0.06)
 
 
 def profile(exponent: float | None, chromaticities: Chromaticities = SRGB_CHROMATICITIES) -> bytes:
-    """A profile of RGB."""
+    """Returns an RGB profile."""
     made = matrix_profile(exponent, chromaticities)
     assert made is not None
     return made
 
 
 def grey_profile(exponent: float) -> bytes:
-    """A profile of greys: the one curve, under D50."""
+    """Returns a grey profile: one curve, under D50."""
     fixed = lambda value: struct.pack(">i", round(value * 65536))  # noqa: E731
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(exponent * 256)) + b"\0\0"
     white = b"XYZ \0\0\0\0" + fixed(0.9642) + fixed(1) + fixed(0.8249)
@@ -58,26 +58,26 @@ PROFILES = {
 
 
 def colourful(height: int = 225, width: int = 300) -> Image.Image:
-    """An image with soft edges, dark and light, dull and lively."""
+    """Returns an image with soft edges, dark and light, saturated and not."""
     random = np.random.default_rng(5)
     small = random.integers(20, 236, (9, 12, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The bytes of a file of this kind."""
+    """Returns the bytes of a file of this format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def pixels_of(data: bytes, **options: Any) -> Array:
-    """uint8 `[224, 224, 3]`."""
+    """Returns the prepared pixels, uint8 `[224, 224, 3]`."""
     return decode(io.BytesIO(data), "image", **options).pixels
 
 
 def converted(image: Image.Image, icc: bytes) -> Image.Image:
-    """What LittleCMS makes of all of an image before anything else is done to it."""
+    """Returns the image converted by LittleCMS before anything else is done."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     shown = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert shown is not None
@@ -85,17 +85,17 @@ def converted(image: Image.Image, icc: bytes) -> Image.Image:
 
 
 def square(image: Image.Image) -> Array:
-    """As the network takes an ordinary image."""
+    """Returns the image as the network's input, without a profile."""
     return np.asarray(ImageOps.fit(image, (224, 224), Image.Resampling.BICUBIC).convert("RGB"))
 
 
 def furthest(one: Array, other: Array) -> int:
-    """Levels by which two arrays differ at most."""
+    """Returns the largest difference of two arrays, in levels."""
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
 def with_chunks(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG with more chunks behind its header."""
+    """Returns a PNG with further chunks after its header."""
     more = (
         len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4) for kind, data in chunks
     )
@@ -119,7 +119,7 @@ def with_chunks(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
     ids=["png", "tiff", "tiff-lzw", "webp-lossless", "webp", "jpeg", "jpeg-progressive", "avif", "heic"],
 )
 def test_an_embedded_profile_is_converted(name: str, kind: str, options: dict[str, Any]) -> None:
-    """In every container that carries one."""
+    """All containers that can embed a profile are tested."""
     pillow_heif.register_heif_opener()
     icc = PROFILES[name]
     data = encoded(colourful(), kind, icc_profile=icc, **options)
@@ -132,7 +132,7 @@ def test_an_embedded_profile_is_converted(name: str, kind: str, options: dict[st
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_an_image_in_memory_is_converted_and_left_as_it_is(name: str) -> None:
-    """As its file is; its caller goes on with the values that it had."""
+    """The result equals that of its file, and the caller's image keeps its values."""
     data = encoded(colourful(), "PNG", icc_profile=PROFILES[name])
     image = Image.open(io.BytesIO(data))
     before = np.asarray(image).copy()
@@ -141,8 +141,8 @@ def test_an_image_in_memory_is_converted_and_left_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_a_large_image_may_be_converted_when_it_is_small(name: str) -> None:
-    """Where that is nearly the same, since it takes a hundredth of the time."""
+def test_a_large_image_may_be_converted_after_scaling(name: str) -> None:
+    """The difference is small, and the conversion takes a hundredth of the time."""
     image, icc = colourful(900, 1200), PROFILES[name]
     pixels, shown = pixels_of(encoded(image, "PNG", icc_profile=icc)), square(converted(image, icc))
     assert np.abs(pixels.astype(int) - shown).mean() <= LATE_MEAN
@@ -151,8 +151,8 @@ def test_a_large_image_may_be_converted_when_it_is_small(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["adobe", "prophoto"])
-def test_a_jpeg_that_is_decoded_at_a_part_of_its_size_is_converted_too(name: str) -> None:
-    """Large ones come at a half or less."""
+def test_a_jpeg_decoded_at_a_fraction_of_its_size_is_converted(name: str) -> None:
+    """Large JPEGs are decoded at half their size or less."""
     image, icc = colourful(2000, 2600), PROFILES[name]
     pixels = pixels_of(encoded(image, "JPEG", icc_profile=icc, quality=95, subsampling=0))
     assert np.abs(pixels.astype(int) - square(converted(image, icc))).mean() <= 2 * LATE_MEAN
@@ -161,8 +161,8 @@ def test_a_jpeg_that_is_decoded_at_a_part_of_its_size_is_converted_too(name: str
 
 @pytest.mark.parametrize("name", ["adobe", "linear"])
 @pytest.mark.parametrize("mode", ["RGBA", "P", "PA", "L", "LA", "YCbCr"])
-def test_a_profile_counts_in_every_mode(name: str, mode: str) -> None:
-    """A palette is RGB, and so are the greys of a file whose profile is of RGB."""
+def test_a_profile_is_applied_in_every_mode(name: str, mode: str) -> None:
+    """A palette has RGB colours; greys of a file may have an RGB profile."""
     icc, image = PROFILES[name], colourful()
     stored = image.convert(
         "L" if mode == "LA" else "P" if mode == "PA" else "RGB" if mode == "RGBA" else mode
@@ -176,8 +176,8 @@ def test_a_profile_counts_in_every_mode(name: str, mode: str) -> None:
     assert furthest(pixels_of(encoded(stored, kind, icc_profile=icc)), square(shown)) <= 2 * EXACT
 
 
-def test_a_transparent_colour_is_that_of_the_file() -> None:
-    """It is looked for before colours are converted."""
+def test_a_transparent_colour_is_matched_before_conversion() -> None:
+    """It is matched before colours are converted."""
     image = Image.new("RGB", (224, 224), (60, 200, 60))
     image.paste((200, 30, 30), (0, 0, 112, 224))
     data = encoded(image, "PNG", icc_profile=PROFILES["linear"], transparency=(60, 200, 60))
@@ -189,7 +189,7 @@ def test_a_transparent_colour_is_that_of_the_file() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
 def test_grey_icc_profiles_are_applied(kind: str) -> None:
-    """One curve."""
+    """A grey profile is one curve."""
     grey, icc = colourful().convert("L"), grey_profile(1.0)
     options = {"quality": 98} if kind == "JPEG" else {}
     pixels = pixels_of(encoded(grey, kind, icc_profile=icc, **options))
@@ -198,7 +198,7 @@ def test_grey_icc_profiles_are_applied(kind: str) -> None:
 
 
 def test_16_bit_greys_are_scaled_to_8_bits_before_conversion() -> None:
-    """16 bits, as scanners write them."""
+    """Scanners write 16-bit greys with profiles."""
     grey, icc = colourful().convert("L"), grey_profile(1.0)
     wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     for kind in ("PNG", "TIFF"):
@@ -207,7 +207,7 @@ def test_16_bit_greys_are_scaled_to_8_bits_before_conversion() -> None:
 
 
 def ink_profile() -> bytes:
-    """A profile of CMYK: of a table of the 16 corners, in which inks are lighter than a screen's colours."""
+    """Returns a CMYK profile with a table of the 16 corners, whose inks are lighter than sRGB's colours."""
     grid = np.array(np.meshgrid(*([[0, 1]] * 4), indexing="ij")).reshape(4, -1).T
     light = np.array([1.0, 0.95, 0.9]) * (1 - 0.7 * grid[:, :3]) * (1 - 0.8 * grid[:, 3:])
     lab = ImageCms.profileToProfile(
@@ -230,7 +230,7 @@ def ink_profile() -> bytes:
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("TIFF", EXACT), ("JPEG", LOSSY)])
 def test_cmyk_profiles_are_applied(kind: str, tolerance: int) -> None:
-    """JPEGs hold them inverted, as Adobe's do."""
+    """JPEGs store inverted CMYK, like Adobe's."""
     image, icc = colourful().convert("CMYK"), ink_profile()
     options = {"quality": 98, "subsampling": 0} if kind == "JPEG" else {}
     pixels = pixels_of(encoded(image, kind, icc_profile=icc, **options))
@@ -253,13 +253,13 @@ def test_cmyk_profiles_are_applied(kind: str, tolerance: int) -> None:
     ids=["empty", "text", "cut-off", "no-tags", "of-inks", "of-greys", "absurdly-large", "of-another-class"],
 )
 def test_an_invalid_icc_profile_is_ignored(icc: bytes) -> None:
-    """The image is good all the same."""
+    """The image is decoded without it."""
     image = colourful()
     np.testing.assert_array_equal(pixels_of(encoded(image, "TIFF", icc_profile=icc)), square(image))
 
 
 def test_an_icc_profile_with_a_missing_segment_is_ignored() -> None:
-    """A JPEG carries it in several segments, each with its number and how many there are."""
+    """A JPEG stores it in numbered segments, each with the total number."""
     image = colourful()
     data = encoded(image, "JPEG", icc_profile=PROFILES["linear"])
     broken = data.replace(b"ICC_PROFILE\0\x01\x01", b"ICC_PROFILE\0\x01\x02")
@@ -268,7 +268,7 @@ def test_an_icc_profile_with_a_missing_segment_is_ignored() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
 def test_an_srgb_profile_changes_no_pixel(mode: str) -> None:
-    """Whoever made the profile; not one pixel changes."""
+    """Pixels stay equal for profiles of several makers."""
     image = colourful().convert(mode)
     plain = pixels_of(encoded(image, "PNG"))
     for icc in (ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), profile(None)):
@@ -276,19 +276,19 @@ def test_an_srgb_profile_changes_no_pixel(mode: str) -> None:
 
 
 def gama(value: int) -> tuple[bytes, bytes]:
-    """A PNG's gamma, in hundred thousandths."""
+    """Returns the content of a PNG's gAMA chunk."""
     return b"gAMA", value.to_bytes(4)
 
 
 def chrm(chromaticities: Chromaticities) -> tuple[bytes, bytes]:
-    """A PNG's primaries."""
+    """Returns the content of a PNG's cHRM chunk."""
     return b"cHRM", struct.pack(">8I", *(round(100_000 * value) for value in chromaticities))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "I;16"])
 @pytest.mark.parametrize("value", [100_000, 55_556])
-def test_a_pngs_gamma_is_undone(mode: str, value: int) -> None:
-    """Light is the sample to the power of 1 / gamma."""
+def test_the_gamma_of_a_png_is_applied(mode: str, value: int) -> None:
+    """Linear light is the sample to the power of 1 / gamma."""
     image = colourful().convert("L" if mode in ("L", "LA", "I;16") else "RGB")
     samples = image.convert("P") if mode == "P" else image
     light = (np.asarray(samples.convert("RGB")) / 255) ** (100_000 / value)
@@ -318,14 +318,14 @@ def test_a_pngs_gamma_is_undone(mode: str, value: int) -> None:
     ids=["usual", "rounded", "srgb", "primaries", "srgb-chunk", "none", "absurd", "no-light", "no-colours"],
 )
 def test_a_png_gamma_of_srgb_or_nonsense_is_ignored(chunks: list[tuple[bytes, bytes]]) -> None:
-    """Where it is sRGB's or nonsense, or the file says that it is sRGB."""
+    """Ignored are the gamma of sRGB, implausible values, and a gamma beside an sRGB chunk."""
     image = colourful()
     plain = encoded(image, "PNG")
     np.testing.assert_array_equal(pixels_of(with_chunks(plain, *chunks)), pixels_of(plain))
 
 
-def test_a_pngs_primaries_are_undone() -> None:
-    """Beside a gamma, and alone."""
+def test_the_primaries_of_a_png_are_applied() -> None:
+    """Primaries are applied with a gamma and alone."""
     image = colourful()
     plain = encoded(image, "PNG")
     for chunks, icc in (
@@ -336,8 +336,8 @@ def test_a_pngs_primaries_are_undone() -> None:
         assert furthest(pixels_of(with_chunks(plain, *chunks)), square(converted(image, icc))) <= EXACT
 
 
-def test_a_pngs_profile_counts_more_than_its_gamma() -> None:
-    """Files carry both, for readers that know only the older one."""
+def test_the_profile_of_a_png_overrides_its_gamma() -> None:
+    """Files have both, for readers that support only the older one."""
     image, icc = colourful(), PROFILES["p3"]
     plain = encoded(image, "PNG", icc_profile=icc)
     np.testing.assert_array_equal(pixels_of(with_chunks(plain, gama(100_000))), pixels_of(plain))
@@ -346,7 +346,7 @@ def test_a_pngs_profile_counts_more_than_its_gamma() -> None:
 @pytest.mark.parametrize("name", ["adobe", "linear"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
 def test_thumbnails_are_converted_too(name: str, mode: str) -> None:
-    """What people see is what the network sees."""
+    """Thumbnails show what the network gets."""
     icc, image = PROFILES[name], colourful()
     stored = image.convert(mode)
     small = decode_small(io.BytesIO(encoded(stored, "PNG", icc_profile=icc)), "image", edge=100)
@@ -356,8 +356,8 @@ def test_thumbnails_are_converted_too(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("name", ["p3", "linear"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "L"])
-def test_bands_are_converted_as_the_whole_is(name: str, mode: str) -> None:
-    """Large images are made RGB a band at a time."""
+def test_converting_in_bands_equals_converting_the_whole_image(name: str, mode: str) -> None:
+    """Large images are converted to RGB band by band."""
     icc = ink_profile() if mode == "CMYK" else PROFILES[name]
     data = encoded(colourful(600, 700).convert(mode), "TIFF", icc_profile=icc)
     whole = pixels_of(data)
@@ -365,8 +365,8 @@ def test_bands_are_converted_as_the_whole_is(name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_turned_image_is_converted_too(orientation: int) -> None:
-    """Orientation and profile come together from every phone."""
+def test_an_image_with_an_orientation_is_converted(orientation: int) -> None:
+    """Photos of phones usually have both an orientation and a profile."""
     icc, image, exif = PROFILES["p3"], colourful(), Image.Exif()
     exif[0x0112] = orientation
     data = encoded(image, "PNG", icc_profile=icc, exif=exif)
@@ -375,8 +375,8 @@ def test_a_turned_image_is_converted_too(orientation: int) -> None:
     assert furthest(pixels_of(data), square(converted(upright, icc))) <= EXACT
 
 
-def test_threads_convert_what_one_thread_converts() -> None:
-    """They share the transforms."""
+def test_converting_in_threads_equals_converting_in_one() -> None:
+    """Threads share the cached transforms."""
     files = [
         encoded(colourful().convert(mode), "TIFF", icc_profile=icc)
         for icc in PROFILES.values()
@@ -390,6 +390,6 @@ def test_threads_convert_what_one_thread_converts() -> None:
 
 
 def test_an_image_without_a_profile_makes_no_call_to_littlecms() -> None:
-    """Nearly all images are such."""
+    """Nearly all images have none."""
     with Image.open(io.BytesIO(encoded(colourful(), "PNG"))) as image:
         assert find_conversion(image) is None

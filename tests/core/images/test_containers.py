@@ -1,4 +1,4 @@
-"""Files that are damaged beside their pixels are read; what lacks pixels is refused, for a true reason."""
+"""Damage outside the pixels is ignored; a file that lacks pixels is refused with the right reason."""
 
 import io
 import struct
@@ -21,48 +21,48 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def noise(width: int = 80, height: int = 48) -> Image.Image:
-    """An image that no format compresses to nothing."""
+    """Returns an image that no format compresses much."""
     dice = np.random.default_rng(0)
     return Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def encoded(kind: str, image: Image.Image | None = None, **options: Any) -> bytes:
-    """The bytes of a file of this kind."""
+    """Returns the bytes of a file of this format."""
     file = io.BytesIO()
     (image or noise()).save(file, kind, **options)
     return file.getvalue()
 
 
 def pixels(data: bytes) -> NDArray[np.uint8]:
-    """All pixels of a file at their own size."""
+    """Returns all pixels of a file at their own size."""
     return np.asarray(decode_small(io.BytesIO(data), "photo", edge=10_000))
 
 
 def refused(data: bytes) -> ImageError:
-    """What is said of a file that cannot be read."""
+    """Returns the error for a file that cannot be read."""
     with pytest.raises(ImageError, match="photo") as error:
         decode(io.BytesIO(data), "photo")
     return error.value
 
 
 def chunk(kind: bytes, content: bytes, *, spoil: int = 0) -> bytes:
-    """A part of a PNG, with a wrong checksum if one wants."""
+    """Returns a PNG chunk, with a wrong checksum on request."""
     return len(content).to_bytes(4) + kind + content + (zlib.crc32(kind + content) ^ spoil).to_bytes(4)
 
 
 def lines(image: Image.Image) -> bytes:
-    """The pixels of an RGB image before they are compressed."""
+    """Returns the raw scan lines of an RGB image."""
     return b"".join(b"\0" + row.tobytes() for row in np.asarray(image))
 
 
 def header(image: Image.Image, *, spoil: int = 0) -> bytes:
-    """How a PNG of an RGB image begins."""
+    """Returns the header of a PNG of an RGB image."""
     sizes = image.width.to_bytes(4) + image.height.to_bytes(4)
     return png.MAGIC + chunk(b"IHDR", sizes + b"\x08\x02\0\0\0", spoil=spoil)
 
 
 def made_png(*, before: bytes = b"", after: bytes = b"", data: bytes | None = None) -> bytes:
-    """A PNG of `noise` with chunks of one's own before and behind its pixels."""
+    """Returns a PNG of `noise` with given chunks before and after its pixels."""
     packed = zlib.compress(lines(noise())) if data is None else data
     return header(noise()) + before + chunk(b"IDAT", packed) + after + chunk(b"IEND", b"")
 
@@ -102,7 +102,7 @@ SIDE_CHUNKS = {
 
 @pytest.mark.parametrize("side", SIDE_CHUNKS)
 def test_damaged_ancillary_png_chunks_are_ignored(side: str) -> None:
-    """Viewers pass it over, before the pixels and behind them."""
+    """Viewers skip them before and after the pixels."""
     expected = np.asarray(noise())
     assert (pixels(made_png(before=SIDE_CHUNKS[side])) == expected).all()
     assert (pixels(made_png(after=SIDE_CHUNKS[side])) == expected).all()
@@ -111,7 +111,7 @@ def test_damaged_ancillary_png_chunks_are_ignored(side: str) -> None:
 def test_large_ancillary_png_chunks_are_not_read_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file on the disk may hold a gigabyte of it; here one that is longer than what is held."""
+    """A file may have a gigabyte of them; here one exceeds the limit."""
     file = tmp_path / "large.png"
     file.write_bytes(made_png(before=chunk(b"prVt", bytes(IN_MEMORY_BYTES)), after=chunk(b"tEXt", b"a\0b")))
     with open_file(file) as stream:
@@ -128,14 +128,14 @@ def test_large_ancillary_png_chunks_are_not_read_into_memory(
 
 
 def test_png_text_with_an_exif_orientation_is_kept() -> None:
-    """Some programs write it nowhere else."""
+    """Some programs write the orientation nowhere else."""
     said = b'<x:xmpmeta xmlns:tiff="t" tiff:Orientation="6"></x:xmpmeta>'
     for text in (b"\0\0\0\0" + said, b"\1\0\0\0" + zlib.compress(said)):
         assert pixels(made_png(before=chunk(b"iTXt", XMP + text))).shape == (80, 48, 3)
 
 
 def test_a_long_colour_profile_is_kept() -> None:
-    """Pillow takes none of more than 1 MiB, and gives the image up."""
+    """Pillow fails on profiles above 1 MiB."""
     long = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(2**21)
     data = made_png(before=chunk(b"iCCP", b"p\0\0" + zlib.compress(long)))
     assert png.find_needed_chunks(io.BytesIO(data), "a.png").profile == long
@@ -143,7 +143,7 @@ def test_a_long_colour_profile_is_kept() -> None:
 
 
 def test_png_text_between_idat_chunks_is_ignored() -> None:
-    """Their chunks are to follow one another, and do not in some files."""
+    """IDAT chunks must be consecutive, which some files violate."""
     packed = zlib.compress(lines(noise()))
     parts = [chunk(b"IDAT", packed[:999]), chunk(b"tEXt", b"a\0b"), chunk(b"IDAT", packed[999:])]
     data = header(noise()) + b"".join(parts) + chunk(b"IEND", b"")
@@ -154,14 +154,14 @@ def test_png_text_between_idat_chunks_is_ignored() -> None:
     "tail", [b"", b"\0" * 100, b"junk that is no chunk", b"\x7f\xff\xff\xffprVt" + bytes(9)]
 )
 def test_a_png_without_iend_is_read(tail: bytes) -> None:
-    """Without its end, or with what belongs to something else."""
+    """The end chunk is missing, or replaced by other data."""
     data = header(noise()) + chunk(b"IDAT", zlib.compress(lines(noise()))) + tail
     assert (pixels(data) == np.asarray(noise())).all()
     assert (pixels(data[: len(data) - len(tail) - 4]) == np.asarray(noise())).all()
 
 
 def test_one_wrong_checksum_of_complete_png_pixels_is_ignored() -> None:
-    """Of the chunk or of what it holds: each is right by the other."""
+    """The chunk's checksum or zlib's may be wrong, since each confirms the data for the other."""
     packed = zlib.compress(lines(noise()))
     wrong = packed[:-4] + bytes(4)
     for data in (wrong, wrong + b"more", packed + b"more"):
@@ -174,7 +174,7 @@ def test_one_wrong_checksum_of_complete_png_pixels_is_ignored() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "interlaced"])
 def test_a_wrong_checksum_is_ignored_in_every_png_mode(mode: str) -> None:
-    """How many bytes the pixels are follows from the header."""
+    """The size of the pixels follows from the header."""
     grey = np.asarray(noise(7, 5).convert("L"))
     if mode == "interlaced":
         data = interlaced_grey(grey)
@@ -192,7 +192,7 @@ def test_a_wrong_checksum_is_ignored_in_every_png_mode(mode: str) -> None:
 
 @pytest.mark.parametrize("colour", [0, 255])
 def test_a_png_with_black_last_lines_is_not_truncated(colour: int) -> None:
-    """So far as all of them are there; what is missing would be shown like that."""
+    """Black lines are decoded like missing ones, so the data must prove that they are there."""
     image = noise()
     image.paste((colour,) * 3, (0, 20, 80, 48))
     assert (pixels(encoded("PNG", image)) == np.asarray(image)).all()
@@ -202,7 +202,7 @@ def test_a_png_with_black_last_lines_is_not_truncated(colour: int) -> None:
 
 
 def test_data_after_the_last_png_line_is_not_decompressed() -> None:
-    """Behind the last line may stand megabytes of zeros, or what is left of another file."""
+    """Zeros or remains of another file may follow the last line."""
     black = Image.new("RGB", (80, 48))
     packed = zlib.compress(lines(black))
     for data in (packed + bytes(200_000), zlib.compress(lines(black) + bytes(50_000_000))):
@@ -211,7 +211,7 @@ def test_data_after_the_last_png_line_is_not_decompressed() -> None:
 
 
 def interlaced_grey(grey: NDArray[np.uint8]) -> bytes:
-    """A PNG whose lines come in seven passes (Adam7)."""
+    """Returns a PNG with seven interlaced passes (Adam7)."""
     starts = ((0, 0), (4, 0), (0, 4), (2, 0), (0, 2), (1, 0), (0, 1))
     steps = ((8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2))
     parts = [grey[y::down, x::across] for (x, y), (across, down) in zip(starts, steps, strict=True)]
@@ -222,7 +222,7 @@ def interlaced_grey(grey: NDArray[np.uint8]) -> bytes:
 
 
 def test_a_png_that_lacks_pixels_is_truncated() -> None:
-    """Cut off, or ended too early by who wrote it."""
+    """The file is cut off, or its writer ended it too early."""
     whole = made_png()
     half = lines(noise())[: len(lines(noise())) // 2]
     for data in (whole[:40], whole[: len(whole) // 2], made_png(data=zlib.compress(half))):
@@ -230,7 +230,7 @@ def test_a_png_that_lacks_pixels_is_truncated() -> None:
 
 
 def test_a_damaged_png_is_not_called_truncated() -> None:
-    """The message says what is wrong."""
+    """The message names the damage."""
     packed = zlib.compress(lines(noise()), 0)
     broken = packed[:20] + b"\xff" * 20 + packed[20:]
     spoilt_header = header(noise(), spoil=1) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
@@ -242,7 +242,7 @@ def test_a_damaged_png_is_not_called_truncated() -> None:
 
 
 def test_a_png_with_too_many_chunks_is_refused() -> None:
-    """Rather than gone through for minutes."""
+    """Reading all of them would take minutes."""
     data = made_png(before=chunk(b"prVt", b"") * 50)
     with pytest.raises(ImageError, match="photo has more than 50 parts") as caught:
         png.find_needed_chunks(io.BytesIO(data), "photo", max_chunks=50)
@@ -263,7 +263,7 @@ JPEGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
 def test_a_jpeg_without_an_end_marker_is_read(options: dict[str, Any], mode: str) -> None:
-    """All of its pixels are there."""
+    """It has all of its pixels."""
     data = encoded("JPEG", noise().convert(mode), **options)
     for cut in (data[:-1], data[:-2], data[:-2] + b"trailer of a camera", data + b"trailer"):
         assert (pixels(cut) == pixels(data)).all()
@@ -271,7 +271,7 @@ def test_a_jpeg_without_an_end_marker_is_read(options: dict[str, Any], mode: str
 
 @pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
 def test_a_jpeg_that_lacks_pixels_is_truncated_wherever_it_ends(options: dict[str, Any]) -> None:
-    """Whatever is taken as whole has every pixel; wherever scans and restarts end, too."""
+    """A file that is accepted has every pixel, even if it ends between scans or restart intervals."""
     data = encoded("JPEG", noise(), **options)
     expected = pixels(data)
     marks = [place for place in range(len(data) - 1) if data[place] == 0xFF and data[place + 1] >= 0xC0]
@@ -287,10 +287,10 @@ def test_a_jpeg_that_lacks_pixels_is_truncated_wherever_it_ends(options: dict[st
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-def test_a_large_jpeg_without_end_marker_is_whole_and_without_its_end_truncated(
+def test_a_large_jpeg_may_lack_its_end_marker_but_no_pixels(
     options: dict[str, Any],
 ) -> None:
-    """It is decoded at a part of its size, at which missing details would not show."""
+    """It is decoded at a fraction of its size, at which missing details would not show."""
     data = encoded("JPEG", noise().resize((2400, 1900)), quality=92, **options)
     whole = decode(io.BytesIO(data), "photo")
     cut = decode(io.BytesIO(data[:-2]), "photo")
@@ -299,8 +299,8 @@ def test_a_large_jpeg_without_end_marker_is_whole_and_without_its_end_truncated(
     assert refused(data[:-40]).reason is SkipReason.TRUNCATED
 
 
-def test_the_first_of_two_images_may_lack_its_end_too() -> None:
-    """A stereo camera's file, cut within the second or before it."""
+def test_the_first_of_two_images_may_lack_its_end_marker() -> None:
+    """A stereo camera's file is cut within or before the second image."""
     data = encoded("MPO", save_all=True, append_images=[noise().rotate(180)])
     second = data.index(b"\xff\xd8\xff", 4)
     for cut in (data[:-2], data[: second + 100], data[: second - 2]):
@@ -317,15 +317,15 @@ WEBPS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", WEBPS.values(), ids=WEBPS)
 @pytest.mark.parametrize("wrong", [-20, -2, 1, 2, 1000])
-def test_a_webp_of_a_wrong_length_is_read_where_it_is_all_there(options: dict[str, Any], wrong: int) -> None:
-    """Some programs write the length of something else."""
+def test_a_complete_webp_that_states_a_wrong_length_is_read(options: dict[str, Any], wrong: int) -> None:
+    """Some programs write a wrong length."""
     data = encoded("WEBP", **options)
     length = struct.pack("<I", len(data) - 8 + wrong)
     assert (pixels(data[:4] + length + data[8:]) == pixels(data)).all()
 
 
-def test_a_webp_may_lack_what_is_behind_its_pixels() -> None:
-    """A part of its EXIF, or the byte that makes its length even; not of its pixels."""
+def test_a_webp_may_lack_data_after_its_pixels() -> None:
+    """Part of the EXIF or the padding byte may be missing, but no pixels."""
     data = encoded("WEBP", **WEBPS["exif"])
     assert (pixels(data[:-10]) == pixels(data)).all()
     plain = encoded("WEBP")
@@ -335,8 +335,8 @@ def test_a_webp_may_lack_what_is_behind_its_pixels() -> None:
 
 
 @pytest.mark.parametrize("interlace", [0, 1])
-def test_a_gif_may_lack_its_end(interlace: int) -> None:
-    """The last byte of its codes may hold nothing but their end."""
+def test_a_gif_may_lack_its_trailer(interlace: int) -> None:
+    """The last byte of its codes may contain nothing but the end code."""
     data = encoded("GIF", interlace=interlace)
     for cut in (1, 2):
         assert (pixels(data[:-cut]) == pixels(data)).all()
@@ -350,15 +350,15 @@ def test_a_gif_may_lack_its_end(interlace: int) -> None:
 
 
 def test_a_gif_whose_first_frame_reaches_too_far_is_too_large() -> None:
-    """Its header is small, and Pillow would make room for the frame."""
+    """Its header is small, but Pillow would allocate memory for the frame."""
     data = bytearray(encoded("GIF"))
     place = data.index(b",\0\0\0\0")
     data[place + 5 : place + 9] = b"\xff\xff\xff\xff"
     assert refused(bytes(data)).reason is SkipReason.TOO_LARGE
 
 
-def test_a_bmp_may_lack_the_padding_of_its_last_line() -> None:
-    """And say a wrong length; without its last pixel it is truncated."""
+def test_a_bmp_may_lack_the_padding_of_its_last_row() -> None:
+    """Its stated length may be wrong too; without its last pixel it is truncated."""
     data = encoded("BMP", noise(81, 48))
     wrong = data[:2] + struct.pack("<I", 77) + data[6:-1]
     assert (pixels(wrong) == pixels(data)).all()
@@ -367,7 +367,7 @@ def test_a_bmp_may_lack_the_padding_of_its_last_line() -> None:
 
 @pytest.mark.parametrize("kind", ["AVIF", "TIFF", "BMP", "GIF", "WEBP", "PNG", "JPEG"])
 def test_data_after_the_image_is_ignored(kind: str) -> None:
-    """Trailers of cameras, signatures, other files."""
+    """Examples are trailers of cameras, signatures, and other files."""
     data = encoded(kind)
     assert (pixels(data + b"\xff\xd8 something else \0" * 50) == pixels(data)).all()
 
@@ -391,8 +391,8 @@ def test_damage_in_a_header_is_not_called_truncated(kind: str, spoil: Callable[[
     assert "ends before" not in str(error)
 
 
-def test_a_view_is_a_stream_like_any_other() -> None:
-    """Read in pieces of any length and from anywhere, within a piece and across several."""
+def test_a_view_can_be_read_and_sought_like_any_stream() -> None:
+    """Any length can be read from any offset, within and across pieces."""
     stream = io.BytesIO(bytes(range(100)))
     pieces = [b"head", range(10, 20), b"", range(50, 50), range(90, 100), b"tail"]
     view = view_of(stream, pieces)
@@ -407,8 +407,8 @@ def test_a_view_is_a_stream_like_any_other() -> None:
     assert (view.seek(9_999), view.read(4)) == (9_999, b"")
 
 
-def test_a_view_of_a_file_that_was_cut_meanwhile_ends_there() -> None:
-    """It is never waited for."""
+def test_a_view_of_a_file_truncated_while_open_ends_early() -> None:
+    """Reading returns fewer bytes and does not block."""
     view = view_of(io.BytesIO(bytes(10)), [range(5, 100), b"end"])
     assert view.read() == bytes(5)
     assert view.read(4) == b""

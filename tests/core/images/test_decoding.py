@@ -1,4 +1,4 @@
-"""Decoding: real files of every kind, whole and broken, as a person would see them."""
+"""Decoding of real files of every format, intact and damaged, into what a viewer shows."""
 
 import io
 import subprocess
@@ -25,10 +25,10 @@ from PIL import Image, ImageOps
 Array = NDArray[Any]
 
 LOSSY_TOLERANCE = 6
-"""Levels of 0 to 255 by which a JPEG or AVIF of quality 95 differs from its image lying on its side."""
+"""Levels of 255 by which a rotated JPEG or AVIF of quality 95 differs from its original."""
 
 COLOUR_TOLERANCE = 1
-"""Levels of 0 to 255: blending with white may round either way."""
+"""Levels of 255: blending with white may round in either direction."""
 
 WHITE, RED, BLACK = (255, 255, 255), (255, 0, 0), (0, 0, 0)
 
@@ -49,19 +49,19 @@ STORED_AS = {
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The bytes of a file of this kind."""
+    """Returns the bytes of a file of this format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def decode(data: bytes, name: str, **options: Any) -> DecodedImage:
-    """The image that these bytes hold."""
+    """Returns the decoded image."""
     return images.decode(io.BytesIO(data), name, **options)
 
 
 def asymmetric() -> Array:
-    """uint8 `[48, 80, 3]`: no turning or mirroring leaves it as it is."""
+    """Returns uint8 `[48, 80, 3]` that every rotation and reflection changes."""
     image = np.zeros((48, 80, 3), np.uint8)
     image[:24, :40], image[:24, 40:] = (200, 30, 30), (30, 200, 30)
     image[24:, :40], image[24:, 40:] = (30, 30, 200), (120, 200, 220)
@@ -69,35 +69,35 @@ def asymmetric() -> Array:
 
 
 def noise(height: int = 120, width: int = 160) -> Image.Image:
-    """An image that no format can compress to nothing."""
+    """Returns an image that no format compresses much."""
     random = np.random.default_rng(0)
     return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def with_key(image: Image.Image, key: bytes) -> bytes:
-    """A PNG one of whose colours is called transparent."""
+    """Returns a PNG with one transparent colour."""
     return inserted(encoded(image, "PNG"), b"tRNS", key)
 
 
 def inserted(png: bytes, kind: bytes, content: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
+    """Returns a PNG with one more chunk after its header."""
     return png[:33] + chunk(kind, content) + png[33:]
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """A part of a PNG."""
+    """Returns a PNG chunk."""
     return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
 
 
 def png_of(*, depth: int, colour: int, row: bytes) -> bytes:
-    """A PNG of 8 x 8 pixels, whose rows are all the same, in a depth that Pillow does not write."""
+    """Returns a PNG of 8 x 8 pixels with equal rows, in a depth that Pillow does not write."""
     header = (8).to_bytes(4) * 2 + bytes([depth, colour, 0, 0, 0])
     pixels = zlib.compress((b"\0" + row) * 8)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def turned(orientation: int, kind: str, **options: Any) -> bytes:
-    """The asymmetric image, stored lying as a camera would have it."""
+    """Returns the asymmetric image, stored rotated with an EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](asymmetric())))
@@ -105,32 +105,32 @@ def turned(orientation: int, kind: str, **options: Any) -> bytes:
 
 
 def promising(width: int, height: int) -> bytes:
-    """The header of a black and white image of this size, and nothing of it."""
+    """Returns the header of a black and white image of this size, without pixels."""
     data = bytearray(encoded(Image.new("1", (8, 8)), "BMP"))
     data[18:26] = width.to_bytes(4, "little") + height.to_bytes(4, "little")
     return bytes(data)
 
 
 def reason_of(data: bytes, **options: Any) -> SkipReason:
-    """Why the bytes cannot be decoded; the message has to name the file."""
+    """Returns the reason that the bytes cannot be decoded; checks that the message names the file."""
     with pytest.raises(ImageError, match=r"photo\.jpg") as refused:
         decode(data, "photo.jpg", **options)
     return refused.value.reason
 
 
 def largest_difference(one: Array, other: Array) -> int:
-    """In levels of 0 to 255."""
+    """Returns the largest difference in levels of 255."""
     return int(np.abs(one.astype(int) - other).max())
 
 
 def cosine(one: Array, other: Array) -> float:
-    """Of the angle between two images' pixels."""
+    """Returns the cosine similarity of two images' pixels."""
     a, b = one.astype(float).ravel(), other.astype(float).ravel()
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def assert_filled(data: bytes, colour: tuple[int, int, int], *, tolerance: int = 0) -> None:
-    """Every pixel of the decoded image has this colour."""
+    """Asserts that every pixel of the decoded image has this colour."""
     image = decode(data, "filled")
     assert image.pixels.shape == (224, 224, 3)
     assert image.pixels.dtype == np.uint8
@@ -138,7 +138,7 @@ def assert_filled(data: bytes, colour: tuple[int, int, int], *, tolerance: int =
 
 
 def test_an_image_becomes_a_square_of_rgb_bytes_and_its_own_size_is_kept() -> None:
-    """What the networks take, and what the payload says."""
+    """Pixels are the network's input; width and height go into the payload."""
     image = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png")
     assert (image.width, image.height) == (80, 48)
     assert image.pixels.shape == (224, 224, 3)
@@ -148,7 +148,7 @@ def test_an_image_becomes_a_square_of_rgb_bytes_and_its_own_size_is_kept() -> No
 
 
 def test_an_image_is_centre_cropped_without_distortion() -> None:
-    """The ADR on preprocessing says why; its name is in the preprocessing id."""
+    """The ADR on preprocessing gives the reasons; the preprocessing id names this preparation."""
     stripes = np.zeros((100, 1000, 3), np.uint8)
     stripes[:, :440], stripes[:, 500:550] = 200, 255
     pixels = decode(encoded(Image.fromarray(stripes), "PNG"), "wide.png").pixels
@@ -157,7 +157,7 @@ def test_an_image_is_centre_cropped_without_distortion() -> None:
 
 
 def test_each_backbone_names_its_own_preprocessing() -> None:
-    """The preparation of the image and what the graph does to it are part of the identity."""
+    """Image preparation and normalization are part of the identity."""
     names = [preprocessing_id(RESNET101V2), preprocessing_id(VGG16)]
     assert names == ["crop-bicubic-224-srgb+tf", "crop-bicubic-224-srgb+caffe"]
 
@@ -178,7 +178,7 @@ def test_each_backbone_names_its_own_preprocessing() -> None:
 def test_every_exif_orientation_is_applied(
     orientation: int, kind: str, options: dict[str, Any], tolerance: int
 ) -> None:
-    """All eight orientations of EXIF give the image that the camera saw, and its size."""
+    """All eight orientations give the upright image and its size."""
     upright = decode(encoded(Image.fromarray(asymmetric()), kind, **options), "upright")
     image = decode(turned(orientation, kind, **options), "turned")
     assert (image.width, image.height) == (80, 48)
@@ -208,14 +208,14 @@ def test_an_invalid_exif_orientation_is_ignored(orientation: int) -> None:
     ids=["empty", "cut-short", "endless-count", "orientation-is-text", "rubbish"],
 )
 def test_broken_exif_is_ignored(kind: str, exif: bytes) -> None:
-    """The image is all there."""
+    """The image is decoded all the same."""
     plain = Image.fromarray(asymmetric())
     with_exif = decode(encoded(plain, kind, exif=exif), "a.jpg")
     assert (with_exif.pixels == decode(encoded(plain, kind), "a.jpg").pixels).all()
 
 
-def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
-    """Editors damage what they do not know; here a number is given in letters."""
+def test_an_orientation_is_applied_although_other_metadata_is_broken() -> None:
+    """Editors damage tags that they do not support; here a number is given in letters."""
     exif = (
         b"Exif\0\0MM\0*\0\0\0\x08\0\x02"
         b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"  # orientation 6
@@ -227,8 +227,8 @@ def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
     assert (image.pixels == decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png").pixels).all()
 
 
-def test_broken_exif_warns_of_nothing(tmp_path: Path) -> None:
-    """A folder of such images would bury everything else on a command's stderr."""
+def test_broken_exif_causes_no_warning(tmp_path: Path) -> None:
+    """Warnings for a folder of such images would flood stderr."""
     file = tmp_path / "a.jpg"
     file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
     program = (
@@ -274,7 +274,7 @@ def test_broken_exif_warns_of_nothing(tmp_path: Path) -> None:
 def test_transparent_pixels_become_white(
     image: Image.Image, kind: str, options: dict[str, Any], colour: tuple[int, int, int]
 ) -> None:
-    """As a browser shows it, whatever colour lies below."""
+    """As in a browser, whatever their colour is."""
     assert_filled(encoded(image, kind, **options), colour, tolerance=COLOUR_TOLERANCE)
 
 
@@ -288,10 +288,10 @@ def test_transparent_pixels_become_white(
     ],
     ids=["opaque", "clear", "half", "gif"],
 )
-def test_a_palette_may_be_transparent_too(
+def test_transparent_palette_colours_become_white(
     kind: str, options: dict[str, Any], colour: tuple[int, int, int]
 ) -> None:
-    """By one index, or by a table of alphas."""
+    """One index, or a table of alpha values, is transparent."""
     image = Image.new("P", (9, 9), 1)
     image.putpalette([*BLACK, *RED, *([0] * 762)])
     assert_filled(encoded(image, kind, **options), colour, tolerance=COLOUR_TOLERANCE)
@@ -315,12 +315,12 @@ def test_a_palette_may_be_transparent_too(
     ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
 )
 def test_every_pixel_mode_becomes_rgb(image: Image.Image, kind: str, colour: tuple[int, int, int]) -> None:
-    """Wide greys are scaled down to bytes and not clipped; print colours become those of a screen."""
+    """Wide greys are scaled to bytes, not clipped; CMYK is converted to RGB."""
     assert_filled(encoded(image, kind), colour, tolerance=COLOUR_TOLERANCE)
 
 
 def test_a_wide_grey_may_have_a_transparent_value() -> None:
-    """Only that value is clear, and not those that share its upper half."""
+    """Only that exact value is transparent, not others with the same upper byte."""
     wide = np.array([[0x1234, 0x1200], [0xFF00, 0x1234]], np.uint16).repeat(112, 0).repeat(112, 1)
     pixels = decode(with_key(Image.fromarray(wide), b"\x12\x34"), "key.png").pixels
     corners = [int(pixels[y, x, 0]) for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1))]
@@ -331,7 +331,7 @@ def test_a_wide_grey_may_have_a_transparent_value() -> None:
 def test_a_transparent_value_of_few_bits_is_scaled_as_the_pixels_are(
     bits: int, value: int, level: int
 ) -> None:
-    """Pillow spreads the pixels over 0 to 255, and leaves the value as the file has it."""
+    """Pillow scales such pixels to 0 to 255, but not the transparent value."""
     packed = int(f"{value:0{bits}b}" * (8 // bits), 2)
     grey = png_of(depth=bits, colour=0, row=bytes([packed]) * (8 * bits // 8))
     assert_filled(grey, (level, level, level))
@@ -339,7 +339,7 @@ def test_a_transparent_value_of_few_bits_is_scaled_as_the_pixels_are(
 
 
 def test_a_transparent_colour_of_16_bits_is_compared_by_its_upper_bytes() -> None:
-    """Pillow keeps no more of the pixels."""
+    """Pillow keeps only the upper bytes of the pixels."""
     rgb = png_of(depth=16, colour=2, row=b"\x12\x99\x34\x99\x56\x99" * 8)
     assert_filled(rgb, (0x12, 0x34, 0x56))
     assert_filled(inserted(rgb, b"tRNS", b"\x12\x99\x34\x99\x56\x99"), WHITE)
@@ -354,7 +354,7 @@ def test_16_bit_greys_keep_their_gradation() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
 def test_the_first_frame_or_page_is_decoded(kind: str) -> None:
-    """Animations, pages of a scan, the two eyes of a stereo camera."""
+    """Examples are animations, scanned documents, and stereo photos."""
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     assert_filled(data, RED, tolerance=COLOUR_TOLERANCE)
@@ -363,14 +363,14 @@ def test_the_first_frame_or_page_is_decoded(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
 def test_an_image_that_was_cut_off_is_truncated(kind: str, share: float) -> None:
-    """A download that broke off: half an image would be found again as something else."""
+    """Half an image, from an interrupted download, would be embedded as another image."""
     data = encoded(noise(), kind)
     assert reason_of(data[: int(share * len(data))]) is SkipReason.TRUNCATED
 
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {"optimize": True}], ids=str)
 def test_a_jpeg_that_lacks_its_last_bytes_is_truncated(options: dict[str, Any]) -> None:
-    """A progressive one looks whole long before."""
+    """A progressive one looks complete long before its end."""
     assert reason_of(encoded(noise(), "JPEG", **options)[:-20]) is SkipReason.TRUNCATED
 
 
@@ -393,12 +393,12 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_truncated(options: dict[str, Any]) 
     ids=["empty", "text", "html", "zeros", "wav", "heic", "jxl", "jxl-box", "jp2", "pdf", "psd", "svg"],
 )
 def test_files_of_other_formats_are_refused_by_their_format(data: bytes, reason: SkipReason) -> None:
-    """By its first bytes; its name proves nothing."""
+    """The first bytes decide, not the name."""
     assert reason_of(data) is reason
 
 
 def test_a_heic_image_is_read_where_the_extra_is_installed() -> None:
-    """Phones write them, turned as EXIF would have it, which the library undoes by itself."""
+    """Phones write HEIC with an EXIF orientation, which the library applies itself."""
     pillow_heif.register_heif_opener()
     for orientation in STORED_AS:
         upright = decode(encoded(Image.fromarray(asymmetric()), "HEIF", quality=95), "upright")
@@ -410,7 +410,7 @@ def test_a_heic_image_is_read_where_the_extra_is_installed() -> None:
 def test_a_heic_image_names_the_extra_where_it_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing_decoders: None
 ) -> None:
-    """Many people will see this message, and whoever installs it is done."""
+    """The message names the package to install."""
     pillow_heif.register_heif_opener()
     data = encoded(Image.new("RGB", (64, 64)), "HEIF")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
@@ -425,7 +425,7 @@ def test_a_heic_image_names_the_extra_where_it_is_missing(
 def test_an_avif_image_names_the_decoder_where_it_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing_decoders: None, brands: bytes
 ) -> None:
-    """Some builds of Pillow lack it; the name may stand in the second place."""
+    """Some builds of Pillow lack it; AVIF may be named as a compatible brand only."""
     monkeypatch.setattr("PIL.features.check", lambda _: False)
     with pytest.raises(MissingDecoderError, match=r"a\.avif is AVIF; install a Pillow") as refused:
         decode(b"\0\0\0\x14ftyp" + brands + b"\0" * 64, "a.avif")
@@ -434,7 +434,7 @@ def test_an_avif_image_names_the_decoder_where_it_is_missing(
 
 @pytest.fixture
 def missing_decoders() -> Iterator[None]:
-    """What is installed is looked up again, before and after."""
+    """Clears the cache of installed decoders, before and after the test."""
     lookups = (decoders._can_read_heif, decoders._can_read_avif)  # noqa: SLF001 - they remember the first answer
     for lookup in lookups:
         lookup.cache_clear()
@@ -444,8 +444,8 @@ def missing_decoders() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(options: dict[str, Any]) -> None:
-    """As good as the whole; its real size is told. An odd one, of which the last pixels stand for a part."""
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(options: dict[str, Any]) -> None:
+    """The result is close to full decoding and the real size is returned, odd sizes included."""
     large = noise(45, 60).resize((2405, 1803), Image.Resampling.BICUBIC)
     data = encoded(large, "JPEG", quality=92, **options)
     image = decode(data, "large.jpg")
@@ -457,8 +457,8 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(options: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_a_large_jpeg_is_set_upright_all_the_same(orientation: int) -> None:
-    """It is turned when it is small already."""
+def test_a_large_jpeg_is_set_upright(orientation: int) -> None:
+    """It is transposed after scaling."""
     upright = np.asarray(noise(8, 16).resize((2405, 1803), Image.Resampling.BICUBIC))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -472,9 +472,9 @@ def test_a_large_jpeg_is_set_upright_all_the_same(orientation: int) -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16", "1"])
 @pytest.mark.parametrize("size", [(700, 500), (500, 700), (3000, 400), (225, 1001)])
 def test_rendering_in_bands_gives_the_same_pixels(mode: str, size: tuple[int, int]) -> None:
-    """Large images are made RGB a band at a time, so that there is no second one of their size.
+    """Large images are converted to RGB band by band, which saves a second full copy.
 
-    Pillow may scale a band down and across in the other order, and rounds in between.
+    Pillow may scale a band in the other order of axes, and rounds in between.
     """
     data = encoded(in_mode(mode, noise(6, 8).resize(size, Image.Resampling.BICUBIC)), "TIFF")
     whole = decode(data, "whole").pixels
@@ -483,7 +483,7 @@ def test_rendering_in_bands_gives_the_same_pixels(mode: str, size: tuple[int, in
 
 
 def in_mode(mode: str, image: Image.Image) -> Image.Image:
-    """The image as a file of this mode has it; alpha is its own brightness."""
+    """Returns the image in this mode; its brightness is its alpha."""
     grey = image.convert("L")
     if mode == "I;16":
         return Image.fromarray(np.asarray(grey).astype(np.uint16) << 8)
@@ -494,8 +494,8 @@ def in_mode(mode: str, image: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_a_large_image_is_turned_after_it_was_scaled(orientation: int) -> None:
-    """That may round to the next value, and saves a second image of its size."""
+def test_a_large_image_is_transposed_after_scaling(orientation: int) -> None:
+    """That may differ by one level, and saves a second full copy."""
     image = decode(turned(orientation, "PNG"), "turned", bands=BandSizes(whole_pixels=0))
     upright = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "upright")
     assert (image.width, image.height) == (80, 48)
@@ -503,7 +503,7 @@ def test_a_large_image_is_turned_after_it_was_scaled(orientation: int) -> None:
 
 
 def test_a_jpeg_of_absurdly_many_scans_is_refused() -> None:
-    """A few bytes each, and each makes the decoder go over the whole image."""
+    """Each scan takes few bytes, but a pass over the whole image."""
     data = encoded(noise(), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     assert decode(data[:-2] + last * 80 + b"\xff\xd9", "many.jpg").width == 160
@@ -511,12 +511,12 @@ def test_a_jpeg_of_absurdly_many_scans_is_refused() -> None:
 
 
 def test_floating_point_pixels_are_refused() -> None:
-    """Nobody knows which value is white."""
+    """Their range is unknown."""
     assert reason_of(encoded(Image.new("F", (9, 9), 0.5), "TIFF")) is SkipReason.UNSUPPORTED_FORMAT
 
 
 def test_too_many_pixels_are_not_decoded() -> None:
-    """A small file may hold an image larger than memory; the limit is inclusive, and an option."""
+    """A small file may decode to more than memory; the limit is inclusive, and configurable."""
     data = encoded(Image.new("RGB", (100, 100)), "PNG")
     assert reason_of(data, max_pixels=9_999) is SkipReason.TOO_LARGE
     assert decode(data, "photo.jpg", max_pixels=10_000).width == 100
@@ -524,7 +524,7 @@ def test_too_many_pixels_are_not_decoded() -> None:
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF", "HEIF"])
 def test_a_format_that_takes_more_memory_has_a_lower_limit(kind: str) -> None:
-    """Their decoders take four times the memory that Pillow takes for its own; the message says the limit."""
+    """Their decoders take four times Pillow's memory; the message states the limit."""
     pillow_heif.register_heif_opener()
     data = encoded(Image.new("RGB", (100, 100)), kind)
     assert decode(data, "photo.jpg", max_pixels=40_000).width == 100
@@ -532,25 +532,25 @@ def test_a_format_that_takes_more_memory_has_a_lower_limit(kind: str) -> None:
         decode(data, "photo.jpg", max_pixels=39_999)
 
 
-def test_a_header_that_promises_a_gigantic_image_is_too_large() -> None:
-    """Pillow's own guard against decompression bombs is off, and ours is not."""
+def test_a_header_of_a_gigantic_image_is_too_large() -> None:
+    """Pillow's own guard against decompression bombs is bypassed, ours is active."""
     assert reason_of(promising(60_000, 60_000)) is SkipReason.TOO_LARGE
     assert reason_of(promising(60_000, 60_000), max_pixels=3_599_999_999) is SkipReason.TOO_LARGE
 
 
-def test_a_raised_limit_lets_a_gigantic_image_in() -> None:
-    """Pillow's own limits, the warning and the error, do not stand in its way."""
+def test_a_raised_limit_admits_a_gigantic_image() -> None:
+    """Pillow's own warning and error do not apply."""
     assert reason_of(promising(60_000, 60_000), max_pixels=3_600_000_000) is SkipReason.TRUNCATED
 
 
 def test_an_image_below_our_limit_is_decoded_above_pillows_limit() -> None:
-    """201 megapixels, as some phones have; only the header of one, so that it is seen to be opened."""
+    """A header of 201 megapixels, as of some phones, can be opened."""
     assert reason_of(promising(16_384, 12_288)) is SkipReason.TRUNCATED
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "AVIF"])
 def test_the_hosts_own_limit_of_pixels_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow's limit is the host's; ours is the one that an image is judged by."""
+    """Pillow's limit belongs to the host application; ours decides about an image."""
     data = encoded(noise(900, 700), kind)
     before = decode(data, "a").pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
@@ -558,8 +558,8 @@ def test_the_hosts_own_limit_of_pixels_changes_nothing(kind: str, monkeypatch: p
     assert reason_of(data, max_pixels=629_999) is SkipReason.TOO_LARGE
 
 
-def test_pillows_limit_holds_where_a_decoder_checks_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """WebP's does before it opens a file; what is said names the limit."""
+def test_the_pillow_limit_applies_if_a_decoder_checks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebP's decoder checks it on opening; the message names the limit."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ImageError, match=r"PIL\.Image\.MAX_IMAGE_PIXELS") as refused:
         decode(encoded(noise(), "WEBP"), "a.webp")
@@ -567,20 +567,20 @@ def test_pillows_limit_holds_where_a_decoder_checks_it_itself(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
-def test_the_content_decides_and_not_the_name(kind: str) -> None:
-    """A PNG that is called photo.jpg is a PNG."""
+def test_the_format_is_decided_by_content_and_not_by_name(kind: str) -> None:
+    """A PNG that is named photo.jpg is decoded as PNG."""
     assert decode(encoded(Image.new("RGB", (9, 9), RED), kind), "photo.jpg").width == 9
 
 
 def test_a_damaged_image_is_unreadable_rather_than_a_crash() -> None:
-    """Whatever Pillow raises is one of our reasons."""
+    """Any exception of Pillow becomes one of our reasons."""
     data = bytearray(encoded(noise(), "PNG"))
     data[60:200] = b"\xff" * 140
     assert reason_of(bytes(data)) in (SkipReason.UNREADABLE, SkipReason.TRUNCATED)
 
 
-def test_threads_decode_what_one_thread_decodes() -> None:
-    """Reading ahead decodes in several threads at once."""
+def test_decoding_in_threads_equals_decoding_in_one() -> None:
+    """Prefetching decodes in several threads."""
     kinds = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
     files = [encoded(noise(60 + i, 80), kind) for i in range(4) for kind in kinds]
     alone = [decode(data, "alone").pixels for data in files]
@@ -591,7 +591,7 @@ def test_threads_decode_what_one_thread_decodes() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
 def test_an_image_in_memory_is_prepared_as_its_file(mode: str) -> None:
-    """Whatever its mode; what the caller has in hand is left as it was."""
+    """Images of all modes are prepared equally, and the caller's image is not changed."""
     kind = "TIFF" if mode == "CMYK" else "PNG"
     data = encoded(noise().convert(mode), kind)
     image = Image.open(io.BytesIO(data))
@@ -602,8 +602,8 @@ def test_an_image_in_memory_is_prepared_as_its_file(mode: str) -> None:
     assert image.info == Image.open(io.BytesIO(data)).info
 
 
-def test_an_image_that_lies_on_its_side_is_turned_upright() -> None:
-    """By the EXIF that came with it, as that of its file."""
+def test_the_orientation_of_an_image_in_memory_is_applied() -> None:
+    """Its EXIF orientation is applied, as in a file."""
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(Image.fromarray(STORED_AS[6](asymmetric())), "PNG", exif=exif)
@@ -613,14 +613,14 @@ def test_an_image_that_lies_on_its_side_is_turned_upright() -> None:
 
 
 def test_pixels_in_memory_are_prepared_as_a_file_of_them() -> None:
-    """Uint8 `[H, W, 3]` and a PNG without a profile."""
+    """Uint8 `[H, W, 3]` and a PNG without a profile give the same result."""
     image = noise(300, 500)
     prepared = images.prepare_pixels(np.asarray(image), "array")
     assert (prepared.pixels == decode(encoded(image, "PNG"), "file").pixels).all()
 
 
-def test_pixels_of_the_network_s_own_size_are_taken_as_they_are() -> None:
-    """Nothing is scaled."""
+def test_pixels_of_the_networks_size_are_unchanged() -> None:
+    """They are not scaled."""
     pixels = np.asarray(noise(224, 224))
     assert (images.prepare_pixels(pixels, "array").pixels == pixels).all()
 

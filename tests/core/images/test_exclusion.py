@@ -1,4 +1,4 @@
-"""Patterns mean what they mean to git, which is the judge where it is installed."""
+"""Exclude patterns work as in git, which is the reference if it is installed."""
 
 import os
 import random
@@ -19,7 +19,7 @@ FILES = ("x.jpg", "a/x.jpg", "a/y.png", "a/b/x.jpg", "b/a/y.png", "keep/a.jpg", 
 
 
 def left_out(*patterns: str, defaults: bool = False) -> set[str]:
-    """Those of `FILES` that the patterns cover."""
+    """Returns those of `FILES` that the patterns cover."""
     exclusion = Exclusion(patterns, defaults=defaults)
     return {path for path in FILES if exclusion.covers(path)}
 
@@ -42,7 +42,7 @@ def left_out(*patterns: str, defaults: bool = False) -> set[str]:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_patterns_follow_gitignores_rules(patterns: list[str], expected: set[str]) -> None:
-    """Names anywhere, paths from the root, folders alone, and what a later pattern takes back."""
+    """Patterns for names, root-relative paths and folders, and re-inclusion by later patterns."""
     assert left_out(*patterns) == expected
 
 
@@ -56,8 +56,8 @@ PATTERNS = [
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
-def test_git_leaves_out_the_same(tmp_path: Path) -> None:
-    """Files at random, and up to four patterns of all sorts, fifty times."""
+def test_exclusion_agrees_with_git(tmp_path: Path) -> None:
+    """Random files and up to four patterns of all kinds, fifty times, give git's result."""
     chance = random.Random(7)  # noqa: S311 - no secret
     for number in range(50):
         root, patterns = tmp_path / str(number), chance.choices(PATTERNS, k=chance.randint(1, 4))
@@ -81,8 +81,8 @@ NAMES = ["a", "b", "ab", "IMG", "IMG1", "x", "xy", "-", "]", "[", "a.jpg", "b1.j
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
-def test_git_reads_sets_of_characters_the_same(tmp_path: Path) -> None:
-    """No set fits the slash behind a folder's name; patterns at random, of which some are for paths."""
+def test_character_sets_match_as_in_git(tmp_path: Path) -> None:
+    """No set matches the slash after a folder's name; patterns are random."""
     chance = random.Random(11)  # noqa: S311 - no secret
     patterns, files = ["IMG[!0-9]", "x[!y]", "[[ab]"], set()
     while len(patterns) < 150:
@@ -103,21 +103,21 @@ def test_git_reads_sets_of_characters_the_same(tmp_path: Path) -> None:
 
 
 def test_patterns_of_many_stars_do_not_backtrack() -> None:
-    """Each fits at the first place or nowhere; else this would take years."""
+    """With backtracking, matching would take years."""
     exclusion = Exclusion(["*".join("a" * 40) + "b", "*[ab]?" * 30 + "c"])
     assert not exclusion.covers("a" * 250)
     assert exclusion.covers("a" * 249 + "b")
 
 
 def test_no_pattern_makes_python_warn() -> None:
-    """Of sets that may come to mean something else in regular expressions; tests make errors of warnings."""
+    """Python warns of sets that may change their meaning; the tests turn warnings into errors."""
     for pattern in ("[[ab]", "[+--a]", "[a&&b]", "[a||b]", "[a~~b]"):
         re.purge()
         assert Exclusion([pattern]).covers("a")
 
 
 def kept_by_git(root: Path, files: set[str], patterns: Sequence[str]) -> set[str]:
-    """Which of the files a repository with these patterns would take in."""
+    """Returns the files that a git repository with these patterns would track."""
     for path in files:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
@@ -156,7 +156,7 @@ def kept_by_git(root: Path, files: set[str], patterns: Sequence[str]) -> set[str
     ],
 )
 def test_system_folders_are_excluded_by_default(path: str) -> None:
-    """With patterns besides, and not where that is switched off; a pattern takes it back by its name."""
+    """They are excluded together with patterns, unless switched off; a pattern re-includes one by name."""
     assert Exclusion().covers(path)
     assert Exclusion(["other"]).covers(path)
     assert not Exclusion(defaults=False).covers(path)
@@ -165,18 +165,18 @@ def test_system_folders_are_excluded_by_default(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["recycle/1.jpg", "cache/1.jpg", "thumbnails/1.jpg", "snapshot/1.jpg"])
 def test_ordinary_folder_names_are_not_excluded(path: str) -> None:
-    """They may be classes."""
+    """They may be names of classes."""
     assert not Exclusion().covers(path)
 
 
-def test_no_image_is_named_like_what_systems_make() -> None:
-    """So that images need not be asked about one by one, but for hidden ones."""
+def test_no_default_exclude_matches_a_visible_image_name() -> None:
+    """So only hidden images have to be tested against the default excludes."""
     assert not [name for name in DEFAULT_EXCLUDES[1:] if name.lower().endswith(tuple(SUFFIXES))]
     assert DEFAULT_EXCLUDES[0] == ".*"
 
 
 def test_patterns_match_names_in_every_unicode_form() -> None:
-    """A keyboard composes what a Mac's disk has taken apart."""
+    """Keyboards compose characters that macOS stores decomposed."""
     for typed, stored in (("NFC", "NFD"), ("NFD", "NFC")):
         pattern, folder = (unicodedata.normalize(form, "Cafés") for form in (typed, stored))
         assert Exclusion([pattern]).covers(f"{folder}/1.jpg")
@@ -186,8 +186,8 @@ def test_patterns_match_names_in_every_unicode_form() -> None:
     "pattern",
     ["", "  ", "#recycle", "/", "a[", "[z-a]", "ends in \\", "!", "[!]", "a[[:digits:]]", "[\\]", "\0"],
 )
-def test_a_pattern_that_cannot_fit_anything_is_refused(pattern: str) -> None:
-    """Rather than passed over: whoever gave it meant something."""
+def test_a_pattern_that_cannot_match_is_refused(pattern: str) -> None:
+    """The pattern is refused rather than ignored."""
     with pytest.raises(UsageError, match="gitignore") as caught:
         Exclusion([pattern])
     assert caught.value.argument is Argument.EXCLUDE

@@ -1,4 +1,4 @@
-"""What is sound and not read is called by its name, and not damaged."""
+"""Intact files of unsupported formats are named as such, not as damaged."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ SIDE = 32
 
 
 def bmp(bits: int, compression: int, data: bytes, masks: tuple[int, ...] = (), header: int = 40) -> bytes:
-    """A BMP of 32 x 32 pixels."""
+    """Returns a BMP of 32 x 32 pixels."""
     said = struct.pack("<IiiHHIIiiII", header, SIDE, SIDE, 1, bits, compression, len(data), 0, 0, 0, 0)
     said = said.ljust(header, b"\0") + struct.pack(f"<{len(masks)}I", *masks)
     place = 14 + len(said)
@@ -33,23 +33,23 @@ def bmp(bits: int, compression: int, data: bytes, masks: tuple[int, ...] = (), h
         (bmp(2, 0, bytes(SIDE * SIDE // 4)), "a BMP of an unusual depth"),
     ],
 )
-def test_kinds_of_bmp_that_are_not_read_are_named(data: bytes, words: str) -> None:
-    """Their pixels are all there."""
-    with pytest.raises(ImageError, match=rf"x\.bmp is {words}, which no decoder here reads") as error:
+def test_unsupported_kinds_of_bmp_are_named(data: bytes, words: str) -> None:
+    """All of their pixels are there."""
+    with pytest.raises(ImageError, match=rf"x\.bmp is {words}, which is not supported") as error:
         decode(io.BytesIO(data), "x.bmp")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
 
 @pytest.mark.parametrize(("bits", "compression"), [(24, 9), (23, 0)])
-def test_a_bmp_of_a_kind_that_does_not_exist_is_damaged(bits: int, compression: int) -> None:
-    """Nobody could read it."""
+def test_a_bmp_of_a_nonexistent_kind_is_damaged(bits: int, compression: int) -> None:
+    """No program could read it."""
     with pytest.raises(ImageError, match="is damaged") as error:
         decode(io.BytesIO(bmp(bits, compression, bytes(4 * SIDE * SIDE))), "x.bmp")
     assert error.value.reason is SkipReason.UNREADABLE
 
 
-def test_a_bmp_that_is_cut_off_is_called_so() -> None:
-    """Of a kind that is read."""
+def test_a_truncated_bmp_is_reported_as_truncated() -> None:
+    """It is of a supported kind."""
     with pytest.raises(ImageError) as error:
         decode(io.BytesIO(bmp(24, 0, bytes(3 * SIDE * SIDE // 2))), "x.bmp")
     assert error.value.reason is SkipReason.TRUNCATED

@@ -1,4 +1,4 @@
-"""Which files are decoded as the versions before decoded them: what is said to be the same is the same."""
+"""Which files decode to the same pixels as in former versions."""
 
 import io
 from typing import Any
@@ -14,25 +14,25 @@ LINEAR = matrix_profile(1.0, SRGB_CHROMATICITIES)
 
 
 def photo(mode: str = "RGB") -> Image.Image:
-    """Something that can be told from anything else."""
+    """Returns an image that no other resembles."""
     random = np.random.default_rng(3)
     return Image.fromarray(random.integers(0, 200, (40, 50, 3), dtype=np.uint8)).convert(mode)
 
 
 def artwork(colour: str, mode: str = "RGBA") -> Image.Image:
-    """A disc on transparent ground."""
+    """Returns a disc on a transparent ground."""
     image = Image.new("RGBA", (50, 40))
     ImageDraw.Draw(image).ellipse((5, 5, 30, 30), fill=colour)
     return image.convert(mode)
 
 
 def wide() -> Image.Image:
-    """16 bits of grey."""
+    """Returns a 16-bit grey image."""
     return Image.fromarray(np.asarray(photo("L")).astype(np.uint16) << 8)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
-    """A file of this kind."""
+    """Returns the bytes of a file of this format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file
@@ -59,7 +59,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
     ids=lambda file: f"{Image.open(file).format}-{Image.open(file).mode}",
 )
 def test_ordinary_files_decode_as_under_the_former_preparation(file: io.BytesIO) -> None:
-    """Nearly all are such; their vectors need not be computed again."""
+    """Nearly all files are such, so their vectors need not be computed again."""
     assert decodes_as_before(file, "image")
 
 
@@ -83,6 +83,6 @@ def test_ordinary_files_decode_as_under_the_former_preparation(file: io.BytesIO)
         *("animation", "pages", "reduced-copy", "animated-png", "no-image"),
     ],
 )
-def test_files_that_may_decode_differently_are_not_taken_for_unchanged(file: io.BytesIO) -> None:
-    """In doubt it has."""
+def test_files_that_may_decode_differently_count_as_changed(file: io.BytesIO) -> None:
+    """If it is uncertain, they count as changed."""
     assert not decodes_as_before(file, "image")

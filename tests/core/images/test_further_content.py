@@ -1,4 +1,4 @@
-"""What a file holds behind its image, or within its metadata, is noticed; padding and a few words are not."""
+"""Further content behind an image or in its metadata is detected; padding and short trailers are not."""
 
 import io
 import struct
@@ -10,25 +10,25 @@ from lookalike_core.images.whole_image import Besides
 from PIL import Image
 
 VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(1, 255)) * 20
-"""As phones append it to a photo."""
+"""A video as phones append it to a photo."""
 
 KINDS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 
 
 def file_of(kind: str, **options: object) -> bytes:
-    """A small image in that format."""
+    """Returns a small image in that format."""
     file = io.BytesIO()
     Image.new("RGB", (32, 24), "teal").save(file, kind, **options)
     return file.getvalue()
 
 
 def besides(data: bytes) -> Besides:
-    """What is said of a file."""
+    """Returns what is detected in a file."""
     return decode_whole(io.BytesIO(data), "x", edge=64).besides
 
 
 def box(kind: bytes, content: bytes) -> bytes:
-    """Of ISO 14496-12."""
+    """Returns a box (ISO 14496-12)."""
     return struct.pack(">I", 8 + len(content)) + kind + content
 
 
@@ -37,12 +37,12 @@ def box(kind: bytes, content: bytes) -> bytes:
     "more", [VIDEO, bytes(5_000) + VIDEO, b"MotionPhoto_Data" + VIDEO + b"SEFT", b"PK\3\4" + VIDEO]
 )
 def test_a_video_behind_an_image_is_noticed(kind: str, more: bytes) -> None:
-    """A motion photo looks like the photo alone, and is not deleted for its sake."""
+    """A motion photo looks like the photo alone, but must not be deleted as its copy."""
     assert besides(file_of(kind) + more) is Besides.FURTHER
 
 
 def test_a_video_behind_a_progressive_jpeg_with_a_thumbnail_is_noticed() -> None:
-    """The end of the thumbnail within its metadata is not that of the photo."""
+    """The thumbnail in its metadata has an end marker of its own."""
     exif = Image.Exif()
     exif[0x010E] = "x" + file_of("JPEG").decode("latin-1")
     photo = file_of("JPEG", progressive=True, exif=exif.tobytes())
@@ -57,19 +57,19 @@ def test_a_video_behind_a_progressive_jpeg_with_a_thumbnail_is_noticed() -> None
     ids=["nothing", "zeros", "ones", "lines", "a time"],
 )
 def test_padding_and_short_trailers_are_no_further_content(kind: str, more: bytes) -> None:
-    """Cameras fill files up, and phones append when a photo was taken."""
+    """Cameras pad files, and phones append the time of a photo."""
     assert besides(file_of(kind) + more) is Besides.NOTHING
 
 
 def test_trailers_above_the_limit_are_further_content() -> None:
-    """More than the limit, wherever the padding lies."""
+    """Padding is not counted, wherever it is."""
     at_the_limit = b"\0" * 99 + b"x" * SUBSTANCE_BYTES + b"\0" * 99
     assert besides(file_of("JPEG") + at_the_limit) is Besides.NOTHING
     assert besides(file_of("JPEG") + b"x" + at_the_limit) is Besides.FURTHER
 
 
 def test_the_gain_map_of_an_ultra_hdr_photo_is_noticed() -> None:
-    """Pillow takes Ultra HDR for a plain JPEG; its gain map is a second one behind the first."""
+    """Pillow reads Ultra HDR as a plain JPEG; its gain map is a second image behind it."""
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description hdrgm:Version="1.0"/></x:xmpmeta>'
     gain_map = file_of("JPEG", comment=b"x" * SUBSTANCE_BYTES)
     assert besides(file_of("JPEG", xmp=xmp) + gain_map) is Besides.FURTHER
@@ -77,13 +77,13 @@ def test_the_gain_map_of_an_ultra_hdr_photo_is_noticed() -> None:
 
 @pytest.mark.parametrize("word", ["GDepth:Format", "GImage:Mime", "GAudio:Mime"])
 def test_images_and_sounds_within_xmp_are_noticed(word: str) -> None:
-    """A map of depths, the image before it was blurred, a sound."""
+    """Examples are a depth map, the unblurred image, and sound."""
     xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description {word}="x/y"/></x:xmpmeta>'.encode()
     assert besides(file_of("JPEG", xmp=xmp)) is Besides.FURTHER
 
 
 def test_layers_of_a_tiff_are_noticed() -> None:
-    """Photoshop keeps them in a tag of its own."""
+    """Photoshop stores layers in a tag of its own."""
     assert besides(file_of("TIFF")) is Besides.NOTHING
     assert (
         besides(file_of("TIFF", tiffinfo={37724: b"Adobe Photoshop Document Data Block"})) is Besides.FURTHER
@@ -92,8 +92,8 @@ def test_layers_of_a_tiff_are_noticed() -> None:
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_videos_and_maps_of_heic_and_avif_are_noticed(kind: str, mode: str) -> None:
-    """A box of its own behind the image, or an auxiliary image; alpha is part of the image."""
+def test_videos_and_depth_maps_of_heic_and_avif_are_noticed(kind: str, mode: str) -> None:
+    """They are boxes behind the image, or auxiliary images; alpha is part of the image."""
     if kind == "HEIF":
         pytest.importorskip("pillow_heif", exc_type=ImportError).register_heif_opener()
     file = io.BytesIO()
@@ -111,8 +111,8 @@ def test_videos_and_maps_of_heic_and_avif_are_noticed(kind: str, mode: str) -> N
 
 
 @pytest.mark.parametrize("cut", [3, 40, 200])
-def test_a_jpeg_without_an_end_holds_nothing_further(cut: int) -> None:
-    """Nobody knows where its image would have ended, and what is decoded is all there is."""
+def test_a_jpeg_without_an_end_marker_has_no_further_content(cut: int) -> None:
+    """The end of its image is unknown, and all that is decoded is the image."""
     whole = file_of("JPEG")
     assert besides(whole[:-2]) is Besides.NOTHING
     assert besides(whole[:-2] + bytes(cut)) is Besides.NOTHING

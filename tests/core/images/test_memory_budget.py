@@ -1,4 +1,4 @@
-"""What decoding takes: by the header, in scans, and shared among threads."""
+"""The memory of decoding: estimated by the header, with scans counted, and shared among threads."""
 
 import io
 import threading
@@ -14,7 +14,7 @@ PIXELS = 640 * 480
 
 
 def encoded(kind: str, mode: str = "RGB", **options: Any) -> io.BytesIO:
-    """A file of this kind, with some structure."""
+    """Returns the bytes of a file of this format, with some structure."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize((640, 480)).convert(mode).save(file, kind, **options)
     file.seek(0)
@@ -40,7 +40,7 @@ def encoded(kind: str, mode: str = "RGB", **options: Any) -> io.BytesIO:
 def test_estimated_bytes_cover_the_measured_peak(
     kind: str, options: dict[str, Any], bytes_a_pixel: float
 ) -> None:
-    """Measured as a process' peak, on images of 24 megapixels."""
+    """The peak memory of a process was measured on images of 24 megapixels."""
     file = encoded(kind, **options)
     with Image.open(file) as image:
         scans = count_scans(file) if kind == "JPEG" else 1
@@ -49,14 +49,14 @@ def test_estimated_bytes_cover_the_measured_peak(
 
 
 def test_a_tile_may_be_larger_than_its_image() -> None:
-    """A decompression bomb hides behind a small image's size."""
+    """A decompression bomb can hide behind a small image size."""
     with Image.open(encoded("TIFF", compression="tiff_lzw")) as image:
         image.tag_v2[322] = image.tag_v2[323] = 30_000  # type: ignore[attr-defined]
         assert decoding_bytes(image, full_pixels=PIXELS, scans=1, file_bytes=0) > 2_700_000_000
 
 
-def test_scans_are_counted_whatever_the_file_holds_besides() -> None:
-    """Previews in the metadata and films behind the image have scans of their own."""
+def test_only_scans_of_the_image_itself_are_counted() -> None:
+    """Previews in metadata and videos behind the image have scans of their own."""
     plain, progressive = encoded("JPEG").getvalue(), encoded("JPEG", progressive=True).getvalue()
     assert count_scans(io.BytesIO(plain)) == 1
     scans = count_scans(io.BytesIO(progressive))
@@ -66,21 +66,21 @@ def test_scans_are_counted_whatever_the_file_holds_besides() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 10, 600, 2**16, 2**16 + 3])
-def test_scans_of_a_broken_file_are_counted_to_its_end(size: int) -> None:
-    """And then it ends, wherever it was cut."""
+def test_scans_of_a_truncated_file_are_counted_to_its_end(size: int) -> None:
+    """Counting ends wherever the file was cut."""
     data = encoded("JPEG", progressive=True).getvalue()
     assert count_scans(io.BytesIO(data[:size])) <= 10
     assert count_scans(io.BytesIO((data[:2] + b"\xff" * 2**17)[:size])) == 0
 
 
-def test_scans_are_not_counted_without_end() -> None:
-    """One more than may be is enough to know."""
+def test_counting_of_scans_stops_above_the_limit() -> None:
+    """Counting stops at one above the limit."""
     scan = b"\xff\xda\0\x02" + b"\0" * 10
     assert count_scans(io.BytesIO(b"\xff\xd8" + scan * 10_000)) == MAX_SCANS + 1
 
 
 def test_reservations_wait_until_the_budget_has_room() -> None:
-    """Threads that ask for more than is left wait."""
+    """Threads that ask for more than is free wait."""
     budget, lock, now, most = Budget(10), threading.Lock(), 0, 0
 
     def decode(amount: int) -> None:
@@ -99,7 +99,7 @@ def test_reservations_wait_until_the_budget_has_room() -> None:
 
 
 def test_a_reservation_above_the_budget_runs_alone() -> None:
-    """It was asked for with --max-pixels; it would wait for ever otherwise."""
+    """An image allowed by --max-pixels would otherwise wait for ever."""
     budget = Budget(10)
     with budget.reserve(1000):
         waiting = threading.Thread(target=lambda: budget.reserve(1).__enter__(), daemon=True)
@@ -111,7 +111,7 @@ def test_a_reservation_above_the_budget_runs_alone() -> None:
 
 
 def test_a_failed_decoding_releases_its_reservation() -> None:
-    """Else a few broken images would stop everything."""
+    """Otherwise a few damaged images would block all threads."""
     budget = Budget(10)
     for _ in range(3):
         with pytest.raises(OSError, match="broken"), budget.reserve(10):

@@ -1,4 +1,4 @@
-"""Image files: opened without waiting, hashed, and read as often as need be."""
+"""Opening of image files: without blocking, hashed, and readable repeatedly."""
 
 import io
 import os
@@ -17,7 +17,7 @@ needs_fifos = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no
 
 
 def refused(path: Path, *, max_bytes: int = MAX_BYTES) -> ImageError:
-    """Why a file cannot be opened; the message has to name it."""
+    """Returns the error for a file; checks that the message names it."""
     with pytest.raises(ImageError, match=path.name) as caught, open_file(path, max_bytes=max_bytes):
         pytest.fail("it was opened")
     return caught.value
@@ -25,7 +25,7 @@ def refused(path: Path, *, max_bytes: int = MAX_BYTES) -> ImageError:
 
 @pytest.mark.parametrize("in_memory", [0, 3, 4])
 def test_a_file_is_hashed_and_read_again(tmp_path: Path, in_memory: int) -> None:
-    """Held in memory or not: the hash over its bytes is the image's identity."""
+    """The hash is of the same bytes, whether they are buffered or read again."""
     (tmp_path / "a.jpg").write_bytes(b"abc")
     with open_file(tmp_path / "a.jpg", in_memory_bytes=in_memory) as stream:
         assert isinstance(stream, io.BytesIO) == (in_memory >= 3)
@@ -37,15 +37,17 @@ def test_a_file_is_hashed_and_read_again(tmp_path: Path, in_memory: int) -> None
 @pytest.mark.parametrize(
     ("name", "reason"), [("gone.jpg", SkipReason.VANISHED), ("folder.jpg", SkipReason.UNREADABLE)]
 )
-def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str, reason: SkipReason) -> None:
-    """It may go away between being listed and being read."""
+def test_the_error_of_an_unreadable_file_has_path_and_reason(
+    tmp_path: Path, name: str, reason: SkipReason
+) -> None:
+    """It may be deleted between listing and reading."""
     (tmp_path / "folder.jpg").mkdir()
     assert refused(tmp_path / name).reason is reason
 
 
 @needs_fifos
-def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
-    """Whoever opens one the usual way waits for a writer, maybe for ever; a query hears of another way."""
+def test_opening_a_fifo_does_not_block(tmp_path: Path) -> None:
+    """Opening a FIFO normally blocks until there is a writer; the hint for a query is standard input."""
     os.mkfifo(tmp_path / "pipe.jpg")
     error = refused(tmp_path / "pipe.jpg")
     assert error.reason is SkipReason.UNREADABLE
@@ -54,13 +56,13 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there are no such devices here")
 def test_a_device_is_not_read() -> None:
-    """It may have no end."""
+    """A device may never end."""
     assert refused(Path("/dev/zero")).reason is SkipReason.UNREADABLE
 
 
 @needs_fifos
-def test_what_is_refused_is_closed_again(tmp_path: Path) -> None:
-    """A folder of a million FIFOs must not use up what a process may have open."""
+def test_a_refused_file_is_closed(tmp_path: Path) -> None:
+    """A folder of a million FIFOs must not exhaust the file descriptors."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     before = os.open(tmp_path, os.O_RDONLY)
@@ -73,15 +75,15 @@ def test_what_is_refused_is_closed_again(tmp_path: Path) -> None:
 
 
 def test_errors_while_an_image_is_open_carry_its_path(tmp_path: Path) -> None:
-    """Whoever decodes it knows bytes and a name; the error has the path all the same."""
+    """The decoder knows only bytes and a name."""
     (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError) as caught, open_file(tmp_path / "a.jpg") as stream:
         decode(stream, "a")
     assert (caught.value.path, caught.value.reason) == (tmp_path / "a.jpg", SkipReason.NOT_AN_IMAGE)
 
 
-def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
-    """It is one image that is left out, and not the end of an ingest."""
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """The image is skipped, and an ingest continues."""
     (tmp_path / "fits.bin").write_bytes(bytes(100))
     (tmp_path / "large.bin").write_bytes(bytes(101))
     with open_file(tmp_path / "fits.bin", max_bytes=100) as stream:
@@ -89,8 +91,8 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
     assert refused(tmp_path / "large.bin", max_bytes=100).reason is SkipReason.TOO_LARGE
 
 
-def test_a_large_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path) -> None:
-    """Its hash would be of other bytes than its pixels; the next run finds it changed and reads it."""
+def test_a_large_file_that_changes_while_it_is_read_is_skipped(tmp_path: Path) -> None:
+    """Its hash and pixels would be of different bytes; the next run reads it again."""
     file = tmp_path / "a.jpg"
     file.write_bytes(b"abc")
 
@@ -104,23 +106,23 @@ def test_a_large_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path) 
     assert caught.value.reason is SkipReason.UNREADABLE
 
 
-def test_a_descriptor_is_not_handed_on(tmp_path: Path) -> None:
-    """A library that maps a file into memory is killed when somebody cuts the file short."""
+def test_a_file_hides_its_descriptor(tmp_path: Path) -> None:
+    """A library that maps a file into memory would crash if the file were truncated."""
     (tmp_path / "a.tif").write_bytes(b"abc")
     with open_file(tmp_path / "a.tif", in_memory_bytes=2) as stream, pytest.raises(OSError, match="fileno"):
         stream.fileno()
 
 
-def test_a_pipe_is_read_to_its_end_and_no_further_than_the_limit() -> None:
-    """It has to be held in memory, for it cannot be read twice."""
+def test_a_pipe_is_read_up_to_the_limit() -> None:
+    """It cannot be read twice, so it is buffered in memory."""
     assert read_pipe(io.BytesIO(b"abc"), "-", max_bytes=3).read() == b"abc"
     with pytest.raises(ImageError, match="name a file instead") as caught:
         read_pipe(io.BytesIO(b"abcd"), "-", max_bytes=3)
     assert caught.value.reason is SkipReason.TOO_LARGE
 
 
-def test_threads_open_files_of_their_own(tmp_path: Path) -> None:
-    """Reading ahead does so."""
+def test_several_threads_can_open_files(tmp_path: Path) -> None:
+    """Prefetching does so."""
     (tmp_path / "a.jpg").write_bytes(b"abc")
     hashes: list[str] = []
 

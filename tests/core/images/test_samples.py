@@ -1,6 +1,6 @@
-"""Samples: whatever their depth, sign and meaning, they are read on their own scale or refused by name.
+"""Samples of any depth, sign and meaning are scaled correctly or refused with a description.
 
-The TIFFs are written here, byte by byte, since no library writes all of them.
+The TIFFs are written here byte by byte, since no library writes all of these.
 """
 
 import io
@@ -20,10 +20,10 @@ from PIL import Image
 Array = NDArray[Any]
 
 TOLERANCE = 1
-"""Levels of 0 to 255: where 8 bits became 16 and 8 again, they may round either way."""
+"""Levels of 255: rounding when 8 bits become 16 and 8 again."""
 
 SIDE = 224
-"""Of the network's square, so that nothing is scaled."""
+"""The side of the network's square, so that nothing is scaled."""
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
@@ -40,7 +40,7 @@ def tiff(
     order: str = "<",
     more: Mapping[int, Any] | None = None,
 ) -> bytes:
-    """A TIFF of one strip of 224 x 224 pixels; `more` are further tags, each a short, shorts or bytes."""
+    """Returns a TIFF of one strip of 224 x 224 pixels; `more` are further tags of shorts or bytes."""
     tags: dict[int, Any] = {256: SIDE, 257: SIDE, 258: list(bits), 259: 1, 262: photometric, 277: len(bits)}
     tags |= {278: SIDE, 279: len(data), 273: 0} | dict(more or {})
     start = 8 + 2 + 12 * len(tags) + 4
@@ -66,7 +66,7 @@ def tiff(
 
 
 def packed(values: Array, bits: int, order: str) -> bytes:
-    """Whole numbers `[H, W]` in so many bits each, rows ending on bytes."""
+    """Returns integers `[H, W]` packed in so many bits each, rows padded to bytes."""
     if bits in (8, 16, 32):
         return values.astype(f"{order}u{bits // 8}").tobytes()
     ones = (values[..., np.newaxis] >> np.arange(bits - 1, -1, -1)) & 1
@@ -74,7 +74,7 @@ def packed(values: Array, bits: int, order: str) -> bytes:
 
 
 def grey_tiff(levels: Array, *, bits: int, photometric: int, kind: int, order: str = "<") -> bytes:
-    """Levels of 0 to 255 on the full scale of the samples."""
+    """Returns a TIFF whose samples have levels of 255 on their full scale."""
     most = 2**bits - 1
     values = (levels.astype(np.int64) * most + 127) // 255
     values = most - values if photometric == WHITE_IS_ZERO else values
@@ -85,12 +85,12 @@ def grey_tiff(levels: Array, *, bits: int, photometric: int, kind: int, order: s
 
 
 def pixels_of(data: bytes, **options: Any) -> Array:
-    """uint8 `[224, 224, 3]`."""
+    """Returns the prepared pixels, uint8 `[224, 224, 3]`."""
     return decode(io.BytesIO(data), "scan.tif", **options).pixels
 
 
 def refused(data: bytes) -> str:
-    """What is said of a file that is not read."""
+    """Returns the error for a file that is refused."""
     with pytest.raises(ImageError, match=r"scan\.tif") as error:
         pixels_of(data)
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
@@ -98,7 +98,7 @@ def refused(data: bytes) -> str:
 
 
 def furthest(one: Array, other: Array) -> int:
-    """Levels by which two arrays differ at most."""
+    """Returns the largest difference of two arrays, in levels."""
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
@@ -111,7 +111,7 @@ READ = {
     *product("<>", (BLACK_IS_ZERO,), (UNSIGNED,), (16,)),
     ("<", BLACK_IS_ZERO, UNSIGNED, 32),
 }
-"""Greys that Pillow reads: order of bytes, meaning, sign, depth."""
+"""Greys that Pillow reads: byte order, meaning, sign, depth."""
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -121,7 +121,7 @@ READ = {
 def test_greys_of_every_depth_are_scaled_or_refused(
     order: str, photometric: int, kind: int, bits: int
 ) -> None:
-    """No negatives, nothing all black, nothing all white."""
+    """None comes out negative, all black or all white."""
     data = grey_tiff(RAMP, bits=bits, photometric=photometric, kind=kind, order=order)
     if (order, photometric, kind, bits) not in READ:
         said = refused(data)
@@ -135,14 +135,14 @@ def test_greys_of_every_depth_are_scaled_or_refused(
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
 def test_wide_greys_may_be_compressed(compression: str) -> None:
-    """Another way through the library that reads them."""
+    """Pillow reads compressed files by libtiff."""
     file = io.BytesIO()
     Image.fromarray(RAMP.astype(np.uint16) * 257).save(file, "TIFF", compression=compression)
     assert furthest(pixels_of(file.getvalue()), RAMP[..., np.newaxis]) <= TOLERANCE
 
 
 def test_compressed_white_is_zero_greys_are_inverted() -> None:
-    """X-rays are stored so: 16 bits, white is zero, compressed."""
+    """X-rays are stored as compressed 16-bit greys with white as zero."""
     file = io.BytesIO()
     inverted = Image.fromarray(65535 - RAMP.astype(np.uint16) * 257)
     inverted.save(file, "TIFF", compression="tiff_lzw", tiffinfo={262: WHITE_IS_ZERO})
@@ -154,7 +154,7 @@ def test_compressed_white_is_zero_greys_are_inverted() -> None:
 @pytest.mark.parametrize("depth", [8, 16, 20, 24])
 @pytest.mark.parametrize("kind", [UNSIGNED, SIGNED])
 def test_32_bit_greys_are_scaled_by_their_values(depth: int, kind: int) -> None:
-    """Programs write whole numbers so, of whatever depth their camera has; they would all be black."""
+    """Programs store integers of their camera's depth so, which would all be black."""
     values = RAMP.astype(np.uint64) * (2**depth - 1) // 255
     data = tiff(packed(values, 32, "<"), bits=[32], photometric=BLACK_IS_ZERO, more={339: kind})
     assert furthest(pixels_of(data), RAMP[..., np.newaxis]) <= TOLERANCE
@@ -162,7 +162,7 @@ def test_32_bit_greys_are_scaled_by_their_values(depth: int, kind: int) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16, 32])
 def test_signed_samples_that_are_never_negative_start_at_black(bits: int) -> None:
-    """Zero is not the middle of their scale but its beginning."""
+    """Their zero is black, not the middle of the scale."""
     values = RAMP.astype(np.uint64) * (2 ** (bits - 1) - 1) // 255
     data = tiff(packed(values, bits, "<"), bits=[bits], photometric=BLACK_IS_ZERO, more={339: SIGNED})
     assert furthest(pixels_of(data), RAMP[..., np.newaxis]) <= 2 * TOLERANCE
@@ -170,8 +170,8 @@ def test_signed_samples_that_are_never_negative_start_at_black(bits: int) -> Non
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("order", "<>")
-def test_colours_of_8_and_16_bits_are_read(bits: int, order: str) -> None:
-    """Red rises, green falls, blue stays."""
+def test_8_bit_and_16_bit_colours_are_read(bits: int, order: str) -> None:
+    """Red rises, green falls, blue is constant."""
     colours = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 99)], axis=-1)
     values = colours.astype(np.int64) * (2**bits - 1) // 255
     data = tiff(packed(values.reshape(SIDE, -1), bits, order), bits=[bits] * 3, photometric=RGB, order=order)
@@ -180,8 +180,8 @@ def test_colours_of_8_and_16_bits_are_read(bits: int, order: str) -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("step", [257, 1], ids=["16-bit-table", "8-bit-table"])
-def test_a_table_of_colours_may_have_8_bits_or_16(bits: int, step: int) -> None:
-    """The format says 16; those who write 8 get black images from readers that believe it."""
+def test_a_palette_may_have_8_bit_or_16_bit_values(bits: int, step: int) -> None:
+    """The specification says 16 bits, but some programs write 8, which a strict reader shows as black."""
     table = np.linspace(0, 255, 2**bits).astype(int)
     most = 2**bits - 1
     indices = RAMP.astype(int) * most // 255
@@ -206,7 +206,7 @@ def test_a_table_of_colours_may_have_8_bits_or_16(bits: int, step: int) -> None:
     ],
 )
 def test_cmyk_and_lab_become_rgb(photometric: int, samples: Sequence[int], shown: Sequence[int]) -> None:
-    """Inks as browsers take them where no profile says more; Lab under the white of its format."""
+    """CMYK is converted as in browsers, Lab by its own white point."""
     data = np.tile(np.array(samples, np.uint8), (SIDE, SIDE, 1)).tobytes()
     more = {530: [1, 1]} if photometric == YCBCR else {}
     file = tiff(data, bits=[8] * len(samples), photometric=photometric, more=more)
@@ -214,7 +214,7 @@ def test_cmyk_and_lab_become_rgb(photometric: int, samples: Sequence[int], shown
 
 
 def test_uncompressed_subsampled_ycbcr_is_refused() -> None:
-    """They would be read as noise."""
+    """They would be decoded as noise."""
     data = bytes(SIDE * SIDE * 3 // 2)
     assert "subsampled YCbCr" in refused(tiff(data, bits=[8] * 3, photometric=YCBCR, more={530: [2, 2]}))
 
@@ -233,7 +233,7 @@ def test_uncompressed_subsampled_ycbcr_is_refused() -> None:
     ],
 )
 def test_unsupported_samples_are_described(bits: list[int], photometric: int, kind: int, words: str) -> None:
-    """Not called damaged, cut off or no image."""
+    """They are not reported as damaged, truncated or no image."""
     data = tiff(
         bytes(SIDE * SIDE * sum(bits) // 8),
         bits=bits,
@@ -243,7 +243,7 @@ def test_unsupported_samples_are_described(bits: list[int], photometric: int, ki
     assert words in refused(data)
 
 
-def test_wide_greys_in_bands_are_those_of_the_whole() -> None:
+def test_wide_greys_in_bands_equal_the_whole_image() -> None:
     """The scale is that of the whole image, not of each band."""
     data = grey_tiff(RAMP.T, bits=32, photometric=BLACK_IS_ZERO, kind=SIGNED)
     whole = pixels_of(data)
@@ -251,8 +251,8 @@ def test_wide_greys_in_bands_are_those_of_the_whole() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as in a command
-def test_a_scan_that_is_cut_off_in_its_header_is_called_so() -> None:
-    """And not after samples that only seem to be missing."""
+def test_a_tiff_truncated_in_its_header_is_reported_as_truncated() -> None:
+    """The message does not speak of missing samples."""
     whole = grey_tiff(RAMP, bits=10, photometric=BLACK_IS_ZERO, kind=UNSIGNED)
     assert "10-bit" in refused(whole)
     with pytest.raises(ImageError) as error:

@@ -1,4 +1,4 @@
-"""The walk over a folder: what counts as an image, in which order, and what is left out."""
+"""Scanning of a folder: what counts as an image, in which order, and what is excluded."""
 
 import os
 import re
@@ -21,14 +21,14 @@ from lookalike_core.images.scan import (
 
 
 def make(root: Path, *paths: str) -> None:
-    """Files with a byte or two; whether they are images is not the walk's affair."""
+    """Creates files of a byte or two, which a scan does not read."""
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(path.encode())
 
 
 def found(root: Path, rules: FolderRules = DEFAULT_RULES) -> list[str]:
-    """The paths of the images, where nothing is left out."""
+    """Returns the paths of the images, after checking that nothing was skipped."""
     entries = list(scan(root, rules=rules))
     assert [entry for entry in entries if isinstance(entry, Skipped)] == []
     return [entry.path for entry in entries]
@@ -36,7 +36,7 @@ def found(root: Path, rules: FolderRules = DEFAULT_RULES) -> list[str]:
 
 @pytest.fixture
 def closed_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that cannot be looked into, and can again afterwards."""
+    """Makes a folder inaccessible for the length of a block."""
     if os.name == "nt" or os.geteuid() == 0:
         pytest.skip("whoever runs this may look into every folder")
     make(tmp_path, "closed/1.jpg")
@@ -48,9 +48,9 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def deep_folder(tmp_path: Path) -> Iterator[Path]:
-    """An image, and beside it 3,000 folders one in the other with an image in the 1,100th and the last.
+    """Creates an image beside 3,000 nested folders, with an image in the 1,100th and the last.
 
-    The path of the last is longer than systems take.
+    The path of the last is longer than the system supports.
     """
     root = tmp_path / "deep"
     make(root, "a.jpg", "z.jpg")
@@ -73,7 +73,7 @@ def deep_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_images_are_found_in_the_order_of_their_names_depth_first(tmp_path: Path) -> None:
-    """One order on every machine, so that two runs meet the files in the same one."""
+    """The order is the same on every machine."""
     make(tmp_path, "b/2.jpg", "b/10.jpg", "b/1.jpg", "a.jpg", "c.jpg", "a/x/1.jpg", "a/y.jpg", "B/1.jpg")
     expected = ["B/1.jpg", "a/x/1.jpg", "a/y.jpg", "a.jpg", "b/1.jpg", "b/10.jpg", "b/2.jpg", "c.jpg"]
     if (tmp_path / "b").samefile(tmp_path / "B"):
@@ -82,7 +82,7 @@ def test_images_are_found_in_the_order_of_their_names_depth_first(tmp_path: Path
 
 
 def test_a_file_is_described_by_size_time_and_place(tmp_path: Path) -> None:
-    """All that is needed to know it again without reading it."""
+    """These identify a known file without reading it."""
     make(tmp_path, "cat/wild/1.jpg")
     status = (tmp_path / "cat/wild/1.jpg").stat()
     expected = FoundFile(
@@ -96,7 +96,7 @@ def test_a_file_is_described_by_size_time_and_place(tmp_path: Path) -> None:
 
 
 def test_the_class_is_the_first_folder(tmp_path: Path) -> None:
-    """As ImageFolder has it; what lies directly in the root has none."""
+    """As in ImageFolder; files directly in the root have no class."""
     make(tmp_path, "cat/wild/1.jpg", "dog/2.jpg", "3.jpg")
     assert {entry.path: entry.folder_class for entry in scan(tmp_path)} == {
         "cat/wild/1.jpg": "cat",
@@ -117,8 +117,10 @@ def test_the_class_is_the_first_folder(tmp_path: Path) -> None:
         (-4, [None, None, None]),
     ],
 )
-def test_the_class_may_be_a_deeper_folder(tmp_path: Path, level: int, classes: list[str | None]) -> None:
-    """Counted from the root, or from the image; where there is no such folder there is no class."""
+def test_the_class_level_selects_a_deeper_folder(
+    tmp_path: Path, level: int, classes: list[str | None]
+) -> None:
+    """The level is counted from the root or from the image; without such a folder there is no class."""
     make(tmp_path, "train/cat/wild/1.jpg", "train/2.jpg", "x.jpg")
     rules = FolderRules(class_level=level)
     entries = [entry for entry in scan(tmp_path, rules=rules) if isinstance(entry, FoundFile)]
@@ -127,7 +129,7 @@ def test_the_class_may_be_a_deeper_folder(tmp_path: Path, level: int, classes: l
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
-def test_suffixes_count_in_any_case(tmp_path: Path, suffix: str) -> None:
+def test_suffixes_match_in_any_case(tmp_path: Path, suffix: str) -> None:
     """Cameras write IMG_0001.JPG."""
     make(
         tmp_path, f"1{suffix}", f"2{suffix.upper()}", f"3{suffix.title()}", f"4{suffix}.txt", f"5{suffix[1:]}"
@@ -136,13 +138,13 @@ def test_suffixes_count_in_any_case(tmp_path: Path, suffix: str) -> None:
 
 
 def test_files_without_an_image_suffix_are_ignored(tmp_path: Path) -> None:
-    """Without a word: a folder of images holds notes and databases, too."""
+    """A folder of images may contain notes and databases."""
     make(tmp_path, "notes.txt", "Thumbs.db", "jpg", "photo.raw", "archive.zip", "1.jpg")
     assert found(tmp_path) == ["1.jpg"]
 
 
 def test_files_of_other_kinds_are_counted_by_suffix(tmp_path: Path) -> None:
-    """People want to know what was left; what is hidden, and what is no file, stays uncounted."""
+    """Hidden files, and entries that are no files, are not counted."""
     make(tmp_path, "1.jpg", "a.MOV", "a/b.mov", "a/c.cr2", "a/Mr. Smith on holiday", "README", "x.", ".x.mov")
     make(tmp_path, ".git/config", "a/.thumbs/1.txt", "name.with.dots.tar.gz", "long." + "x" * 30)
     (tmp_path / "up").symlink_to(tmp_path, target_is_directory=True)
@@ -155,7 +157,7 @@ def test_files_of_other_kinds_are_counted_by_suffix(tmp_path: Path) -> None:
 
 
 def test_the_number_of_suffixes_counted_apart_is_limited(tmp_path: Path) -> None:
-    """Some programs number their files behind the dot; the total stays right."""
+    """Programs may number their files in the suffix; the total stays correct."""
     make(tmp_path, *(f"a.{number:03}" for number in range(15)), "b.003")
     others = OtherFiles(max_suffixes=12)
     assert list(scan(tmp_path, others)) == []
@@ -165,34 +167,34 @@ def test_the_number_of_suffixes_counted_apart_is_limited(tmp_path: Path) -> None
 
 
 def test_one_other_file_is_counted_in_the_singular(tmp_path: Path) -> None:
-    """In a sentence, too."""
+    """The sentence uses the singular."""
     make(tmp_path, "a.mov")
     others = OtherFiles()
     assert [*scan(tmp_path, others), str(others)] == ["1 other file: 1 .mov"]
 
 
 def test_hidden_files_are_ignored(tmp_path: Path) -> None:
-    """Thumbnails, the trash, the second halves of files that macOS writes."""
+    """Examples are thumbnails, the trash, and macOS' resource forks."""
     make(tmp_path, ".hidden.jpg", ".thumbnails/1.jpg", "a/.trash/2.jpg", "a/._1.jpg", ".jpg", "a/1.jpg")
     assert found(tmp_path) == ["a/1.jpg"]
 
 
 def test_images_are_counted_by_their_names(tmp_path: Path) -> None:
-    """For the bar: what is hidden or no image is left out, and no loop of links is walked."""
+    """The count for the bar omits hidden and other files, and follows no loop of links."""
     make(tmp_path, "1.jpg", "a/2.PNG", "a/b/3.gif", "a/.4.jpg", ".c/5.jpg", "a/notes.txt")
     (tmp_path / "a" / "again.jpg").symlink_to(tmp_path, target_is_directory=True)
     assert count_images(tmp_path) == 4  # the link, too: what it leads to is not looked at
     assert count_images(tmp_path / "gone") == 0
 
 
-def test_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
-    """Nor do folders of nothing but folders."""
+def test_an_empty_folder_has_no_images(tmp_path: Path) -> None:
+    """Folders without files give none either."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert found(tmp_path) == []
 
 
-def test_files_are_looked_at_one_by_one_as_the_walk_goes(tmp_path: Path) -> None:
-    """A million files need not be listed before the first is read."""
+def test_a_folder_is_scanned_lazily(tmp_path: Path) -> None:
+    """The first file is yielded before the others are listed."""
     make(tmp_path, "a/1.jpg", "b/2.jpg")
     entries = scan(tmp_path)
     assert next(entries).path == "a/1.jpg"
@@ -201,7 +203,7 @@ def test_files_are_looked_at_one_by_one_as_the_walk_goes(tmp_path: Path) -> None
 
 
 def test_a_tree_may_have_any_depth(deep_folder: Path) -> None:
-    """What the system cannot name is left out as a folder, and what comes after it is found."""
+    """A folder whose path is too long is skipped, and the scan continues after it."""
     first, inside, unreadable, last = scan(deep_folder)
     assert (first.path, last.path) == ("a.jpg", "z.jpg")
     assert inside.path == "d/" * 1_100 + "b.jpg"
@@ -212,7 +214,7 @@ def test_a_tree_may_have_any_depth(deep_folder: Path) -> None:
 
 
 def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
-    """Data sets are put together of links; size and time are those of the image."""
+    """Size and time are those of the linked image."""
     make(tmp_path, "elsewhere/long-name.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "1.jpg").symlink_to(tmp_path / "elsewhere/long-name.jpg")
@@ -222,7 +224,7 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
 
 
 def test_links_to_folders_are_not_walked(tmp_path: Path) -> None:
-    """No loop of links can be walked, and nothing is found twice."""
+    """So no loop of links is followed, and nothing is found twice."""
     make(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
@@ -230,7 +232,7 @@ def test_links_to_folders_are_not_walked(tmp_path: Path) -> None:
 
 
 def test_links_to_folders_that_are_not_walked_are_counted(tmp_path: Path) -> None:
-    """Links that lead nowhere or round, and hidden ones, are not."""
+    """Dangling links, loops, and hidden links are not counted."""
     make(tmp_path, "a/1.jpg")
     (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
@@ -245,8 +247,8 @@ def test_links_to_folders_that_are_not_walked_are_counted(tmp_path: Path) -> Non
 FOLLOWED = FolderRules(follow_links=True)
 
 
-def test_links_to_folders_are_followed_where_that_is_asked_for(tmp_path: Path) -> None:
-    """Behind all that lies in the folder itself; links in what was linked, too, and in their order."""
+def test_links_to_folders_are_followed_on_request(tmp_path: Path) -> None:
+    """They are walked after the folder itself, nested links included, in order."""
     make(tmp_path, "elsewhere/deep/1.jpg", "further/2.jpg", "data/z/3.jpg", "suffix/4.jpg")
     (tmp_path / "elsewhere" / "more").symlink_to(tmp_path / "further", target_is_directory=True)
     (tmp_path / "data" / "a").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
@@ -258,8 +260,8 @@ def test_links_to_folders_are_followed_where_that_is_asked_for(tmp_path: Path) -
     assert count_images(tmp_path / "data", rules=FOLLOWED) == 4
 
 
-def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> None:
-    """The root, what is above it and what is in it stay what they are; the path of a file is its own."""
+def test_no_loop_of_links_is_followed_and_no_file_found_twice(tmp_path: Path) -> None:
+    """Files below the root keep their own paths, whichever links lead to them."""
     make(tmp_path, "data/m/1.jpg", "beside/2.jpg")
     for name, target in [("a", "data/m"), ("up", "data"), ("above", "."), ("n", "beside"), ("o", "beside")]:
         (tmp_path / "data" / name).symlink_to(tmp_path / target, target_is_directory=True)
@@ -268,8 +270,8 @@ def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> N
     assert count_images(tmp_path / "data", rules=FOLLOWED) == 2
 
 
-def test_what_is_excluded_stays_out_whatever_link_leads_there(tmp_path: Path) -> None:
-    """A folder below the root is asked about by its own path, one elsewhere by that of the link."""
+def test_an_excluded_folder_stays_excluded_behind_links(tmp_path: Path) -> None:
+    """A folder below the root is tested by its own path, any other by the link's."""
     make(tmp_path, "data/keep/1.jpg", "data/rej/sub/2.jpg", "data/.hid/3.jpg", "rej/4.jpg", "elsewhere/5.jpg")
     for link, folder in [
         ("data/keep/torej", "data/rej"),
@@ -289,16 +291,16 @@ def test_what_is_excluded_stays_out_whatever_link_leads_there(tmp_path: Path) ->
     assert found(tmp_path / "data", rules) == [".hid/3.jpg", "keep/1.jpg", "other/4.jpg", "out/5.jpg"]
 
 
-def test_links_in_a_circle_are_no_folders(tmp_path: Path) -> None:
-    """The system refuses to follow them; what lies beside them is found."""
+def test_circular_links_are_no_folders(tmp_path: Path) -> None:
+    """The system refuses to follow them; files beside them are found."""
     make(tmp_path, "1.jpg")
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert found(tmp_path, FOLLOWED) == ["1.jpg"]
 
 
-def test_what_systems_make_is_left_out_and_counted(tmp_path: Path) -> None:
-    """Thumbnails of a NAS, bins, resource forks; with a word to the contrary it is taken."""
+def test_system_files_are_excluded_and_counted(tmp_path: Path) -> None:
+    """Examples are thumbnails of a NAS, bins, and resource forks; all can be included on request."""
     make(tmp_path, "a/1.jpg", "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/2.jpg", "$RECYCLE.BIN/3.jpg")
     make(tmp_path, "__MACOSX/a/4.jpg", "x/Previews.lrdata/5.jpg", "Thumbs.db", ".Trash-1000/6.jpg")
     others = OtherFiles()
@@ -308,8 +310,8 @@ def test_what_systems_make_is_left_out_and_counted(tmp_path: Path) -> None:
     assert len(found(tmp_path, FolderRules(default_excludes=False))) == 7
 
 
-def test_patterns_leave_out_files_and_folders(tmp_path: Path) -> None:
-    """What is in a folder that is left out is not counted one by one; links are asked by their names."""
+def test_patterns_exclude_files_and_folders(tmp_path: Path) -> None:
+    """The content of an excluded folder is not counted; links are tested by their names."""
     make(tmp_path, "good/1.jpg", "good/1_thumb.jpg", "rejected/2.jpg", "rejected/3.jpg", "good/notes.txt")
     (tmp_path / "linked").symlink_to(tmp_path / "good", target_is_directory=True)
     rules = FolderRules(exclude=("rejected", "*_thumb.*", "*.txt", "linked"))
@@ -320,14 +322,14 @@ def test_patterns_leave_out_files_and_folders(tmp_path: Path) -> None:
     assert count_images(tmp_path, rules=rules) == 1
 
 
-def test_a_pattern_takes_back_what_is_hidden(tmp_path: Path) -> None:
-    """Patterns come after the default excludes."""
+def test_a_pattern_can_include_hidden_files(tmp_path: Path) -> None:
+    """Patterns apply after the default excludes."""
     make(tmp_path, ".photos/1.jpg", ".photos/._1.jpg", ".git/2.jpg", "3.jpg")
     assert found(tmp_path, FolderRules(exclude=("!.photos",))) == [".photos/1.jpg", "3.jpg"]
 
 
-def test_a_folder_has_images_or_not_whatever_is_left_out(tmp_path: Path) -> None:
-    """Told by one name, before anything is done."""
+def test_has_images_ignores_exclusions(tmp_path: Path) -> None:
+    """A single name decides, before any work."""
     make(tmp_path, "notes.txt", "a/b/c.txt")
     assert not has_images(tmp_path)
     assert has_images(tmp_path / "gone")
@@ -335,14 +337,14 @@ def test_a_folder_has_images_or_not_whatever_is_left_out(tmp_path: Path) -> None
     assert has_images(tmp_path)
 
 
-def test_a_class_level_of_no_folder_is_refused() -> None:
-    """Neither from the root nor from the image."""
+def test_a_class_level_of_0_is_refused() -> None:
+    """Level 0 counts neither from the root nor from the image."""
     with pytest.raises(UsageError, match="0 is no folder"):
         FolderRules(class_level=0)
 
 
-def test_a_link_that_leads_nowhere_has_vanished(tmp_path: Path) -> None:
-    """It is listed and cannot be read; a loop of links cannot either."""
+def test_a_dangling_link_is_skipped_as_vanished(tmp_path: Path) -> None:
+    """It is listed but cannot be read, nor can a loop of links."""
     (tmp_path / "1.jpg").symlink_to(tmp_path / "gone.jpg")
     (tmp_path / "2.jpg").symlink_to(tmp_path / "2.jpg")
     assert list(scan(tmp_path)) == [
@@ -352,27 +354,27 @@ def test_a_link_that_leads_nowhere_has_vanished(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
-def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
-    """Reading a FIFO would wait for ever."""
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """Reading a FIFO would block for ever."""
     os.mkfifo(tmp_path / "1.jpg")
     assert list(scan(tmp_path)) == [Skipped(path="1.jpg", reason=SkipReason.UNREADABLE)]
 
 
-def test_a_folder_that_cannot_be_read_is_said_to_be_one(tmp_path: Path, closed_folder: Path) -> None:
-    """The walk goes on beside it; what lies in it has not vanished."""
+def test_an_unreadable_folder_is_reported_as_a_folder(tmp_path: Path, closed_folder: Path) -> None:
+    """The scan continues, and the folder's images are not reported as vanished."""
     make(tmp_path, "open/1.jpg")
     closed, opened = scan(tmp_path)
     assert closed == Skipped(path=closed_folder.name, reason=SkipReason.UNREADABLE, is_folder=True)
     assert opened.path == "open/1.jpg"
 
 
-def test_a_root_that_cannot_be_read_is_a_folder_like_any_other(closed_folder: Path) -> None:
-    """It is shown as a dot."""
+def test_an_unreadable_root_is_reported_as_a_folder(closed_folder: Path) -> None:
+    """It is named as a dot."""
     assert list(scan(closed_folder)) == [Skipped(path=".", reason=SkipReason.UNREADABLE, is_folder=True)]
 
 
-def test_a_name_that_is_no_unicode_is_shown_and_left_out(tmp_path: Path) -> None:
-    """A store keeps text; such names stem from archives of other systems."""
+def test_a_name_that_is_not_unicode_is_reported_and_skipped(tmp_path: Path) -> None:
+    """A store needs valid text; such names come from archives of other systems."""
     make(tmp_path, "fine.jpg", "ümlaut/日本.jpg")
     try:
         with open(os.fsencode(tmp_path) + b"/caf\xe9.jpg", "wb"):  # noqa: PTH123 - pathlib takes no bytes
@@ -390,8 +392,8 @@ def test_a_name_that_is_no_unicode_is_shown_and_left_out(tmp_path: Path) -> None
     ]
 
 
-def test_paths_are_looked_up_in_their_order(tmp_path: Path) -> None:
-    """Whatever a walk leaves out, and through links; where nothing is nothing is said."""
+def test_look_up_keeps_the_order_of_paths(tmp_path: Path) -> None:
+    """Exclusions do not apply, links are followed, and missing paths are skipped."""
     (tmp_path / "album/.hidden").mkdir(parents=True)
     for path in ("album/2.jpg", "album/.hidden/1.jpg", "album/3.png"):
         (tmp_path / path).touch()

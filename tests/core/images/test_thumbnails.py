@@ -1,4 +1,4 @@
-"""Thumbnails: whole, upright and small, of whatever files there are."""
+"""Thumbnails: uncropped, upright and small, of any file."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from PIL import Image
 Draw = Callable[..., list[Path]]
 
 LOSSY_TOLERANCE = 12
-"""Levels of 0 to 255 by which a flat colour differs in a JPEG or WebP of quality 60."""
+"""Levels of 255 by which a flat colour differs in a JPEG or WebP of quality 60."""
 
 RED, BLUE, WHITE = (220, 20, 20), (20, 20, 220), (255, 255, 255)
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def shown(made: Thumbnail | SkipReason) -> Image.Image:
-    """What a browser would show."""
+    """Returns the decoded thumbnail."""
     assert isinstance(made, Thumbnail)
     image = Image.open(io.BytesIO(made.data))
     assert image.size == (made.width, made.height)
@@ -38,13 +38,13 @@ def shown(made: Thumbnail | SkipReason) -> Image.Image:
 
 
 def near(image: Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    """Whether a pixel has a colour, as far as lossy files keep it."""
+    """Returns whether a pixel has a colour, up to the loss of coding."""
     pixel = np.array(image.getpixel(at), dtype=int)
     return bool((abs(pixel - colour) <= LOSSY_TOLERANCE).all())
 
 
 def halves(width: int, height: int) -> Image.Image:
-    """Red on the left, blue on the right."""
+    """Returns an image that is red on the left and blue on the right."""
     image = Image.new("RGB", (width, height), RED)
     image.paste(BLUE, (width // 2, 0, width, height))
     return image
@@ -57,7 +57,7 @@ def halves(width: int, height: int) -> Image.Image:
 def test_a_thumbnail_shows_the_whole_image_undistorted(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int], encoding: Encoding
 ) -> None:
-    """Nothing is cut off or squashed, unlike what the network sees."""
+    """It is neither cropped nor stretched, unlike the network's input."""
     halves(*size).save(tmp_path / "a.png")
     image = shown(make_thumbnail(tmp_path / "a.png", 96, encoding=encoding))
     assert image.size == expected
@@ -67,14 +67,14 @@ def test_a_thumbnail_shows_the_whole_image_undistorted(
 
 
 def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
-    """More bytes would show nothing more."""
+    """Enlarging would add bytes but no detail."""
     halves(20, 10).save(tmp_path / "a.png")
     assert shown(make_thumbnail(tmp_path / "a.png", 96)).size == (20, 10)
 
 
 @pytest.mark.parametrize("width", [80, 2000])  # the large one is decoded at a part of its size
 def test_a_thumbnail_is_upright(tmp_path: Path, width: int) -> None:
-    """EXIF 6: stored lying on its side; what is stored at the left belongs at the top."""
+    """An image with EXIF orientation 6 is stored rotated; its left edge belongs at the top."""
     exif = Image.Exif()
     exif[0x0112] = 6
     halves(width, width // 2).save(tmp_path / "a.jpg", exif=exif, quality=95)
@@ -85,13 +85,13 @@ def test_a_thumbnail_is_upright(tmp_path: Path, width: int) -> None:
 
 
 def test_transparent_pixels_of_a_thumbnail_are_white(tmp_path: Path) -> None:
-    """As in the pixels that the network gets."""
+    """The network's input is the same."""
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
     assert near(shown(make_thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
 
 
 def test_a_large_image_of_few_colours_takes_the_memory_of_a_small_one() -> None:
-    """What is not RGB is made so only after it was made small; transparency comes along."""
+    """Palette images are scaled before conversion to RGB; transparency is kept."""
 
     def small(image: Image.Image) -> Image.Image:
         stream = io.BytesIO()
@@ -105,8 +105,8 @@ def test_a_large_image_of_few_colours_takes_the_memory_of_a_small_one() -> None:
     assert near(small(Image.new("LA", (400, 200), (0, 0))), (20, 10), WHITE)
 
 
-def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> None:
-    """Gone, no image, cut short, or more pixels than are allowed: a word each, and never an error."""
+def test_a_missing_thumbnail_has_a_reason(tmp_path: Path, draw: Draw) -> None:
+    """Missing, invalid, truncated and too large files return a reason, not an exception."""
     [whole] = draw(tmp_path, "a.png")
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:100])
@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> Non
 
 
 def test_thumbnails_come_in_order_with_bounded_look_ahead(tmp_path: Path, draw: Draw) -> None:
-    """Threads make them, but no more than a few that nobody has asked for yet."""
+    """Threads make at most a few before they are consumed."""
     names = [f"{number}.png" for number in range(30)]
     files = draw(tmp_path, *names)
     taken: list[Path] = []
@@ -132,16 +132,16 @@ def test_thumbnails_come_in_order_with_bounded_look_ahead(tmp_path: Path, draw: 
     assert [first, *made] == [make_thumbnail(file, 32) for file in files]
 
 
-def test_a_consumer_that_stops_ends_the_threads(tmp_path: Path, draw: Draw) -> None:
-    """What was not started is not made."""
+def test_closing_the_generator_ends_the_threads(tmp_path: Path, draw: Draw) -> None:
+    """Thumbnails that were not started are not made."""
     made = make_thumbnails(iter(draw(tmp_path, *(f"{number}.png" for number in range(8)))), 32, ahead=2)
     next(made)
     made.close()
     assert list(made) == []
 
 
-def test_pixels_fit_into_a_box(tmp_path: Path) -> None:
-    """Wide or high, the ratio of the sides is kept."""
+def test_pixels_are_scaled_to_fit_a_box(tmp_path: Path) -> None:
+    """The aspect ratio is kept for wide and high images."""
     halves(300, 200).save(tmp_path / "wide.png")
     halves(200, 300).save(tmp_path / "high.png")
     wide, high = (pixels_within(tmp_path / name, 12, 8) for name in ("wide.png", "high.png"))
@@ -152,8 +152,8 @@ def test_pixels_fit_into_a_box(tmp_path: Path) -> None:
     assert pixels_within(tmp_path / "gone.png", 12, 8) is SkipReason.VANISHED
 
 
-def test_pixels_become_an_address_that_holds_them() -> None:
-    """What explains an image draws itself, and puts it on a page."""
+def test_pixels_become_a_data_uri() -> None:
+    """Explanations draw their own pixels for a page."""
     pixels = np.full((10, 20, 3), 200, np.uint8)
     made = encode(pixels, encoding=Encoding.WEBP)
     assert (made.width, made.height) == (20, 10)

@@ -1,6 +1,6 @@
-"""TIFFs whose samples lie plane by plane, or bit by bit the other way round, are read as they are meant.
+"""TIFFs with planar samples or reversed bit order are read correctly.
 
-They are written here, byte by byte, since no library writes all of them.
+They are written here byte by byte, since no library writes all of these.
 """
 
 import io
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 SIDE = 224
 ROWS = 100
-"""Rows of a strip, so that there are three of each plane, the last a shorter one."""
+"""Rows of a strip: three strips for each plane, the last one shorter."""
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR, CIELAB = 0, 1, 2, 5, 6, 8
 UNSPECIFIED, ASSOCIATED, ALPHA = [0], [1], [2]
@@ -36,7 +36,7 @@ WEAKENED = [np.round(plane * (OPACITY / 255)).astype(np.uint8) for plane in (RIS
 
 
 def packed(values: Array, bits: int, order: str) -> bytes:
-    """Whole numbers `[H, W]` in so many bits each, rows ending on bytes."""
+    """Returns integers `[H, W]` packed in so many bits each, rows padded to bytes."""
     if bits in (8, 16, 32):
         return values.astype(f"{order}u{bits // 8}").tobytes()
     ones = (values[..., np.newaxis] >> np.arange(bits - 1, -1, -1)) & 1
@@ -44,7 +44,7 @@ def packed(values: Array, bits: int, order: str) -> bytes:
 
 
 def turned(data: bytes) -> bytes:
-    """Each byte beginning with its lowest bit."""
+    """Returns each byte with its bits reversed."""
     return np.packbits(np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")).tobytes()
 
 
@@ -59,7 +59,7 @@ def tiff(
     extra: Sequence[int] = (),
     compression: int = RAW,
 ) -> bytes:
-    """Levels of 0 to 255 on the full scale of the samples, in strips."""
+    """Returns a TIFF of strips, whose samples have levels of 255 on their full scale."""
     values = [(plane.astype(np.int64) * (2**bits - 1) + 127) // 255 for plane in planes]
     if layout == CHUNKY:
         values = [np.stack(values, axis=-1).reshape(SIDE, -1)]
@@ -87,7 +87,7 @@ def tiff(
 
 
 def furthest(data: bytes, expected: Array) -> int:
-    """Levels by which a file's pixels differ at most from what it shows."""
+    """Returns the largest difference of a file's pixels from the expected ones, in levels."""
     pixels = decode(io.BytesIO(data), "scan.tif").pixels
     return int(np.abs(pixels.astype(int) - expected.astype(int)).max())
 
@@ -125,7 +125,7 @@ def test_planar_tiffs_are_read(
     bits: int,
     compression: int,
 ) -> None:
-    """Of 16 bits half of each plane came for all of it, in wrong colours."""
+    """With 16 bits, Pillow alone takes half of each plane for all of it, in wrong colours."""
     data = tiff(planes, bits=bits, photometric=photometric, order=order, extra=extra, compression=compression)
     if (compression, bits, extra) == (RAW, 8, UNSPECIFIED):  # there is no way to have it read
         with pytest.raises(ImageError, match=rf"a TIFF of {len(planes)} unsigned 8-bit samples a pixel"):
@@ -142,7 +142,7 @@ def test_planar_tiffs_are_read(
 def test_planar_greys_are_not_inverted(
     bits: int, order: str, layout: int, fill: int, photometric: int
 ) -> None:
-    """One plane is the same plane by plane; a turned byte is the same byte."""
+    """A single plane has the same layout either way, as has a symmetric byte."""
     grey = 255 - RISING if photometric == WHITE_IS_ZERO else RISING
     data = tiff([grey], bits=bits, photometric=photometric, order=order, layout=layout, fill=fill)
     most = 2**bits - 1
@@ -151,7 +151,7 @@ def test_planar_greys_are_not_inverted(
 
 @pytest.mark.parametrize("layout", [CHUNKY, PLANAR])
 def test_tiffs_of_reversed_bit_order_are_read(layout: int) -> None:
-    """In both layouts."""
+    """Both layouts are tested."""
     data = tiff([RISING, FALLING, STEADY], bits=8, photometric=RGB, layout=layout, fill=2)
     assert furthest(data, COLOURS) <= 1
 
@@ -168,7 +168,7 @@ def test_tiffs_of_reversed_bit_order_are_read(layout: int) -> None:
 def test_unsupported_planar_modes_are_refused_by_name(
     planes: Sequence[Array], photometric: int, extra: Sequence[int], words: str, compression: int
 ) -> None:
-    """Libraries put them where they do not belong, without a word."""
+    """Libraries silently misplace their planes."""
     data = tiff(planes, bits=8, photometric=photometric, extra=extra, compression=compression)
     with pytest.raises(ImageError, match=rf"planar samples of {words}") as error:
         decode(io.BytesIO(data), "scan.tif")
@@ -176,7 +176,7 @@ def test_unsupported_planar_modes_are_refused_by_name(
 
 
 def test_uncompressed_planar_ycbcr_is_refused_by_name() -> None:
-    """Uncompressed; what is compressed is read."""
+    """Compressed files of this kind are read."""
     planes = [RISING, np.full_like(RISING, 128), np.full_like(RISING, 128)]
     compressed = tiff(planes, bits=8, photometric=YCBCR, compression=DEFLATE)
     assert furthest(compressed, RISING[..., np.newaxis]) <= 2
@@ -186,7 +186,7 @@ def test_uncompressed_planar_ycbcr_is_refused_by_name() -> None:
 
 
 def test_truncated_planar_tiffs_are_called_truncated() -> None:
-    """By whichever library they are read."""
+    """This holds for both libraries that read them."""
     whole = tiff([RISING, FALLING, STEADY], bits=16, photometric=RGB)
     with pytest.raises(ImageError) as error:
         decode(io.BytesIO(whole[: len(whole) // 2]), "scan.tif")
@@ -194,7 +194,7 @@ def test_truncated_planar_tiffs_are_called_truncated() -> None:
 
 
 def test_formerly_misread_tiffs_do_not_decode_as_before() -> None:
-    """A rebuild takes over no vector of what looked otherwise."""
+    """A rebuild must compute their vectors again."""
     planes = [RISING, FALLING, STEADY]
     assert not decodes_as_before(io.BytesIO(tiff(planes, bits=16, photometric=RGB)), "x")
     chunky = tiff(planes, bits=16, photometric=RGB, layout=CHUNKY)

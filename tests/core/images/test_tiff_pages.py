@@ -1,4 +1,4 @@
-"""TIFFs of several pages: the one that is the image is taken, by what its directory says."""
+"""TIFFs of several pages: the image's page is chosen by the directories."""
 
 import io
 import struct
@@ -25,10 +25,10 @@ def tiff(
     photometric: dict[int, int] | None = None,
     following: dict[int, int] | None = None,
 ) -> bytes:
-    """A TIFF of a page for each kind, of 8, 16, ... pixels across and in the colours of `COLOURS`.
+    """Returns a TIFF of a page for each kind, 8, 16, ... pixels wide, in the colours of `COLOURS`.
 
-    `below` are the numbers of pages that hang on the first one and not in the chain. `old` gives pages the
-    tag of TIFF 5, `photometric` another interpretation than RGB, and `following` another next page.
+    `below` are the numbers of pages that are SubIFDs of the first one. `old` gives pages the tag of TIFF 5,
+    `photometric` another interpretation than RGB, and `following` another next page.
     """
     letter, count, version = ("Q", "Q", 43) if big else ("I", "H", 42)
     size, tags = struct.calcsize("=" + letter), 12
@@ -62,12 +62,12 @@ def tiff(
 
 
 def decoded(data: bytes) -> DecodedImage:
-    """The image of a file."""
+    """Returns the decoded image of a file."""
     return decode(io.BytesIO(data), "pages.tif")
 
 
 def taken(data: bytes) -> int:
-    """The number of the page whose colour and size the image has."""
+    """Returns the number of the page that was decoded, by its colour and size."""
     image = decoded(data)
     number = COLOURS.index(
         {(255, 0, 0): "red", (0, 255, 0): "lime", (0, 0, 255): "blue", (255, 255, 255): "white"}[
@@ -94,56 +94,56 @@ def taken(data: bytes) -> int:
     ],
     ids=str,
 )
-def test_the_first_page_that_is_no_reduced_copy_is_taken(
+def test_the_first_page_that_is_no_reduced_copy_is_used(
     kinds: tuple[int | None, ...], number: int, order: str, big: bool
 ) -> None:
-    """Nor a mask; of nothing but copies the largest is."""
+    """Masks are skipped too; if all pages are reduced copies, the largest is used."""
     assert taken(tiff(*kinds, order=order, big=big)) == number
 
 
-def test_big_files_in_big_endian_order_are_refused_by_name() -> None:
-    """Pillow takes them for small ones, and calls them damaged."""
+def test_big_endian_bigtiffs_are_refused_by_name() -> None:
+    """Pillow reads them as ordinary TIFFs, and reports damage."""
     with pytest.raises(ImageError, match="is a big-endian BigTIFF") as refused:
         decoded(tiff(FULL, order=">", big=True))
     assert refused.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
 
-def test_the_old_tag_of_a_reduced_copy_counts_where_the_new_one_is_missing() -> None:
-    """TIFF 5 had another; 1 is the full image there, 2 a copy, 3 one of several pages."""
+def test_the_old_tag_of_a_reduced_copy_is_read_if_the_new_one_is_missing() -> None:
+    """In TIFF 5, 1 is the full image, 2 a reduced copy, 3 one of several pages."""
     assert taken(tiff(None, None, old={0: 2})) == 1
     assert taken(tiff(None, None, old={0: 3})) == 0
     assert taken(tiff(FULL, None, old={1: 1})) == 0
 
 
-def test_a_small_first_page_that_is_not_marked_is_taken_all_the_same() -> None:
-    """Pages of a scan differ in size; only what is marked is a thumbnail."""
+def test_a_small_first_page_without_a_mark_is_used() -> None:
+    """Pages of a scan differ in size; only marked ones are thumbnails."""
     assert taken(tiff(PAGE, FULL, None)) == 0
 
 
 def test_the_main_image_may_be_a_sub_ifd_of_its_thumbnail() -> None:
-    """As in files of cameras, whose first directory is a preview."""
+    """In files of cameras the first directory is a preview."""
     assert taken(tiff(REDUCED, FULL, below=[1])) == 1
 
 
-def test_raw_data_of_a_sensor_are_no_image() -> None:
-    """The preview is, which is all that can be shown."""
+def test_raw_sensor_data_is_not_used_as_the_image() -> None:
+    """The preview is used, since raw data cannot be shown."""
     assert taken(tiff(REDUCED, FULL, below=[1], photometric={1: 32_803})) == 0
 
 
 @pytest.mark.parametrize("following", [{0: 0}, {1: 0}, {1: 1}], ids=str)
 def test_a_loop_of_tiff_directories_is_walked_once(following: dict[int, int]) -> None:
-    """Nobody knows the end of it."""
+    """The walk over directories ends."""
     assert taken(tiff(REDUCED, REDUCED, following=following)) in {0, 1}
 
 
-def test_a_first_page_of_a_kind_that_cannot_be_read_does_not_hide_the_image() -> None:
-    """A thumbnail in a colour space that Pillow has not heard of."""
+def test_an_unsupported_thumbnail_does_not_hide_the_image() -> None:
+    """It is a thumbnail in a colour space that Pillow does not support."""
     assert taken(tiff(REDUCED, FULL, photometric={0: 9_999})) == 1
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"])
 def test_compressed_pages_are_read_too(compression: str) -> None:
-    """Another library decodes them, which looks for the page by itself."""
+    """Another library decodes them, which searches for the page by itself."""
     small, large = (Image.new("RGB", (size, size), colour) for size, colour in ((16, "red"), (64, "blue")))
     file = io.BytesIO()
     small.save(file, "TIFF", save_all=True, append_images=[large], tiffinfo={254: 1}, compression=compression)
@@ -167,14 +167,14 @@ def _set_kind(data: bytearray, place: int, kind: int) -> None:
 
 @pytest.mark.parametrize("cut", [9, 12, 60, 200, 400])
 def test_a_file_that_ends_before_its_page_does_is_truncated(cut: int) -> None:
-    """Whether within a directory or within the pixels."""
+    """It may end within a directory or within the pixels."""
     with pytest.raises(ImageError, match="ends before its image does") as refused:
         decoded(tiff(REDUCED, FULL)[:cut])
     assert refused.value.reason is SkipReason.TRUNCATED
 
 
-def test_a_page_that_cannot_be_read_is_not_called_truncated() -> None:
-    """All of it is there."""
+def test_an_unsupported_page_is_not_reported_as_truncated() -> None:
+    """The file is complete."""
     with pytest.raises(ImageError) as refused:
         decoded(tiff(FULL, photometric={0: 9_999}))
     assert refused.value.reason is not SkipReason.TRUNCATED

@@ -1,4 +1,4 @@
-"""Transparency: what is visible stays visible, in every mode and container; what is hidden never counts."""
+"""Transparency in all modes and containers: visible content stays visible, hidden pixels have no effect."""
 
 import io
 import struct
@@ -18,13 +18,16 @@ Array = NDArray[Any]
 WHITE, BLACK, GREY = 255, 0, 128
 
 LOSSY = 8
-"""Levels of 0 to 255 by which a lossy format may miss a plain colour."""
+"""Levels of 255 by which a lossy format differs on a flat colour."""
 
 
 def shape(
     kind: str, colour: tuple[int, int, int], *, hidden: tuple[int, int, int] = (255, 255, 255)
 ) -> Image.Image:
-    """A figure on transparent ground, RGBA 224 x 224; `hidden` is the colour below what is transparent."""
+    """Returns a figure on a transparent ground, RGBA 224 x 224.
+
+    `hidden` is its transparent pixels' colour.
+    """
     image = Image.new("RGBA", (224, 224), (*hidden, 0))
     draw = ImageDraw.Draw(image)
     if kind == "disc":
@@ -35,24 +38,24 @@ def shape(
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The bytes of a file of this kind."""
+    """Returns the bytes of a file of this format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def pixels_of(data: bytes, **options: Any) -> Array:
-    """uint8 `[224, 224, 3]`."""
+    """Returns the prepared pixels, uint8 `[224, 224, 3]`."""
     return decode(io.BytesIO(data), "image", **options).pixels
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A part of a PNG."""
+    """Returns a PNG chunk."""
     return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
 
 
 def png(rows: Array, *, depth: int, colour: int, more: bytes = b"") -> bytes:
-    """A PNG of 224 x 224 pixels; `rows` are bytes `[224, N]`."""
+    """Returns a PNG of 224 x 224 pixels; `rows` are bytes `[224, N]`."""
     filtered = np.concatenate([np.zeros((len(rows), 1), np.uint8), rows], axis=1)
     header = struct.pack(">IIBBBBB", 224, 224, depth, colour, 0, 0, 0)
     body = chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(filtered.tobytes()))
@@ -60,14 +63,14 @@ def png(rows: Array, *, depth: int, colour: int, more: bytes = b"") -> bytes:
 
 
 def table(seen: Array, colours: list[int]) -> Image.Image:
-    """Palette 0 where nothing is seen, 1 where something is."""
+    """Returns palette rows: 0 for transparent pixels, 1 for visible ones."""
     image = Image.frombytes("P", (224, 224), seen.astype(np.uint8).tobytes())
     image.putpalette(colours)
     return image
 
 
 def table_with_alpha(seen: Array) -> Image.Image:
-    """White and an alpha of its own for every pixel."""
+    """Returns a palette of white with a different alpha for every entry."""
     indices, alpha = (Image.fromarray((seen * most).astype(np.uint8)) for most in (1, 255))
     image = Image.merge("PA", (indices, alpha))
     image.putpalette([255] * 6)
@@ -75,13 +78,13 @@ def table_with_alpha(seen: Array) -> Image.Image:
 
 
 def wide(seen: Array, *, samples: int) -> Array:
-    """White of 16 bits a sample, alpha the last one; bytes `[224, N]`."""
+    """Returns rows of 16-bit white with alpha; bytes `[224, N]`."""
     white = [np.full(seen.shape, 65_535)] * (samples - 1)
     return np.stack([*white, seen * 65_535], axis=-1).astype(">u2").view(np.uint8).reshape(224, -1)
 
 
 def associated(seen: Array, mode: str) -> bytes:
-    """A TIFF whose colours are multiplied by their alpha already, as its tag says."""
+    """Returns a TIFF of premultiplied colours, as its tag says."""
     grey = Image.fromarray((seen * 255).astype(np.uint8))
     image = grey.convert(mode)
     image.putalpha(grey)
@@ -92,7 +95,7 @@ def associated(seen: Array, mode: str) -> bytes:
 
 
 def keyed(seen: Array) -> Image.Image:
-    """White where something is seen, else a dark grey."""
+    """Returns rows that are white where visible, else dark grey."""
     return Image.fromarray(np.where(seen, 255, 77).astype(np.uint8))
 
 
@@ -120,18 +123,18 @@ ARTWORK: dict[str, Callable[[Image.Image, Array], bytes]] = {
     "WEBP": lambda image, _: encoded(image, "WEBP", quality=95),
     "AVIF": lambda image, _: encoded(image, "AVIF", quality=95),
 }
-"""A white figure on transparent ground, in every mode that has transparency."""
+"""A white figure on a transparent ground, in every mode with transparency."""
 
 
 def white_artwork(mode: str, figure: str) -> bytes:
-    """The file."""
+    """Yields the file's bytes."""
     image = shape(figure, (255, 255, 255))
     return ARTWORK[mode](image, np.asarray(image)[..., 3] > 0)
 
 
 @pytest.mark.parametrize("mode", ARTWORK)
 def test_white_artwork_is_laid_on_black(mode: str) -> None:
-    """On white all such files would be the same empty page."""
+    """On white all such files would be the same blank image."""
     disc, box = (pixels_of(white_artwork(mode, figure)) for figure in ("disc", "box"))
     for pixels in (disc, box):
         assert np.abs(pixels[112, 112].astype(int) - WHITE).max() <= LOSSY
@@ -141,14 +144,14 @@ def test_white_artwork_is_laid_on_black(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ARTWORK)
 def test_a_thumbnail_has_the_same_ground(mode: str) -> None:
-    """People see what the network sees, and duplicates are proven on it."""
+    """Thumbnails show what the network gets; duplicates are verified on it."""
     small = decode_small(io.BytesIO(white_artwork(mode, "disc")), "image", edge=56)
     assert np.abs(np.asarray(small)[28, 28].astype(int) - WHITE).max() <= LOSSY
     assert np.abs(np.asarray(small)[1, 1].astype(int) - BLACK).max() <= LOSSY
 
 
 def ground_of(image: Image.Image) -> int:
-    """The level of the upper left pixel, which is transparent."""
+    """Returns the level of the upper left pixel, which is transparent."""
     pixels = pixels_of(encoded(image, "PNG"))
     assert len(set(pixels[0, 0].tolist())) == 1
     return int(pixels[0, 0, 0])
@@ -167,30 +170,30 @@ def ground_of(image: Image.Image) -> int:
         ((250, 245, 235), BLACK),
     ],
 )
-def test_the_ground_is_white_unless_the_image_is(colour: tuple[int, int, int], ground: int) -> None:
-    """Ordinary artwork stays as it was; what is nearly white goes with white."""
+def test_the_ground_is_white_unless_the_image_is_white(colour: tuple[int, int, int], ground: int) -> None:
+    """Usual artwork stays on white, as does nearly white artwork with visible parts."""
     assert ground_of(shape("disc", colour)) == ground
 
 
 @pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (128, 128, 128)])
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255)])
-def test_fully_transparent_pixels_do_not_choose_the_ground(
+def test_fully_transparent_pixels_do_not_affect_the_ground(
     hidden: tuple[int, int, int], colour: tuple[int, int, int]
 ) -> None:
-    """Programs leave any colour below alpha 0."""
+    """Programs store any colour under alpha 0."""
     shown = pixels_of(encoded(shape("disc", colour), "PNG"))
     np.testing.assert_array_equal(pixels_of(encoded(shape("disc", colour, hidden=hidden), "PNG")), shown)
 
 
 def test_white_with_a_dark_outline_stays_on_white() -> None:
-    """A drawing whose areas are white is seen by its lines."""
+    """Its outline is visible on white."""
     image = shape("disc", (255, 255, 255))
     ImageDraw.Draw(image).ellipse((38, 38, 186, 186), outline=(0, 0, 0, 255), width=4)
     assert ground_of(image) == WHITE
 
 
-def test_white_and_black_without_an_outline_are_seen_on_grey() -> None:
-    """Either of the others hides one of them."""
+def test_white_and_black_without_an_outline_are_laid_on_grey() -> None:
+    """White and black would each hide one of them."""
     image = shape("disc", (255, 255, 255))
     ImageDraw.Draw(image).rectangle((90, 90, 134, 134), fill=(0, 0, 0, 255))
     assert ground_of(image) == GREY
@@ -199,7 +202,7 @@ def test_white_and_black_without_an_outline_are_seen_on_grey() -> None:
 
 
 def test_half_transparent_white_is_laid_on_black() -> None:
-    """Half transparent all over, it has no outline."""
+    """It has no outline."""
     assert ground_of(Image.new("RGBA", (50, 50), (255, 255, 255, 100))) > 0
     veil = shape("disc", (255, 255, 255))
     veil.putalpha(veil.getchannel("A").point(lambda alpha: alpha // 3))
@@ -210,12 +213,12 @@ def test_half_transparent_white_is_laid_on_black() -> None:
 
 @pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255), (9, 99, 199)])
 def test_an_image_of_which_nothing_is_visible_is_white(hidden: tuple[int, int, int]) -> None:
-    """There is nothing to leave visible."""
+    """There is nothing to show."""
     assert (pixels_of(encoded(shape("nothing", (0, 0, 0), hidden=hidden), "PNG")) == WHITE).all()
 
 
 def test_an_opaque_alpha_changes_nothing() -> None:
-    """Screenshots have one; nothing lies below them, however light they are."""
+    """Screenshots have an opaque alpha; light ones stay as they are."""
     page = Image.new("RGB", (224, 224), "white")
     ImageDraw.Draw(page).rectangle((20, 20, 30, 30), fill=(10, 20, 30))
     plain = pixels_of(encoded(page, "PNG"))
@@ -223,7 +226,7 @@ def test_an_opaque_alpha_changes_nothing() -> None:
 
 
 def test_large_images_have_one_ground_for_all_bands() -> None:
-    """It is decided before the bands are made, on a part of the pixels."""
+    """It is chosen before rendering, on a sample of the pixels."""
     image = shape("disc", (255, 255, 255)).resize((1300, 1200))
     whole = pixels_of(encoded(image, "PNG"))
     bands = pixels_of(encoded(image, "PNG"), bands=BandSizes(whole_pixels=0, band_pixels=1))
@@ -232,7 +235,7 @@ def test_large_images_have_one_ground_for_all_bands() -> None:
 
 
 def bmp(colours: Array, alpha: int, *, header: int, compression: int) -> bytes:
-    """A BMP of 32 bits, uint8 `[H, W, 3]`, whose fourth sample is `alpha` everywhere but for nothing."""
+    """Returns a 32-bit BMP of uint8 `[H, W, 3]` with a constant fourth sample."""
     height, width = colours.shape[:2]
     fourth = np.full((height, width, 1), alpha, np.uint8)
     lines = np.concatenate([colours[::-1, :, ::-1], fourth], axis=-1).tobytes()
@@ -244,20 +247,20 @@ def bmp(colours: Array, alpha: int, *, header: int, compression: int) -> bytes:
 
 
 BITMAPS = [(40, 0), (56, 3), (108, 0), (108, 3), (124, 0), (124, 3)]
-"""Size of the header, and whether it has masks."""
+"""The header's size, and whether it has masks."""
 
 
 @pytest.mark.parametrize(("header", "compression"), BITMAPS)
-def test_a_bitmap_whose_alpha_is_nowhere_set_is_opaque(header: int, compression: int) -> None:
-    """Windows' tools leave the fourth byte at 0."""
+def test_a_bitmap_with_zero_alpha_everywhere_is_opaque(header: int, compression: int) -> None:
+    """Windows' tools write 0 into the fourth byte."""
     ramp = np.linspace(0, 255, 224).astype(np.uint8)[np.newaxis].repeat(224, axis=0)
     colours = np.stack([ramp, ramp.T, 255 - ramp], axis=-1)
     pixels = pixels_of(bmp(colours, 0, header=header, compression=compression))
     np.testing.assert_array_equal(pixels, colours)
 
 
-def test_a_bitmap_whose_alpha_is_set_is_transparent() -> None:
-    """If only somewhere."""
+def test_a_bitmap_with_some_alpha_is_transparent() -> None:
+    """One non-zero alpha value is enough."""
     red = np.full((224, 224, 3), (255, 0, 0), np.uint8)
     data = bytearray(bmp(red, 0, header=108, compression=3))
     data[-1] = 255
@@ -266,8 +269,8 @@ def test_a_bitmap_whose_alpha_is_set_is_transparent() -> None:
     assert pixels[100, 100].tolist() == [255, 255, 255]
 
 
-def test_a_fourth_sample_that_a_tiff_does_not_explain_may_be_nothing() -> None:
-    """Pillow takes it for alpha; where it is 0 everywhere it is none."""
+def test_an_undeclared_fourth_tiff_sample_of_zeros_is_ignored() -> None:
+    """Pillow reads it as alpha; if it is 0 everywhere it is ignored."""
     image = Image.new("RGBA", (9, 9), (200, 100, 50, 0))
     data = bytearray(encoded(image, "TIFF"))
     entry = data.index(struct.pack("<HHI", 338, 3, 1))
@@ -280,8 +283,8 @@ def test_a_fourth_sample_that_a_tiff_does_not_explain_may_be_nothing() -> None:
     assert pixels_of(encoded(image, "TIFF"))[0, 0].tolist() == [255, 255, 255]
 
 
-def test_a_few_visible_pixels_of_a_large_image_choose_its_ground() -> None:
-    """What is looked at lies around them."""
+def test_a_few_visible_pixels_of_a_large_image_determine_its_ground() -> None:
+    """Only the area around them is sampled."""
     image = Image.new("RGBA", (1500, 1500))
     ImageDraw.Draw(image).rectangle((700, 700, 707, 707), fill="white")
     assert ground_of(image) == BLACK

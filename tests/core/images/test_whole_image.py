@@ -1,4 +1,4 @@
-"""What is known of a whole image beside its pixels: what is clear, how deep it is, what else there is."""
+"""A whole image besides its pixels: alpha, sample depth, further content."""
 
 import io
 from typing import Any
@@ -12,14 +12,14 @@ from PIL import Image
 
 
 def whole(image: Image.Image, kind: str = "PNG", *, edge: int = 400, **options: Any) -> WholeImage:
-    """As it is read from a file of that kind."""
+    """Returns the image read from a file of that format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return decode_whole(file, "x", edge=edge)
 
 
 def half_clear(mode: str = "RGBA") -> Image.Image:
-    """Clear on its left half, 40 x 20."""
+    """Returns an image that is transparent in its left half, 40 x 20."""
     levels = np.full((20, 40, 4), 200, dtype=np.uint8)
     levels[..., 3] = 255
     levels[:, :20, 3] = 0
@@ -27,7 +27,7 @@ def half_clear(mode: str = "RGBA") -> Image.Image:
 
 
 def palette() -> Image.Image:
-    """Two colours, the first of which is clear."""
+    """Returns a palette image of two colours, the first of which is transparent."""
     image = Image.new("P", (40, 20), 1)
     image.putpalette([9, 9, 9, 200, 200, 200])
     image.paste(0, (0, 0, 20, 20))
@@ -52,7 +52,7 @@ def palette() -> Image.Image:
     ],
 )
 def test_alpha_is_read_in_every_mode(image: Image.Image, kind: str, options: Any) -> None:
-    """From an alpha channel, a palette, or a colour that is called transparent."""
+    """It may be a channel, a palette's table, or a transparent colour."""
     found = whole(image, kind, **options)
     assert found.alpha is not None
     assert (found.alpha[:, :18] == 0).all()
@@ -60,13 +60,13 @@ def test_alpha_is_read_in_every_mode(image: Image.Image, kind: str, options: Any
 
 
 def test_an_opaque_image_has_no_alpha() -> None:
-    """Be there a channel for it or not."""
+    """This holds with and without an alpha channel."""
     assert whole(Image.new("RGBA", (40, 20), "red")).alpha is None
     assert whole(Image.new("RGB", (40, 20), "red")).alpha is None
 
 
-def test_alpha_is_turned_and_scaled_like_the_pixels() -> None:
-    """Width and height are those of the file as it is shown."""
+def test_alpha_is_transposed_and_scaled_like_the_pixels() -> None:
+    """Width and height are the file's upright size."""
     exif = Image.Exif()
     exif[0x0112] = 6
     found = whole(half_clear().resize((400, 200), 0), edge=100, exif=exif)
@@ -79,7 +79,7 @@ def test_alpha_is_turned_and_scaled_like_the_pixels() -> None:
 
 
 def test_alpha_of_a_large_image_is_sampled() -> None:
-    """No second copy of it in memory."""
+    """No second full copy is made."""
     found = whole(half_clear().resize((4000, 2000), 0), "WEBP", lossless=True, method=0)
     assert found.alpha is not None
     assert found.alpha.shape == (200, 400)
@@ -97,21 +97,21 @@ def test_alpha_of_a_large_image_is_sampled() -> None:
     ],
 )
 def test_samples_of_more_than_8_bits_are_deep(image: Image.Image, kind: str, is_deep: bool) -> None:
-    """As the file has them, whatever Pillow makes of them."""
+    """The file's depth counts, not Pillow's."""
     assert whole(image, kind).is_deep == is_deep
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
 def test_further_frames_pages_and_views_are_noticed(kind: str) -> None:
-    """A file of that format with one image holds nothing besides."""
+    """A file of the same format with one image has none."""
     several = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "red")]}
     assert whole(Image.new("RGB", (8, 8)), kind).besides is Besides.NOTHING
     expected = Besides.VIEWS if kind == "MPO" else Besides.FRAMES
     assert whole(Image.new("RGB", (8, 8)), kind, **several).besides is expected
 
 
-def test_pixels_take_another_size() -> None:
-    """Averaged or picked; the same array where nothing changes."""
+def test_pixels_are_resized() -> None:
+    """The filter averages or picks; without a change of size the same array is returned."""
     pixels = np.array([[0, 100], [100, 200]], dtype=np.uint8)
     assert resize(pixels, 2, 2) is pixels
     assert resize(pixels, 1, 1, Resampling.BOX).tolist() == [[100]]

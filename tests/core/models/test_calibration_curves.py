@@ -1,4 +1,4 @@
-"""The record of a calibration: curves, what is stored, and what is refused."""
+"""The record of a calibration: its curves, its JSON, and malformed ones."""
 
 import json
 from dataclasses import replace
@@ -13,20 +13,20 @@ CURVE = Curve(knots=(0.2, 0.4, 0.8), chances=(0.1, 0.5, 0.9))
 
 
 def test_a_curve_is_straight_between_knots_and_level_beyond() -> None:
-    """Whatever the shape of what it is asked; NaN has no chance."""
+    """Values may have any shape; NaN stays NaN."""
     values = np.array([[-np.inf, 0.0, 0.2, 0.3], [0.6, 0.8, 5.0, np.nan]])
     expected = [[0.1, 0.1, 0.1, 0.3], [0.7, 0.9, 0.9, np.nan]]
     np.testing.assert_allclose(CURVE(values), expected, atol=1e-12)
 
 
 def test_a_curve_of_one_knot_is_level() -> None:
-    """All neighbours were equally near."""
+    """All neighbours were at the same distance."""
     found = Curve(knots=(0.5,), chances=(0.25,))(np.array([0.0, 0.5, 1.0, np.nan]))
     np.testing.assert_array_equal(found, [0.25, 0.25, 0.25, np.nan])
 
 
 def test_a_calibration_answers_by_its_curves(calibration: Calibration) -> None:
-    """Neighbours, candidates and verdicts each by their own."""
+    """Neighbours, candidates and verdicts each have their own curve."""
     asked = np.array([0.4, 0.7])
     np.testing.assert_allclose(calibration.chance(asked), [0.25, (0.25 + 2 / 3) / 2])
     np.testing.assert_allclose(calibration.candidate_chance(asked), [0.5, 0.5])
@@ -34,8 +34,8 @@ def test_a_calibration_answers_by_its_curves(calibration: Calibration) -> None:
     assert calibration.verdict_chance("unanimous", 0.9) is None
 
 
-def test_what_is_less_near_than_the_threshold_is_unlike_anything(calibration: Calibration) -> None:
-    """The threshold itself still is like something."""
+def test_queries_below_the_threshold_are_out_of_distribution(calibration: Calibration) -> None:
+    """A nearness equal to the threshold is accepted."""
     assert calibration.is_unlike_anything(0.39)
     assert not calibration.is_unlike_anything(0.4)
     assert not calibration.is_unlike_anything(0.9)
@@ -45,21 +45,21 @@ def test_what_is_less_near_than_the_threshold_is_unlike_anything(calibration: Ca
     ("changes", "fits"),
     [({}, True), ({"points": 4}, False), ({"identity": "f" * 16}, False), ({"distance": "euclid"}, False)],
 )
-def test_it_fits_what_it_was_learned_from(
+def test_a_calibration_fits_only_its_own_collection(
     calibration: Calibration, changes: dict[str, Any], fits: bool
 ) -> None:
-    """Another space, another distance or another number of points: stale."""
+    """Another space, distance or number of points makes it stale."""
     asked = {"identity": calibration.identity, "distance": "cosine", "points": 3} | changes
     assert calibration.fits(**asked) is fits
 
 
 def test_a_calibration_survives_json(calibration: Calibration) -> None:
-    """Every figure, to the last bit."""
+    """All figures are equal to the last bit."""
     assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
 
 
-def test_a_server_may_give_whole_numbers_back_as_others(calibration: Calibration) -> None:
-    """3 is 3.0 where JSON went through another language."""
+def test_integers_may_be_read_as_floats(calibration: Calibration) -> None:
+    """JSON of other languages may write 3 for 3.0."""
     data = calibration.to_json() | {"points": 3.0}
     data["candidates"] = {"knots": [0], "chances": [1]}
     found = Calibration.from_json(data)
@@ -67,8 +67,8 @@ def test_a_server_may_give_whole_numbers_back_as_others(calibration: Calibration
 
 
 @pytest.mark.parametrize("field", sorted({*Calibration.__dataclass_fields__} - {"revision"}))
-def test_a_calibration_without_one_of_its_fields_is_not_ours(calibration: Calibration, field: str) -> None:
-    """A half written one must not be filled in with guesses."""
+def test_a_calibration_with_a_missing_field_is_refused(calibration: Calibration, field: str) -> None:
+    """An incomplete calibration must not be completed by defaults."""
     data = {name: value for name, value in calibration.to_json().items() if name != field}
     with pytest.raises(ManifestError, match=field):
         Calibration.from_json(data)
@@ -100,7 +100,7 @@ def test_a_calibration_without_one_of_its_fields_is_not_ours(calibration: Calibr
     ],
 )
 def test_a_malformed_calibration_is_refused(calibration: Calibration, field: str, value: object) -> None:
-    """Chances that fall, no numbers, figures out of range."""
+    """Falling curves, non-numbers, and figures out of range are refused."""
     with pytest.raises(ManifestError, match="not a calibration that lookalike wrote"):
         Calibration.from_json(calibration.to_json() | {field: value})
 
@@ -110,5 +110,5 @@ def test_a_malformed_calibration_is_refused(calibration: Calibration, field: str
     [(0.0, "< 1 %"), (0.004, "< 1 %"), (0.006, "≈ 1 %"), (0.874, "≈ 87 %"), (0.994, "≈ 99 %"), (1, "> 99 %")],
 )
 def test_a_chance_is_never_shown_as_certain(chance: float, shown: str) -> None:
-    """Nor as impossible."""
+    """Nor is it shown as impossible."""
     assert percent(chance) == shown

@@ -1,4 +1,4 @@
-"""The embedder: a real model in a real session."""
+"""The embedder with a real model in a real session."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 BATCH_TOLERANCE = 1e-6
-"""Relative: a batch may be summed up in another order than a single image, in float32."""
+"""Relative: a batch may be summed in another order than a single image, in float32."""
 
 
 @pytest.fixture(scope="module")
 def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
-    """VGG16's first block, exported from random weights."""
+    """Yields VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
     return ensure_exported(spec, settings=settings)
@@ -34,7 +34,7 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
 
 @pytest.fixture
 def onnx_file(tmp_path: Path) -> Callable[..., Path]:
-    """Makes an ONNX model that gives back what it is given, with or without metadata."""
+    """Returns a factory of ONNX models that return their input, with or without metadata."""
 
     def make(**metadata: str) -> Path:
         value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
@@ -49,12 +49,12 @@ def onnx_file(tmp_path: Path) -> Callable[..., Path]:
 
 
 def random_pixels(count: int) -> NDArray[np.uint8]:
-    """uint8 `[count, 224, 224, 3]`."""
+    """Returns uint8 `[count, 224, 224, 3]`."""
     return np.random.default_rng(1).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
 
 
 def test_an_image_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
-    """Float32, of the dimension that the manifest says, and the same for what is the same."""
+    """It is float32 of the manifest's dimension."""
     embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(3)
     together = embedder.embed(pixels)
     assert together.shape == (3, 64)
@@ -64,40 +64,40 @@ def test_an_image_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
 
 
 def test_different_images_have_different_vectors(model: ModelFile) -> None:
-    """The model really looks at its input, every image of a batch."""
+    """The vector of each image of a batch depends on that image."""
     vectors = Embedder.load(model.path, provider="cpu").embed(random_pixels(3))
     assert len({vector.tobytes() for vector in vectors}) == 3
 
 
 def test_a_list_of_images_is_a_batch_too(model: ModelFile) -> None:
-    """Images come one by one from the threads that decode them."""
+    """Decoding threads yield images one by one."""
     embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(2)
     np.testing.assert_array_equal(embedder.embed(list(pixels)), embedder.embed(pixels))
 
 
 def test_the_provider_is_what_the_session_says(model: ModelFile) -> None:
-    """Read back, since the list of available providers names more than works."""
+    """It is read from the session, since not every available provider works."""
     embedder = Embedder.load(model.path, provider="cpu")
     assert embedder.provider == CPU
     assert embedder.notice is None
 
 
-def test_the_manifest_comes_out_of_the_model_itself(model: ModelFile, tmp_path: Path) -> None:
-    """A model file may be copied anywhere and still says what it is."""
+def test_the_manifest_is_read_from_the_model_file(model: ModelFile, tmp_path: Path) -> None:
+    """A copied model file needs no other file."""
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(model.path.read_bytes())
     assert Embedder.load(copy, provider="cpu").manifest == model.manifest
 
 
 def test_a_missing_model_hints_at_exporting_it(tmp_path: Path) -> None:
-    """Exit 3, and the hint."""
-    with pytest.raises(ModelError, match=r"none\.onnx is not there$") as missed:
+    """The exit code is 3."""
+    with pytest.raises(ModelError, match=r"none\.onnx does not exist$") as missed:
         Embedder.load(tmp_path / "none.onnx", provider="cpu")
     assert (missed.value.path, missed.value.hint) == (tmp_path / "none.onnx", Hint(Action.EXPORT))
 
 
 def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
-    """A download that was an error page, a file cut in half."""
+    """Examples are an error page saved by a download, and a truncated file."""
     file = tmp_path / "page.onnx"
     file.write_text("<html>404</html>", encoding="utf-8")
     with pytest.raises(
@@ -108,29 +108,29 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_manifest_is_refused(onnx_file: Callable[..., Path]) -> None:
-    """Without a manifest nobody knows what its vectors may be compared with."""
-    with pytest.raises(ModelError, match=r"echo\.onnx: it carries no manifest$") as refused:
+    """It is unknown what its vectors can be compared with."""
+    with pytest.raises(ModelError, match=r"echo\.onnx: it has no manifest$") as refused:
         Embedder.load(onnx_file(author="somebody"), provider="cpu")
     assert refused.value.hint == Hint(Action.EXPORT)
 
 
 @pytest.mark.parametrize("manifest", ["not json", "[]", "{}", "[" * 100_000])
 def test_a_model_with_a_malformed_manifest_is_refused(onnx_file: Callable[..., Path], manifest: str) -> None:
-    """Whatever is wrong with it is a fault of the model: exit 3."""
+    """The exit code is 3, whatever is malformed."""
     with pytest.raises(ModelError, match=r"echo\.onnx: "):
         Embedder.load(onnx_file(**{METADATA_KEY: manifest}), provider="cpu")
 
 
 def test_a_model_that_takes_values_from_other_files_is_refused(model: ModelFile, tmp_path: Path) -> None:
-    """ONNX Runtime would read them from beside it, and nobody would know what its vectors are made of."""
+    """ONNX Runtime would read them from beside it, so the file would not determine the vectors."""
     proto = onnx.load(model.path)
     onnx.save_model(proto, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0)
-    with pytest.raises(ModelError, match=r"model\.onnx takes values from other files"):
+    with pytest.raises(ModelError, match=r"model\.onnx reads values from other files"):
         Embedder.load(tmp_path / "model.onnx", provider="cpu")
 
 
-def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) -> None:
-    """This one is for its shape; a smaller batch would not help, and is not advised."""
+def test_a_failing_session_is_a_model_error(model: ModelFile) -> None:
+    """Here the input's shape is wrong, so no smaller batch is advised."""
     embedder = Embedder.load(model.path, provider="cpu")
     with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on 2 images ") as refused:
         embedder.embed(np.zeros((2, 9, 9, 3), np.uint8))
@@ -138,7 +138,7 @@ def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) 
 
 
 def test_a_model_that_is_not_the_expected_one_is_refused(model: ModelFile) -> None:
-    """Both sides are named; what is only recorded may differ."""
+    """Both models are named; fields that are only recorded may differ."""
     manifest = model.manifest
     other = replace(manifest, identity=replace(manifest.identity, pooling=Pooling.MAX), graph_revision=9)
     with pytest.raises(
@@ -151,10 +151,10 @@ def test_a_model_that_is_not_the_expected_one_is_refused(model: ModelFile) -> No
 
 
 @pytest.mark.parametrize("said", ["[E:onnxruntime] std::bad_alloc", "CUDA failure 2: out of memory"])
-def test_a_provider_that_runs_out_of_memory_says_that(
+def test_a_provider_that_runs_out_of_memory_raises_memory_error(
     model: ModelFile, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing of what may be damaged; a stand-in fails as the runtime does."""
+    """The message does not suggest damage; a stand-in fails as the runtime does."""
     embedder = Embedder.load(model.path, provider="cpu")
     monkeypatch.setattr(embedder, "_session", Failing(RuntimeError(said)))
     with pytest.raises(MemoryError, match=f"{CPU} failed on 2 images"):
@@ -162,7 +162,7 @@ def test_a_provider_that_runs_out_of_memory_says_that(
 
 
 class Failing:
-    """In the place of a session: every run ends in an error."""
+    """A stand-in for a session whose every run fails."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

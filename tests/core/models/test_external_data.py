@@ -1,4 +1,4 @@
-"""A model's messages, walked without ONNX: wherever a tensor may be, it may not name another file."""
+"""A model's protobuf messages, parsed without ONNX: no tensor may refer to another file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def external() -> TensorProto:
-    """A tensor whose values are in another file."""
+    """Returns a tensor whose values are in another file."""
     tensor = TensorProto(name="w", dims=[4], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "weights.bin"
@@ -20,47 +20,47 @@ def external() -> TensorProto:
 
 
 def inline() -> TensorProto:
-    """A tensor that holds its values, among them bytes that look like anything."""
+    """Returns a tensor with its values, among them bytes that resemble other messages."""
     return numpy_helper.from_array(np.frombuffer(bytes(range(256)), np.float32), "w")
 
 
 def in_graph(tensor: TensorProto) -> onnx.ModelProto:
-    """Where ours have theirs."""
+    """Returns a model with the tensor as an initializer, like exported ones."""
     return onnx.ModelProto(ir_version=8, graph=onnx.GraphProto(initializer=[inline(), tensor]))
 
 
 def in_constant(tensor: TensorProto) -> onnx.ModelProto:
-    """In a node's attribute."""
+    """Returns a model with the tensor in a node's attribute."""
     return onnx.ModelProto(
         graph=onnx.GraphProto(node=[helper.make_node("Constant", [], ["c"], value=tensor)])
     )
 
 
 def in_list(tensor: TensorProto) -> onnx.ModelProto:
-    """In a list of tensors."""
+    """Returns a model with the tensor in a list of tensors."""
     node = onnx.NodeProto(attribute=[onnx.AttributeProto(name="all", tensors=[inline(), tensor])])
     return onnx.ModelProto(graph=onnx.GraphProto(node=[node]))
 
 
 def in_branch(tensor: TensorProto) -> onnx.ModelProto:
-    """In a graph inside a node."""
+    """Returns a model with the tensor in a subgraph of a node."""
     inner = in_graph(tensor).graph
     node = onnx.NodeProto(attribute=[onnx.AttributeProto(name="then_branch", g=inner)])
     return onnx.ModelProto(graph=onnx.GraphProto(node=[node]))
 
 
 def in_function(tensor: TensorProto) -> onnx.ModelProto:
-    """In a function of the model's own."""
+    """Returns a model with the tensor in one of its own functions."""
     return onnx.ModelProto(functions=[onnx.FunctionProto(node=in_constant(tensor).graph.node)])
 
 
 def in_sparse(tensor: TensorProto) -> onnx.ModelProto:
-    """As the values of a sparse one."""
+    """Returns a model with the tensor as values of a sparse one."""
     return onnx.ModelProto(graph=onnx.GraphProto(sparse_initializer=[onnx.SparseTensorProto(values=tensor)]))
 
 
 def in_training(tensor: TensorProto) -> onnx.ModelProto:
-    """In what a model is trained with."""
+    """Returns a model with the tensor in its training information."""
     return onnx.ModelProto(training_info=[onnx.TrainingInfoProto(initialization=in_graph(tensor).graph)])
 
 
@@ -70,17 +70,17 @@ def in_training(tensor: TensorProto) -> onnx.ModelProto:
 def test_a_tensor_in_another_file_is_found_wherever_it_is(
     holding: Callable[[TensorProto], onnx.ModelProto], tmp_path: Path
 ) -> None:
-    """The same model with its values inside passes."""
+    """The same model with inline values passes."""
     path = tmp_path / "model.onnx"
     path.write_bytes(holding(external()).SerializeToString())
-    with pytest.raises(ModelError, match=r"model\.onnx takes values from other files"):
+    with pytest.raises(ModelError, match=r"model\.onnx reads values from other files"):
         check_self_contained(path)
     path.write_bytes(holding(inline()).SerializeToString())
     check_self_contained(path)
 
 
 def graph_in_graph(depth: int) -> bytes:
-    """Nodes with graphs of nodes with graphs."""
+    """Returns a graph nested to this depth."""
     inner = onnx.GraphProto()
     for _ in range(depth):
         inner = onnx.GraphProto(node=[onnx.NodeProto(attribute=[onnx.AttributeProto(g=inner)])])
@@ -100,16 +100,16 @@ def graph_in_graph(depth: int) -> bytes:
     ],
     ids=["empty", "page", "cut", "endless-number", "group", "no-value", "deep"],
 )
-def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
-    """Whatever is wrong with it, in one line."""
+def test_files_that_are_no_models_are_refused(content: bytes, tmp_path: Path) -> None:
+    """Every such file is refused with one line."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded \(it is no ONNX file\)"):
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded \(it is not an ONNX file\)"):
         check_self_contained(path)
 
 
 def test_metadata_is_read_past_the_graph_and_added_behind_it(tmp_path: Path) -> None:
-    """What is appended, ONNX reads as if it had been there; long texts and strange letters, too."""
+    """ONNX reads appended metadata like any other, long and non-ASCII text included."""
     path = tmp_path / "model.onnx"
     model = in_graph(inline())
     helper.set_model_props(model, {"one": "1", "letters": "ä\n"})
@@ -121,8 +121,8 @@ def test_metadata_is_read_past_the_graph_and_added_behind_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", [0, 1, 40, -1])
-def test_metadata_of_a_file_that_was_cut_is_an_error(tmp_path: Path, size: int) -> None:
-    """Nothing is taken for a model that says nothing."""
+def test_metadata_of_a_truncated_file_is_an_error(tmp_path: Path, size: int) -> None:
+    """A truncated file does not count as one without metadata."""
     path = tmp_path / "model.onnx"
     onnx.save_model(in_graph(inline()), path)
     content = path.read_bytes()[:size]

@@ -1,4 +1,4 @@
-"""Kept graphs: the same vectors as without, and harmless whatever becomes of them."""
+"""Cached graphs: they give the same vectors, and a bad entry never does harm."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.ui
 
 @pytest.fixture(scope="module")
 def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VGG16's first block, exported from random weights."""
+    """Yields VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
     return ensure_exported(spec, settings=settings).path
@@ -29,22 +29,22 @@ def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def model(exported: Path, tmp_path: Path) -> Path:
-    """A copy of its own for each test."""
+    """Yields a copy of the model for each test."""
     return Path(shutil.copy2(exported, tmp_path))
 
 
 def load(model: Path) -> Embedder:
-    """As the commands do, with the folder beside the model."""
+    """Loads a model as the commands do, with the cache beside it."""
     return Embedder.load(model, provider="cpu", cache_dir=model.parent / "optimized")
 
 
 def entries(model: Path) -> list[Path]:
-    """What lies in the folder, whatever it is called."""
+    """Returns the files in the cache folder."""
     return sorted(model.parent.glob("optimized/*"))
 
 
-def test_a_kept_graph_gives_the_same_vectors(model: Path) -> None:
-    """To the last bit, whether it is kept just now or was kept before."""
+def test_a_cached_graph_gives_the_same_vectors(model: Path) -> None:
+    """They are equal to the last bit, for a new and for an existing entry."""
     plain = Embedder.load(model, provider="cpu").embed(PIXELS)
     first, second = load(model), load(model)
     assert np.array_equal(first.embed(PIXELS), plain)
@@ -53,7 +53,7 @@ def test_a_kept_graph_gives_the_same_vectors(model: Path) -> None:
 
 
 def test_the_cached_graph_is_the_one_opened(model: Path) -> None:
-    """Another model's bytes in its place show up in the vectors, so it is not opened in vain."""
+    """Replacing the entry by another model's graph changes the vectors."""
     load(model)
     [entry] = entries(model)
     written = entry.stat().st_mtime_ns
@@ -63,7 +63,7 @@ def test_the_cached_graph_is_the_one_opened(model: Path) -> None:
 
 
 def truncate(entry: Path) -> None:
-    """To a half."""
+    """Halves a file."""
     os.truncate(entry, entry.stat().st_size // 2)
 
 
@@ -77,8 +77,8 @@ def truncate(entry: Path) -> None:
         lambda entry: entry.write_bytes(os.urandom(1000)),
     ],
 )
-def test_a_broken_entry_is_made_anew(model: Path, harm: Callable[[Path], object]) -> None:
-    """It is never an error: the model itself is there."""
+def test_a_broken_entry_is_replaced(model: Path, harm: Callable[[Path], object]) -> None:
+    """The model itself is loaded, without an error."""
     plain = load(model).embed(PIXELS)
     [entry] = entries(model)
     whole = entry.read_bytes()
@@ -87,8 +87,8 @@ def test_a_broken_entry_is_made_anew(model: Path, harm: Callable[[Path], object]
     assert entry.read_bytes() == whole
 
 
-def test_an_entry_of_another_model_is_made_anew(model: Path, tiny_weights: Path, home: Settings) -> None:
-    """Copied under this one's name it is whole and says what it is: the vectors stay those of this model."""
+def test_an_entry_of_another_model_is_replaced(model: Path, tiny_weights: Path, home: Settings) -> None:
+    """Copied under this model's name, it is intact but has another key."""
     plain = load(model).embed(PIXELS)
     [entry] = entries(model)
     own = entry.read_bytes()
@@ -100,8 +100,8 @@ def test_an_entry_of_another_model_is_made_anew(model: Path, tiny_weights: Path,
     assert entry.read_bytes() == own
 
 
-def test_an_entry_of_another_runtime_is_made_anew(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under the name of this one's it still says for which it was made."""
+def test_an_entry_of_another_runtime_is_replaced(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stored under this runtime's name, but its key is for another."""
     load(model)
     [here] = entries(model)
     own = here.read_bytes()
@@ -115,7 +115,7 @@ def test_an_entry_of_another_runtime_is_made_anew(model: Path, monkeypatch: pyte
 
 
 def test_an_entry_that_names_other_files_is_not_opened(model: Path) -> None:
-    """What a model may not do, what is kept of one may not, either."""
+    """The rule for models applies to cached graphs too."""
     import onnx
 
     load(model)
@@ -129,8 +129,8 @@ def test_an_entry_that_names_other_files_is_not_opened(model: Path) -> None:
     assert entry.read_bytes() == whole
 
 
-def test_an_entry_of_a_model_that_was_replaced_goes(model: Path) -> None:
-    """By size and time; one copy of a model is kept, whatever happened to it."""
+def test_the_entry_of_a_replaced_model_is_removed(model: Path) -> None:
+    """Size and time identify the model; one entry per model is kept."""
     load(model)
     [old] = entries(model)
     os.utime(model, ns=(1, 1))
@@ -139,8 +139,8 @@ def test_an_entry_of_a_model_that_was_replaced_goes(model: Path) -> None:
     assert new != old
 
 
-def test_entries_of_models_that_are_gone_go(model: Path) -> None:
-    """And what a killed process left long ago, but not what another one is writing."""
+def test_entries_of_deleted_models_are_removed(model: Path) -> None:
+    """So are old temporary files of killed processes, but not a new one of another process."""
     folder = model.parent / "optimized"
     folder.mkdir()
     (folder / "gone.0123.onnx").touch()
@@ -155,7 +155,7 @@ def test_entries_of_models_that_are_gone_go(model: Path) -> None:
 
 
 def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs are laid out for the width of one processor's registers, by one version's kernels."""
+    """Graphs are optimized for one processor's vector width and one version's kernels."""
     here = entry_path(model, model.parent, runtime="1.0")
     assert entry_path(model, model.parent, runtime="1.0") == here
     assert entry_path(model, model.parent, runtime="1.1") != here
@@ -164,7 +164,7 @@ def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch
 
 
 def test_an_unwritable_graph_cache_is_ignored(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A home that cannot be written, here by a file where the folder should be."""
+    """A file is in the place of the folder."""
     (model.parent / "optimized").write_text("in the way")
     plain = Embedder.load(model, provider="cpu").embed(PIXELS)
     assert np.array_equal(load(model).embed(PIXELS), plain)
@@ -172,7 +172,7 @@ def test_an_unwritable_graph_cache_is_ignored(model: Path, capfd: pytest.Capture
 
 
 def test_no_graph_is_cached_on_a_nearly_full_disk(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that only saves time must not be what fills it; a stand-in says how much is free."""
+    """A stand-in reports the free space."""
     usage = shutil.disk_usage(model.parent)._replace(free=2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
     load(model)
@@ -180,7 +180,7 @@ def test_no_graph_is_cached_on_a_nearly_full_disk(model: Path, monkeypatch: pyte
 
 
 def test_an_invalid_model_is_refused_and_not_cached(tmp_path: Path) -> None:
-    """And nothing is kept of it."""
+    """No entry is written."""
     model = tmp_path / "model.onnx"
     model.write_bytes(b"\x0a\x02hi")
     with pytest.raises(ModelError, match="cannot be loaded"):
@@ -190,7 +190,7 @@ def test_an_invalid_model_is_refused_and_not_cached(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_session_uses_the_requested_threads(model: Path, threads: int) -> None:
-    """The session says so itself."""
+    """The session reports the number."""
     session = Embedder.load(model, provider="cpu", threads=threads)._session  # noqa: SLF001 - read back
     assert session.get_session_options().intra_op_num_threads == threads
 
@@ -198,7 +198,7 @@ def test_the_session_uses_the_requested_threads(model: Path, threads: int) -> No
 def test_a_process_with_fewer_cores_starts_fewer_threads(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Left to itself the runtime counts the cores of the whole machine."""
+    """The runtime's default counts all cores of the machine."""
     monkeypatch.setattr(os, "cpu_count", lambda: 1000)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0}, raising=False)
     session = Embedder.load(model, provider="cpu")._session  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Identity: what a collection is called, and which vectors may be compared with its own."""
+"""Manifests and identities: names of collections, and which vectors can be compared."""
 
 import json
 from dataclasses import replace
@@ -65,12 +65,12 @@ OTHER_VALUES = {
 
 @pytest.mark.parametrize("manifest", [MODEL, COLLECTION], ids=["model", "collection"])
 def test_a_manifest_survives_json(manifest: ModelManifest | CollectionManifest) -> None:
-    """It lies as text in the model, beside the shard and on the server."""
+    """It is stored as JSON in the model, beside the shard and on the server."""
     assert type(manifest).from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
 
 
-def test_a_collection_from_before_vectors_had_short_forms_has_none() -> None:
-    """How vectors are searched is recorded, and makes no other space."""
+def test_a_manifest_without_quantization_is_read() -> None:
+    """Quantization is recorded, but is not part of the identity."""
     data = replace(COLLECTION, vector_quantization=VectorQuantization.INT4).to_json()
     assert CollectionManifest.from_json(data).vector_quantization is VectorQuantization.INT4
     CollectionManifest.from_json(data).require(COLLECTION.identity, COLLECTION.distance, name="c")
@@ -80,7 +80,7 @@ def test_a_collection_from_before_vectors_had_short_forms_has_none() -> None:
 
 @pytest.mark.parametrize("manifest", [MODEL, COLLECTION], ids=["model", "collection"])
 def test_fields_that_a_later_version_added_are_ignored(manifest: ModelManifest | CollectionManifest) -> None:
-    """What is recorded may grow without a new schema."""
+    """Recorded fields may be added without a new schema."""
     data = manifest.to_json()
     data["weights"]["licence"] = data["licence"] = "CC BY 4.0"
     assert type(manifest).from_json(data) == manifest
@@ -102,10 +102,10 @@ def test_fields_that_a_later_version_added_are_ignored(manifest: ModelManifest |
         ),
     ],
 )
-def test_a_collection_is_named_by_what_is_not_default(
+def test_a_collection_is_named_by_its_non_default_parts(
     changes: dict[str, Any], distance: Distance, official: bool, name: str
 ) -> None:
-    """`BACKBONE[-LAYER][-POOLING][-wXXXXXXXX]-DISTANCE`."""
+    """The form is `BACKBONE[-LAYER][-POOLING][-wXXXXXXXX]-DISTANCE`."""
     assert collection_name(replace(RESNET, **changes), distance, official=official) == name
 
 
@@ -117,20 +117,18 @@ def test_a_collection_is_named_by_what_is_not_default(
         ({"layer": "fc1", "pooling": Pooling.NONE}, "vgg16-fc1-cosine"),
     ],
 )
-def test_vgg_has_its_own_default_layer_and_needs_no_word_for_no_pooling(
-    changes: dict[str, Any], name: str
-) -> None:
-    """The dense layers are named alone."""
+def test_a_dense_vgg_layer_is_named_without_pooling(changes: dict[str, Any], name: str) -> None:
+    """The name of a dense layer stands alone."""
     assert collection_name(replace(VGG, **changes), Distance.COSINE, official=True) == name
 
 
-def test_a_collection_manifest_knows_its_collections_name() -> None:
-    """From the identity, the distance and whether the weights are the official ones."""
+def test_a_collection_manifest_derives_its_collections_name() -> None:
+    """The name follows from identity, distance, and whether weights are the official ones."""
     assert COLLECTION.collection == "resnet101v2-wab12cd34-euclid"
 
 
-def test_the_same_space_is_let_through() -> None:
-    """Where the weights came from, which version wrote it and on what it ran is not compared."""
+def test_the_same_embedding_space_is_accepted() -> None:
+    """The weights' source, the version and the provider are not compared."""
     other = replace(
         COLLECTION,
         weights=replace(SOURCE, kind=WeightsKind.IMAGENET, official=True, path=None, sha256=None),
@@ -143,42 +141,42 @@ def test_the_same_space_is_let_through() -> None:
 
 
 @pytest.mark.parametrize("field", OTHER_VALUES)
-def test_another_space_is_refused_with_both_sides_named(field: str) -> None:
-    """Two models with 2048 values are not the same space; the one field that differs is shown."""
+def test_another_embedding_space_is_refused_with_both_named(field: str) -> None:
+    """Two models with 2048 values can differ in one field; that field is shown."""
     asked = replace(RESNET, **{field: OTHER_VALUES[field]})
     with pytest.raises(ManifestError) as refused:
         COLLECTION.require(asked, Distance.EUCLID, name="mine")
     message = str(refused.value)
     sides = f"{field} is {getattr(RESNET, field)} there and {OTHER_VALUES[field]} here"
-    assert message == f"collection mine holds another space: {sides}"
+    assert message == f"collection mine is of another embedding space: {sides}"
     assert refused.value.hint == Hint(Action.REBUILD_OR_CHANGE_STORE, {Argument.COLLECTION: "mine"})
 
 
 def test_the_cases_of_another_space_cover_the_whole_identity() -> None:
-    """A field that is added to the identity has to be compared, too."""
+    """A field added to the identity needs a test case."""
     assert OTHER_VALUES.keys() == set(ModelIdentity.__dataclass_fields__)
 
 
 def test_another_distance_is_refused() -> None:
-    """A cosine collection has lost the lengths that Euclid needs."""
+    """A cosine collection has lost the lengths that Euclidean distances need."""
     with pytest.raises(ManifestError, match="distance is euclid there and cosine here"):
         COLLECTION.require(RESNET, Distance.COSINE, name="mine")
 
 
 def test_an_older_schema_is_refused() -> None:
-    """Its payloads may mean something else."""
+    """Its payloads may have another meaning."""
     with pytest.raises(ManifestError, match=f"schema is 0 there and {SCHEMA_VERSION} here"):
         replace(COLLECTION, schema=0).require(RESNET, Distance.EUCLID, name="mine")
 
 
 def test_all_differences_are_named_at_once() -> None:
-    """One attempt tells everything."""
+    """One message lists all."""
     with pytest.raises(ManifestError, match=r"pooling is avg there and max here; dimension is 2048 there"):
         COLLECTION.require(replace(RESNET, pooling=Pooling.MAX, dimension=64), Distance.EUCLID, name="mine")
 
 
-def test_a_newer_schema_is_refused_with_the_way_out() -> None:
-    """Reading on would guess."""
+def test_a_newer_schema_is_refused_with_a_remedy() -> None:
+    """The message says to upgrade; guessing would be wrong."""
     data = COLLECTION.to_json() | {"schema": SCHEMA_VERSION + 1}
     with pytest.raises(ManifestError, match="upgrade lookalike"):
         CollectionManifest.from_json(data)
@@ -198,8 +196,8 @@ def test_a_newer_schema_is_refused_with_the_way_out() -> None:
         ("graph_revision", None),
     ],
 )
-def test_a_malformed_manifest_is_not_ours(field: str, value: object) -> None:
-    """Whatever is wrong with it, one error says so."""
+def test_a_malformed_manifest_is_refused(field: str, value: object) -> None:
+    """Every malformed field gives the same kind of error."""
     with pytest.raises(ManifestError, match="not a collection manifest that lookalike wrote"):
         CollectionManifest.from_json({**COLLECTION.to_json(), field: value})
 
@@ -212,15 +210,15 @@ def test_a_malformed_manifest_is_not_ours(field: str, value: object) -> None:
         if name not in ("schema", "graph_precision", "vector_quantization", "folder_rules")
     ],
 )
-def test_a_collection_manifest_without_one_of_its_fields_is_not_ours(field: str) -> None:
-    """A half written one must not be filled in with guesses."""
+def test_a_collection_manifest_with_a_missing_field_is_refused(field: str) -> None:
+    """A missing field is not completed by a default."""
     data = {name: value for name, value in COLLECTION.to_json().items() if name != field}
     with pytest.raises(ManifestError, match=field):
         CollectionManifest.from_json(data)
 
 
-def test_manifests_from_before_there_were_precisions_are_of_fp32() -> None:
-    """The only one there was; what they identify is what it was."""
+def test_manifests_without_a_precision_are_of_fp32() -> None:
+    """Precisions did not exist then; the identity's key is unchanged."""
     for manifest in (MODEL, COLLECTION):
         data = {name: value for name, value in manifest.to_json().items() if name != "graph_precision"}
         assert type(manifest).from_json(data) == manifest
@@ -228,8 +226,8 @@ def test_manifests_from_before_there_were_precisions_are_of_fp32() -> None:
     assert RESNET.key == "6d2079db8eb04270"
 
 
-def test_activation_ranges_survive_and_name_their_space() -> None:
-    """Through JSON and back, digit by digit; one other range is another name."""
+def test_activation_ranges_survive_json_and_identify_their_space() -> None:
+    """JSON keeps every digit; one other range gives another precision class."""
     ranges = {"conv/relu": (0.0, 0.1 + 0.2), "conv": (-1e-7, 3.0)}
     found = ActivationRanges(method="minmax", images=3, ranges=ranges)
     other = replace(found, ranges={**ranges, "conv": (-1e-7, 3.1)})
@@ -248,29 +246,29 @@ def test_activation_ranges_survive_and_name_their_space() -> None:
 @pytest.mark.parametrize(
     "ranges", ["int8", {"method": "minmax"}, {"method": "minmax", "pictures": 1, "ranges": {"x": [1]}}]
 )
-def test_malformed_activation_ranges_are_not_ours(ranges: object, name: str) -> None:
-    """Vectors could not be made again without it."""
+def test_malformed_activation_ranges_are_refused(ranges: object, name: str) -> None:
+    """Without valid ranges the vectors could not be reproduced."""
     for manifest in (MODEL, COLLECTION):
         with pytest.raises(ManifestError, match="that lookalike wrote"):
             type(manifest).from_json(manifest.to_json() | {name: ranges})
 
 
 @pytest.mark.parametrize("data", [{}, [], "text", {"identity": {}}])
-def test_a_malformed_model_manifest_is_not_ours(data: Any) -> None:
-    """Another program may use the same key in its models."""
+def test_a_malformed_model_manifest_is_refused(data: Any) -> None:
+    """Another program may use the same metadata key."""
     with pytest.raises(ManifestError, match="not a model manifest that lookalike wrote"):
         ModelManifest.from_json(data)
 
 
 def test_a_dataset_is_added_without_touching_the_others() -> None:
-    """The manifest that was there stays as it is."""
+    """The original manifest is not changed."""
     grown = COLLECTION.with_dataset("new", "/pictures/new").with_dataset("data", "/moved/data")
     assert grown.datasets == {"data": "/moved/data", "übung": "/pictures/übung", "new": "/pictures/new"}
     assert COLLECTION.datasets["data"] == "/pictures/data"
 
 
-def test_rules_are_kept_with_the_dataset_whose_folder_is_walked_by_them() -> None:
-    """They stay when only the root changes, and go with the dataset; default ones are not written."""
+def test_rules_are_stored_with_their_dataset() -> None:
+    """Rules stay when only the root changes; default rules are not written."""
     rules = FolderRules(exclude=("#x", "!é"), default_excludes=False, follow_links=True, class_level=-2)
     ruled = COLLECTION.with_dataset("data", "/old", rules).with_dataset("data", "/new")
     assert (ruled.rules_of("data"), ruled.rules_of("übung")) == (rules, FolderRules())
@@ -281,13 +279,13 @@ def test_rules_are_kept_with_the_dataset_whose_folder_is_walked_by_them() -> Non
 
 @pytest.mark.parametrize("rules", [[], {"data": {}}, {"data": {"class_level": 0}}, {"data": None}])
 def test_malformed_rules_make_a_manifest_malformed(rules: object) -> None:
-    """An ingest by other rules would remove points."""
+    """An ingest by other rules would delete points."""
     with pytest.raises(ManifestError):
         CollectionManifest.from_json(COLLECTION.to_json() | {"folder_rules": rules})
 
 
 def test_an_identity_has_one_key_and_another_identity_another_one() -> None:
-    """Models are kept by it; it depends on every field and on nothing else."""
+    """Models are cached by it; it depends on every field and on nothing else."""
     keys = {replace(RESNET, **{field: value}).key for field, value in OTHER_VALUES.items()}
     assert len(keys | {RESNET.key}) == len(OTHER_VALUES) + 1
     assert ModelManifest.from_json(MODEL.to_json()).identity.key == RESNET.key
@@ -297,12 +295,12 @@ def test_an_identity_has_one_key_and_another_identity_another_one() -> None:
 def test_a_cosine_score_grows_with_nearness_and_a_euclidean_one_falls(
     distance: Distance, higher: bool
 ) -> None:
-    """The table's column is titled by it."""
+    """The column of scores is titled by it."""
     assert distance.higher_is_nearer is higher
 
 
 def test_a_manifest_carries_a_calibration(calibration: Calibration) -> None:
-    """Where there is none there is no word of it, so that older versions and manifests fit."""
+    """Without one the field is absent, for older versions."""
     calibrated = COLLECTION.with_calibration(calibration)
     assert CollectionManifest.from_json(json.loads(json.dumps(calibrated.to_json()))) == calibrated
     assert "calibration" not in COLLECTION.to_json()
@@ -311,7 +309,7 @@ def test_a_manifest_carries_a_calibration(calibration: Calibration) -> None:
 
 @pytest.mark.parametrize("damaged", ["soon", [], {}, {"points": 3}, 0.5])
 def test_a_manifest_with_a_malformed_calibration_is_read_without_it(damaged: object) -> None:
-    """The manifest is read as if there were none."""
+    """The manifest is read as if it had no calibration."""
     assert CollectionManifest.from_json(COLLECTION.to_json() | {"calibration": damaged}) == COLLECTION
 
 
@@ -327,10 +325,10 @@ FORMER_NAMES = {"precision", "quantization", "quantize"}
         ("collection_int8.json", "be912bea4fb14f5d", (Precision.INT8, "int8-67e6a05c")),
     ],
 )
-def test_former_names_are_read_and_those_of_today_are_written(
+def test_former_field_names_are_read_and_present_ones_written(
     file: str, key: str, fields: tuple[Precision, str | None]
 ) -> None:
-    """The same spaces under the same keys, by which models and heads are called; no word gets lost."""
+    """Keys of identities, which name models and heads, stay the same, and no field is lost."""
     written = json.loads((Path(__file__).parent / "former_manifests" / file).read_text(encoding="utf-8"))
     kind = ModelManifest if file.startswith("model") else CollectionManifest
     read = kind.from_json(written)
@@ -347,7 +345,7 @@ def test_former_names_are_read_and_those_of_today_are_written(
 
 
 def test_a_fields_current_name_wins_over_its_former_one() -> None:
-    """A server may keep what an older version wrote beside what this one writes."""
+    """A server may merge fields of an older and of this version."""
     both = COLLECTION.to_json() | {"precision": "fp16", "quantize": "int8", "quantization": {"method": 1}}
     both |= {"activation_ranges": None, "identity": both["identity"] | {"precision": "int8-00000000"}}
     assert CollectionManifest.from_json(both) == COLLECTION

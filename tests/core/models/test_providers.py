@@ -1,4 +1,4 @@
-"""What a model runs on: real sessions, on what is there."""
+"""Execution providers: real sessions on this machine's hardware."""
 
 import os
 import subprocess
@@ -19,16 +19,16 @@ from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
 ROUNDING = 2.0**-8
-"""What rounding to bfloat16 changes of a value at most, as a part of it."""
+"""The largest relative change of a value by rounding to bfloat16."""
 
 ANGLE = 6 * ROUNDING
-"""Radians by which an embedding turns at most where all values are off by six roundings: of the pixels, of
-the kernels and activations of two layers, and of the embedding. In fp32 it turns by far less."""
+"""Radians by which an embedding turns at most if all values are off by six roundings: of the pixels, of the
+kernels and activations of two layers, and of the embedding. In fp32 it turns by far less."""
 
 
 @pytest.fixture(scope="module")
 def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
-    """VGG16's first block, exported from random weights."""
+    """Yields VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
     return ensure_exported(spec, settings=settings)
@@ -36,30 +36,29 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
 
 @pytest.fixture
 def fresh_plugin() -> Iterator[None]:
-    """The plugin is looked for anew, before and after."""
+    """Clears the registration of the plugin, before and after the test."""
     providers._register_openvino.cache_clear()  # noqa: SLF001 - once a process is once too few for tests
     yield
     providers._register_openvino.cache_clear()  # noqa: SLF001
 
 
-def test_a_required_gpu_that_is_not_there_is_said_with_a_next_step(model: ModelFile) -> None:
-    """Falling back to the CPU would take hours where minutes were expected."""
+def test_a_missing_required_gpu_is_an_error_with_a_remedy(model: ModelFile) -> None:
+    """Falling back to the CPU would take hours instead of minutes."""
     if Embedder.load(model.path, provider="auto").provider == CUDA:
         pytest.skip("a GPU is there")
     with pytest.raises(
-        ProviderError, match=r"a GPU is required and the session runs on CPU\w+: (.+)"
+        ProviderError, match=r"a GPU is required, but the session runs on CPU\w+: (.+)"
     ) as refused:
         Embedder.load(model.path, provider="cuda")
     assert str(refused.value).endswith(providers.why_no_cuda())
 
 
-def test_a_gpu_that_lies_idle_is_noticed(
+def test_an_unused_gpu_is_reported(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With a driver and without CUDA's libraries the message names what to install.
+    """With a driver but without CUDA's libraries, the message names the package to install.
 
-    A stand-in: the driver is only said to be there. What the library prints about it must not reach
-    stdout, where results are.
+    A stand-in reports the driver. Output of the library about it must not reach stdout.
     """
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: True)
     embedder = Embedder.load(model.path, provider="auto")
@@ -73,7 +72,7 @@ def test_a_gpu_that_lies_idle_is_noticed(
 def test_a_named_cpu_provider_gives_no_notice_of_a_gpu(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was a choice."""
+    """The CPU was chosen deliberately."""
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: True)
     assert Embedder.load(model.path, provider="cpu").notice is None
 
@@ -81,23 +80,23 @@ def test_a_named_cpu_provider_gives_no_notice_of_a_gpu(
 @pytest.mark.parametrize(
     ("available", "driver", "said"),
     [
-        ([CPU], True, "built for the CPU alone"),
+        ([CPU], True, "built for the CPU only"),
         ([CUDA, CPU], False, "no NVIDIA driver"),
         ([CUDA, CPU], True, "its extra lookalike[cuda]"),
     ],
     ids=["cpu-build", "no-driver", "no-libraries"],
 )
-def test_why_there_is_no_cuda_is_said_for_each_cause(
+def test_each_cause_of_missing_cuda_is_named(
     monkeypatch: pytest.MonkeyPatch, available: list[str], driver: bool, said: str
 ) -> None:
-    """The three things between a machine and CUDA; only the last one is for the extra to mend."""
+    """There are three; only for the last one is the remedy the extra."""
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: driver)
     assert said in providers.why_no_cuda()
 
 
-def test_the_runtime_neither_reports_home_nor_writes_files(tmp_path: Path) -> None:
-    """Its telemetry leaves a session file among the temporary ones as soon as it is loaded."""
+def test_the_runtime_sends_no_telemetry_and_writes_no_files(tmp_path: Path) -> None:
+    """On import, its telemetry would leave a session file in the temporary folder."""
     program = "from lookalike_core.models.providers import why_no_cuda; why_no_cuda()"
     kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
     subprocess.run([sys.executable, "-c", program], check=True, env=kept | {"TMPDIR": str(tmp_path)})
@@ -105,7 +104,7 @@ def test_the_runtime_neither_reports_home_nor_writes_files(tmp_path: Path) -> No
 
 
 def test_openvino_computes_the_same_embeddings(model: ModelFile) -> None:
-    """As far as its roundings let it, where it computes in bfloat16; and it ran on the plugin."""
+    """They agree up to bfloat16 rounding, if the CPU uses it; the session ran on the plugin."""
     if not providers.has_openvino():
         pytest.skip("OpenVINO's plugin is not made for this platform, or not for this processor")
     pixels = np.random.default_rng(1).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
@@ -116,21 +115,21 @@ def test_openvino_computes_the_same_embeddings(model: ModelFile) -> None:
     assert (cosine >= np.cos(ANGLE)).all()
 
 
-def test_openvino_that_is_asked_for_and_not_installed_is_said_with_its_extra(
+def test_requesting_openvino_without_the_plugin_names_its_extra(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, fresh_plugin: None
 ) -> None:
-    """A name that was given is never passed over in silence."""
+    """A provider that was named is never silently replaced."""
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
     with pytest.raises(ProviderError, match=r"cannot be used: .* its extra lookalike\[openvino\]"):
         Embedder.load(model.path, provider="openvino")
 
 
-def test_a_processor_that_openvino_does_not_offer_is_said(
+def test_a_cpu_without_openvino_support_is_reported(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plugin is there, so that installing it is no advice; `auto` says nothing of it.
+    """The message does not advise installing the plugin; `auto` logs nothing.
 
-    A stand-in: the plugin is only said to be there.
+    A stand-in reports the plugin as installed.
     """
     monkeypatch.setattr(providers, "_register_openvino", lambda: True)
     monkeypatch.setattr(providers, "_openvino_devices", lambda: iter([]))
@@ -143,7 +142,7 @@ def test_a_processor_that_openvino_does_not_offer_is_said(
 def test_a_missing_openvino_plugin_gives_no_notice(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, fresh_plugin: None
 ) -> None:
-    """It is an extra."""
+    """The plugin is an optional extra."""
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
     embedder = Embedder.load(model.path, provider="auto")
     assert embedder.provider != OPENVINO
@@ -153,7 +152,7 @@ def test_a_missing_openvino_plugin_gives_no_notice(
 def test_a_broken_openvino_plugin_is_skipped_with_a_notice(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_plugin: None
 ) -> None:
-    """Half an installation keeps nobody from embedding; a stand-in names a file that is no library."""
+    """Embedding continues on the CPU; a stand-in names a file that is no library."""
     (tmp_path / "plugin.so").write_bytes(b"not a library")
     broken = SimpleNamespace(get_library_path=lambda: str(tmp_path / "plugin.so"))
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", broken)
@@ -169,17 +168,17 @@ def test_a_broken_openvino_plugin_is_skipped_with_a_notice(
 @pytest.mark.parametrize(
     ("capabilities", "taken"), [("FP32 INT8 BF16 EXPORT_IMPORT", True), ("WINOGRAD FP32 INT8", False)]
 )
-def test_auto_takes_openvino_on_bfloat16_processors(
+def test_auto_uses_openvino_on_bfloat16_cpus(
     monkeypatch: pytest.MonkeyPatch, capabilities: str, taken: bool
 ) -> None:
-    """Where the processor has bfloat16 it is several times as fast; elsewhere it only starts more slowly."""
+    """On others it is about as fast, but starts more slowly."""
     device = SimpleNamespace(ep_metadata={"OPTIMIZATION_CAPABILITIES": capabilities})
     monkeypatch.setattr(providers, "_openvino_devices", lambda: iter([device]))
     assert providers.openvino_pays() is taken
 
 
 def test_openvino_is_not_loaded_for_few_images(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading the plugin alone takes longer than one of them."""
+    """Loading the plugin takes longer than embedding one image."""
     monkeypatch.setattr(providers, "_openvino_devices", lambda: pytest.fail("it was looked for"))
     monkeypatch.setattr(providers, "has_cuda_driver", lambda: False)
     assert Embedder.load(model.path, is_small_job=True).provider == CPU

@@ -10,7 +10,7 @@ TOLERANCE = 1e-5
 
 
 def table(vectors: NDArray[np.float32], *, cosine: bool) -> NDArray[np.float64]:
-    """Computes all scores in float64."""
+    """Returns all scores, computed in float64."""
     wide = vectors.astype(np.float64)
     if cosine:
         return (wide @ wide.T) / np.outer(*[np.linalg.norm(wide, axis=1)] * 2)
@@ -19,14 +19,14 @@ def table(vectors: NDArray[np.float32], *, cosine: bool) -> NDArray[np.float64]:
 
 @pytest.fixture
 def vectors() -> NDArray[np.float32]:
-    """Vectors far from the origin and close together, where differences of squares lose digits."""
+    """Returns vectors far from the origin and close together, where the expanded square loses digits."""
     random = np.random.default_rng(3)
     return (random.normal(size=(200, 16)) + 30).astype(np.float32)
 
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_neighbours_equal_a_full_sort_of_float64_scores(vectors: NDArray[np.float32], cosine: bool) -> None:
-    """Scores and order, in blocks whose last is shorter, without what each row leaves out."""
+    """Scores and order agree, with a shorter last block, and without excluded rows."""
     scores = table(vectors, cosine=cosine)
     left_out = [{row, (row + 1) % 200} for row in range(200)]
     search, seen = ExactSearch(vectors.copy(), cosine=cosine, block=64), []
@@ -42,21 +42,21 @@ def test_neighbours_equal_a_full_sort_of_float64_scores(vectors: NDArray[np.floa
 
 
 def test_a_limit_above_the_row_count_returns_all_rows_not_left_out() -> None:
-    """None where all rows are left out."""
+    """The result is empty if all rows are excluded."""
     search = ExactSearch(np.eye(3, dtype=np.float32) + 1, cosine=False)
     first, second = search.nearest(np.array([0, 1]), limit=10, left_out=[[0], [0, 1, 2]])
     assert (first.rows.tolist(), second.rows.tolist()) == ([1, 2], [])
 
 
 def test_tied_neighbours_are_in_row_order() -> None:
-    """Also where more rows tie than the limit allows."""
+    """This holds when more rows tie than the limit allows."""
     search = ExactSearch(np.ones((50, 4), dtype=np.float32), cosine=True)
     (found,) = search.nearest(np.array([20]), limit=3, left_out=[[20]])
     assert found.rows.tolist() == [0, 1, 2]
 
 
 def test_above_returns_later_rows_over_the_threshold(vectors: NDArray[np.float32]) -> None:
-    """None before the row itself, and none on the threshold."""
+    """It returns neither earlier rows nor those exactly at the threshold."""
     scores = table(vectors, cosine=True)
     threshold = float(np.median(scores))
     rows = np.array([5, 6, 50, 199])
@@ -67,7 +67,7 @@ def test_above_returns_later_rows_over_the_threshold(vectors: NDArray[np.float32
 
 
 def test_rounding_never_makes_a_similarity_exceed_1() -> None:
-    """Float32 products of equal unit vectors do, before they are clipped."""
+    """Float32 products of equal unit vectors exceed it before clipping."""
     vectors = np.repeat(np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32), 2, axis=0)
     products = [float(row @ row) for row in vectors / np.linalg.norm(vectors, axis=1, keepdims=True)]
     assert max(products) > 1
@@ -76,14 +76,14 @@ def test_rounding_never_makes_a_similarity_exceed_1() -> None:
 
 
 def test_an_empty_matrix_has_no_blocks() -> None:
-    """For either distance."""
+    """This holds for either distance."""
     for cosine in (True, False):
         assert list(ExactSearch(np.empty((0, 4), dtype=np.float32), cosine=cosine).blocks()) == []
 
 
 @pytest.mark.parametrize("k", [1, 7, 20, 40])
 def test_top_k_is_the_head_of_a_stable_sort(k: int) -> None:
-    """Many values tie, and of equal ones the lower column comes first, at the last place too."""
+    """Ties go to the lower column, also in the last place."""
     values = np.random.default_rng(1).integers(0, 6, (30, 20)).astype(np.float32)
     values[::3, :15] = -np.inf
     columns, found = top_k(values, k)

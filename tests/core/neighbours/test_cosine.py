@@ -10,7 +10,7 @@ from lookalike_core.neighbours.cosine import clip_cosine, clip_cosines, normalis
     ("similarity", "clipped"), [(1.0000002, 1.0), (-1.0000002, -1.0), (0.25, 0.25), (np.float32(0.5), 0.5)]
 )
 def test_a_similarity_is_clipped_to_its_range(similarity: float, clipped: float) -> None:
-    """One in range is unchanged; a plain float is returned."""
+    """A value in range is unchanged; a plain float is returned."""
     assert clip_cosine(similarity) == clipped
     assert type(clip_cosine(similarity)) is float
 
@@ -23,7 +23,7 @@ def test_similarities_are_clipped_in_place() -> None:
 
 
 def test_duplicates_have_a_similarity_of_exactly_1() -> None:
-    """Some float32 products of equal unit vectors are over 1."""
+    """Some float32 products of equal unit vectors exceed 1."""
     vectors = np.random.default_rng(2).normal(size=(300, 64)).astype(np.float32)
     twice = np.concatenate([vectors, vectors])
     units = twice / np.linalg.norm(twice, axis=1, keepdims=True)
@@ -35,7 +35,7 @@ def test_duplicates_have_a_similarity_of_exactly_1() -> None:
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_normalised_rows_have_length_1_and_zeros_stay_zeros(in_place: bool) -> None:
-    """In the array itself only where that is asked for, in its own precision."""
+    """The array is changed in place only on request, in its own precision."""
     vectors = np.array([[3, 4], [0, 0], [0, -0.5]], dtype=np.float32)
     units = normalise_rows(vectors, in_place=in_place)
     np.testing.assert_allclose(units, [[0.6, 0.8], [0, 0], [0, -1]], rtol=1e-6)
@@ -44,7 +44,7 @@ def test_normalised_rows_have_length_1_and_zeros_stay_zeros(in_place: bool) -> N
 
 
 def test_cosines_of_pairs_are_those_of_angles() -> None:
-    """Row by row, or of one vector to all rows; NaN where a vector is zero."""
+    """Rows are compared pairwise, or with one vector; the result is NaN for a zero vector."""
     one = np.array([[1, 0], [2, 2], [0, 0]], dtype=np.float32)
     other = np.array([[5, 0], [0, 3], [1, 1]], dtype=np.float32)
     np.testing.assert_allclose(paired_cosines(one, other), [1, np.sqrt(0.5), np.nan])

@@ -6,7 +6,7 @@ from lookalike_core.neighbours.near_duplicates import are_near, fold_near
 
 
 def at(*degrees: float) -> np.ndarray:
-    """Makes vectors at angles, of different lengths."""
+    """Returns vectors at these angles, of different lengths."""
     angles = np.deg2rad(degrees)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.arange(1, len(degrees) + 1)[:, np.newaxis]
 
@@ -16,12 +16,12 @@ ABOVE = float(np.cos(np.deg2rad(5)))
 
 
 def test_a_near_duplicate_is_folded_into_the_best_ranked_match() -> None:
-    """The images at 0 and 8 degrees represent themselves; 4 is near both and goes to the first."""
+    """The images at 0 and 8 degrees represent themselves; 4 is near both and is folded into the first."""
     assert fold_near([[at(0, 8, 4, 3, 20)]], above=ABOVE, limit=9) == [0, 1, 0, 0, 4]
 
 
 def test_a_folded_image_represents_no_other() -> None:
-    """In a burst that drifts 4 is folded into 0; 8, which is near 4 alone, represents itself."""
+    """In a drifting burst, 4 is folded into 0; 8, which is near 4 only, represents itself."""
     assert fold_near([[at(0, 4, 8, 12)]], above=ABOVE, limit=9) == [0, 0, 2, 2]
 
 
@@ -37,7 +37,7 @@ def test_folding_stops_before_the_first_image_over_the_limit() -> None:
 
 
 def test_near_duplicates_in_one_network_are_folded() -> None:
-    """An image that a network lacks has zeros there, which are near nothing."""
+    """An image missing in a network has a zero vector there, which is near nothing."""
     one, other = at(0, 30, 60), np.array([[0.0, 0.0], [3, 1], [9, 3]])
     assert fold_near([[one, other]], above=ABOVE, limit=9) == [0, 1, 1]
     assert fold_near([[one, np.zeros((3, 2))]], above=0, limit=9) == [0, 0, 0]
@@ -47,7 +47,7 @@ def test_near_duplicates_in_one_network_are_folded() -> None:
 @pytest.mark.parametrize("size", [1, 7, 64, 300])
 @pytest.mark.parametrize("limit", [1, 20, 300])
 def test_folding_in_blocks_equals_a_loop_over_images(size: int, limit: int) -> None:
-    """Of 300 images in 40 clouds."""
+    """The 300 images form 40 clusters."""
     random = np.random.default_rng(0)
     vectors = random.normal(size=(40, 8))[random.integers(0, 40, 300)] + random.normal(0, 0.05, (300, 8))
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -30,20 +30,20 @@ def test_best_possible_precision_is_that_of_a_perfect_ranking() -> None:
 
 
 def test_r_precision_counts_as_many_neighbours_as_are_relevant() -> None:
-    """Of three relevant the first three, of twenty no more than there are neighbours or `at_most`."""
+    """With three relevant images the first three count; with twenty, no more than `at_most` do."""
     np.testing.assert_allclose(r_precision(RIGHT, RELEVANT, at_most=10), [2 / 4, 1, np.nan])
     np.testing.assert_allclose(r_precision(RIGHT, RELEVANT, at_most=2), [1 / 2, 1, np.nan])
 
 
 def test_r_precision_equals_precision_from_k_relevant_images_on() -> None:
-    """Where each query has ten or more."""
+    """Each query has ten or more."""
     random = np.random.default_rng(0)
     right, relevant = random.random((50, 10)) < 0.5, random.integers(10, 30, 50)
     np.testing.assert_allclose(r_precision(right, relevant, at_most=10), precision_at(10, right, relevant))
 
 
 def test_average_precision_equals_scikit_learns() -> None:
-    """With ties, and with images that are left out."""
+    """There are ties and excluded images."""
     random = np.random.default_rng(0)
     similarity = random.integers(0, 8, 40).astype(np.float64)
     same = random.random(40) < 0.3

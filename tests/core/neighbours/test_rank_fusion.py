@@ -8,7 +8,7 @@ NAN, OUT = np.nan, -np.inf
 
 
 def order(similarity: np.ndarray) -> list[int]:
-    """Returns the columns of the single row, nearest first."""
+    """Returns the columns of a single row, nearest first."""
     return [int(column) for column in np.argsort(-similarity[0], kind="stable")]
 
 
@@ -46,7 +46,7 @@ def test_equal_chances_are_ranked_by_z_scores() -> None:
 
 @pytest.mark.parametrize("rule", FusionRule)
 def test_a_ranking_fused_with_itself_keeps_its_order(rule: FusionRule) -> None:
-    """By every rule."""
+    """This holds for every rule."""
     similarity = np.random.default_rng(0).normal(size=(1, 40))
     scores = fuse_similarities([similarity, similarity], rule, chances=[lambda s: s, lambda s: s], depth=5)
     assert order(scores) == order(similarity)
@@ -54,7 +54,7 @@ def test_a_ranking_fused_with_itself_keeps_its_order(rule: FusionRule) -> None:
 
 @pytest.mark.parametrize("rule", FusionRule)
 def test_an_image_missing_in_one_network_is_ranked_by_the_other(rule: FusionRule) -> None:
-    """Images that neither network ranks high come last."""
+    """Images ranked high by neither network come last."""
     one, other = np.array([[0.9, 0.1, 0.2]]), np.array([[NAN, 0.8, 0.1]])
     scores = fuse_similarities([one, other], rule, chances=[lambda s: s, lambda s: s])
     assert np.isfinite(scores).all()
@@ -63,7 +63,7 @@ def test_an_image_missing_in_one_network_is_ranked_by_the_other(rule: FusionRule
 
 @pytest.mark.parametrize("rule", FusionRule)
 def test_an_image_left_out_in_one_network_is_left_out_of_the_fusion(rule: FusionRule) -> None:
-    """Such as the query itself."""
+    """An example is the query itself."""
     one, other = np.array([[OUT, 0.1, 0.2]]), np.array([[0.9, 0.8, 0.1]])
     scores = fuse_similarities([one, other], rule, chances=[lambda s: s, lambda s: s])
     assert scores[0, 0] == -np.inf

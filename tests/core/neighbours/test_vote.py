@@ -80,7 +80,7 @@ def test_weights_are_invariant_to_the_scale_of_distances() -> None:
 
 @pytest.mark.parametrize("rule", VoteRule)
 def test_neighbours_without_a_class_do_not_vote(rule: VoteRule) -> None:
-    """They are not counted among the k; without any class there is no verdict."""
+    """They do not count among the k; if none has a class there is no verdict."""
     found = vote(["", "cat", ""], [0.9, 0.5, 0.4], rule=rule, k=1, higher_is_nearer=True)
     assert found == Verdict(class_name="cat", share=1.0, voters=1)
     assert vote(["", ""], [0.9, 0.5], rule=rule, k=2, higher_is_nearer=True) is None
@@ -88,7 +88,7 @@ def test_neighbours_without_a_class_do_not_vote(rule: VoteRule) -> None:
 
 
 def test_distances_of_zero_have_equal_weights() -> None:
-    """All neighbours are duplicates, and nothing is divided by zero."""
+    """All neighbours are duplicates; there is no division by zero."""
     found = vote(["cat", "cat"], [0.0, 0.0], rule=VoteRule.WEIGHTED, k=2, higher_is_nearer=False)
     assert found == Verdict(class_name="cat", share=1.0, voters=2)
 
@@ -107,5 +107,5 @@ def test_distances_of_zero_have_equal_weights() -> None:
 def test_a_labelled_search_is_needed_where_neighbours_lack_a_class(
     classes: list[str | None], k: int, expected: bool
 ) -> None:
-    """It finds no others where all neighbours have a class."""
+    """If all neighbours have a class, no further search is needed."""
     assert needs_labelled_search(classes, k=k) is expected

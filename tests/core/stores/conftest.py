@@ -1,4 +1,4 @@
-"""Manifests and points to write, and stand-ins for what may answer at a server's address."""
+"""Manifests and points, and stand-ins for a server."""
 
 import json
 import threading
@@ -29,7 +29,7 @@ DIMENSION = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A request that a responder was sent."""
+    """A request that a responder received."""
 
     method: str
     path: str
@@ -39,11 +39,11 @@ class Seen:
 
 @dataclass(slots=True, kw_only=True)
 class Responder:
-    """Answers HTTP on a port of its own: a stand-in for a server, good for its faults and nothing else.
+    """An HTTP server on its own port: a stand-in that proves only how faults are handled.
 
-    `answers` maps `METHOD PATH` to a status and a body, JSON unless it is text; all else is a 404.
-    `delay_s` passes before an answer begins, and `drip_s` after each of its bytes. An answer that says to
-    look elsewhere says `location`.
+    `answers` maps `METHOD PATH` to a status and a body, JSON unless it is text; all else is a 404. `delay_s`
+    passes before an answer begins, and `drip_s` after each of its bytes. `location` is the target of a
+    redirect.
     """
 
     port: int
@@ -56,24 +56,24 @@ class Responder:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The responder's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def be_qdrant(self, version: str | None = None) -> None:
-        """Gives the two answers by which a Qdrant, of the client's own version, is known and lets us in."""
+        """Adds the two answers that identify a Qdrant server of the client's own version."""
         told = version or installed("qdrant-client")
         self.answers["GET /"] = (200, {"title": "qdrant - vector search engine", "version": told})
         self.answers["GET /collections"] = (200, result({"collections": []}))
 
 
 def result(value: Any) -> dict[str, Any]:
-    """An answer in Qdrant's envelope."""
+    """Returns an answer in Qdrant's envelope."""
     return {"time": 0.0, "status": "ok", "result": value}
 
 
 @contextmanager
 def running_responder() -> Iterator[Responder]:
-    """A responder that answers until the block ends."""
+    """Yields a responder that answers until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -105,7 +105,7 @@ def running_responder() -> Iterator[Responder]:
                 super().handle()
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     responder = Responder(port=server.server_port)
@@ -122,7 +122,7 @@ def running_responder() -> Iterator[Responder]:
 
 @contextmanager
 def suppress_hangup() -> Iterator[None]:
-    """A client that has waited long enough goes away; that is what it should do."""
+    """Ignores that a client whose timeout has passed disconnects."""
     try:
         yield
     except (BrokenPipeError, ConnectionResetError):
@@ -131,34 +131,34 @@ def suppress_hangup() -> Iterator[None]:
 
 @pytest.fixture
 def responder() -> Iterator[Responder]:
-    """One responder."""
+    """Yields a responder."""
     with running_responder() as one:
         yield one
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[Responder]:
-    """Another one."""
+    """Yields another responder."""
     with running_responder() as one:
         yield one
 
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port on this machine that nothing listens on."""
+    """Returns a port on this machine that nothing listens on."""
     with ExitStack() as stack:
         return stack.enter_context(running_responder()).port
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings as they are when no variable is set but the home."""
+    """Returns settings with only the home set."""
     return Settings(home=tmp_path / "home", provider="cpu")
 
 
 @pytest.fixture
 def manifest_of() -> Callable[..., CollectionManifest]:
-    """Makes manifests: `manifest_of(distance, dimension)`."""
+    """Returns a factory of manifests: `manifest_of(distance, dimension)`."""
 
     def make(distance: Distance = Distance.COSINE, dimension: int = DIMENSION) -> CollectionManifest:
         return made_collections.manifest_of(distance, dimension, {})
@@ -168,13 +168,13 @@ def manifest_of() -> Callable[..., CollectionManifest]:
 
 @pytest.fixture
 def point_of() -> Callable[..., ImagePoint]:
-    """Makes points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
+    """Returns a factory of points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
     return made_collections.point_of
 
 
 @pytest.fixture
 def enveloped() -> Callable[[Any], dict[str, Any]]:
-    """Puts a value into the envelope of Qdrant's answers."""
+    """Returns a function that puts a value into the envelope of Qdrant's answers."""
     return result
 
 
@@ -186,14 +186,14 @@ def random_vectors() -> Callable[[int, int], list[FloatVector]]:
 
 @pytest.fixture
 def stopwatch() -> Callable[[], float]:
-    """Seconds since the fixture was made."""
+    """Returns a function for the seconds since the fixture was created."""
     start = time.monotonic()
     return lambda: time.monotonic() - start
 
 
 @pytest.fixture
 def grpc_responder() -> Iterator[GrpcResponder]:
-    """One gRPC responder."""
+    """Yields a gRPC responder."""
     one = GrpcResponder()
     one.start()
     yield one
@@ -204,7 +204,7 @@ def grpc_responder() -> Iterator[GrpcResponder]:
 def open_over_grpc(
     responder: Responder, grpc_responder: GrpcResponder, manifest_of: Callable[..., CollectionManifest]
 ) -> Iterator[Callable[[ServerTuning], ServerCollection]]:
-    """Opens a collection over gRPC: `open_over_grpc(tuning)`."""
+    """Returns a function that opens a collection over gRPC: `open_over_grpc(tuning)`."""
     with ExitStack() as stores:
 
         def open_one(tuning: ServerTuning) -> ServerCollection:
@@ -225,5 +225,5 @@ def open_over_grpc(
 
 @pytest.fixture
 def grpc_collection(open_over_grpc: Callable[[ServerTuning], ServerCollection]) -> ServerCollection:
-    """A collection reached over gRPC, asked again without much waiting."""
+    """Returns a collection over gRPC, with short waits between retries."""
     return open_over_grpc(SHORT_RETRIES)

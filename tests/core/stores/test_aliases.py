@@ -1,4 +1,4 @@
-"""An alias on a server is another name of a collection; its manifest is that of the collection behind it.
+"""Aliases on a server: an alias opens its collection, with that collection's manifest.
 
 Qdrant's client in memory stands in for the server.
 """
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 def test_a_collection_is_opened_by_its_alias_and_refused_with_anothers_manifest(
     manifest_of: Callable[..., CollectionManifest], point_of: Callable[..., ImagePoint]
 ) -> None:
-    """Whoever follows an alias finds the same points; a swapped manifest is found through it, too."""
+    """The alias gives the same points; a swapped manifest is detected through it, too."""
     client = QdrantClient(":memory:")
     store = ServerStore(client, label="the client's in-memory mode")
     manifest, other = manifest_of(), manifest_of()

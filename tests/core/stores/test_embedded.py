@@ -1,4 +1,4 @@
-"""What only the embedded store does: its folder, its index in a child process, a full disk."""
+"""The embedded store's own behaviour: its folder, its index in a child process, a full disk."""
 
 import errno
 from collections.abc import Callable
@@ -27,12 +27,12 @@ RandomVectors = Callable[[int, int], list[FloatVector]]
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddedStore:
-    """A store in a folder that is not there yet."""
+    """Returns a store in a folder that does not exist yet."""
     return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2)
 
 
 def test_reading_an_empty_store_makes_no_folder(store: EmbeddedStore, manifest_of: NewManifest) -> None:
-    """A store that is only asked leaves no folder behind."""
+    """Reads do not create the store's folder."""
     name = manifest_of().collection
     assert store.names() == []
     assert name not in store
@@ -44,7 +44,7 @@ def test_reading_an_empty_store_makes_no_folder(store: EmbeddedStore, manifest_o
 def test_a_failed_creation_leaves_nothing_behind(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No collection and no half of one, and the next attempt succeeds."""
+    """No partial collection is left, and the next attempt succeeds."""
     manifest = manifest_of()
 
     def interrupted(*_: object) -> None:
@@ -60,7 +60,7 @@ def test_a_failed_creation_leaves_nothing_behind(
 
 
 def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, manifest_of: NewManifest) -> None:
-    """It names the path and what to do."""
+    """The message names the path and the remedy."""
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
     store = EmbeddedStore(tmp_path / "taken")
     with pytest.raises(StoreError, match=r"taken cannot hold collections") as caught:
@@ -72,27 +72,27 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, mani
 def test_a_missing_or_truncated_manifest_is_an_error_with_a_remedy(
     store: EmbeddedStore, manifest_of: NewManifest
 ) -> None:
-    """Put it back, or remove the folder; what never was a collection is to be moved."""
+    """The remedy is to restore it or remove the folder; a folder that was no collection is to be moved."""
     manifest = manifest_of()
     store.create(manifest)
     file = store.directory / manifest.collection / "manifest.json"
     file.write_text(file.read_text()[:40])
     for say in (
         r"cannot be read: .*; put manifest\.json back",
-        r"no manifest of ours.*put manifest\.json back",
+        r"no manifest of lookalike.s.*put manifest\.json back",
     ):
-        with pytest.raises(ManifestError, match=rf"{say} from a backup, or remove .* and ingest once more"):
+        with pytest.raises(ManifestError, match=rf"{say} from a backup, or remove .* and ingest again"):
             store.open(manifest.collection)
         file.unlink(missing_ok=True)
     (store.directory / "diary").mkdir()
     with refuses(
-        ManifestError, match="it is left alone: move it elsewhere, or use another store with --store"
+        ManifestError, match="it was not changed: move it elsewhere, or use another store with --store"
     ):
         store.open("diary")
 
 
 def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: NewManifest) -> None:
-    """The engine's own words come along, and the lock is free again afterwards."""
+    """The message quotes the engine, and the lock is released."""
     manifest = manifest_of()
     store.create(manifest)
     config = store.directory / manifest.collection / "shard" / "edge_config.json"
@@ -106,7 +106,7 @@ def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: New
 
 
 def test_a_collection_is_locked_while_it_is_open(store: EmbeddedStore, manifest_of: NewManifest) -> None:
-    """Within one process too; leaving the block lets go, after an error as well."""
+    """It is locked within one process too, and released after the block, even after an error."""
     manifest = manifest_of()
     store.create(manifest)
 
@@ -123,7 +123,7 @@ def test_a_collection_is_locked_while_it_is_open(store: EmbeddedStore, manifest_
 
 
 def test_a_shard_opened_by_another_program_is_locked(store: EmbeddedStore, manifest_of: NewManifest) -> None:
-    """Who opens the engine's files past our lock is noticed by the engine's own."""
+    """The engine's own lock detects a program that bypasses ours."""
     import qdrant_edge
 
     manifest = manifest_of()
@@ -139,7 +139,7 @@ def test_a_shard_opened_by_another_program_is_locked(store: EmbeddedStore, manif
 def test_a_full_disk_is_an_error_before_anything_is_written(
     store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
-    """The engine would end the process; what is there stays readable."""
+    """The engine would be killed; existing points stay readable."""
     manifest = manifest_of()
     store.create(manifest)
     with store.open(manifest.collection) as collection:
@@ -158,7 +158,7 @@ def test_a_full_disk_is_an_error_before_anything_is_written(
 def test_an_interrupted_deletion_frees_the_name(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A half removed collection is not there, and the next one of its name clears what is left."""
+    """The collection no longer exists, and creating one of its name clears the remains."""
     manifest = manifest_of()
     store.create(manifest)
 
@@ -179,7 +179,7 @@ def test_an_interrupted_deletion_frees_the_name(
 def test_temporary_folders_of_killed_processes_are_removed(
     store: EmbeddedStore, manifest_of: NewManifest
 ) -> None:
-    """A collection half made, a manifest half written; another collection's are not touched."""
+    """Partial collections and manifests are removed; those of another collection are not changed."""
     manifest = manifest_of()
     for left_over in (f".{manifest.collection}.abcdefgh", f".{manifest.collection}-x.abcdefgh"):
         (store.directory / left_over / "shard").mkdir(parents=True)
@@ -191,10 +191,10 @@ def test_temporary_folders_of_killed_processes_are_removed(
 
 
 @pytest.mark.parametrize("renames", [0, 1])
-def test_an_interrupted_replacement_is_finished_by_the_next_process(
+def test_an_interrupted_replacement_is_completed_by_the_next_process(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
-    """Before the first rename the old one is there, after it the new one takes the name by itself."""
+    """Before the first rename the old one exists; after it, the new one gets the name."""
     manifest = manifest_of()
     name, new = manifest.collection, replace(manifest, provider="another")
     store.create(manifest)
@@ -225,7 +225,7 @@ def test_an_interrupted_replacement_is_finished_by_the_next_process(
 INDEX_DIMENSION = 64
 INDEX_SOON = EngineTuning(indexed_above_kb=100)
 RECALL = 0.9
-"""Of the ten nearest of random vectors, what an HNSW graph of Qdrant's default size finds at least."""
+"""The least recall@10 on random vectors of an HNSW graph of Qdrant's default size."""
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def unindexed(
     point_of: NewPoint,
     random_vectors: RandomVectors,
 ) -> Callable[[int], EmbeddedCollection]:
-    """Opens a collection with so many random points, above a lowered index threshold."""
+    """Opens a collection with so many random points and a lowered index threshold."""
     store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
 
     def filled(count: int) -> EmbeddedCollection:
@@ -250,7 +250,7 @@ def unindexed(
 
 
 def ten_nearest(vectors: list[FloatVector], query: FloatVector) -> list[str]:
-    """Paths in numpy's order."""
+    """Returns the paths of the ten nearest by numpy."""
     order = np.argsort(np.linalg.norm(np.stack(vectors) - query, axis=1))[:10]
     return [f"{number}.jpg" for number in order]
 
@@ -258,7 +258,7 @@ def ten_nearest(vectors: list[FloatVector], query: FloatVector) -> list[str]:
 def test_an_index_is_built_in_a_child_process(
     unindexed: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors
 ) -> None:
-    """Meanwhile the parent waits awake; afterwards nothing is left to do and the results are right."""
+    """The parent keeps running; afterwards no index is needed and results are right."""
     vectors = random_vectors(1000, INDEX_DIMENSION)
     waits: list[None] = []
     with unindexed(1000) as collection:
@@ -279,10 +279,10 @@ def test_an_index_is_built_in_a_child_process(
         assert found >= RECALL * 200
 
 
-def test_points_that_were_replaced_need_the_index_again(
+def test_replaced_points_need_a_new_index(
     unindexed: Callable[[int], EmbeddedCollection], point_of: NewPoint, random_vectors: RandomVectors
 ) -> None:
-    """The engine goes on counting what they were before as indexed."""
+    """The engine still counts their former versions as indexed."""
     vectors = [-vector for vector in random_vectors(1000, INDEX_DIMENSION)]
     with unindexed(1000) as collection:
         collection.upkeep.build_index(lambda: None)
@@ -296,14 +296,14 @@ def test_points_that_were_replaced_need_the_index_again(
 
 
 @pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
-def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
+def test_an_index_over_quantized_vectors_finds_the_same_neighbours(
     store: EmbeddedStore,
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
     quantize: VectorQuantization,
 ) -> None:
-    """What is found by them is put in order by whole vectors, so scores are those of an exact search."""
+    """Quantized hits are rescored by whole vectors, so scores are those of an exact search."""
     store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
     manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
     store.create(manifest)
@@ -323,10 +323,10 @@ def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
         assert found >= RECALL * 200
 
 
-def test_an_interrupted_index_build_is_finished_by_the_next(
+def test_an_interrupted_index_build_is_completed_by_the_next(
     unindexed: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors, store: EmbeddedStore
 ) -> None:
-    """Ctrl-C in the middle leaves a collection that can be searched, written, opened and indexed."""
+    """After Ctrl-C the collection can be searched, written to, opened and indexed."""
     vectors = random_vectors(4000, INDEX_DIMENSION)
     waits: list[None] = []
 
@@ -354,7 +354,7 @@ def test_an_interrupted_index_build_is_finished_by_the_next(
 def test_a_failed_index_build_leaves_the_collection_open(
     unindexed: Callable[[int], EmbeddedCollection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its last word is in the message, and the collection is open again."""
+    """The message quotes the child's last line."""
     monkeypatch.setattr(edge_engine, "_CHILD", "raise SystemExit('out of luck')")
     with unindexed(500) as collection:
         with pytest.raises(StoreError, match=r"not finished \(out of luck\).*ingest again"):
@@ -365,7 +365,7 @@ def test_a_failed_index_build_leaves_the_collection_open(
 def test_a_full_disk_is_an_error_before_a_shard_is_opened(
     store: EmbeddedStore, manifest_of: NewManifest
 ) -> None:
-    """The engine maps files with holes into memory, and dies without a word where they cannot be filled."""
+    """The engine maps sparse files into memory, and is killed if they cannot be filled."""
     manifest = manifest_of()
     store.create(manifest)
     full = EmbeddedStore(store.directory, tuning=EngineTuning(spare_to_open_bytes=2**60))
@@ -376,7 +376,7 @@ def test_a_full_disk_is_an_error_before_a_shard_is_opened(
 def test_a_panic_of_the_engine_is_a_store_error(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no `Exception`; other such errors, like an interruption, are passed on."""
+    """A panic is no `Exception`; other such errors, like an interruption, are raised unchanged."""
     manifest = manifest_of()
     store.create(manifest)
     panic = type("PanicException", (BaseException,), {})("assertion failed")
@@ -388,7 +388,7 @@ def test_a_panic_of_the_engine_is_a_store_error(
         return load
 
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(panic))
-    with pytest.raises(StoreError, match=r"assertion failed.*ingest once more"):
+    with pytest.raises(StoreError, match=r"assertion failed.*ingest again"):
         store.open(manifest.collection)
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
@@ -399,7 +399,7 @@ def test_a_panic_of_the_engine_is_a_store_error(
 def test_a_manifest_that_cannot_be_read_is_refused_with_its_path(
     content: str, store: EmbeddedStore, manifest_of: NewManifest
 ) -> None:
-    """Whatever stands in it, the collection is not ours to touch then."""
+    """The collection is not changed, whatever its manifest contains."""
     manifest = manifest_of()
     store.create(manifest)
     (store.directory / manifest.collection / "manifest.json").write_text(content, encoding="utf-8")
@@ -415,7 +415,7 @@ def test_a_calibration_is_dropped_from_the_disk_before_points_are_written(
     calibration: Calibration,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A process that is killed in the middle of a write leaves none that is stale."""
+    """A process killed during a write leaves no stale one."""
     manifest = manifest_of()
     store.create(manifest)
     on_disk = []
@@ -426,7 +426,7 @@ def test_a_calibration_is_dropped_from_the_disk_before_points_are_written(
             raise KeyboardInterrupt
 
         def close(self) -> None:
-            """Nothing is open."""
+            """Does nothing."""
 
     with store.open(manifest.collection) as collection:
         collection.record_calibration(calibration)
@@ -436,10 +436,10 @@ def test_a_calibration_is_dropped_from_the_disk_before_points_are_written(
     assert on_disk == [None]
 
 
-def test_a_cache_that_is_validated_after_a_flush_holds_the_points_of_now(
+def test_a_cache_validated_after_a_flush_has_the_present_count(
     store: EmbeddedStore, manifest_of: NewManifest, point_of: Callable[..., ImagePoint], said: list[str]
 ) -> None:
-    """The shard is closed by then, and was last counted before they were written."""
+    """Its mark has the count after the flush, not the one at the last load."""
     manifest = manifest_of()
     store.create(manifest)
     with store.open(manifest.collection) as collection:

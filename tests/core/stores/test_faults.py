@@ -1,7 +1,7 @@
-"""A server store behind a proxy that resets, stalls, cuts and refuses: a real client on a real wire.
+"""The server store behind a proxy that resets, stalls, cuts and refuses connections.
 
-Behind the proxy is the real server that `QDRANT_URL` names, else a stand-in that speaks Qdrant's REST
-interface on the client's in-memory mode; see `tests/support`.
+Behind the proxy is the real server that `QDRANT_URL` names, else a stand-in that serves Qdrant's REST
+interface from the client's in-memory mode; see `tests/support`.
 """
 
 import os
@@ -42,14 +42,14 @@ Backend = Any  # conftest's; tests are no package to import it from
 KEY = "s3cret-key/+with=all sorts"
 API_KEY = os.environ.get("QDRANT_API_KEY")
 IMPATIENT = replace(QUICK_RETRIES, timeout_s=1)
-"""A second is enough for any answer."""
+"""Tuning with a timeout of one second."""
 
 WRITES = r"PUT .*/points\b"
 
 
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
-    """A store behind the proxy."""
+    """Yields a store behind the proxy."""
     one = connect(proxy.url, api_key=API_KEY, tuning=QUICK_RETRIES)
     yield one
     one.close()
@@ -57,7 +57,7 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
 
 @pytest.fixture
 def manifest(qdrant: Backend, manifest_of: NewManifest) -> Iterator[CollectionManifest]:
-    """Of a collection that is removed in the end."""
+    """Returns the manifest of a collection that is deleted after the test."""
     one = manifest_of(Distance.EUCLID, 4)
     yield one
     qdrant.client.delete_collection(one.collection)
@@ -65,7 +65,7 @@ def manifest(qdrant: Backend, manifest_of: NewManifest) -> Iterator[CollectionMa
 
 @pytest.fixture
 def collection(store: ServerStore, proxy: FaultyProxy, manifest: CollectionManifest) -> ServerCollection:
-    """An open, empty collection behind the proxy."""
+    """Yields an open, empty collection behind the proxy."""
     store.create(manifest)
     opened = store.open(manifest.collection)
     proxy.seen.clear()
@@ -74,12 +74,12 @@ def collection(store: ServerStore, proxy: FaultyProxy, manifest: CollectionManif
 
 @pytest.fixture
 def points(point_of: NewPoint, random_vectors: RandomVectors) -> list[ImagePoint]:
-    """Forty of them."""
+    """Returns forty points."""
     return [point_of(f"cat/{i}.jpg", vector) for i, vector in enumerate(random_vectors(40, 4))]
 
 
 def assert_all_there(collection: ServerCollection, points: list[ImagePoint]) -> None:
-    """Each once, with its payload and its vector."""
+    """Asserts that each point is stored once, with its payload and its vector."""
     assert collection.count() == len(points)
     assert {payload.id: payload for payload in collection.scan()} == {p.payload.id: p.payload for p in points}
     found = collection.vectors([point.payload.id for point in points])
@@ -109,7 +109,7 @@ def test_a_failed_write_is_retried(
     said: list[str],
     fault: wire.Fault,
 ) -> None:
-    """Twice in a row, each time said in one line, and in the end every point is there once."""
+    """Two failures in a row are logged as one line each, and every point is stored once."""
     proxy.plan(WRITES, fault, fault)
     collection.upsert(points)
     assert proxy.count(WRITES) == 3
@@ -152,7 +152,7 @@ def test_every_request_is_retried(
     pattern: str,
     fault: wire.Fault,
 ) -> None:
-    """A collection's whole life, disturbed at one kind of request, ends as if nothing had been."""
+    """All operations on a collection succeed while one kind of request fails repeatedly."""
     proxy.plan(pattern, fault)
     name = manifest.collection
     store.create(manifest)
@@ -178,7 +178,7 @@ def test_every_request_is_retried(
 def test_a_permanent_fault_is_not_retried(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str], status: int
 ) -> None:
-    """What will be answered the same way again is asked once."""
+    """A request with the same answer every time is sent once."""
     proxy.plan(WRITES, wire.answer(status, "no"))
     with pytest.raises(LookalikeError, match=rf"{status} \(no\)") as caught:
         collection.upsert(points)
@@ -190,7 +190,7 @@ def test_a_permanent_fault_is_not_retried(
 def test_a_server_that_comes_back_is_waited_for(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
-    """Between two batches nobody listens; the second goes through when somebody does again."""
+    """The server is down between two batches; the second succeeds once it is back."""
     collection.upsert(points[:20])
     proxy.refuse()
     threading.Timer(0.1, proxy.open).start()
@@ -203,7 +203,7 @@ def test_a_server_that_comes_back_is_waited_for(
 def test_a_server_that_restarts_is_waited_for(
     manifest_of: NewManifest, points: list[ImagePoint], said: list[str]
 ) -> None:
-    """No proxy between: the stand-in itself closes its port and opens it again with its data."""
+    """The stand-in itself closes its port and opens it again with its data, without a proxy."""
     with running_stand_in() as server:
         store = connect(server.url, api_key=None, tuning=QUICK_RETRIES)
         manifest = manifest_of(Distance.EUCLID, 4)
@@ -218,10 +218,10 @@ def test_a_server_that_restarts_is_waited_for(
         store.close()
 
 
-def test_a_server_that_stays_away_is_given_up(
+def test_an_unreachable_server_is_given_up_after_all_attempts(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
-    """After the stated number of tries, with that number and what to do in the message."""
+    """The message has the number of attempts and the remedy."""
     proxy.refuse()
     with pytest.raises(StoreError, match=r"refused.*\(5 tries\).*docker compose up qdrant") as caught:
         collection.upsert(points)
@@ -230,7 +230,7 @@ def test_a_server_that_stays_away_is_given_up(
 
 
 def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: list[str]) -> None:
-    """A wrong URL is known at once."""
+    """A wrong URL is reported immediately."""
     proxy.plan("GET /", wire.answer(503))
     with pytest.raises(StoreError, match="503"):
         connect(proxy.url, api_key=None)
@@ -241,7 +241,7 @@ def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: lis
 def test_a_request_that_times_out_is_retried(
     proxy: FaultyProxy, manifest: CollectionManifest, points: list[ImagePoint], said: list[str]
 ) -> None:
-    """A request that nobody answers in time; that it reaches the server late harms nothing."""
+    """The request is idempotent, so its late arrival does no harm."""
     store = connect(proxy.url, api_key=API_KEY, tuning=IMPATIENT)
     store.create(manifest)
     collection = store.open(manifest.collection)
@@ -252,14 +252,14 @@ def test_a_request_that_times_out_is_retried(
     store.close()
 
 
-def test_an_answer_after_30_s_is_waited_for(
+def test_an_answer_after_30_s_is_awaited(
     request: pytest.FixtureRequest,
     collection: ServerCollection,
     proxy: FaultyProxy,
     points: list[ImagePoint],
     said: list[str],
 ) -> None:
-    """A request has a minute; a server that takes half of it is not asked twice."""
+    """The timeout is a minute, so the request is sent once."""
     if not request.config.getoption("--torture", default=False):
         pytest.skip("takes half a minute; runs with --torture")
     proxy.plan(WRITES, wire.stall(30))
@@ -287,7 +287,7 @@ def test_retry_after_is_honoured(
     fault: wire.Fault,
     wait: str,
 ) -> None:
-    """`Retry-After` is what is waited, up to a minute."""
+    """The wait is that of `Retry-After`, up to a minute."""
     waited: list[float] = []
     monkeypatch.setattr(retries.time, "sleep", waited.append)
     proxy.plan(WRITES, fault)
@@ -299,7 +299,7 @@ def test_retry_after_is_honoured(
 def test_waits_grow_exponentially_with_jitter(
     manifest: CollectionManifest, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From half a second to some fifteen, and never so that two who failed together come back together."""
+    """They grow from half a second to about fifteen, and processes that fail together retry apart."""
     waited: list[float] = []
     monkeypatch.setattr(retries.time, "sleep", waited.append)
     store = connect(proxy.url, api_key=API_KEY)
@@ -321,10 +321,10 @@ def test_ctrl_c_ends_a_wait_at_once(
     proxy: FaultyProxy,
     stopwatch: Callable[[], float],
 ) -> None:
-    """A handler that lets a batch be finished knows that there is none; nobody changes it meanwhile."""
+    """A signal handler can see that no batch is in progress; the handler stays installed."""
 
     def patient(_signal: int, _frame: object) -> None:
-        """Lets the batch be finished, where there may be one."""
+        """Ends a wait, but not a batch in progress."""
         if retries.is_waiting():
             assert signal.getsignal(signal.SIGINT) is patient
             raise KeyboardInterrupt
@@ -349,7 +349,7 @@ def test_ctrl_c_ends_a_wait_at_once(
 def test_another_thread_can_wait_too(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
-    """Signals are the main thread's; a wait elsewhere leaves them alone."""
+    """Signal handlers belong to the main thread; a wait in another one leaves them unchanged."""
     proxy.plan(WRITES, wire.reset)
     writer = threading.Thread(target=collection.upsert, args=(points,))
     writer.start()
@@ -360,7 +360,7 @@ def test_another_thread_can_wait_too(
 def test_a_write_that_is_too_large_is_split(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
-    """Points and payloads alike, until they fit, without a word and without a wait."""
+    """Points and payloads are halved until they fit, without a log line or a wait."""
     proxy.body_limit = 2000
     collection.upsert(points)
     changed = [replace(point.payload, class_name="dog") for point in points]
@@ -379,7 +379,7 @@ def test_a_write_that_is_too_large_is_split(
 def test_a_read_that_is_too_large_is_split(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
-    """Searches and lists of ids, with every answer in its place; the size that fits is remembered."""
+    """Searches and lists of ids keep their order; the accepted size is remembered."""
     collection.upsert(points)
     vectors = np.array([point.vector for point in points])
     ids = [point.payload.id for point in points]
@@ -400,17 +400,17 @@ def test_a_read_that_is_too_large_is_split(
 def test_a_single_query_that_is_too_large_is_an_error(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
-    """A search cannot be halved."""
+    """A single search cannot be split."""
     collection.upsert(points)
     proxy.body_limit = 200
     with pytest.raises(StoreError, match=r"searching .*413 \(the limit is 200 bytes\)"):
         collection.query_many(np.array([points[0].vector]), limit=3)
 
 
-def test_qdrants_own_words_for_too_large_are_known(
+def test_qdrant_messages_about_too_large_requests_are_recognised(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
-    """It answers 400 where others answer 413."""
+    """Qdrant answers 400 with a message where others answer 413."""
     text = "Payload error: JSON payload (49200000 bytes) is larger than allowed (limit: 33554432 bytes)."
     proxy.plan(WRITES, wire.answer(400, text))
     collection.upsert(points)
@@ -418,10 +418,10 @@ def test_qdrants_own_words_for_too_large_are_known(
     assert_all_there(collection, points)
 
 
-def test_a_server_that_stops_reading_is_sent_less(
+def test_a_server_that_stops_reading_is_sent_smaller_requests(
     proxy: FaultyProxy, manifest_of: NewManifest, point_of: NewPoint, random_vectors: RandomVectors
 ) -> None:
-    """Qdrant answers a body over its limit before it has read it, which a client that writes does not see."""
+    """Qdrant answers before it has read a body over its limit, which a writing client does not see."""
     manifest = manifest_of(Distance.EUCLID, 4096)
     store = connect(proxy.url, api_key=API_KEY, tuning=IMPATIENT)
     store.create(manifest)
@@ -440,7 +440,7 @@ def test_a_server_that_stops_reading_is_sent_less(
 def test_one_row_that_is_too_large_is_an_error(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
-    """The message has the limit, as far as the server says it, and whose it is."""
+    """The message has the limit, if the server reports it, and what set it."""
     proxy.body_limit = 300
     with pytest.raises(StoreError, match=r"413 \(the limit is 300 bytes\).*proxy in front") as caught:
         collection.upsert(points)
@@ -451,7 +451,7 @@ def test_one_row_that_is_too_large_is_an_error(
 def test_a_creation_whose_answer_was_lost_is_recognised_by_its_manifest(
     store: ServerStore, proxy: FaultyProxy, manifest: CollectionManifest, fault: wire.Fault
 ) -> None:
-    """Made, and the answer lost: the second try finds it there and knows it by its manifest."""
+    """The retry finds the collection, and its manifest identifies it as created by this call."""
     proxy.plan(r"PUT /collections/[^/]*$", fault)
     store.create(manifest)
     assert store.manifest(manifest.collection) == manifest
@@ -459,78 +459,78 @@ def test_a_creation_whose_answer_was_lost_is_recognised_by_its_manifest(
 
 
 def make(qdrant: Backend, manifest: CollectionManifest, *, size: int = 4, metadata: Any = None) -> None:
-    """A collection in the place of the manifest's, made past the proxy by somebody else."""
+    """Creates a collection under the manifest's name, bypassing the proxy."""
     from qdrant_client import models
 
     vectors = models.VectorParams(size=size, distance=models.Distance.EUCLID)
     qdrant.client.create_collection(manifest.collection, vectors, metadata=metadata)
 
 
-def test_a_collection_that_another_made_between_two_tries_is_left_alone(
+def test_a_collection_created_by_others_between_two_attempts_is_not_changed(
     store: ServerStore, qdrant: Backend, proxy: FaultyProxy, manifest: CollectionManifest
 ) -> None:
-    """The first try is lost before it reaches the server, and then it is somebody else's."""
+    """The first attempt does not reach the server, and another process creates one before the second."""
 
     def snatch(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         make(qdrant, manifest, metadata={"owner": "somebody"})
         wire.reset(server, client, request)
 
     proxy.plan(r"PUT /collections/[^/]*$", snatch)
-    with pytest.raises(ManifestError, match="left alone"):
+    with pytest.raises(ManifestError, match="was not changed"):
         store.create(manifest)
     info = qdrant.client.get_collection(manifest.collection)
     assert info.config.metadata == {"owner": "somebody"}
 
 
 def replaced(manifest: CollectionManifest, **changes: Any) -> dict[str, Any]:
-    """Metadata with a manifest that is like another, but for its identity."""
+    """Returns metadata with the manifest of another identity."""
     other = replace(manifest, identity=replace(manifest.identity, **changes))
     return {METADATA_KEY: other.to_json()}
 
 
 def deleted(qdrant: Backend, manifest: CollectionManifest) -> None:
-    """It goes."""
+    """Deletes the collection."""
     qdrant.client.delete_collection(manifest.collection)
 
 
 def of_another_size(qdrant: Backend, manifest: CollectionManifest) -> None:
-    """Ours, for vectors of 8 values."""
+    """Replaces the collection by one of ours, for vectors of 8 values."""
     deleted(qdrant, manifest)
     make(qdrant, manifest, size=8, metadata=replaced(manifest, dimension=8))
 
 
 def of_another_size_with_our_manifest(qdrant: Backend, manifest: CollectionManifest) -> None:
-    """Whoever did that copied the manifest and not the size."""
+    """Replaces the collection by one with our manifest, for vectors of 8 values."""
     deleted(qdrant, manifest)
     make(qdrant, manifest, size=8, metadata={METADATA_KEY: manifest.to_json()})
 
 
 def of_another_layer(qdrant: Backend, manifest: CollectionManifest) -> None:
-    """The same size, which every write would fit into."""
+    """Replaces the collection by one of another layer with vectors of the same size."""
     deleted(qdrant, manifest)
     make(qdrant, manifest, metadata=replaced(manifest, layer="conv5_block3_out"))
 
 
 def of_somebody_else(qdrant: Backend, manifest: CollectionManifest) -> None:
-    """The same size, and no manifest."""
+    """Replaces the collection by one of the same size, without a manifest."""
     deleted(qdrant, manifest)
     make(qdrant, manifest)
 
 
 def made_anew(qdrant: Backend, manifest: CollectionManifest) -> None:
-    """The same space, but empty."""
+    """Replaces the collection by an empty one of the same space."""
     deleted(qdrant, manifest)
     anew = replace(manifest, created_at="2026-06-01T00:00:00+00:00")
     make(qdrant, manifest, metadata={METADATA_KEY: anew.to_json()})
 
 
 REPLACED = [
-    (deleted, CollectionMissingError, "deleted meanwhile$"),
-    (of_another_size, ManifestError, "there 8 values a vector and a manifest, here 4 values"),
-    (of_another_size_with_our_manifest, ManifestError, "there 8 values a vector and a manifest, here 4"),
+    (deleted, CollectionMissingError, "deleted in the meantime$"),
+    (of_another_size, ManifestError, "it has 8 values a vector and a manifest, not 4 values"),
+    (of_another_size_with_our_manifest, ManifestError, "it has 8 values a vector and a manifest, not 4"),
     (of_another_layer, ManifestError, "layer is conv5_block3_out there and block5_pool here"),
-    (of_somebody_else, ManifestError, "there 4 values a vector and no manifest, here 4 values"),
-    (made_anew, CollectionMissingError, "made anew meanwhile"),
+    (of_somebody_else, ManifestError, "it has 4 values a vector and no manifest, not 4 values"),
+    (made_anew, CollectionMissingError, "created again in the meantime"),
 ]
 
 
@@ -538,7 +538,7 @@ REPLACED = [
     ("happens", "kind", "message"), REPLACED, ids=lambda value: getattr(value, "__name__", "")
 )
 @pytest.mark.parametrize("when", ["between writes", "while a write is tried again", "after the last write"])
-def test_a_collection_that_is_no_longer_the_same_is_never_mixed(
+def test_a_replaced_collection_is_not_written_to(
     collection: ServerCollection,
     qdrant: Backend,
     proxy: FaultyProxy,
@@ -548,7 +548,7 @@ def test_a_collection_that_is_no_longer_the_same_is_never_mixed(
     message: str,
     when: str,
 ) -> None:
-    """Deleted or recreated in the middle: exit 6 with both sides named, and nothing of ours in it."""
+    """Writing ends with exit code 6, a message with both collections, and no point in the new one."""
 
     def snatch(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         happens(qdrant, collection.manifest)
@@ -576,27 +576,27 @@ def test_a_collection_that_is_no_longer_the_same_is_never_mixed(
 def test_a_search_in_another_size_is_explained(
     collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
-    """A server that refuses a query because of its size says less than the two manifests do."""
+    """The message compares the two manifests, which tell more than the server's refusal."""
     of_another_size(qdrant, collection.manifest)
     proxy.plan("POST .*/points/query", wire.answer(400, "Wrong input: Vector dimension error"))
-    with pytest.raises(ManifestError, match="there 8 values a vector"):
+    with pytest.raises(ManifestError, match="it has 8 values a vector"):
         collection.query(points[0].vector, limit=1)
 
 
-def test_a_refusal_is_the_message_where_the_manifest_cannot_be_read(
+def test_a_refusal_is_reported_if_the_manifest_cannot_be_read(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
-    """Where the manifest cannot be read either, the refusal itself is the message."""
+    """The manifest cannot be read either, so the refusal is reported."""
     proxy.plan("POST .*/points/query", wire.answer(400, "no such thing"))
     proxy.plan("GET /collections/", wire.answer(503))
     with pytest.raises(StoreError, match=r"400 \(no such thing\)"):
         collection.query(points[0].vector, limit=1)
 
 
-def test_a_dataset_that_another_writer_undoes_is_recorded_again(
+def test_a_dataset_overwritten_by_another_writer_is_recorded_again(
     collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, store: ServerStore
 ) -> None:
-    """Both read, both write: the later of the two undoes the first, who notices and adds its own again."""
+    """Both read and then write the manifest; the overwritten one notices and adds its own again."""
 
     def undo() -> None:
         theirs = collection.manifest.with_dataset("theirs", "/theirs")
@@ -609,14 +609,14 @@ def test_a_dataset_that_another_writer_undoes_is_recorded_again(
 
 
 @pytest.mark.parametrize("later", ["at the next write", "when it is released"])
-def test_a_dataset_that_is_undone_later_is_put_back(
+def test_a_dataset_overwritten_later_is_recorded_again(
     collection: ServerCollection,
     qdrant: Backend,
     points: list[ImagePoint],
     store: ServerStore,
     later: str,
 ) -> None:
-    """A slow writer may write what it read long ago; a root that somebody changed on purpose stays."""
+    """A slow writer may write an old manifest; a root that was changed on purpose stays."""
     with collection:
         collection.record_dataset("ours", "/ours", FolderRules(class_level=2))
         collection.record_dataset("moved", "/old")
@@ -630,10 +630,10 @@ def test_a_dataset_that_is_undone_later_is_put_back(
     assert store.manifest(collection.name).folder_rules == {"ours": FolderRules(class_level=2)}
 
 
-def test_a_dataset_that_is_undone_while_it_is_put_back_is_put_back_again(
+def test_a_dataset_overwritten_twice_is_recorded_twice_more(
     collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, store: ServerStore
 ) -> None:
-    """Two that release the collection in the same instant may undo each other once more."""
+    """Two processes that release the collection at the same time may overwrite each other once more."""
     stale = {METADATA_KEY: collection.manifest.to_json()}
 
     def undo() -> None:
@@ -646,10 +646,10 @@ def test_a_dataset_that_is_undone_while_it_is_put_back_is_put_back_again(
     assert store.manifest(collection.name).datasets == {"ours": "/ours"}
 
 
-def test_a_dataset_that_is_undone_without_end_is_an_error(
+def test_a_dataset_that_is_always_overwritten_is_an_error(
     collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy
 ) -> None:
-    """Bounded: somebody who writes after each of our writes wins in the end, and it is said."""
+    """Retries are bounded; another process that writes after each of ours wins with an error here."""
     empty = {METADATA_KEY: collection.manifest.to_json()}
 
     def undo() -> None:
@@ -662,7 +662,7 @@ def test_a_dataset_that_is_undone_without_end_is_an_error(
 
 
 def serve_tls() -> tuple[int, Callable[[], None]]:
-    """A port with Python's own TLS and no certificate, which refuses every handshake, in TLS."""
+    """Yields a port with Python's TLS and no certificate, which refuses every handshake with an alert."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -688,8 +688,8 @@ def serve_tls() -> tuple[int, Callable[[], None]]:
     return listener.getsockname()[1], stop
 
 
-def test_tls_asked_of_a_plain_port_says_what_to_write(proxy: FaultyProxy) -> None:
-    """Whether the port answers that it does not understand, or hangs up; the message has the right URL."""
+def test_https_to_a_plain_port_is_an_error_with_the_right_url(proxy: FaultyProxy) -> None:
+    """The port may answer with an error or hang up; the message has the right URL."""
     with running_stand_in() as server:
         for url in (proxy.url, server.url):
             with pytest.raises(StoreError, match=f"does not speak TLS; write {url}$") as caught:
@@ -697,8 +697,8 @@ def test_tls_asked_of_a_plain_port_says_what_to_write(proxy: FaultyProxy) -> Non
             assert caught.value.exit_code == 5
 
 
-def test_a_plain_request_to_a_tls_port_says_what_to_write() -> None:
-    """The port answers with an alert, or not at all."""
+def test_http_to_a_tls_port_is_an_error_with_the_right_url() -> None:
+    """The port answers with a TLS alert, or not at all."""
     port, stop = serve_tls()
     try:
         with pytest.raises(StoreError, match=f"speaks TLS; write https://127.0.0.1:{port}$") as caught:
@@ -708,8 +708,8 @@ def test_a_plain_request_to_a_tls_port_says_what_to_write() -> None:
         stop()
 
 
-def test_a_tls_port_that_does_not_suit_is_not_called_plain() -> None:
-    """It is asked in the right scheme; what it says is the message."""
+def test_a_failing_tls_port_is_not_reported_as_plain() -> None:
+    """The scheme is right, so the TLS error is reported."""
     port, stop = serve_tls()
     try:
         with pytest.raises(StoreError) as caught:
@@ -721,7 +721,7 @@ def test_a_tls_port_that_does_not_suit_is_not_called_plain() -> None:
 
 
 def test_a_wrong_key_is_refused_and_not_shown() -> None:
-    """None, a wrong one and the right one, at a stand-in that asks for one."""
+    """No key and a wrong key are refused, the right one is accepted, by a stand-in."""
     with running_stand_in(api_key=KEY) as server:
         for key in (None, "wrong-key"):
             with pytest.raises(StoreError) as caught:
@@ -733,7 +733,7 @@ def test_a_wrong_key_is_refused_and_not_shown() -> None:
 
 
 def test_a_server_two_minor_versions_away_is_warned_of(said: list[str]) -> None:
-    """And used all the same."""
+    """It is used all the same."""
     with running_stand_in(version="1.2.3") as server:
         connect(server.url, api_key=None, tuning=QUICK_RETRIES).close()
     assert "1.2.3" in said[0]
@@ -750,7 +750,7 @@ ECHOES = [
 
 @pytest.fixture
 def guarded() -> Iterator[FaultyProxy]:
-    """A proxy before a stand-in that wants a key."""
+    """Yields a proxy before a stand-in that requires a key."""
     with running_stand_in(api_key=KEY) as server, running_proxy(("127.0.0.1", server.port)) as one:
         yield one
 
@@ -759,7 +759,7 @@ def guarded() -> Iterator[FaultyProxy]:
 def test_secrets_appear_in_no_message_log_or_traceback(
     guarded: FaultyProxy, manifest_of: NewManifest, said: list[str], fault: wire.Fault
 ) -> None:
-    """Not in a message, a line of the log or a traceback, even where a server hands them back."""
+    """This holds even if the server's answers contain them."""
     manifest = manifest_of()
     store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY, tuning=QUICK_RETRIES)
     store.create(manifest)
@@ -775,7 +775,7 @@ def test_secrets_appear_in_no_message_log_or_traceback(
 
 
 def test_an_unreadable_answer_leaks_no_secret(guarded: FaultyProxy, said: list[str]) -> None:
-    """The client's complaint quotes the answer; the traceback has its place and not its words."""
+    """The client's error quotes the answer; the traceback shows its type only."""
     store = connect(guarded.url, api_key=KEY, tuning=QUICK_RETRIES)
 
     def confuse(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
@@ -783,7 +783,7 @@ def test_an_unreadable_answer_leaks_no_secret(guarded: FaultyProxy, said: list[s
         client.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
     guarded.plan("GET /collections", confuse)
-    with pytest.raises(StoreError, match="not one that Qdrant gives") as caught:
+    with pytest.raises(StoreError, match="the answer is not Qdrant's") as caught:
         store.names()
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     assert "get_collections" in "".join(traceback.format_exception(caught.value))
@@ -791,7 +791,7 @@ def test_an_unreadable_answer_leaks_no_secret(guarded: FaultyProxy, said: list[s
 
 
 def test_a_user_name_is_redacted_as_a_whole_word() -> None:
-    """`me` is a user, and a part of many words."""
+    """The user `me` is part of many words."""
     secrets = Secrets.of(ServerAddress.parse("http://me:pass@host"), None)
     assert secrets.redact("some time for me: pass") == "some time for ***: ***"
     assert repr(secrets) == "Secrets()"

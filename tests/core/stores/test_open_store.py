@@ -1,6 +1,6 @@
-"""Which store is taken, and what is never done: falling back from one that was named.
+"""The choice of the store; a named store never falls back to another.
 
-What answers at the server's address is a small HTTP responder, a stand-in good for its faults.
+A small HTTP responder stands in for the server, and proves only how faults are handled.
 """
 
 import json
@@ -28,8 +28,8 @@ Envelope = Callable[[Any], dict[str, Any]]
 Responder = Any  # conftest's; tests are no package to import it from
 
 
-def test_auto_takes_a_qdrant_that_runs_here(settings: Settings, responder: Responder) -> None:
-    """Nothing is named and Qdrant answers: that is the store, shown by its URL."""
+def test_auto_uses_a_qdrant_on_this_machine(settings: Settings, responder: Responder) -> None:
+    """No store is named and Qdrant answers; the label is its URL."""
     responder.be_qdrant()
     store = open_store(None, settings, local_port=responder.port)
     assert isinstance(store, ServerStore)
@@ -37,8 +37,8 @@ def test_auto_takes_a_qdrant_that_runs_here(settings: Settings, responder: Respo
     store.close()
 
 
-def test_auto_is_embedded_where_nothing_listens(settings: Settings, unused_port: int) -> None:
-    """In the home's folder, without a word about servers."""
+def test_auto_is_embedded_if_nothing_listens(settings: Settings, unused_port: int) -> None:
+    """The store is in the home folder, and nothing is logged about servers."""
     store = open_store(None, settings, local_port=unused_port)
     assert isinstance(store, EmbeddedStore)
     assert store.directory == settings.qdrant_dir
@@ -58,23 +58,23 @@ def test_auto_is_embedded_where_nothing_listens(settings: Settings, unused_port:
         (302, ""),
     ],
 )
-def test_auto_is_embedded_where_something_else_answers(
+def test_auto_is_embedded_if_another_service_answers(
     settings: Settings, responder: Responder, status: int, body: object
 ) -> None:
-    """Only what says in Qdrant's own way that it is Qdrant is taken for it."""
+    """Only an answer in Qdrant's own form is accepted."""
     responder.answers["GET /"] = (status, body)
     assert isinstance(open_store(None, settings, local_port=responder.port), EmbeddedStore)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_auto_stops_where_qdrant_refuses(settings: Settings, responder: Responder, status: int) -> None:
-    """Going on in another store would hide the collections that are on the server."""
+def test_auto_stops_if_qdrant_refuses(settings: Settings, responder: Responder, status: int) -> None:
+    """Falling back would hide the server's collections."""
     responder.be_qdrant()
     responder.answers["GET /collections"] = (
         status,
         "Must provide an API key or an Authorization bearer token",
     )
-    with pytest.raises(StoreError, match=rf"server at {responder.url} asks for a key") as caught:
+    with pytest.raises(StoreError, match=rf"server at {responder.url} requires an API key") as caught:
         open_store(None, settings, local_port=responder.port)
     assert caught.value.exit_code == 5
     assert caught.value.hint == Hint(Action.NAME_SERVER, {Argument.STORE: responder.url})
@@ -83,12 +83,12 @@ def test_auto_stops_where_qdrant_refuses(settings: Settings, responder: Responde
 @pytest.mark.parametrize(
     ("status", "body"), [(401, "Must provide an API key or an Authorization bearer token"), (403, "qdrant")]
 )
-def test_auto_stops_where_qdrant_refuses_at_the_door(
+def test_auto_stops_if_qdrant_hides_its_title(
     settings: Settings, responder: Responder, status: int, body: str
 ) -> None:
-    """A Qdrant that does not even tell its title is known by its words."""
+    """A Qdrant that hides its title is recognised by its refusal."""
     responder.answers["GET /"] = (status, body)
-    with pytest.raises(StoreError, match="asks for a key"):
+    with pytest.raises(StoreError, match="requires an API key"):
         open_store(None, settings, local_port=responder.port)
 
 
@@ -96,7 +96,7 @@ def test_auto_stops_where_qdrant_refuses_at_the_door(
 def test_a_server_that_was_only_found_is_not_sent_the_key(
     settings: Settings, responder: Responder, manifest_of: NewManifest, said: str | None
 ) -> None:
-    """Anybody on this machine may say there that it is Qdrant. Looking elsewhere sends none, either."""
+    """Any user of this machine could run a false Qdrant; searching for other stores sends no key either."""
     responder.be_qdrant()
     settings = replace(settings, qdrant_api_key="s3cret", qdrant_url=said and "http://127.0.0.1:1")
     open_store(said, settings, local_port=responder.port).close()
@@ -111,7 +111,7 @@ def test_a_server_that_was_only_found_is_not_sent_the_key(
 def test_a_server_that_was_named_is_sent_the_key(
     settings: Settings, responder: Responder, origin: str
 ) -> None:
-    """However it was named, and be it the one that would have been found."""
+    """This holds for all ways of naming it, even for the server that would have been found."""
     responder.be_qdrant()
     settings = replace(
         settings,
@@ -125,10 +125,10 @@ def test_a_server_that_was_named_is_sent_the_key(
 
 
 @pytest.mark.parametrize("drip_s", [0.0, 0.02], ids=["silent", "dripping"])
-def test_auto_stops_where_something_listens_and_does_not_answer(
+def test_auto_stops_if_the_port_does_not_answer(
     settings: Settings, responder: Responder, drip_s: float
 ) -> None:
-    """It may be Qdrant, stopped or busy: to go on in the embedded store would hide what it holds."""
+    """It may be Qdrant, suspended or busy: falling back would hide its collections."""
     responder.be_qdrant()
     responder.delay_s, responder.drip_s = 0.0 if drip_s else 60.0, drip_s
     with pytest.raises(
@@ -145,7 +145,7 @@ def test_auto_stops_where_something_listens_and_does_not_answer(
 
 
 def test_auto_waits_for_a_busy_qdrant(settings: Settings, responder: Responder) -> None:
-    """Longer than one takes that builds an index."""
+    """The timeout is longer than a server needs while it builds an index."""
     responder.be_qdrant()
     responder.delay_s = 0.5
     store = open_store(None, settings, local_port=responder.port)
@@ -154,8 +154,8 @@ def test_auto_waits_for_a_busy_qdrant(settings: Settings, responder: Responder) 
 
 
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.9\r\n", b"J\0\0\0\n8.4.0 mysql", b""])
-def test_auto_is_embedded_where_something_else_greets(settings: Settings, greeting: bytes) -> None:
-    """A service that speaks first and then waits for its own kind of client, or hangs up."""
+def test_auto_is_embedded_if_another_service_speaks_first(settings: Settings, greeting: bytes) -> None:
+    """A service may speak first and wait for its own kind of client, or hang up."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kept = []
 
@@ -188,7 +188,7 @@ def test_auto_is_embedded_where_something_else_greets(settings: Settings, greeti
         (None, "auto", "http://127.0.0.1:1", "server"),
     ],
 )
-def test_the_option_beats_the_variables(
+def test_the_option_overrides_the_variables(
     settings: Settings,
     responder: Responder,
     named: str | None,
@@ -196,7 +196,7 @@ def test_the_option_beats_the_variables(
     qdrant_url: str | None,
     expected: str,
 ) -> None:
-    """`--store` before LOOKALIKE_STORE before QDRANT_URL before looking around."""
+    """The order is `--store`, LOOKALIKE_STORE, QDRANT_URL, then detection."""
     responder.be_qdrant()
     named, store, qdrant_url = (
         text and text.format(url=responder.url) for text in (named, store, qdrant_url)
@@ -208,7 +208,7 @@ def test_the_option_beats_the_variables(
 
 
 def test_a_folder_can_be_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative to where the command runs, or to the user's home; the label says which it is."""
+    """The path may be relative to the current folder or the user's home; the label shows it in full."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
@@ -223,7 +223,7 @@ def test_a_folder_can_be_named(settings: Settings, tmp_path: Path, monkeypatch: 
 def test_a_named_store_never_falls_back(
     settings: Settings, responder: Responder, unused_port: int, origin: str
 ) -> None:
-    """Not to the embedded store, and not to a Qdrant that runs here."""
+    """It falls back neither to the embedded store nor to a Qdrant on this machine."""
     responder.be_qdrant()
     url = f"http://127.0.0.1:{unused_port}"
     settings = replace(
@@ -258,7 +258,7 @@ def test_a_named_store_never_falls_back(
 )
 @pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
 def test_a_malformed_store_is_a_usage_error(settings: Settings, text: str, origin: str) -> None:
-    """The message says where it was read and what would do, and repeats no password."""
+    """The message names the source and the valid forms, and quotes no password."""
     settings = replace(
         settings,
         store=text if origin == "LOOKALIKE_STORE" else None,
@@ -270,16 +270,16 @@ def test_a_malformed_store_is_a_usage_error(settings: Settings, text: str, origi
     assert "s3" not in str(caught.value)
 
 
-def test_qdrant_url_takes_only_urls(settings: Settings) -> None:
-    """QDRANT_URL names servers; the embedded store is LOOKALIKE_STORE's to name."""
+def test_qdrant_url_accepts_only_urls(settings: Settings) -> None:
+    """QDRANT_URL names servers only; LOOKALIKE_STORE can name the embedded store."""
     with pytest.raises(UsageError, match="QDRANT_URL"):
         open_store(None, replace(settings, qdrant_url="embedded"))
 
 
-def test_another_store_that_has_it_is_named(
+def test_another_store_with_the_collection_is_suggested(
     settings: Settings, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
 ) -> None:
-    """From the server to the embedded store and back, and from a folder to both."""
+    """A server suggests the embedded store and vice versa, a folder suggests both."""
     here, there, nowhere = manifest_of(), manifest_of(), manifest_of()
     default, elsewhere = EmbeddedStore(settings.qdrant_dir), EmbeddedStore(settings.home / "other")
     default.create(here)
@@ -313,7 +313,7 @@ def test_another_store_that_has_it_is_named(
 def test_looking_for_a_collection_in_other_stores_never_fails(
     settings: Settings, responder: Responder, manifest_of: NewManifest, answer: tuple[int, object]
 ) -> None:
-    """What cannot be told to be ours is not mentioned."""
+    """Only collections that are proven to be ours are suggested."""
     name = manifest_of().collection
     responder.be_qdrant()
     responder.answers[f"GET /collections/{name}"] = answer
@@ -325,10 +325,10 @@ def test_looking_for_a_collection_in_other_stores_never_fails(
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
-def test_a_file_where_collections_should_be_is_a_store_that_cannot_be_used(
+def test_a_file_in_place_of_the_stores_folder_is_an_error(
     name: str, settings: Settings, tmp_path: Path
 ) -> None:
-    """It is not an empty one, which the next ingest would make."""
+    """It does not count as an empty store, which the next ingest would create."""
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     with pytest.raises(StoreError, match=rf"{name} cannot hold collections \(Not a directory\)"):
         open_store(f"embedded:{tmp_path / name}", settings)
@@ -337,8 +337,8 @@ def test_a_file_where_collections_should_be_is_a_store_that_cannot_be_used(
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-this-name", "~nobody-of-this-name/x", "x" * 5_000])
-def test_a_folder_that_cannot_be_is_wrong_usage(name: str, settings: Settings) -> None:
-    """The option is named; nothing is looked for elsewhere."""
+def test_an_impossible_folder_is_a_usage_error(name: str, settings: Settings) -> None:
+    """The message names the option, and no other store is tried."""
     with pytest.raises(UsageError) as refused:
         open_store(f"embedded:{name}", settings)
     assert refused.value.argument is Argument.STORE

@@ -1,4 +1,4 @@
-"""A collection that may only be read is opened by a private view, which is gone afterwards."""
+"""A read-only collection is opened by a private view, which is removed afterwards."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ DIMENSION = 256
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary folder of the test's own, so that it is seen what is left there."""
+    """Returns a temporary folder of the test's own, to detect what is left in it."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -43,14 +43,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddedStore:
-    """A store that waits for nobody."""
+    """Returns a store with a lock timeout of zero."""
     tuning = EngineTuning(indexed_above_kb=100)
     return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2, tuning=tuning)
 
 
 @pytest.fixture
 def vectors(random_vectors: RandomVectors) -> list[FloatVector]:
-    """What the points of `filled` have."""
+    """Returns the vectors of the points of `fill`."""
     return random_vectors(POINTS, DIMENSION)
 
 
@@ -58,7 +58,7 @@ def vectors(random_vectors: RandomVectors) -> list[FloatVector]:
 def fill(
     store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint, vectors: list[FloatVector]
 ) -> Callable[..., str]:
-    """Makes a collection of the points; returns its name."""
+    """Creates a collection of the points; returns its name."""
 
     def make(quantization: VectorQuantization = VectorQuantization.NONE, *, indexed: bool = False) -> str:
         manifest = replace(manifest_of(Distance.COSINE, DIMENSION), vector_quantization=quantization)
@@ -83,7 +83,7 @@ def test_a_read_only_collection_can_be_searched_and_is_not_changed(
     quantization: VectorQuantization,
     indexed: bool,
 ) -> None:
-    """Plain or indexed, in whole vectors or short forms; not a byte changes, and nothing is left behind."""
+    """With and without an index and quantization, no byte changes and nothing is left behind."""
     name = fill(quantization, indexed=indexed)
     with store.open(name) as collection:
         before = [collection.query(vector, limit=5) for vector in vectors[:3]]
@@ -104,7 +104,7 @@ def test_a_read_only_collection_can_be_searched_and_is_not_changed(
 def test_vectors_of_an_index_are_linked_and_not_copied(
     store: EmbeddedStore, fill: Callable[..., str]
 ) -> None:
-    """They are nearly all that a large collection takes."""
+    """They are nearly all of the size of a large collection."""
     view = PrivateView(store.directory / fill(indexed=True) / "shard")
     try:
         (matrix,) = view.shard.rglob("matrix.dat")
@@ -117,7 +117,7 @@ def test_vectors_of_an_index_are_linked_and_not_copied(
 def test_a_view_copies_sparse_files_without_their_holes(
     store: EmbeddedStore, fill: Callable[..., str]
 ) -> None:
-    """The engine's files are many times as large as what is in them."""
+    """The engine's files are many times as large as their data."""
     shard = store.directory / fill() / "shard"
     if not hasattr(os, "SEEK_DATA"):
         pytest.skip("this system does not say where files have holes")
@@ -135,7 +135,7 @@ def test_a_view_copies_sparse_files_without_their_holes(
 def test_writes_to_a_read_only_collection_are_refused(
     store: EmbeddedStore, fill: Callable[..., str], manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
-    """Points, payloads, datasets and the index of a view; the store itself says so before any work."""
+    """A view refuses points, payloads, datasets and the index; the store refuses before any work."""
     name = fill()
     folder = store.directory / name
     with read_only(store.directory):
@@ -150,7 +150,7 @@ def test_writes_to_a_read_only_collection_are_refused(
                 lambda: collection.upkeep.build_index(lambda: None),
                 collection.upkeep.validate_cache,
             ):
-                with pytest.raises(StoreError, match=r"may only be read \(.+\)") as caught:
+                with pytest.raises(StoreError, match=r"is read-only \(.+\)") as caught:
                     write()
                 assert (caught.value.path, caught.value.hint) == (folder, Hint(Action.CHANGE_FOLDER))
             assert collection.count() == POINTS
@@ -160,14 +160,14 @@ def test_writes_to_a_read_only_collection_are_refused(
             lambda: store.create(manifest_of(Distance.EUCLID)),
             lambda: store.delete(name),
         ):
-            with pytest.raises(StoreError, match="may only be read") as caught:
+            with pytest.raises(StoreError, match="is read-only") as caught:
                 refused()
             assert (caught.value.path, caught.value.exit_code) == (store.directory, 5)
     store.local.require_writable(name)
 
 
-def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[..., str]) -> None:
-    """Its lock is seen though it cannot be taken; once it ends, the collection opens."""
+def test_a_view_waits_for_a_writer_and_names_it(store: EmbeddedStore, fill: Callable[..., str]) -> None:
+    """The lock can be seen though not acquired; once the writer ends, the collection opens."""
     name = fill()
     with store.open(name), read_only(store.directory):
         with pytest.raises(StoreLockedError, match=rf"process {os.getpid()} ") as caught:
@@ -177,10 +177,10 @@ def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[.
         assert one.count() == other.count() == POINTS
 
 
-def test_a_view_of_files_that_change_meanwhile_is_refused(
+def test_a_view_of_changing_files_is_refused(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
-    """It holds no lock that is seen here; half of its files older than the others would be garbage."""
+    """The writer holds no lock visible here; a mix of old and new files would be corrupt."""
     shard = store.directory / fill() / "shard"
     done = threading.Event()
 
@@ -204,7 +204,7 @@ def test_a_view_of_files_that_change_meanwhile_is_refused(
 def test_a_shard_that_cannot_be_loaded_leaves_no_view(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
-    """It is damaged as it lies, and stays so."""
+    """The original is damaged, and is not changed."""
     name = fill()
     for file in (store.directory / name / "shard").rglob("segment.json"):
         file.write_text("{")
@@ -213,13 +213,13 @@ def test_a_shard_that_cannot_be_loaded_leaves_no_view(
     assert list(temporary.iterdir()) == []
 
 
-def test_no_room_for_a_view_is_an_error_that_names_tmpdir(
+def test_too_little_room_for_a_view_is_an_error_that_names_tmpdir(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
-    """Where temporary files cannot be made either."""
+    """No other temporary folder can be used either."""
     shard = store.directory / fill() / "shard"
     temporary.rmdir()
-    with pytest.raises(StoreError, match=r"copied to .*temporary, which fails .*TMPDIR") as caught:
+    with pytest.raises(StoreError, match=r"copied to .*temporary, which failed .*TMPDIR") as caught:
         PrivateView(shard)
     assert caught.value.path == temporary
 
@@ -239,7 +239,7 @@ sys.stdin.read()
 def viewer(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has made a view, some time ago."""
+    """Starts a process that has made a view some time ago."""
     words = [sys.executable, "-c", HOLD, str(store.directory / fill() / "shard"), str(temporary)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -252,10 +252,10 @@ def viewer(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_what_a_killed_process_left_is_swept_and_what_another_uses_is_not(
+def test_views_of_killed_processes_are_removed(
     store: EmbeddedStore, viewer: subprocess.Popen[str], temporary: Path
 ) -> None:
-    """By the lock inside a view; a folder of the same name that is new may be one that is being made."""
+    """The lock inside a view decides; a new folder without a lock may be one being made."""
     (name,) = store.names()
     (left_over,), shard = temporary.iterdir(), store.directory / name / "shard"
     new = temporary / "lookalike-view-new"
@@ -270,8 +270,8 @@ def test_what_a_killed_process_left_is_swept_and_what_another_uses_is_not(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_an_ingest_under_way_is_seen_where_nothing_may_be_written(store: EmbeddedStore) -> None:
-    """By its lock, while it holds it and no longer; of two at once the first is seen."""
+def test_an_ingest_under_way_is_seen_in_a_read_only_store(store: EmbeddedStore) -> None:
+    """The lock can be seen while the ingest holds it; of two ingests the first is reported."""
     assert store.local.ingest_under_way() is None
     with store.local.ingesting():
         said = store.local.ingest_under_way()
@@ -306,8 +306,8 @@ except StoreError as error:
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only the superuser can be somebody else")
-def test_another_user_may_ask_what_is_not_his(store: EmbeddedStore, fill: Callable[..., str]) -> None:
-    """By the permissions of its files, where the disk itself can be written to."""
+def test_another_user_can_search_a_collection(store: EmbeddedStore, fill: Callable[..., str]) -> None:
+    """File permissions forbid writing, although the disk is writable."""
     fill()
     with tempfile.TemporaryDirectory(dir=system_temporary()) as place:
         folder = shutil.copytree(store.directory, Path(place) / "qdrant")
@@ -316,10 +316,10 @@ def test_another_user_may_ask_what_is_not_his(store: EmbeddedStore, fill: Callab
         words = [sys.executable, "-c", ASK, str(folder), system_temporary()]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.split("\n")[0]) == (0, str(POINTS)), done.stderr
-        assert "may only be read (Permission denied)" in done.stdout
+        assert "is read-only (Permission denied)" in done.stdout
         assert contents(folder) == files
 
 
 def system_temporary() -> str:
-    """Where every user may look, unlike into the tests' own folders."""
+    """Returns a folder that every user may read, unlike the tests' own folders."""
     return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()  # noqa: S108

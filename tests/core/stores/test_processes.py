@@ -1,6 +1,6 @@
-"""Two processes at one collection, and what is left when one of them is killed.
+"""Two processes with one collection, and the state after one of them is killed.
 
-Both need what outlives a process: the embedded store's folder, or a real server at `QDRANT_URL`.
+Both need storage that outlives a process: the embedded store's folder, or a real server at `QDRANT_URL`.
 """
 
 import os
@@ -67,13 +67,13 @@ from lookalike_core.stores.open_store import open_store
     ]
 )
 def named(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """What `--store` says to reach the store from any process."""
+    """Returns the value of `--store` that reaches the store from any process."""
     return f"embedded:{tmp_path / 'qdrant'}" if request.param == "embedded" else str(QDRANT_URL)
 
 
 @pytest.fixture
 def store(named: str) -> Iterator[Store]:
-    """The store as this process sees it."""
+    """Yields the store in this process."""
     one = open_store(named, Settings.from_environment())
     yield one
     one.close()
@@ -81,7 +81,7 @@ def store(named: str) -> Iterator[Store]:
 
 @pytest.fixture
 def name(store: Store, manifest_of: NewManifest, point_of: NewPoint) -> Iterator[str]:
-    """A collection with one point."""
+    """Returns the name of a collection with one point."""
     manifest = manifest_of()
     store.create(manifest)
     with store.open(manifest.collection) as collection:
@@ -92,7 +92,7 @@ def name(store: Store, manifest_of: NewManifest, point_of: NewPoint) -> Iterator
 
 @contextmanager
 def child(program: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Another process that runs a program, and its stdout; it is gone after the block."""
+    """Yields another process that runs a program, with its stdout; it is killed after the block."""
     process = subprocess.Popen(
         [sys.executable, "-c", PREAMBLE + program, *arguments],
         stdin=subprocess.PIPE,
@@ -107,8 +107,8 @@ def child(program: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
             process.kill()
 
 
-def test_two_processes_at_once(named: str, store: Store, name: str) -> None:
-    """The embedded store makes the second wait and names the first; a server serves both."""
+def test_two_processes_open_one_collection(named: str, store: Store, name: str) -> None:
+    """The second waits for the embedded store and reports the first; a server serves both."""
     with child(HOLD, named, name) as (holder, said):
         assert said.readline() == "open\n"
         if not isinstance(store, EmbeddedStore):
@@ -128,7 +128,7 @@ def test_two_processes_at_once(named: str, store: Store, name: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_acknowledged_points_survive_a_kill(named: str, store: Store, name: str) -> None:
-    """After `kill -9` in the middle of writing, every upsert that returned is there and the lock is free."""
+    """After `kill -9` during writes, every upsert that returned is stored and the lock is free."""
     with child(WRITE, named, name) as (writer, said):
         acknowledged = [int(said.readline()) for _ in range(15)][-1]
         writer.send_signal(signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""One fault of a server, said over HTTP and over gRPC: both are taken alike.
+"""The same fault over HTTP and over gRPC is handled equally.
 
-The words are those of Qdrant 1.19 and of proxies. Stand-ins say them; what they prove is how we take them.
+The messages are those of Qdrant 1.19 and of proxies. Stand-ins send them, so the tests prove only the
+handling.
 """
 
 from collections.abc import Callable
@@ -49,7 +50,7 @@ SAID_ALIKE = {
     ),
     "a limit of strict mode": (400, "INVALID_ARGUMENT", 'Bad request: Limit exceeded 9 > 4 for "limit"', 1),
 }
-"""Status, code, what is said, and how often it is asked."""
+"""Status, code, message, and the expected number of attempts."""
 
 
 @pytest.mark.parametrize(("status", "code", "text", "tries"), SAID_ALIKE.values(), ids=SAID_ALIKE.keys())
@@ -62,7 +63,7 @@ def test_http_and_grpc_faults_of_one_kind_become_one_error(
     text: str,
     tries: int,
 ) -> None:
-    """As many tries, the same kind of error and the same way on."""
+    """The number of attempts, the kind of error and the remedy are equal."""
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
     grpc_responder.failing = {"Count": [(code, text, {})] * 9}
     over_grpc = failure(grpc_collection)
@@ -78,7 +79,7 @@ def test_http_and_grpc_faults_of_one_kind_become_one_error(
 
 
 def planned(proxy: FaultyProxy, manifest: CollectionManifest, fault: Any) -> ServerCollection:
-    """A collection behind a proxy, whose counting fails."""
+    """Yields a collection behind a proxy, whose count requests fail."""
     store = connect(proxy.url, api_key=None, tuning=SHORT_RETRIES)
     store.create(manifest)
     proxy.plan(r"POST .*/count", *[fault] * 9)
@@ -86,7 +87,7 @@ def planned(proxy: FaultyProxy, manifest: CollectionManifest, fault: Any) -> Ser
 
 
 def failure(collection: ServerCollection) -> LookalikeError:
-    """How counting fails."""
+    """Returns the error that counting raises."""
     with pytest.raises(LookalikeError) as caught:
         collection.count()
     return caught.value
@@ -97,20 +98,23 @@ def failure(collection: ServerCollection) -> LookalikeError:
     [
         (("INTERNAL", "No space left on device: WAL buffer size", {}), "has no room for more"),
         (("RESOURCE_EXHAUSTED", "said", {"qdrant-insufficient-storage": "1"}), "has no room for more"),
-        (("RESOURCE_EXHAUSTED", "said", {}), "what its log says"),
+        (("RESOURCE_EXHAUSTED", "said", {}), "what runs at this address"),
         (("UNAVAILABLE", "failed to connect to all addresses", {}), "docker compose up qdrant"),
-        (("UNAVAILABLE", "Shard temporarily unavailable: 2", {}), "what its log says"),
+        (("UNAVAILABLE", "Shard temporarily unavailable: 2", {}), "what runs at this address"),
         (("DEADLINE_EXCEEDED", "Deadline Exceeded", {}), "docker compose up qdrant"),
-        (("DEADLINE_EXCEEDED", "Timeout: Operation 'Count' timed out", {}), "what its log says"),
+        (
+            ("DEADLINE_EXCEEDED", "Timeout: Operation 'Count' timed out", {}),
+            "what runs at this address",
+        ),
     ],
 )
-def test_a_grpc_code_of_two_meanings_is_told_apart_by_its_details(
+def test_an_ambiguous_grpc_code_is_classified_by_its_details(
     grpc_collection: ServerCollection,
     grpc_responder: GrpcResponder,
     said: tuple[str, str, dict[str, str]],
     way_on: str,
 ) -> None:
-    """A full disk is no rate limit, and a server that answers with UNAVAILABLE is reachable."""
+    """A full disk is told from a rate limit, and a server that answers UNAVAILABLE is reachable."""
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
     grpc_responder.failing = {"Count": [said] * 9}
     assert way_on in str(failure(grpc_collection)).rpartition("; ")[2]
@@ -123,7 +127,7 @@ def test_retry_after_is_honoured_over_grpc(
     monkeypatch: pytest.MonkeyPatch,
     code: str,
 ) -> None:
-    """Qdrant and proxies put it into the trailing metadata."""
+    """Qdrant and proxies send it in the trailing metadata."""
     waited: list[float] = []
     monkeypatch.setattr(retries.time, "sleep", waited.append)
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
@@ -132,10 +136,10 @@ def test_retry_after_is_honoured_over_grpc(
     assert waited == [7.0]
 
 
-def test_a_node_that_restarts_costs_a_grpc_write_nothing(
+def test_a_grpc_write_survives_a_node_that_restarts(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder, point_of: Callable[..., ImagePoint]
 ) -> None:
-    """What was refused twice is written by the third try."""
+    """Two refused attempts are followed by one that succeeds."""
     from qdrant_client import grpc as messages
 
     completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
@@ -148,10 +152,10 @@ def test_a_node_that_restarts_costs_a_grpc_write_nothing(
     assert sum(method == "Upsert" for method, _, _ in grpc_responder.seen) == 3
 
 
-def test_a_request_over_the_rate_limit_is_sent_in_halves(
+def test_a_request_over_the_rate_limit_is_split(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder
 ) -> None:
-    """It would be refused for ever; nothing is waited for."""
+    """It would always be refused, so it is split without a wait."""
     split = "request larger than rate limiter capacity, please try to split your request"
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
     grpc_responder.failing = {"Get": [("RESOURCE_EXHAUSTED", split, {})]}

@@ -1,4 +1,4 @@
-"""Two that would rebuild one collection on a server: one does, one is told; the dead keep nobody out."""
+"""Leases of rebuilds on a server: one process rebuilds, a second is refused, a dead one is replaced."""
 
 import os
 import threading
@@ -20,19 +20,19 @@ REBUILDER = "lookalike-rebuilder"
 
 
 QUICK_LEASE = ServerTuning(lease=LeaseTimes(beat_s=0.1, watch_s=1.0, poll_s=0.05))
-"""Beats of a tenth of a second, and a second without one is death."""
+"""Beats of a tenth of a second; a process without one for a second counts as dead."""
 
 
 @pytest.fixture
 def server() -> Iterator[QdrantStandIn]:
-    """A server."""
+    """Yields a server."""
     with running_stand_in() as one:
         yield one
 
 
 @pytest.fixture
 def stores(server: QdrantStandIn) -> Iterator[tuple[ServerStore, ServerStore]]:
-    """Two clients of it."""
+    """Returns two clients of the server."""
     first, second = (connect(server.url, api_key=None, tuning=QUICK_LEASE) for _ in range(2))
     yield first, second
     first.close()
@@ -41,7 +41,7 @@ def stores(server: QdrantStandIn) -> Iterator[tuple[ServerStore, ServerStore]]:
 
 @pytest.fixture
 def name(stores: tuple[ServerStore, ServerStore], manifest_of: Callable[..., CollectionManifest]) -> str:
-    """Of a collection that is there, and staged anew."""
+    """Returns the name of a collection with a staged one."""
     manifest = manifest_of()
     stores[0].create(manifest)
     stores[0].create(manifest, name=staged_name(manifest.collection))
@@ -49,14 +49,14 @@ def name(stores: tuple[ServerStore, ServerStore], manifest_of: Callable[..., Col
 
 
 def rebuilder(server: QdrantStandIn, name: str) -> object:
-    """Who is said to rebuild it."""
+    """Returns the process in the lease's record."""
     return (server.client.get_collection(name).config.metadata or {}).get(REBUILDER)
 
 
 def test_a_second_rebuild_is_refused_and_names_the_first(
     server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, said: list[str]
 ) -> None:
-    """With its process; searching goes on, and afterwards nothing is left of it."""
+    """The message names the process; searches continue, and the record is removed at the end."""
     first, second = stores
     with first.rebuilding(name):
         told_who = rf"{name} is being rebuilt by process {os.getpid()} on "
@@ -73,7 +73,7 @@ def test_a_second_rebuild_is_refused_and_names_the_first(
 def test_the_lease_of_a_dead_rebuild_is_taken_over(
     server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, said: list[str]
 ) -> None:
-    """Its last word stands still; the next one says that it looks, and goes on."""
+    """The dead process' record does not change; the next process logs the check, and continues."""
     dead = {"token": "dead", "host": "elsewhere", "process": 4711, "beat": 9}
     server.client.update_collection(name, metadata={REBUILDER: dead})
     with stores[1].rebuilding(name):
@@ -85,7 +85,7 @@ def test_the_lease_of_a_dead_rebuild_is_taken_over(
 def test_a_rebuild_that_lost_its_lease_replaces_nothing(
     server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str
 ) -> None:
-    """Another took it for dead: it is told, before it deletes anything."""
+    """Another process took it for dead, so it fails before it deletes anything."""
     with stores[0].rebuilding(name):
         other = {"token": "other", "host": "elsewhere", "process": 4711, "beat": 0}
         server.client.update_collection(name, metadata={REBUILDER: other})
@@ -98,7 +98,7 @@ def test_a_rebuild_that_lost_its_lease_replaces_nothing(
 def test_of_two_rebuilds_begun_at_once_one_gets_the_lease(
     stores: tuple[ServerStore, ServerStore], name: str
 ) -> None:
-    """Both find nobody, both say that they do it, and see who has said so last."""
+    """Both find no lease and write theirs; the last writer holds it."""
     both = threading.Barrier(2)
     outcomes = []
 
@@ -126,7 +126,7 @@ def test_an_interrupted_copy_carries_the_lease(
     name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever comes while it is copied finds who does it."""
+    """A process that comes during the copy sees the holder."""
     from lookalike_core.stores.server import ServerCollection
 
     take_over = ServerCollection.take_over
@@ -151,7 +151,7 @@ def test_aliases_survive_a_replacement(
     monkeypatch: pytest.MonkeyPatch,
     cut_off: bool,
 ) -> None:
-    """A server drops them with the collection; also where the copying had to be begun again."""
+    """The server deletes them with the old collection; they survive even if the copy is restarted."""
     store = stores[0]
     alias = models.CreateAlias(collection_name=name, alias_name="pictures")
     server.client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])

@@ -1,4 +1,4 @@
-"""A server cannot rename: what becomes of a replacement that is cut off while it copies.
+"""Replacing a collection on a server, by copying, when the copy is interrupted.
 
 Qdrant's client in memory stands in for the server.
 """
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture
 def store() -> Iterator[ServerStore]:
-    """A store in memory."""
+    """Yields a store in memory."""
     one = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
     yield one
     one.close()
@@ -36,7 +36,7 @@ def test_an_interrupted_copy_is_refused_and_finished_by_the_next_call(
     monkeypatch: pytest.MonkeyPatch,
     copied: int,
 ) -> None:
-    """Half a collection answers nobody; what was staged is whole until all of it has been copied."""
+    """A partial collection cannot be searched; the staged one stays complete until all is copied."""
     old = manifest_of()
     name, new = old.collection, replace(old, created_at="2027-01-01T00:00:00+00:00")
     store.create(old)
@@ -57,7 +57,7 @@ def test_an_interrupted_copy_is_refused_and_finished_by_the_next_call(
     assert name not in store
     assert store.names() == []
     for refused in (store.open, store.manifest, store.delete):
-        with pytest.raises(ManifestError, match="is not finished") as caught:
+        with pytest.raises(ManifestError, match="is unfinished") as caught:
             refused(name)
         assert caught.value.hint == Hint(Action.CONTINUE_REBUILD_INSTEAD, {Argument.COLLECTION: name})
     store.replace(name)

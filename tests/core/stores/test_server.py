@@ -1,7 +1,7 @@
-"""What is said to a server and what becomes of its faults, seen from the other end of the wire.
+"""Requests to a server and the handling of its faults, observed at the other end of the connection.
 
-The other end is a small HTTP responder or a small gRPC one: stand-ins that prove what we send and how
-we take what comes back, not what Qdrant does with it. The contract suite does that on a real server.
+The other end is a small HTTP or gRPC responder, a stand-in that proves what is sent and how answers are
+handled, not what Qdrant does. The contract suite proves that on a real server.
 """
 
 import json
@@ -60,8 +60,8 @@ KEY = "s3cret-key"
         ("http://me@host:6333", "http://host:6333", False),
     ],
 )
-def test_an_address_says_which_port_is_meant(url: str, label: str, grpc: bool) -> None:
-    """6333 unless the URL says otherwise, as qdrant-client has it; gRPC only beside that; no credentials."""
+def test_the_ports_of_an_address(url: str, label: str, grpc: bool) -> None:
+    """6333 unless the URL has a port, as in qdrant-client; gRPC with that port only; no credentials."""
     parsed = ServerAddress.parse(url)
     assert parsed.label == label
     assert parsed.may_speak_grpc is grpc
@@ -69,7 +69,7 @@ def test_an_address_says_which_port_is_meant(url: str, label: str, grpc: bool) -
 
 
 def test_a_password_in_the_url_is_sent_and_not_shown(responder: Responder) -> None:
-    """As basic authentication, decoded, with each request."""
+    """It is sent decoded, as basic authentication, with each request."""
     responder.be_qdrant()
     url = responder.url.replace("http://", "http://me:p%40ss@")
     store = connect(url, api_key=None)
@@ -80,8 +80,8 @@ def test_a_password_in_the_url_is_sent_and_not_shown(responder: Responder) -> No
 
 @pytest.mark.parametrize("key", ["with\nbreak", "trailing\n", " space", "schlüssel", "nul\0"])
 def test_a_key_that_cannot_be_sent_is_not_quoted(responder: Responder, key: str) -> None:
-    """HTTP libraries show the header that they cannot send; the key never gets that far."""
-    with pytest.raises(UsageError, match="the API key holds characters") as caught:
+    """HTTP libraries quote a header that they cannot send, so the key is checked before."""
+    with pytest.raises(UsageError, match="the API key contains characters") as caught:
         connect(responder.url, api_key=key)
     assert caught.value.hint == Hint(Action.CORRECT_KEY)
     assert key not in str(caught.value)
@@ -93,17 +93,17 @@ def test_a_key_that_cannot_be_sent_is_not_quoted(responder: Responder, key: str)
     [
         (401, "Must provide an API key", r"connecting failed on {url}.*401.*; set QDRANT_API_KEY"),
         (403, {"status": {"error": "Forbidden: read-only"}}, r"403 \(Forbidden: read-only\).*QDRANT_API_KEY"),
-        (404, "no such page", r"404.*see what runs at this address"),
+        (404, "no such page", r"404.*check what runs at this address"),
         (500, {"status": {"error": "disk\nis   broken"}}, r"500 \(disk is broken\)"),
         (502, "x" * 5000, r"502 \(x{{200}}\.\.\.\)"),
-        (200, "<html>hello</html>", r"not one that Qdrant gives.*see what runs at this address"),
-        (200, {"result": {}}, r"not one that Qdrant gives"),
+        (200, "<html>hello</html>", r"the answer is not Qdrant's.*check what runs at this address"),
+        (200, {"result": {}}, r"the answer is not Qdrant's"),
     ],
 )
-def test_a_server_that_does_not_let_us_in_is_a_store_error(
+def test_a_refused_connection_is_a_store_error(
     responder: Responder, status: int, body: object, said: str
 ) -> None:
-    """What failed, where, why, and what to do next, in one line and without the key."""
+    """The message is one line with fault, address, reason and remedy, without the key."""
     responder.be_qdrant()
     responder.answers["GET /collections"] = (status, body)
     with pytest.raises(StoreError) as caught:
@@ -113,8 +113,8 @@ def test_a_server_that_does_not_let_us_in_is_a_store_error(
     assert "\n" not in str(caught.value)
 
 
-def test_a_silent_server_is_given_up_on(responder: Responder) -> None:
-    """Connecting has a timeout of its own."""
+def test_connecting_to_a_silent_server_times_out(responder: Responder) -> None:
+    """Connecting has its own timeout."""
     responder.be_qdrant()
     responder.delay_s = 5
     with pytest.raises(StoreError, match=r"no answer in time.*docker compose up qdrant"):
@@ -128,7 +128,7 @@ def test_a_silent_server_is_given_up_on(responder: Responder) -> None:
 def test_an_incompatible_server_version_is_warned_of(
     responder: Responder, monkeypatch: pytest.MonkeyPatch, said: list[str], version: str, told: bool
 ) -> None:
-    """Once, as a warning in the log, where minors are more than one apart."""
+    """A warning is logged once if minor versions are more than one apart."""
     monkeypatch.setattr("importlib.metadata.version", lambda _: "1.20.0")
     responder.be_qdrant(version)
     connect(responder.url, api_key=None).close()
@@ -137,18 +137,20 @@ def test_an_incompatible_server_version_is_warned_of(
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_key_follows_no_redirect(responder: Responder, elsewhere: Responder, status: int) -> None:
-    """Whoever is named there has not been named by the user."""
+def test_a_key_is_not_sent_to_a_redirect_target(
+    responder: Responder, elsewhere: Responder, status: int
+) -> None:
+    """The user has not named the redirect's target."""
     elsewhere.be_qdrant()
     responder.location = elsewhere.url
     responder.answers["GET /"] = (status, "")
-    with pytest.raises(StoreError, match=rf"{status}.*see what runs at this address"):
+    with pytest.raises(StoreError, match=rf"{status}.*check what runs at this address"):
         connect(responder.url.replace("//", "//me:pass@"), api_key=KEY)
     assert not elsewhere.seen
 
 
 def test_sending_a_key_unencrypted_is_warned_of() -> None:
-    """Over plain HTTP to another machine; not to this one, and not over TLS."""
+    """The warning is for plain HTTP to another machine, not for this one or TLS."""
 
     def notices(url: str, api_key: str | None) -> tuple[str, ...]:
         ours = version("qdrant-client")
@@ -167,7 +169,7 @@ def test_sending_a_key_unencrypted_is_warned_of() -> None:
 
 @pytest.fixture
 def store(responder: Responder) -> Iterator[ServerStore]:
-    """A store on the responder."""
+    """Yields a store on the responder."""
     responder.be_qdrant()
     one = connect(responder.url, api_key=KEY, tuning=QUICK_RETRIES)
     responder.seen.clear()
@@ -176,7 +178,7 @@ def store(responder: Responder) -> Iterator[ServerStore]:
 
 
 def describe(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """What a server says of a collection whose payload indexes are all there."""
+    """Returns the description of a collection with all payload indexes."""
     keyword = {"data_type": "keyword", "points": 0}
     return {
         "status": "green",
@@ -202,7 +204,7 @@ def describe(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> d
 def there(
     responder: Responder, enveloped: Envelope
 ) -> Callable[[CollectionManifest, dict[str, Any] | None], str]:
-    """Makes the responder say that a collection is there, with this metadata; gives its path."""
+    """Returns a function that adds a collection with this metadata to the responder, and returns its path."""
 
     def put(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> str:
         path = f"/collections/{manifest.collection}"
@@ -217,7 +219,7 @@ def there(
 def collection(
     store: ServerStore, responder: Responder, manifest_of: NewManifest, there: Callable[..., str]
 ) -> ServerCollection:
-    """An open collection on the responder."""
+    """Yields an open collection on the responder."""
     manifest = manifest_of()
     there(manifest, {METADATA_KEY: manifest.to_json()})
     one = store.open(manifest.collection)
@@ -238,7 +240,7 @@ def test_a_large_upsert_is_split_into_requests(
     point_of: NewPoint,
     random_vectors: RandomVectors,
 ) -> None:
-    """Each waits until it is written, each stays well below 32 MB, and nothing is left out."""
+    """Each request waits until it is written and stays well below 32 MB, and no point is omitted."""
     manifest = manifest_of(dimension=25_088)
     path = there(manifest, {METADATA_KEY: manifest.to_json()})
     responder.answers[f"PUT {path}/points"] = (200, enveloped(UPDATED))
@@ -254,10 +256,10 @@ def test_a_large_upsert_is_split_into_requests(
     assert written == [f"{number}.jpg" for number in range(40)]
 
 
-def test_every_change_is_waited_for(
+def test_every_change_is_awaited(
     collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
 ) -> None:
-    """A change that was only queued would be missing from the next question."""
+    """A change that was only queued would be missing from the next answer."""
     path = f"/collections/{collection.name}/points"
     responder.answers |= {
         f"PUT {path}": (200, enveloped(UPDATED)),
@@ -273,12 +275,12 @@ def test_every_change_is_waited_for(
     assert json.loads(changes[0].body)["points"][0]["payload"] == point.payload.to_json()
 
 
-def test_payloads_are_written_by_id_and_the_last_of_a_request_is_waited_for_by_a_filter(
+def test_payloads_are_written_by_id_and_the_last_by_an_awaited_filter(
     collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
 ) -> None:
-    """What goes by a filter goes to every shard, which first does what it was given before.
+    """An operation by a filter goes to every shard, which executes earlier operations first.
 
-    An id that is waited for would be an error where its point is gone; one that is not is passed over.
+    Waiting for an id would fail if its point is deleted; without waiting, it is skipped.
     """
     batch = f"POST /collections/{collection.name}/points/batch"
     responder.answers[batch] = (200, enveloped([UPDATED]))
@@ -298,7 +300,7 @@ def test_payloads_are_written_by_id_and_the_last_of_a_request_is_waited_for_by_a
 def test_a_change_that_is_only_acknowledged_is_retried(
     collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint, status: str
 ) -> None:
-    """A server that is short of time answers early; what it has not done yet is not reported as done."""
+    """An overloaded server answers early; a change that is not complete is not reported as done."""
     path = f"/collections/{collection.name}/points"
     noted = {"operation_id": 1, "status": status}
     responder.answers |= {
@@ -316,8 +318,8 @@ def test_a_change_that_is_only_acknowledged_is_retried(
             change()
 
 
-def test_a_failure_names_collection_and_server(collection: ServerCollection, responder: Responder) -> None:
-    """A key that may only read, a collection that goes away, a server that goes away."""
+def test_an_error_names_collection_and_server(collection: ServerCollection, responder: Responder) -> None:
+    """Faults are a read-only key, a deleted collection, and a server that stops."""
     query = f"POST /collections/{collection.name}/points/count"
     responder.answers[query] = (403, {"status": {"error": "Forbidden"}})
     with pytest.raises(StoreError, match=rf"{collection.name} failed on {responder.url}") as caught:
@@ -337,7 +339,7 @@ def test_a_failed_creation_is_undone(
     manifest_of: NewManifest,
     enveloped: Envelope,
 ) -> None:
-    """An index that cannot be made takes the collection along."""
+    """If an index cannot be created, the collection is deleted."""
     manifest = manifest_of()
     path = f"/collections/{manifest.collection}"
     responder.answers |= {
@@ -358,10 +360,10 @@ def test_a_failed_creation_is_undone(
     assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: written}
 
 
-def test_a_collection_that_another_made_first_is_left_alone(
+def test_a_collection_created_first_by_others_is_not_deleted(
     store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
 ) -> None:
-    """Between looking and making somebody else made it: it is theirs, and nothing is deleted."""
+    """Another process created it between the check and the creation; it is not deleted."""
     manifest = manifest_of()
     path = f"/collections/{manifest.collection}"
     responder.answers[f"GET {path}/exists"] = (200, enveloped({"exists": False}))
@@ -374,12 +376,12 @@ def test_a_collection_that_another_made_first_is_left_alone(
 def test_a_server_that_drops_metadata_is_too_old(
     store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
 ) -> None:
-    """A collection that would never be known as ours again is removed at once."""
+    """The collection, which could not be recognised later, is deleted immediately."""
     manifest = manifest_of()
     path = f"/collections/{manifest.collection}"
 
     class Existence(dict[str, Any]):
-        """Not there when first asked, there afterwards."""
+        """Answers that the collection does not exist at first, and then that it does."""
 
         def get(self, key: str, default: object = None) -> Any:
             if key == f"GET {path}/exists":
@@ -399,13 +401,13 @@ def test_a_server_that_drops_metadata_is_too_old(
     assert responder.seen[-1].method == "DELETE"
 
 
-def test_a_half_made_collection_is_finished_when_opened(
+def test_an_incomplete_collection_is_completed_when_opened(
     store: ServerStore,
     responder: Responder,
     manifest_of: NewManifest,
     enveloped: Envelope,
 ) -> None:
-    """A process that died between manifest and indexes leaves work, not a lasting fault."""
+    """A process may have died between writing the manifest and creating the indexes."""
     manifest = manifest_of()
     path = f"/collections/{manifest.collection}"
     half = describe(manifest, {METADATA_KEY: manifest.to_json()})
@@ -420,8 +422,8 @@ def test_a_half_made_collection_is_finished_when_opened(
     assert made == ["dataset"]
 
 
-def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
-    """The key goes along, and HTTP is not spoken at all."""
+def test_grpc_is_used_if_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
+    """The key is sent along, and no HTTP request is made after connecting."""
     store = connect(responder.url, api_key=KEY, grpc_port=grpc_responder.port)
     assert store.names() == []
     store.close()
@@ -434,8 +436,8 @@ def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_respond
     assert not responder.seen
 
 
-def test_http_is_taken_where_grpc_does_not_work(responder: Responder, grpc_responder: GrpcResponder) -> None:
-    """Something is at the port, but nothing that serves us."""
+def test_http_is_used_if_grpc_does_not_work(responder: Responder, grpc_responder: GrpcResponder) -> None:
+    """Something listens at the port, but it is no usable gRPC server."""
     import grpc
 
     responder.be_qdrant()
@@ -457,14 +459,14 @@ def test_http_is_taken_where_grpc_does_not_work(responder: Responder, grpc_respo
         ("INTERNAL", StoreError, "INTERNAL"),
     ],
 )
-def test_grpc_faults_become_ours(
+def test_grpc_faults_become_library_errors(
     grpc_collection: ServerCollection,
     grpc_responder: GrpcResponder,
     code: str,
     kind: type[LookalikeError],
     said: str,
 ) -> None:
-    """The same kinds and the same advice as over HTTP, and never the key."""
+    """The kinds and remedies are those over HTTP, and the key is never shown."""
     import grpc
 
     grpc_responder.code = grpc.StatusCode[code]
@@ -479,7 +481,7 @@ def test_grpc_faults_become_ours(
 def test_a_collection_that_grpc_does_not_find_was_deleted(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder
 ) -> None:
-    """It was there when it was opened."""
+    """It existed when it was opened."""
     import grpc
 
     grpc_responder.code = grpc.StatusCode.NOT_FOUND
@@ -490,7 +492,7 @@ def test_a_collection_that_grpc_does_not_find_was_deleted(
 def test_grpc_requests_are_retried(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What may pass is tried again, and a server that says when to come back is heard."""
+    """Transient faults are retried, after the wait that the server asks for."""
     waited: list[float] = []
     monkeypatch.setattr(retries.time, "sleep", waited.append)
     info = grpc_info(grpc_collection.manifest)
@@ -510,7 +512,7 @@ def test_grpc_requests_are_retried(
 def test_a_grpc_server_that_restarts_is_waited_for(
     open_over_grpc: Callable[[ServerTuning], ServerCollection], grpc_responder: GrpcResponder
 ) -> None:
-    """The channel connects again within our tries; left alone it would wait longer each time."""
+    """The channel reconnects within our retries; by default it would back off longer each time."""
     grpc_collection = open_over_grpc(ServerTuning(retries=RetryPolicy(first_wait_s=0.2)))
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
     assert grpc_collection.count() == 0
@@ -533,7 +535,7 @@ def test_a_write_that_is_too_large_for_grpc_is_split(
     code: str,
     text: str,
 ) -> None:
-    """In the words of gRPC's own library and of the one that Qdrant is built with."""
+    """The messages are those of gRPC's own library and of the one that Qdrant is built with."""
     from qdrant_client import grpc as messages
 
     completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
@@ -553,7 +555,7 @@ def test_a_write_that_is_too_large_for_grpc_is_split(
 def test_every_request_works_over_grpc(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder, point_of: NewPoint
 ) -> None:
-    """Each request arrives as a message that means what was asked, and changes wait."""
+    """Each request arrives as the right message, and changes are awaited."""
     from qdrant_client import grpc as messages
 
     completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
@@ -608,7 +610,7 @@ def test_every_request_works_over_grpc(
         (VectorQuantization.INT4, {"turbo": {"bits": "bits4", "always_ram": True}}),
     ],
 )
-def test_short_forms_of_vectors_are_asked_for_as_qdrant_documents_them(
+def test_quantization_is_configured_as_qdrant_documents_it(
     store: ServerStore,
     responder: Responder,
     manifest_of: NewManifest,
@@ -617,7 +619,7 @@ def test_short_forms_of_vectors_are_asked_for_as_qdrant_documents_them(
     quantize: VectorQuantization,
     said: dict[str, Any] | None,
 ) -> None:
-    """Short forms stay in memory, whole vectors on the disk; a search orders what it found by these."""
+    """Quantized vectors stay in memory, whole ones on the disk; searches rescore by the whole ones."""
     manifest = replace(manifest_of(), vector_quantization=quantize)
     path = f"/collections/{manifest.collection}"
     responder.answers |= {

@@ -1,4 +1,4 @@
-"""What is taken out of gRPC's messages is what the client's models give; a small responder answers."""
+"""Values read from gRPC messages equal those of the client's models; a small responder answers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,14 +13,14 @@ from lookalike_core.stores.server_reads import MessageReads, ModelReads, Page, R
 
 @pytest.fixture
 def both(grpc_collection: ServerCollection) -> tuple[Reads, Reads]:
-    """One server read in both ways."""
+    """Returns both readers of one server."""
     client = grpc_collection._client  # noqa: SLF001
     return MessageReads(client, timeout_s=10), ModelReads(client)
 
 
 @pytest.fixture
 def points(point_of: Callable[..., ImagePoint]) -> list[ImagePoint]:
-    """With and without a class, a synset, a path before."""
+    """Returns points with and without a class, a synset and a former path."""
     plain = point_of("cat/猫.jpg", [1.5, -2.25, 1e-30, 3.4e38])
     bare = point_of("2.jpg", [0.1, 0.2, 0.3, 0.4], class_name=None)
     moved = replace(plain.payload, path="3.jpg", moved_from="old/3.jpg", synset="n01440764", mtime_ns=2**62)
@@ -31,7 +31,7 @@ def points(point_of: Callable[..., ImagePoint]) -> list[ImagePoint]:
 def test_points_are_read_alike(
     both: tuple[Reads, Reads], grpc_responder: GrpcResponder, points: list[ImagePoint], dense: bool
 ) -> None:
-    """Payloads with all their kinds of values, vectors to the bit, whichever way a server puts them."""
+    """Payloads have all types of values; vectors are equal bit by bit, in either encoding."""
     from qdrant_client import grpc
     from qdrant_client.conversions.conversion import RestToGrpc
 
@@ -73,7 +73,7 @@ def test_points_are_read_alike(
 
 
 def test_counts_are_read_alike(both: tuple[Reads, Reads], grpc_responder: GrpcResponder) -> None:
-    """Of values in any script; and the last page says that it is the last."""
+    """Values may be in any script; the last page is marked as such."""
     from qdrant_client import grpc
 
     counts = {"cat": 3, "猫": 2**40, "": 1}

@@ -1,4 +1,4 @@
-"""One open collection for all threads: nothing is opened twice, and what is closed says so."""
+"""One open collection for all threads: opened once, and refused after closing."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,14 +21,14 @@ QUERY = np.array([1, 2, 3, 4], dtype=np.float32)
 
 @pytest.fixture
 def shared(tmp_path: Path) -> SharedStore:
-    """A shared store on an empty folder, which waits for no other's lock."""
+    """Yields a shared store on an empty folder, with a lock timeout of zero."""
     return SharedStore(EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0))
 
 
 def test_a_shared_collection_is_locked_until_the_store_is_closed(
     shared: SharedStore, manifest_of: NewManifest, tmp_path: Path
 ) -> None:
-    """Leaving a block does not let others have it; `close` does."""
+    """Leaving a block keeps the lock; `close` releases it."""
     manifest = manifest_of()
     shared.create(manifest)
     with shared.open(manifest.collection) as one, shared.open(manifest.collection) as other:
@@ -42,7 +42,7 @@ def test_a_shared_collection_is_locked_until_the_store_is_closed(
 
 
 def test_a_closed_store_refuses_every_use(shared: SharedStore, manifest_of: NewManifest) -> None:
-    """Of the store and of a collection of it, however often it is closed."""
+    """This holds for the store and its collections; closing again does nothing."""
     manifest = manifest_of()
     shared.create(manifest)
     collection = shared.open(manifest.collection)
@@ -56,7 +56,7 @@ def test_a_closed_store_refuses_every_use(shared: SharedStore, manifest_of: NewM
 def test_threads_read_while_one_writes(
     shared: SharedStore, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
-    """Every read sees whole writes, and none fails, though the shard is closed and loaded in between."""
+    """Reads see complete writes only, although the shard is closed and loaded in between."""
     manifest = manifest_of()
     shared.create(manifest)
     rounds, written = 20, 10
@@ -82,10 +82,10 @@ def test_threads_read_while_one_writes(
     shared.close()
 
 
-def test_a_scan_of_what_was_replaced_ends_in_an_error(
+def test_a_scan_of_a_replaced_collection_ends_in_an_error(
     shared: SharedStore, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
-    """The rest would be another collection's, or a released one's."""
+    """Further points would be of another, or of a closed, collection."""
     manifest = manifest_of()
     name = manifest.collection
     for each in (None, staged_name(name)):

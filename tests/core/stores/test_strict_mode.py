@@ -1,6 +1,6 @@
-"""A collection whose server allows little at once: it is used within its limits, and nothing is missing.
+"""A collection with a strict server: requests stay within its limits, and results are complete.
 
-The server is a real one where `QDRANT_URL` says where it is, else a stand-in with Qdrant's limits and words.
+The server is a real one if `QDRANT_URL` names it, else a stand-in with Qdrant's limits and messages.
 """
 
 import os
@@ -41,7 +41,7 @@ RATES = ("read_rate_limit", "write_rate_limit")
 
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
-    """A store behind the proxy, which sees what is asked."""
+    """Yields a store behind the proxy, which records requests."""
     one = connect(proxy.url, api_key=KEY, tuning=QUICK_RETRIES)
     yield one
     one.close()
@@ -51,7 +51,7 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
 def manifest(
     store: ServerStore, manifest_of: Callable[..., CollectionManifest]
 ) -> Iterator[CollectionManifest]:
-    """Of a collection that is there."""
+    """Returns the manifest of an existing collection."""
     one = manifest_of(Distance.EUCLID, 4)
     store.create(one)
     yield one
@@ -60,7 +60,7 @@ def manifest(
 
 @pytest.fixture
 def limit(qdrant: Any, manifest: CollectionManifest) -> Iterator[Limit]:
-    """Sets limits of the collection: `limit(max_query_limit=7)`; on a real server none of a minute."""
+    """Returns a function that sets limits: `limit(max_query_limit=7)`; a real server gets none per minute."""
     from qdrant_client import QdrantClient, models
 
     client = QdrantClient(url=f"http://{qdrant.host}:{qdrant.port}", api_key=KEY, check_compatibility=False)
@@ -78,7 +78,7 @@ def limit(qdrant: Any, manifest: CollectionManifest) -> Iterator[Limit]:
 def points(
     point_of: Callable[..., ImagePoint], random_vectors: Callable[[int, int], list[FloatVector]]
 ) -> list[ImagePoint]:
-    """Thirty, of three classes."""
+    """Returns thirty points of three classes."""
     return [
         point_of(f"{i}.jpg", vector, class_name=("cat", "dog", None)[i % 3], sha256=f"{i:064}")
         for i, vector in enumerate(random_vectors(30, 4))
@@ -93,7 +93,7 @@ def test_a_collection_is_used_within_its_limits(
     points: list[ImagePoint],
     limits: dict[str, Any],
 ) -> None:
-    """Writing, reading, counting and searching give what they give without limits."""
+    """Writing, reading, counting and searching give the same results as without limits."""
     limit(**limits)
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
@@ -124,10 +124,10 @@ def test_a_collection_is_used_within_its_limits(
         assert collection.count() == 0
 
 
-def test_limits_that_come_later_are_known_by_their_refusals(
+def test_limits_set_later_are_learned_from_refusals(
     store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
 ) -> None:
-    """What goes in parts goes in smaller ones, and what is counted there is counted here."""
+    """Later requests are smaller, and counts are computed by the client."""
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
         limit(max_query_limit=7, search_max_batchsize=3, read_rate_limit=12)
@@ -142,7 +142,7 @@ def test_limits_that_come_later_are_known_by_their_refusals(
 def test_an_exact_search_that_strict_mode_forbids_is_an_error(
     store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
 ) -> None:
-    """It cannot be had by going around it; the setting is named, and the way on."""
+    """There is no way around the limit; the message names the setting and the remedy."""
     limit(search_allow_exact=False)
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
@@ -156,10 +156,10 @@ def test_an_exact_search_that_strict_mode_forbids_is_an_error(
             assert caught.value.hint == Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None})
 
 
-def test_a_limit_that_cannot_be_kept_is_named(
+def test_a_limit_that_cannot_be_met_is_named(
     store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
 ) -> None:
-    """A filter of two conditions cannot be said in one."""
+    """A filter of two conditions cannot be expressed in one."""
     limit(filter_max_conditions=1)
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
@@ -167,20 +167,20 @@ def test_a_limit_that_cannot_be_kept_is_named(
             collection.count(PointFilter(class_name="dog", dataset="data"))
 
 
-def test_limits_that_are_switched_off_do_not_count(
+def test_disabled_limits_are_ignored(
     store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
 ) -> None:
-    """Strict mode may be described and not be on."""
+    """The server may report limits of a strict mode that is disabled."""
     limit(enabled=False, search_allow_exact=False, upsert_max_batchsize=1)
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
         assert len(collection.query(points[0].vector, limit=20, exact=True)) == 20
 
 
-def test_a_search_keeps_no_graph_in_view_where_it_is_exact(
+def test_an_exact_search_sends_no_hnsw_ef(
     grpc_collection: ServerCollection, grpc_responder: Any, points: list[ImagePoint]
 ) -> None:
-    """`hnsw_ef` goes with a search of the index alone, and no higher than the server allows."""
+    """`hnsw_ef` is sent with index searches only, and within the server's limit."""
     from qdrant_client import grpc as messages
 
     for exact in (False, True):

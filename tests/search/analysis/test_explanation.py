@@ -204,7 +204,7 @@ def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: P
     """Their similarity is no sum over pairs of cells; the message says what to ingest with."""
     manifest = library.store.manifest(library.name(Distance.COSINE))
     other: CollectionManifest = replace(manifest, identity=replace(manifest.identity, pooling=pooling))
-    with refuses(UsageError, match=r"cell by cell: its vectors .* make it with: .* --pooling avg"):
+    with refuses(UsageError, match=r"cell by cell: its vectors .* create it with: .* --pooling avg"):
         require_average("other", other)
 
 

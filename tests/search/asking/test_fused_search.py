@@ -276,7 +276,7 @@ def test_a_query_that_one_collection_lacks_needs_its_file(
 ) -> None:
     """The other network has to embed it."""
     other = {key: value for key, value in OTHER.items() if key != "cat/1.png"}
-    with pytest.raises(ImageError, match=r"cat/1\.png is not in every collection.*is not there"):
+    with pytest.raises(ImageError, match=r"cat/1\.png is not in every collection.*does not exist"):
         ask("cat/1.png", other=other)
 
 
