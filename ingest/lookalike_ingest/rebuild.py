@@ -1,7 +1,7 @@
-"""Rebuilding a collection from its own datasets, as this version makes them.
+"""Rebuilds a collection from its own datasets, as this version makes them.
 
-The new collection is staged beside the old one, and replaces it only when it is complete. Interrupted, the
-same call continues with what is staged.
+The new collection is staged beside the old one, and replaces it only when it is complete. If it was
+interrupted, the same call continues.
 """
 
 import time
@@ -46,7 +46,7 @@ from lookalike_ingest.target import new_manifest
 class RebuildOptions:
     """Options as of an ingest; `force` replaces the old collection even if some of its images are not read.
 
-    Without `quantize` the vector quantization stays.
+    Without `quantize` the vector quantization is kept.
     """
 
     batch_size: int | None = None
@@ -82,7 +82,7 @@ class RebuildReport:
 
     @property
     def gone(self) -> int:
-        """How many images of the old collection do not exist any more."""
+        """How many images of the old collection no longer exist."""
         return len(self.gone_files)
 
     def check(self) -> None:
@@ -108,16 +108,16 @@ class RebuildReport:
 def rebuild(
     name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
-    """Makes a collection anew from the same images, which keep their classes; others of its folders stay out.
+    """Builds a collection again from the same images, which keep their classes; adds no other images.
 
-    All are embedded again, except that of a collection with the former preprocessing, vectors of images that
+    All images are embedded again; but if the collection has the former preprocessing, vectors of images that
     decode as before are copied.
 
     Raises:
         CollectionMissingError: there is no such collection.
         ManifestError: it is not ours, was renamed or is an alias, or its weights have changed.
         StoreLockedError: another process is rebuilding it.
-        StoreError: the store may only be read.
+        StoreError: the store is read-only.
         UsageError: the folder of one of its datasets does not exist.
         LookalikeError: whatever an ingest raises.
     """
@@ -150,7 +150,7 @@ def _require_own_name(name: str, store: Store) -> None:
 
 
 _ROUNDS = 3
-"""Passes over all datasets; each takes in what was added to the old collection during the one before."""
+"""Passes over all datasets; each adds what was added to the old collection during the previous one."""
 
 
 class _Rebuild:
@@ -213,7 +213,7 @@ class _Rebuild:
             raise
 
     def _stage(self, old: CollectionManifest, model: ModelFile) -> None:
-        """Creates the staged collection, unless that of an earlier call fits."""
+        """Creates the staged collection, unless that of an earlier call can be continued."""
         if old.collection != self._name:
             raise ManifestError(
                 f"{self._name} is not what a collection of its manifest is called ({old.collection}); it was "
@@ -245,8 +245,8 @@ class _Rebuild:
     ) -> bool:
         """Ingests a dataset into the staged collection; returns False if that was interrupted.
 
-        All files of the old collection are looked up, and no others, even if the rules exclude them now: that
-        is left to the next ingest.
+        Looks up exactly the files of the old collection, even if the rules exclude them now: the next ingest
+        removes those.
         """
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
@@ -315,7 +315,7 @@ class _Rebuild:
 
 
 def _fits(staged: CollectionManifest, new: CollectionManifest) -> bool:
-    """Whether a staged collection can be continued: it stores the same vectors, of no other datasets."""
+    """Returns whether a staged collection can be continued: same vector space, no other datasets."""
     fields = ("identity", "distance", "schema", "vector_quantization")
     is_same = all(getattr(staged, field) == getattr(new, field) for field in fields)
     return is_same and staged.datasets.items() <= new.datasets.items()

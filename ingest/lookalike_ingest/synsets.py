@@ -1,8 +1,8 @@
 """Classes of ImageNet's images, from the two tables that come with them.
 
 Its folders are named after WordNet's synsets, like `n01440764`. `LOC_synset_mapping.txt` has their names,
-`LOC_val_solution.csv` the synsets of validation images, which lie in no such folder (both of Kaggle's
-imagenet-object-localization-challenge).
+`LOC_val_solution.csv` the synsets of validation images, which are not in such folders (both files are of
+Kaggle's imagenet-object-localization-challenge).
 """
 
 import csv
@@ -27,13 +27,13 @@ from lookalike_ingest.labels import Label, LabelOf, folder_label
 _logger = get_logger("ingest")
 
 NAMES_FILE, SOLUTION_FILE = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
-"""Searched for in a dataset's folder and in a few above it."""
+"""Files to look for in a dataset's folder and a few levels above it."""
 
 LEVELS_UP = 5
 """From `ILSVRC/Data/CLS-LOC/train/n01440764` to the folder that holds the tables."""
 
 MAX_BYTES = 64 * 2**20
-"""The largest table; WordNet's list of 82,115 nouns has 3 MB, the solution of all training images 30 MB."""
+"""Largest table to read; WordNet's list of 82,115 nouns has 3 MB, all training images' solution 30 MB."""
 
 Table = TypeVar("Table")
 
@@ -52,8 +52,8 @@ class Synsets:
     def label_of(self, found: FoundFile) -> Label:
         """Returns an image's class by the nearest folder that is named like a synset, else by its own name.
 
-        A synset without a name is called by its id. An image without a synset has its folder's class, except
-        that ImageNet's validation and test images have none: `val` and `test` are no classes.
+        The class of a synset without a name is its id. An image without a synset has its folder's class,
+        except that ImageNet's validation and test images have none: `val` and `test` are no classes.
         """
         folders, _, name = found.path.rpartition("/")
         synset = _nearest_synset(f"{self.root_name}/{folders}/")
@@ -77,7 +77,7 @@ _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[
 
 
 def choose_synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
-    """Returns what tells the classes of a dataset's images by tables, given or found near its root.
+    """Returns the function that gives an image's class by tables, given or found near the dataset's root.
 
     A table that was found and cannot be used is ignored with a warning. Without tables folders name the
     classes.
@@ -111,7 +111,7 @@ _SAID = {NAMES_FILE: "names of synsets", SOLUTION_FILE: "synsets of validation i
 
 
 def find_upward(root: Path, name: str) -> Path | None:
-    """Returns the nearest path with that name in a folder or in a few above it; None where there is none."""
+    """Returns the nearest path with that name in a folder or a few levels above it; None if not found."""
     above = (folder / name for folder in (root, *list(root.parents)[:LEVELS_UP]))
     return next((file for file in above if os.path.lexists(file)), None)
 
@@ -119,7 +119,7 @@ def find_upward(root: Path, name: str) -> Path | None:
 def read_names(file: Path) -> dict[str, str]:
     """Returns classes by synset, from UTF-8 lines like `n01440764 tench, Tinca tinca`.
 
-    The class is the first of the names. If several synsets have the same one, in whatever case, the id is
+    The class is the first of the names. If several synsets have the same one, ignoring case, the id is
     appended: `crane (n02012849)`.
 
     Raises:

@@ -89,7 +89,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, images: Path) -> Non
     ("words", "message"),
     [
         (["--exclude", "a", "--no-exclude"], "leave --no-exclude out"),
-        (["--exclude", "#recycle"], "--exclude: '#recycle' fits nothing"),
+        (["--exclude", "#recycle"], "--exclude: '#recycle' matches nothing"),
         (["--class-level", "0"], "--class-level: 0 is no folder"),
         (["--exclude", "*"], "holds no images"),
     ],

@@ -131,7 +131,7 @@ def _compile(pattern: str) -> _Rule:
         is_comment = pattern.startswith("#")
         why = f"a name like that is written \\{pattern}" if is_comment else "it names nothing"
         raise UsageError(
-            f"{pattern!r} fits nothing by gitignore's rules; {why}",
+            f"{pattern!r} matches nothing by gitignore's rules; {why}",
             argument=Argument.EXCLUDE,
         )
     return _Rule(

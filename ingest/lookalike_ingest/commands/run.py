@@ -215,7 +215,7 @@ def _show_report(
     """Shows a report, and returns the errors in it.
 
     Raises:
-        KeyboardInterrupt: it was interrupted.
+        KeyboardInterrupt: the ingest was interrupted.
     """
     _warn(report, dry_run=request.dry_run)
     if as_json:
@@ -232,7 +232,7 @@ def _show_report(
 
 
 def _raise_worst(problems: Sequence[LookalikeError]) -> None:
-    """Raises the error with the highest exit code, and says the others before."""
+    """Raises the error with the highest exit code, after printing the others."""
     if problems:
         *others, worst = sorted(problems, key=lambda problem: problem.exit_code)
         for other in others:
