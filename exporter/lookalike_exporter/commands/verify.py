@@ -49,7 +49,7 @@ def verify(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model and compare it with Keras, or one of fp16 or int8 with that of fp32."""
+    """Check a model and compare it with Keras, or an fp16 or int8 model with its fp32 model."""
     if (head is None) == (backbone is None):
         raise UsageError("give either --backbone or --head")
     if head is not None and (
