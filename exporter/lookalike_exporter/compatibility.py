@@ -17,7 +17,7 @@ def require_current(wanted: CollectionManifest) -> None:
     if differing := describe_outdated(wanted):
         name = wanted.collection
         raise ManifestError(
-            f"collection {name} was made by another version, with which it can be searched: "
+            f"collection {name} was made by another version, with which it can still be searched: "
             f"{'; '.join(differing)}",
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),

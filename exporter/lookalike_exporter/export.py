@@ -96,7 +96,8 @@ def add_activation_ranges(
         return spec
     if folder is None:
         raise UsageError(
-            "an int8 model is calibrated on a folder of images", hint=Hint(Action.NAME_CALIBRATION_FOLDER)
+            "an int8 model needs a folder of images to measure activation ranges on",
+            hint=Hint(Action.NAME_CALIBRATION_FOLDER),
         )
     known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
@@ -112,7 +113,10 @@ def add_activation_ranges(
         if _identity(candidate, fingerprint(network, arrays)) == manifest.identity:
             return candidate
     _logger.info(
-        "calibrating %s for int8 on up to %s images of %s", spec.backbone.name, CALIBRATED_ON, folder
+        "measuring activation ranges of %s for int8 on up to %s images of %s",
+        spec.backbone.name,
+        CALIBRATED_ON,
+        folder,
     )
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         path = Path(temporary) / "fp32.onnx"

@@ -130,7 +130,7 @@ def read_names(holder: h5py.Group, attribute: str) -> list[str]:
     """
     stored = holder.attrs.get_id(attribute)
     if not _is_text(stored.dtype):
-        refuse(f"{attribute} holds {stored.dtype} where names are wanted")
+        refuse(f"{attribute} holds {stored.dtype} where names are expected")
     values = holder.attrs[attribute].reshape(-1)
     return [_decoded(attribute, value) for value in values]
 
@@ -171,18 +171,18 @@ def check_plain(dataset: Named) -> None:
     import h5py
 
     if not isinstance(dataset, h5py.Dataset):
-        refuse(f"{dataset.name} is no array")
+        refuse(f"{dataset.name} is not an array")
     if dataset.external:
-        refuse(f"{dataset.name} keeps its values in other files")
+        refuse(f"{dataset.name} stores its values in other files")
     if dataset.is_virtual:
-        refuse(f"{dataset.name} is composed of other arrays")
+        refuse(f"{dataset.name} is composed of several arrays")
     properties = dataset.id.get_create_plist()
     used = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if unknown := used - _FILTERS.keys():
-        refuse(f"{dataset.name} is packed with filter {min(unknown)}, a plug-in")
+        refuse(f"{dataset.name} is compressed with filter {min(unknown)}, a plug-in")
     chunk_bytes = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     if chunk_bytes > max(math.prod(dataset.shape or ()) * dataset.dtype.itemsize, _MAX_IDLE_CHUNK_BYTES):
-        refuse(f"{dataset.name} is packed in chunks of {chunk_bytes:,} bytes")
+        refuse(f"{dataset.name} is stored in chunks of {chunk_bytes:,} bytes")
 
 
 def refuse(why: str) -> NoReturn:

@@ -94,7 +94,7 @@ def describe_mismatch(model: ModelFile) -> str:
     except (OSError, ValueError, ManifestError) as error:
         if is_caused_by_memory_error(error):
             raise
-        return f"no whole model of ours, {error}"
+        return f"not a complete model made by lookalike, {error}"
     return "; ".join(found.differences(model.manifest))
 
 
@@ -120,7 +120,7 @@ def new_model(
 def warn_of_replaced(model: ModelFile) -> None:
     """Logs a warning if the path of a model holds something else that will be replaced."""
     if model.path.exists() and (other := describe_mismatch(model)):
-        _logger.warning("%s is another model: %s; it is made again", model.path, other)
+        _logger.warning("%s is another model: %s; it is exported again", model.path, other)
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def _measure_ranges(
 
     reader = _Reader(images)
     if not reader.has_some:
-        raise UsageError("none of the images to calibrate on can be read")
+        raise UsageError("none of the images to measure activation ranges on can be read")
     with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
         augmented = str(Path(folder) / "augmented.onnx")
         own = Path(folder) / "model.onnx"  # the library writes beside it

@@ -85,7 +85,7 @@ def _find_or_export(
     model = ensure_exported(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(
-            f"{spec.weights} produces another space than {wanted.collection} was made with: "
+            f"{spec.weights} gives another vector space than {wanted.collection} was made with: "
             f"{_describe_difference(identity, model.manifest.identity)}. "
             "Restore the old weights, or ingest again"
         )

@@ -116,7 +116,7 @@ class ModelSpec:
         if self.precision is not Precision.INT8:
             return FLOAT32
         if self.activation_ranges is None:
-            raise UsageError("an int8 model has to be calibrated on images")
+            raise UsageError("an int8 model needs activation ranges, measured on images")
         return self.activation_ranges.precision_class
 
     @property

@@ -42,7 +42,7 @@ def verify_spec(
     """
     if images is not None and spec.precision is Precision.FP32:
         raise UsageError(
-            "fp16 and int8 are compared with fp32 on images, and this is fp32",
+            "fp16 and int8 are compared with fp32 on images, but this model is fp32; leave the images out",
             argument=Argument.IMAGES,
             hint=Hint(Action.USE, {Argument.PRECISION: "fp16"}),
         )

@@ -258,7 +258,9 @@ def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
     arrays = _read_weights(path, spec)
     found, wanted = fingerprint(spec.network, arrays), model.manifest.identity.weights_fingerprint
     if found != wanted:
-        raise _MismatchError(f"{path} has fingerprint {found} and the manifest says {wanted}; export anew")
+        raise _MismatchError(
+            f"{path} has fingerprint {found} and the manifest says {wanted}; export it again"
+        )
     count = sum(array.size for layer in arrays.values() for array in layer.values())
     return f"{found[:16]}... over {count:,} values in {path}"
 
@@ -293,7 +295,9 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     if not pixels:
         raise _NotCheckedError(f"no image in {folder} can be read")
     if is_int8 and len(pixels) <= NEIGHBOURS:
-        raise _NotCheckedError(f"{len(pixels)} images in {folder} are too few to have {NEIGHBOURS} nearest")
+        raise _NotCheckedError(
+            f"{len(pixels)} images in {folder} are too few to compare {NEIGHBOURS} nearest neighbours"
+        )
     expected, found = (_embed(file, pixels) for file in (comparison.fp32, model))
     cosines = paired_cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
@@ -447,7 +451,7 @@ def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, 
         return
     yield "", {}
     if path.name.endswith((".weights.h5", ".keras")):
-        yield ", leaving out what does not fit", {"skip_mismatch": True}
+        yield ", skipping layers that do not fit", {"skip_mismatch": True}
     else:
         yield (
             ", by layer name, since it holds other layers than the whole network",

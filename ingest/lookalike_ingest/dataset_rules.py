@@ -93,12 +93,12 @@ def resolve_rules(dataset: str, choice: RuleChoice, *, targets: Sequence[str], s
     if len(applied) > 1:
         said = "; ".join(f"{name}: {rules}" for rules, name in applied.items())
         raise UsageError(
-            f"collections remember other rules for the folder of dataset {dataset} ({said})",
+            f"collections remember different rules for the folder of dataset {dataset} ({said})",
             hint=Hint(Action.SAY_RULES),
         )
     [rules] = applied or [choice.over(DEFAULT_RULES)]
     if rules != choice.over(DEFAULT_RULES):
-        _logger.info("the rules remembered of dataset %s apply: %s", dataset, rules)
+        _logger.info("the remembered rules of dataset %s apply: %s", dataset, rules)
     return rules
 
 

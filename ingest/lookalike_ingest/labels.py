@@ -49,7 +49,7 @@ def read_labels(file: Path) -> dict[str, str | None]:
     try:
         for line, path, class_name in _rows(file):
             if path in labels:
-                raise UsageError(f"{file}: line {line} names {path} a second time")
+                raise UsageError(f"{file}: line {line} repeats {path}")
             labels[path] = class_name
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read as a UTF-8 CSV: {error}") from error

@@ -137,7 +137,7 @@ def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: S
         )
         if other.is_renamed and rules not in (DEFAULT_RULES, dataset.rules):
             _logger.warning(
-                "warning: the rules remembered of dataset %s, whose folder is gone, do not apply to %s: %s; "
+                "warning: the remembered rules of dataset %s, whose folder is gone, do not apply to %s: %s; "
                 "a dataset that is moved to its new folder keeps them",
                 other.name,
                 dataset.name,

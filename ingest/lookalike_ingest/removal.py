@@ -37,7 +37,7 @@ class Selection:
     def __post_init__(self) -> None:
         """Refuses an empty selection, which would match every image."""
         if self.dataset is None and self.is_whole_dataset:
-            raise UsageError("a dataset, a path or a class says what to remove; none is given")
+            raise UsageError("nothing to remove is given; name a dataset, a path or a class")
         for path in self.paths:
             list_readings(path)
 

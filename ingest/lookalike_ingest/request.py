@@ -69,7 +69,7 @@ class ModelChoice:
         is_own = self.backbones or is_special or self.precision is not Precision.FP32
         if self.head is not None and is_own:
             raise UsageError(
-                "a head says which network it belongs to",
+                "a head already determines the network",
                 argument=Argument.HEAD,
                 hint=Hint(
                     Action.LEAVE_OUT,
@@ -148,7 +148,7 @@ def describe_datasets(
     by_root = {dataset.root: dataset for dataset in found}
     if name is not None and len(by_root) > 1:
         raise UsageError(
-            f"one name is for one folder, and {len(by_root)} are given; ingest each folder by itself",
+            f"one dataset name cannot stand for {len(by_root)} folders; ingest each folder separately",
             argument=Argument.DATASET,
         )
     by_name: dict[str, Dataset] = {}
@@ -251,7 +251,7 @@ def check_pruning(*, prune: bool, force: bool) -> None:
     """
     if force and not prune:
         raise UsageError(
-            "this lets pruning empty a dataset, and has no effect without it",
+            "this allows pruning to empty a dataset and has no effect without pruning",
             argument=Argument.FORCE,
             hint=Hint(Action.USE, {Argument.PRUNE: None}),
         )

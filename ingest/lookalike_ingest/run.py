@@ -102,7 +102,7 @@ def run_ingest(
         try:
             return _run_once(request, store, embedders, stop, beside)
         except PayloadCacheError:  # it is not valid any more by now, so that the store is read
-            _logger.warning("the cache of payloads is damaged; making it anew from the store")
+            _logger.warning("the payload cache is damaged; building it again from the store")
             return _run_once(request, store, embedders, stop, beside)
 
 
@@ -298,7 +298,7 @@ def _say_passed_over(report: IngestReport) -> None:
     if report.split_classes:
         deeper = {Argument.CLASS_LEVEL: str(rules.class_level + 1)}
         _logger.warning(
-            "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
+            "warning: the classes are %s, the parts of a split; the classes may be the folders in them",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
         )

@@ -101,7 +101,7 @@ def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> P
     target = check_output_path(path, Argument.QUERY, is_ours=is_ours)
     if sample is not None and target.is_relative_to(sample.resolve()):
         raise UsageError(
-            f"{path} would be one of the set in {sample}; name a file outside of it",
+            f"{path} is inside the sample set {sample}; choose a path outside it",
             argument=Argument.QUERY,
             path=path,
         )

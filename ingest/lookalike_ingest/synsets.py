@@ -134,7 +134,7 @@ def read_names(file: Path) -> dict[str, str]:
         if not _SYNSET.fullmatch(synset) or not first or not first.isprintable():
             raise UsageError(f"{file}: line {number} is not like `n01440764 tench, Tinca tinca`")
         if synset in firsts:
-            raise UsageError(f"{file}: line {number} names {synset} a second time")
+            raise UsageError(f"{file}: line {number} repeats {synset}")
         firsts[synset] = first
     if not firsts:
         raise UsageError(f"{file} holds no lines like `n01440764 tench, Tinca tinca`")
@@ -163,13 +163,13 @@ def read_solution(file: Path) -> dict[str, str]:
         for row in rows:
             name, prediction = nfc(row["ImageId"]), (row["PredictionString"] or "").split()
             if name in synsets:
-                raise UsageError(f"{file}: line {rows.line_num} names {name[:_SHOWN]} a second time")
+                raise UsageError(f"{file}: line {rows.line_num} repeats {name[:_SHOWN]}")
             if not prediction:
                 continue
             if not _SYNSET.fullmatch(prediction[0]):
                 raise UsageError(
-                    f"{file}: line {rows.line_num} predicts {prediction[0][:_SHOWN]!r}, which is no synset "
-                    "like n03995372"
+                    f"{file}: line {rows.line_num} predicts {prediction[0][:_SHOWN]!r}, which is not a "
+                    "synset like n03995372"
                 )
             synsets[name] = prediction[0]
     except csv.Error as error:
@@ -189,7 +189,9 @@ def _text(file: Path) -> str:
         if not file.is_file():  # reading a pipe may never end
             raise UsageError(f"{file} is not a file; name the table itself")
         if file.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{file} is larger than {MAX_BYTES // 2**20} MiB, and so no table of synsets")
+            raise UsageError(
+                f"{file} is larger than {MAX_BYTES // 2**20} MiB, too large for a table of synsets"
+            )
         return file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read as UTF-8 text: {error}") from error

@@ -138,7 +138,7 @@ class Target:
         manifest.require(self.model.manifest.identity, self.distance, name=self.name)
         if quantize not in (None, manifest.vector_quantization):
             raise UsageError(
-                f"{self.name} was made with another quantization, {manifest.vector_quantization}",
+                f"{self.name} was created with another vector quantization, {manifest.vector_quantization}",
                 argument=Argument.QUANTIZE,
                 hint=Hint(
                     Action.REQUANTIZE, {Argument.COLLECTION: self.name, Argument.QUANTIZE: str(quantize)}
@@ -265,8 +265,7 @@ class WrittenTarget(Target):
         vector = vectors.get(payload.sha256)
         if vector is None:
             raise StoreError(
-                f"{payload.path}: the point of {self.name} that has its vector was removed meanwhile, by "
-                "another process",
+                f"{payload.path}: the point of {self.name} with its vector was removed by another process",
                 hint=Hint(Action.REPEAT),
             )
         return ImagePoint(payload=payload, vector=vector)

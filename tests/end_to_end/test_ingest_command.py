@@ -78,7 +78,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, images: Path) -> Non
     assert report["collections"][0]["removed"] == report["collections"][0]["excluded"] == 5
     assert "circle/crimson.png" in done.err
     again = shell.ingest("pictures")
-    assert "the rules remembered of dataset pictures apply: without 'circle', '/square/c*'" in again.err
+    assert "the remembered rules of dataset pictures apply: without 'circle', '/square/c*'" in again.err
     assert "excluded: 1 folder, 1 image" in again.out.splitlines()
     assert "(2 exclude patterns)" in shell("ingest", "status").out
     assert shell.ingest("pictures", "--no-exclude", "--json").json[0]["collections"][0]["added"] == 5
@@ -489,7 +489,7 @@ def test_a_collection_of_another_version_is_rebuilt(shell: Any, images: Path) ->
     assert list(report) == keys.split()
     assert (report["name"], report["points"], report["gone"], report["embedded"]) == (name, 12, 0, 12)
     assert shell("search", "query", images / "circle/crimson.png").code == 0
-    assert shell("ingest", "rebuild", name).out.startswith(f"{name}: 12 points made anew in ")
+    assert shell("ingest", "rebuild", name).out.startswith(f"{name}: 12 points rebuilt in ")
     assert shell("ingest", "rebuild", "none").code == 6
 
 
@@ -556,7 +556,7 @@ def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_data
     assert done.code == 2
     said = done.err.splitlines()
     count = len(list((two_datasets / "circle").iterdir()))
-    assert "warning: path 'none' names no image here" in said
+    assert "warning: path 'none' matches no image here" in said
     assert sum(line.startswith("  dataset again: 'circle/") for line in said) == count
     assert sum(line.startswith("  dataset pictures: 'circle/") for line in said) == count
     assert said[-1].startswith("error: stdin is not a terminal")

@@ -310,7 +310,7 @@ def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str]
     done = shell.ingest(*folders, option, "labels.csv")
     assert (done.code, done.out) == (2, "")
     assert f"error: {option}: " in done.err
-    assert "each folder by itself" in done.err
+    assert "each folder separately" in done.err
     assert shell.ingest("one", "one", option, "labels.csv").code == 0
 
 

@@ -154,7 +154,7 @@ def test_another_model_in_the_place_of_a_model_is_replaced(
         said.clear()
         assert get_again(settings=home) == model
         assert model.path.read_bytes() == own
-        named = f"{model.path} is another model: pooling is max there and avg is wanted; it is made again"
+        named = f"{model.path} is another model: pooling is max there and avg is wanted; it is exported again"
         assert named in said
         shutil.copyfile(ensure_exported(other, settings=home).path, model.path)
 
@@ -179,7 +179,7 @@ def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Setting
         said.clear()
         assert ensure_exported(spec, settings=home) == model
         assert model.path.read_bytes() == own
-        assert f"{model.path} is another model: no whole model of ours" in said[0]
+        assert f"{model.path} is another model: not a complete model made by lookalike" in said[0]
 
 
 def test_another_model_without_weights_to_make_it_again_is_refused(

@@ -91,13 +91,13 @@ def _group(file: h5py.File, _: Path) -> None:
         (_external_link, "is a link to something else"),
         (_soft_link, "is a link to something else"),
         (_external_group, "is a link to something else"),
-        (_external_values, "keeps its values in other files"),
-        (_virtual, "is composed of other arrays"),
-        (_plug_in, "is packed with filter 30000, a plug-in"),
+        (_external_values, "stores its values in other files"),
+        (_virtual, "is composed of several arrays"),
+        (_plug_in, "is compressed with filter 30000, a plug-in"),
         (_terabytes, r"shape \(1099511627776, 3\) where"),
-        (_huge_chunks, r"is packed in chunks of 2,415,919,104 bytes"),
+        (_huge_chunks, r"is stored in chunks of 2,415,919,104 bytes"),
         (_null, "has a kernel of shape None where"),
-        (_group, "is no array"),
+        (_group, "is not an array"),
     ],
 )
 def test_an_array_that_is_not_simply_in_the_file_is_refused_unread(
@@ -149,7 +149,7 @@ def _endless_names(file: h5py.File, _: Path) -> None:
     [
         (_many_layers, "layer_names has 1,000,000 entries"),
         (_many_arrays, "weight_names has 10,001 entries"),
-        (_names_that_are_numbers, "weight_names holds float64 where names are wanted"),
+        (_names_that_are_numbers, "weight_names holds float64 where names are expected"),
         (_endless_names, "weight_names holds a name of 30,000 characters"),
     ],
 )
@@ -313,7 +313,7 @@ def _doubles(tensor: TensorProto) -> None:
         (_external_tensor, "layer block1_conv1 keeps its values in another file"),
         (_terabytes_declared, "declares 1,099,511,627,776 values and holds 1,728"),
         (_half_of_it, "declares 1,728 values and holds 864"),
-        (_doubles, "where 1,728 floats are wanted"),
+        (_doubles, "where 1,728 floats are expected"),
     ],
 )
 def test_a_tensor_that_is_not_simply_in_the_classifier_is_refused(

@@ -1,4 +1,4 @@
-"""Why a file is not found any more, by what the file system tells."""
+"""Reasons why a file is not found any more."""
 
 import os
 from pathlib import Path
@@ -43,13 +43,13 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_the_nearest_existing_folder_decides(root: Path, path: str, absence: Absence) -> None:
-    """If it is empty, a disk may not be mounted there, which is true of everything that was below it."""
+    """If it is empty, a disk may not be mounted there, which would explain all missing files below it."""
     absences = Absences(root)
     assert [absences.of(path), absences.of(path)] == [absence, absence]
 
 
 def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
-    """Whether a file in it is deleted is not known."""
+    """A file in it may or may not be deleted."""
     if os.name == "nt" or os.geteuid() == 0:
         pytest.skip("whoever runs this may look into every folder")
     (root / "full").chmod(0)

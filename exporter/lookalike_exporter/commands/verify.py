@@ -55,7 +55,7 @@ def verify(
     if head is not None and (
         layer or pooling or calibrate or images or weights != "imagenet" or precision is not Precision.FP32
     ):
-        raise UsageError("--head says which network it belongs to; leave --weights and the like out")
+        raise UsageError("--head already determines the network; leave out --weights, --layer and --pooling")
     from lookalike_exporter.verification import verify_head, verify_spec
 
     settings = Settings.from_environment()

@@ -212,13 +212,11 @@ def _read_collections(
 def _require_one_space(collections: Sequence[Collection]) -> None:
     first, *others = collections
     if first.manifest.identity.head is not None:
-        raise UsageError(
-            f"{first.name} has a head already; fit the new one to a collection of the network itself"
-        )
+        raise UsageError(f"{first.name} was made with a head; fit the new one to a collection without a head")
     for other in others:
         if other.manifest.identity != first.manifest.identity:
             raise UsageError(
-                f"{first.name} and {other.name} hold different spaces, which one layer cannot take",
+                f"{first.name} and {other.name} hold different spaces, and a head is fitted to one space",
                 hint=Hint(Action.FUSE),
             )
 
@@ -280,20 +278,18 @@ def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatV
 
 def _normalize(vectors: FloatVector) -> FloatVector:
     if len(vectors) and not usable_rows(vectors).all():
-        raise LookalikeError("a stored vector is zero or not finite, and nothing can be learned from it")
+        raise LookalikeError("a stored vector is zero or not finite; a head cannot be fitted to it")
     return normalise_rows(vectors)
 
 
 def _describe_too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
     there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
-    more = (
-        [f"{alone} more with one image, which says nothing of what its class has in common"] if alone else []
-    )
+    more = [f"{alone} more with only one image"] if alone else []
     more += [f"{unlabelled} images without a class"] if unlabelled else []
     found = ", and ".join([f"{there} of two images or more", *more])
     return (
-        f"there {found}; a head takes {FEWEST_CLASSES} classes of two. Put "
+        f"there {found}; a head needs {FEWEST_CLASSES} classes of two images. Put "
         "images into folders named after their classes"
     )
 

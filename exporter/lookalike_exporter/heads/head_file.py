@@ -192,7 +192,7 @@ def _read(path: Path) -> Head:
         ManifestError,
     ) as error:
         raise ModelError(
-            f"{path} is no head that lookalike wrote ({error}); restore it",
+            f"{path} is not a valid head file ({error}); restore it",
             path=path,
             hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         ) from error
@@ -205,7 +205,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         header = _HEADERS[np.lib.format.read_magic(member)]  # what the next line would take memory by
         shape, _, dtype = header(member)
         if math.prod(shape) * dtype.itemsize != size - member.tell():
-            raise ValueError(f"its {name} is cut short")
+            raise ValueError(f"its {name} is truncated")
     with archive.open(f"{name}.npy") as member:
         return np.asarray(np.lib.format.read_array(member))
 

@@ -196,12 +196,12 @@ def _check(training: LabelledUnits) -> None:
         LookalikeError: a vector is not finite, or is zero.
     """
     if not np.isfinite(training.vectors).all():
-        raise LookalikeError("a vector to learn from is zero or not finite")
+        raise LookalikeError("a training vector is zero or not finite")
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
-        raise UsageError(f"there is only one class to learn from; fitting needs {FEWEST_CLASSES}")
+        raise UsageError(f"there is only one class in the training images; fitting needs {FEWEST_CLASSES}")
     if counts.min() < FEWEST_IMAGES:
-        raise UsageError(f"a class has only one image to learn from; fitting needs {FEWEST_IMAGES}")
+        raise UsageError(f"a class has only one training image; fitting needs {FEWEST_IMAGES}")
 
 
 def measure_neighbours(

@@ -21,7 +21,7 @@ def say_dropped_calibration(collection: str, dropped: bool) -> None:
     if dropped:
         say(
             f"the calibration of {collection} was dropped, since its images have changed; "
-            f"make it anew with: search calibrate --collection {collection}"
+            f"calibrate it again with: search calibrate --collection {collection}"
         )
 
 

@@ -33,7 +33,7 @@ def remove(
         typer.Option(
             "--dataset",
             metavar="NAME",
-            help="Only images of this dataset; alone: the whole dataset and its name.",
+            help="Only images of this dataset; if given alone, all of them and its name.",
         ),
     ] = None,
     path: Annotated[
@@ -94,7 +94,7 @@ def _json(selection: Selection, removed: Sequence[Holding], store: str) -> Remov
 def _say_what_goes(selection: Selection, meant: Holdings) -> None:
     """Prints how many images will be removed, the first of them, and paths and classes without a match."""
     for each in meant.unmatched:
-        say(f"warning: {each} names no image here")
+        say(f"warning: {each} matches no image here")
     for holding in meant.found:
         say(f"{holding.collection} holds {format_count(holding.points, 'point')} {selection}")
     images = {(image.dataset, image.path) for holding in meant.found for image in holding.images}

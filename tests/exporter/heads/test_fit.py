@@ -296,7 +296,7 @@ def test_a_damaged_head_is_refused(home: Settings, content: bytes) -> None:
     path = head_path("pets", home)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"pets\.npz is no head"):
+    with pytest.raises(ModelError, match=r"pets\.npz is not a valid head file"):
         read_head("pets", home)
 
 
@@ -343,7 +343,9 @@ def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) 
         {"base": replace(head.base, identity=identity).to_json()},
     ):
         changed(head, home, **change)
-        with refuses(ModelError, match=r"pets\.npz is no head .*exporter fit .*--name pets --force"):
+        with refuses(
+            ModelError, match=r"pets\.npz is not a valid head file .*exporter fit .*--name pets --force"
+        ):
             read_head("pets", home)
 
 
@@ -375,7 +377,7 @@ def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> Non
     np.lib.format.write_array_header_1_0(header, huge)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("weight.npy", header.getvalue())
-    with pytest.raises(ModelError, match=r"pets\.npz is no head .*weight is cut short"):
+    with pytest.raises(ModelError, match=r"pets\.npz is not a valid head file .*weight is truncated"):
         read_head("pets", home)
 
 
