@@ -70,6 +70,6 @@ def _unpack(path: Path, target: Path) -> None:
                 path=path,
             )
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotImplementedError(f"{WEIGHTS_MEMBER} is packed by method {member.compress_type}")
+            raise NotImplementedError(f"{WEIGHTS_MEMBER} is compressed with method {member.compress_type}")
         with archive.open(member) as source, target.open("wb") as written:
             shutil.copyfileobj(source, written, 2**20)

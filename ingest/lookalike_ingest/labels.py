@@ -86,8 +86,8 @@ def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
         return
     first = next(iter(labels))
     raise UsageError(
-        f"none of the {len(labels)} rows of the labels names a file below {root}, where the first says "
-        f"{first[:200]!r}; paths are relative to that folder and written with /"
+        f"none of the {len(labels)} rows of the labels matches a file below {root}; the first has "
+        f"the path {first[:200]!r}. Paths are relative to that folder and written with /"
     )
 
 

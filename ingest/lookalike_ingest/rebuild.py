@@ -216,8 +216,8 @@ class _Rebuild:
         """Creates the staged collection, unless that of an earlier call can be continued."""
         if old.collection != self._name:
             raise ManifestError(
-                f"{self._name} is not what a collection of its manifest is called ({old.collection}); it was "
-                "renamed or copied, and is left alone"
+                f"{self._name} is named {old.collection} in its manifest; it was renamed or copied, and is "
+                "not rebuilt"
             )
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:

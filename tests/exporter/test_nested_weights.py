@@ -236,7 +236,7 @@ def _no_hdf5(path: Path, _: Model) -> None:
         archive.writestr("model.weights.h5", "layer,kernel\n" * 100)
 
 
-def _packed_otherwise(path: Path, model: Model) -> None:
+def _compressed_otherwise(path: Path, model: Model) -> None:
     save_keras(path, model, compression=zipfile.ZIP_BZIP2)
 
 
@@ -263,7 +263,7 @@ def _link_outside(path: Path, _: Model) -> None:
         (_flipped_byte, "cannot be unpacked (Bad CRC-32"),
         (_cut, "cannot be unpacked (File is not a zip file)"),
         (_no_hdf5, "cannot be read as HDF5"),
-        (_packed_otherwise, "cannot be unpacked (model.weights.h5 is packed by method 12)"),
+        (_compressed_otherwise, "cannot be unpacked (model.weights.h5 is compressed with method 12)"),
         (_start_before_the_file, "cannot be unpacked ("),
         (_link_outside, "conv2d is a link to something else"),
     ],

@@ -112,7 +112,7 @@ def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
 def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
     """If no row matches a file of the folder, the message shows the first row and the folder."""
     with pytest.raises(
-        UsageError, match=r"none of the 2 rows of the labels names a file below (.*)"
+        UsageError, match=r"none of the 2 rows of the labels matches a file below (.*)"
     ) as refused:
         check_labels({"data/a/1.jpg": "cat", "data/a/2.jpg": None}, tmp_path)
     assert str(tmp_path) in str(refused.value)

@@ -207,7 +207,7 @@ def test_vectors_of_missing_and_broken_images_are_not_copied(rebuilds: Rebuilds)
 def test_a_rebuild_keeps_synsets_and_adds_no_images(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]]
 ) -> None:
-    """A sample stays a sample."""
+    """New files of the folder that are not in the sample are not ingested."""
     request = IngestRequest(
         dataset=Dataset(name="one", root=rebuilds.roots["one"]),
         specs=[rebuilds.spec],

@@ -66,7 +66,7 @@ class Desk:
 
 @pytest.fixture
 def desk(photos: Any, shared_weights: Callable[[str], Path], tmp_path: Path) -> Desk:
-    """Makes a folder with photos of every class, enough for a calibration, and a file that is not an image."""
+    """Makes a folder with photos of every class, enough for a calibration, and a file that is no image."""
     for file in photos[0]:
         folder = tmp_path / "photos" / file.parent.name
         folder.mkdir(parents=True, exist_ok=True)

@@ -162,7 +162,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
     length = training.vectors.shape[1]
     if dims is not None and not 1 <= dims <= length:
         raise UsageError(
-            f"{dims} values cannot be kept; it must be 1 to {length}, which the vectors have",
+            f"{dims} dimensions cannot be fitted; choose 1 to {length}, the length of the vectors",
             argument=Argument.DIMS,
         )
     with threadpool_limits(1):
