@@ -2,8 +2,9 @@
 
 HDF5 is more than named arrays: a member may be a link into another file, an array may keep its values in any
 file of the machine, be composed of other arrays or need a plug-in to unpack, and a few bytes may declare
-terabytes. Keras writes none of this, so all of it is refused before it is followed or takes memory. Source:
-https://docs.h5py.org/en/stable/high/group.html and .../dataset.html
+terabytes. Keras writes none of this, so all of it is refused before it is followed or takes memory.
+
+Source: https://docs.h5py.org/en/stable/high/group.html and .../dataset.html
 """
 
 from __future__ import annotations

@@ -201,8 +201,9 @@ class Network:
     def in_keras_order(self) -> list[Layer]:
         """Returns all layers in the order of Keras' `model.layers`: the farthest from the output first.
 
-        Among equally far layers, the one reached first from the output comes first. Source: `map_graph` in
-        `keras/src/ops/function.py`
+        Among equally far layers, the one reached first from the output comes first.
+
+        Source: `map_graph` in `keras/src/ops/function.py`
         """
         distance = dict.fromkeys(self.layers, 0)
         for layer in reversed(self.layers.values()):

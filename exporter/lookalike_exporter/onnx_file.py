@@ -2,7 +2,9 @@
 
 `onnx.save_model` holds every tensor four times (VGG16 with its dense layers: 2.0 GB for 0.5 GB of weights).
 The format does not require that: a message is the sequence of its fields, and a field that holds a message or
-bytes is a tag, a length and the content. Source: https://protobuf.dev/programming-guides/encoding/
+bytes is a tag, a length and the content.
+
+Source: https://protobuf.dev/programming-guides/encoding/
 """
 
 from collections.abc import Mapping

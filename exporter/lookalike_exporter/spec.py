@@ -81,7 +81,7 @@ class ModelSpec:
             )
         if spec.dimension > MAX_DIMENSION:
             raise UsageError(
-                f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant takes "
+                f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant allows "
                 f"{MAX_DIMENSION:,}; use a later layer",
                 hint=Hint(Action.USE_INSTEAD, {Argument.POOLING: "avg"}),
             )

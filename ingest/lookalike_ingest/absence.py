@@ -15,7 +15,7 @@ class Absence(StrEnum):
     AWAY = "away"
     """The disk may not be mounted: the folder is empty, or a link to it is broken.
 
-    What is hidden or what systems make (`DEFAULT_EXCLUDES`) may lie in an empty folder: `.keep`, `Thumbs.db`.
+    Hidden and system files (`DEFAULT_EXCLUDES`), such as `.keep` and `Thumbs.db`, do not count.
     """
     UNREADABLE = "unreadable"
     """The folder cannot be read, so that the file may still exist."""

@@ -60,7 +60,7 @@ class RuleChoice:
             taken_back = "!" if pattern.startswith("!") else ""
             plain = pattern.removeprefix("!")
             if plain.startswith("../"):
-                _refuse(pattern, root, "it lies outside")
+                _refuse(pattern, root, "it is outside")
             elif plain.startswith("./"):
                 _refuse(pattern, root, f"write {taken_back + plain[1:]!r}")
             elif plain.startswith("/") and root != Path("/"):

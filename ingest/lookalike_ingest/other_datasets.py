@@ -162,7 +162,7 @@ def warn_of_overlaps(
         _logger.warning(
             "warning: dataset %s (%s) %s dataset %s (%s), so its images are stored for both",
             *inner,
-            "has the folder of" if is_same else "lies in",
+            "has the folder of" if is_same else "is inside",
             *outer,
             extra={"hint": Hint(Action.KEEP_ONE_DATASET, named)} if can_go else None,
         )

@@ -325,7 +325,7 @@ def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
     for dataset, root in datasets.items():
         if not Path(root).is_dir():
             raise UsageError(
-                f"dataset {dataset} of {name} lies in {root}, which does not exist",
+                f"dataset {dataset} of {name} has the root {root}, which does not exist",
                 path=root,
                 hint=Hint(Action.MOVE_OR_REMOVE_DATASET, {Argument.DATASET: dataset}),
             )

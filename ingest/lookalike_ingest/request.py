@@ -157,7 +157,7 @@ def describe_datasets(
         if other is not dataset:
             raise UsageError(
                 f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each "
-                "folder by itself",
+                "folder separately",
                 hint=Hint(Action.NAME_DATASET),
             )
     return list(by_root.values())

@@ -147,7 +147,7 @@ class Target:
         root, known_root = str(self._dataset.root), manifest.datasets.get(self._dataset.name)
         if known_root is not None and not _is_same_folder(known_root, root) and not self._dataset.moved:
             raise UsageError(
-                f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}",
+                f"dataset {self._dataset.name} of {self.name} has the root {known_root}, not {root}",
                 path=root,
                 hint=Hint(Action.MOVE_OR_RENAME_DATASET),
             )

@@ -49,7 +49,7 @@ def test_feature_maps_need_a_pooling() -> None:
 
 def test_vectors_too_long_for_qdrant_are_refused() -> None:
     """ResNet101V2's last features have 100,352 values flattened; the message has the remedy."""
-    with refuses(UsageError, match=r"100,352 values and Qdrant takes 65,536; .*, or use --pooling avg"):
+    with refuses(UsageError, match=r"100,352 values and Qdrant allows 65,536; .*, or use --pooling avg"):
         ModelSpec.of("resnet", pooling=Pooling.FLATTEN)
 
 

@@ -51,7 +51,7 @@ def test_the_nearest_existing_folder_decides(root: Path, path: str, absence: Abs
 def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
     """A file in it may or may not be deleted."""
     if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("whoever runs this may look into every folder")
+        pytest.skip("the user of this process may read every folder")
     (root / "full").chmod(0)
     try:
         assert Absences(root).of("full/2.png") is Absence.UNREADABLE

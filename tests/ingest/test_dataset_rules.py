@@ -111,7 +111,7 @@ def test_excluding_every_image_needs_force(album: Album) -> None:
 def test_unreadable_folders_and_exclusion_do_not_empty_a_dataset(album: Album) -> None:
     """The unreadable folders may be on a disk that is not mounted, and all other images are excluded."""
     if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("whoever runs this may look into every folder")
+        pytest.skip("the user of this process may read every folder")
     album.ingest()
     (album.root / "train").chmod(0)
     try:
@@ -275,7 +275,7 @@ def test_requested_rules_override_remembered_ones() -> None:
     [
         ("./raw", "write '/raw'"),
         ("!./raw/*.png", "write '!/raw/*.png'"),
-        ("../other/raw", "it lies outside"),
+        ("../other/raw", "it is outside"),
         ("{root}/raw", "write '/raw'"),
         ("{root}/raw/*.png", "write '/raw/*.png'"),
     ],

@@ -598,7 +598,7 @@ def test_files_moved_out_of_a_deleted_folder_are_moves(
 def test_pruning_leaves_points_in_an_unreadable_folder(ingests: Ingests) -> None:
     """Its files may still exist, so copies of them are not moves."""
     if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("whoever runs this may look into every folder")
+        pytest.skip("the user of this process may read every folder")
     ingests.run()
     ingests.write("copy.png", ingests.root / "cat/1.png")
     (ingests.root / "cat").chmod(0)
@@ -1215,5 +1215,5 @@ def test_a_root_renamed_to_another_unicode_form_is_the_same(ingests: Ingests, tm
     assert counts(ingests.run(now)) == {"unchanged": 5}
     assert ingests.store.manifest(ingests.name()).datasets == {"data": str(now)}
     shutil.copytree(now, former)
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="has the root"):
         ingests.run(former)
