@@ -157,7 +157,7 @@ def test_labels_come_from_a_table(shell: Any, images: Path) -> None:
     """Listed files get its class, the others keep their folder's; rows without a file are counted."""
     (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\nnowhere.png,x\n")
     done = shell.ingest("pictures", "--labels", "labels.csv")
-    assert "1 row of the labels without an image" in done.err
+    assert "no image here for 1 row of the label table" in done.err
     (status,) = shell("ingest", "status", "--json").json
     assert status["collections"][0]["classes"] == {"circle": 3, "round": 1, "square": 4, "stripes": 4}
 
@@ -578,7 +578,7 @@ def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) ->
     """A dataset, a path or a class must be named."""
     done = shell("ingest", "remove", "--yes")
     assert done.code == 2
-    assert "a dataset, a path or a class says what to remove" in done.err
+    assert "nothing to remove is given" in done.err
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 

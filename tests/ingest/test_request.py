@@ -19,9 +19,9 @@ from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, descri
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"head": "pets", "backbones": ["vgg"]}, "which network it belongs to"),
-        ({"head": "pets", "layer": "fc1"}, "which network it belongs to"),
-        ({"head": "pets", "precision": Precision.INT8}, "which network it belongs to"),
+        ({"head": "pets", "backbones": ["vgg"]}, "already determines the network"),
+        ({"head": "pets", "layer": "fc1"}, "already determines the network"),
+        ({"head": "pets", "precision": Precision.INT8}, "already determines the network"),
         ({"backbones": ["vgg", "resnet"], "layer": "fc1"}, "belong to one backbone"),
         ({"backbones": ["vgg", "resnet"], "weights": "own.h5"}, "belong to one backbone"),
         ({"backbones": ["alexnet"]}, "no backbone is called 'alexnet'"),

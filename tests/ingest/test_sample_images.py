@@ -201,7 +201,7 @@ def test_a_query_never_overwrites_another_image(tmp_path: Path) -> None:
 
 def test_a_query_inside_the_set_is_refused(tmp_path: Path) -> None:
     """The set would no longer be a sample that may be overwritten."""
-    with pytest.raises(UsageError, match="would be one of the set"):
+    with pytest.raises(UsageError, match="is inside the sample set"):
         check_query(tmp_path / "set" / "apple" / "apple_001.jpg", "apple", sample=tmp_path / "set")
 
 

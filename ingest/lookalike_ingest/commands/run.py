@@ -249,7 +249,7 @@ def _warn(report: IngestReport, *, dry_run: bool) -> None:
             say(f"{verb} {collection.name} since they are excluded: {excluded} of these")
         say_dropped_calibration(collection.name, collection.calibration_dropped)
     if report.unused_labels:
-        say(f"warning: {format_count(report.unused_labels, 'row')} of the label table match no image here")
+        say(f"warning: no image here for {format_count(report.unused_labels, 'row')} of the label table")
 
 
 def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:

@@ -457,7 +457,7 @@ def test_too_little_training_data_is_refused(home: Settings, base: ModelFile) ->
     """All points are unlabelled, there is one class or one image per class, or a class has no images."""
     images = images_of({"cat": 4, "dog": 1})
     name = stored(home, base, images)
-    with pytest.raises(UsageError, match="there is 1 class of two images or more, and 1 more with one image"):
+    with pytest.raises(UsageError, match="there is 1 class of two images or more, and 1 more with only one"):
         fitted(home, name)
     with pytest.raises(UsageError, match="'cow'"):
         fitted(home, name, classes=["cow", "cat"])
