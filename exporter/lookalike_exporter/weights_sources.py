@@ -113,7 +113,7 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
-    """Returns the official file: ours, Keras' own copy, or a download; that with the top serves for both."""
+    """Returns the official file: ours, Keras' own copy, or a download; one with the top serves for both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
     for file in candidates:

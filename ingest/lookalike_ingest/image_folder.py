@@ -30,10 +30,10 @@ def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False
     if not has_images(dataset.root):
         others = OtherFiles()
         if next(scan(dataset.root, others), None) is None:
-            raise no_images_error(dataset.root, others, dataset=_stored_name(dataset, store))
+            raise no_images_error(dataset.root, others, dataset=_find_stored_name(dataset, store))
 
 
-def _stored_name(dataset: Dataset, store: Store) -> str | None:
+def _find_stored_name(dataset: Dataset, store: Store) -> str | None:
     """Returns the name under which a store has the dataset or its folder; None if it has neither."""
     manifests = [manifest for _, manifest in readable_manifests(store)]
     if any(dataset.name in manifest.datasets for manifest in manifests):

@@ -47,7 +47,7 @@ def read_labels(file: Path) -> dict[str, str | None]:
     """
     labels: dict[str, str | None] = {}
     try:
-        for line, path, class_name in _rows(file):
+        for line, path, class_name in _read_rows(file):
             if path in labels:
                 raise UsageError(f"{file}: line {line} repeats {path}")
             labels[path] = class_name
@@ -115,7 +115,7 @@ class _Folders:
         return self._listed[folder]
 
 
-def _rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
+def _read_rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
     """Yields the line number, path and class of each row."""
     require_there(file)
     if not file.is_file():  # reading a pipe may never end

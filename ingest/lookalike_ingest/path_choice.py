@@ -41,7 +41,7 @@ def list_readings(text: str) -> list[Reading]:
         raise UsageError(
             f"{text!r} names no image and no folder; name the folder, or the dataset", argument=Argument.PATH
         )
-    paths = [(path, True) for path in _files(text)]
+    paths = [(path, True) for path in _list_files(text)]
     if not relative.startswith(("/", "../")) and relative != "..":
         paths.insert(0, (relative, False))
     return [reading for path, is_file in paths for reading in _readings(nfc(path), is_file)]
@@ -54,7 +54,7 @@ def _readings(path: str, is_file: bool) -> Iterator[Reading]:
         yield Reading(path, is_file, re.compile(pattern, re.DOTALL))
 
 
-def _files(text: str) -> list[str]:
+def _list_files(text: str) -> list[str]:
     """Returns the absolute paths on disk: as written, and with the links of its folders resolved.
 
     If the path contains `..` after a folder that may be a link, the resolved one comes first.

@@ -86,7 +86,7 @@ class PayloadCache:
         cache = cls()
         with cache._translated():
             cache._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
-            cache._database.executemany(_INSERT, map(_row, payloads))
+            cache._database.executemany(_INSERT, map(_to_row, payloads))
             cache._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
             cache._database.execute("CREATE INDEX by_bytes ON points (sha256)")
             cache._database.execute(f"PRAGMA user_version = {VERSION}")
@@ -168,7 +168,7 @@ class PayloadCache:
         """Inserts or replaces the payload of its path; returns its row."""
         self.drop(payload)
         with self._translated():
-            return self._database.execute(_INSERT, _row(payload)).lastrowid or 0
+            return self._database.execute(_INSERT, _to_row(payload)).lastrowid or 0
 
     def drop(self, payload: Payload) -> None:
         """Deletes the payload of the same path."""
@@ -258,7 +258,7 @@ class PayloadCache:
         return PayloadCacheError(f"{where}: {error}; remove it", path=self._file, hint=Hint(Action.REPEAT))
 
 
-def _row(payload: Payload) -> tuple[Any, ...]:
+def _to_row(payload: Payload) -> tuple[Any, ...]:
     """Returns the cells of a payload; SQLite's integers have 64 bits, which a file's time may exceed."""
     return tuple(
         str(value) if isinstance(value, int) and abs(value) > _LARGEST else value

@@ -171,22 +171,22 @@ class _Rebuild:
 
     def run(self) -> None:
         """Stages the new collection, and replaces the old one once it is complete."""
-        old = self._old()
+        old = self._read_old()
         _require_folders(self._name, old.datasets)
-        spec = self._spec(old)
+        spec = self._get_spec(old)
         self._stage(old, get_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
-            manifest = self._old()
+            manifest = self._read_old()
             datasets = manifest.datasets
             for dataset, root in sorted(datasets.items()):
                 if not self._fill(dataset, root, manifest.rules_of(dataset), spec, old.distance):
                     return
-            left = sorted(self._left())
+            left = sorted(self._find_left())
             gone = {file for file in left if is_missing(file)}
             self._report.gone_files = [file for file in left if file in gone]
             self._report.left_out = [file for file in left if file not in gone]
-            if not self._report.left_out and self._old().datasets == datasets:
+            if not self._report.left_out and self._read_old().datasets == datasets:
                 break
         if (self._report.left_out or self._report.gone_files) and not self._options.force:
             return
@@ -197,13 +197,13 @@ class _Rebuild:
         self._report.replaced = True
         self._report.calibration_dropped = old.calibration is not None
 
-    def _spec(self, old: CollectionManifest) -> ModelSpec | Head:
+    def _get_spec(self, old: CollectionManifest) -> ModelSpec | Head:
         """Returns the model of the new collection; if a head was fitted again, the new head."""
         if old.identity.head is None:
             return ModelSpec.from_manifest(old)
         return read_head(name_of_head(old.identity), self._settings)
 
-    def _old(self) -> CollectionManifest:
+    def _read_old(self) -> CollectionManifest:
         """Returns the manifest of the old collection, or of the new one if replacing was interrupted."""
         try:
             return self._store.manifest(self._name)
@@ -296,7 +296,7 @@ class _Rebuild:
                 self._report.taken_over += count
                 bar.advance(count)
 
-    def _left(self) -> list[Path]:
+    def _find_left(self) -> list[Path]:
         """Returns files of points that the staged collection lacks; removes from it what the old one lost."""
         if self._name not in self._store:
             return []

@@ -285,11 +285,11 @@ def _warn_of_oddities(job: IngestJob) -> None:
     """Logs what may be unintended: points that stay, links that are not followed, classes of a split."""
     for target in job.targets:
         _warn_of_away(target, prune=job.request.prune)
-    _say_passed_over(job.report)
+    _log_passed_over(job.report)
     _warn_of_unused_patterns(job.request.rules, job.report.others)
 
 
-def _say_passed_over(report: IngestReport) -> None:
+def _log_passed_over(report: IngestReport) -> None:
     """Logs links that are not followed, and classes that are parts of a split."""
     rules, links = report.dataset.rules, report.others.linked_folders
     if links:

@@ -126,7 +126,7 @@ def read_names(file: Path) -> dict[str, str]:
         UsageError: the file cannot be read, or a line is malformed or repeats a synset.
     """
     firsts: dict[str, str] = {}
-    for number, line in enumerate(_text(file).split("\n"), start=1):
+    for number, line in enumerate(_read_text(file).split("\n"), start=1):
         synset, _, names = line.strip().replace("\t", " ", 1).partition(" ")
         if not synset:
             continue
@@ -154,7 +154,7 @@ def read_solution(file: Path) -> dict[str, str]:
     Raises:
         UsageError: the file cannot be read, has another header, or a row is malformed or repeated.
     """
-    rows = csv.DictReader(io.StringIO(_text(file), newline=""))
+    rows = csv.DictReader(io.StringIO(_read_text(file), newline=""))
     synsets: dict[str, str] = {}
     try:
         if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
@@ -182,7 +182,7 @@ _SYNSET = re.compile(r"n[0-9]{8}")
 _SHOWN = 200
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     """Returns the text of a table, without a byte order mark."""
     try:
         require_there(file)

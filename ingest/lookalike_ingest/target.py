@@ -180,7 +180,7 @@ class WrittenTarget(Target):
         embedded: Mapping[str, FloatVector],
     ) -> None:
         vectors = {**_read_vectors(collection, wanted), **embedded}
-        collection.upsert([self._point(p, vectors) for decision, p in wanted if decision.writes_vector])
+        collection.upsert([self._make_point(p, vectors) for decision, p in wanted if decision.writes_vector])
         for is_same_class in (False, True):
             fresh = [
                 payload
@@ -260,7 +260,7 @@ class WrittenTarget(Target):
         )
         return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
 
-    def _point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
+    def _make_point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
         """Returns the point to write; raises if the point with its vector was removed by another process."""
         vector = vectors.get(payload.sha256)
         if vector is None:

@@ -320,7 +320,7 @@ def test_a_waiting_process_uses_the_model_that_the_other_exported(
         made.append(ensure_exported(spec, settings=home))
         return nullcontext()
 
-    monkeypatch.setattr(locks, "held", other_process)
+    monkeypatch.setattr(locks, "hold", other_process)
     before = ensure_exported(spec, settings=home)
     assert [before] == made
     assert len(list(home.models_dir.glob("*.onnx"))) == 1

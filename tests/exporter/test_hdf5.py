@@ -283,8 +283,8 @@ def _runs_what_it_reads(node: ast.AST) -> bool:
         "import torch.nn",
     ],
 )  # fmt: skip
-def test_the_search_for_unpickling_finds_it(code: str) -> None:
-    """It finds each way of unpickling in a line that has it."""
+def test_the_check_finds_every_way_of_unpickling(code: str) -> None:
+    """Each way is in one line, as a module would have it."""
     assert any(_runs_what_it_reads(node) for node in ast.walk(ast.parse(code)))
 
 
