@@ -126,7 +126,7 @@ def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | Non
     An fp16 or int8 model is compared with the fp32 model of the comparison, and that one with Keras. Never
     raises for a failed check: the report contains it.
     """
-    return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
+    return VerifyReport(checks=tuple(_list_checks(model, spec, comparison)))
 
 
 def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> VerifyReport:
@@ -134,10 +134,10 @@ def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> Verify
 
     `verify_model` checks the base. Never raises for a failed check.
     """
-    return VerifyReport(checks=tuple(_headed_checks(model, head, base)))
+    return VerifyReport(checks=tuple(_list_headed_checks(model, head, base)))
 
 
-def _headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Check]:
+def _list_headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Check]:
     yield _check("ONNX checker", lambda: _check_file(model.path))
     yield _check("input and output", lambda: _check_signature(model.path, len(head.bias)))
     yield _check("manifest", lambda: _check_headed_manifest(model, head))
@@ -145,7 +145,7 @@ def _headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Ch
     yield _check("numpy side by side", lambda: _compare_with_numpy(model, head, base))
 
 
-def _checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
+def _list_checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
     yield _check("ONNX checker", lambda: _check_file(model.path))
     yield _check("input and output", lambda: _check_signature(model.path, spec.dimension))
     yield _check("manifest", lambda: _check_manifest(model, spec))
@@ -302,7 +302,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     cosines = paired_cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
     if len(pixels) > NEIGHBOURS:
-        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
+        overlap, least = _measure_overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
         is_good = overlap >= least
         figures += f", {overlap:.1%} of the {NEIGHBOURS} nearest are the same (at least {least:.0%})"
     else:
@@ -331,13 +331,13 @@ def _embed(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
     return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in batches])
 
 
-def _overlap(expected: FloatArray, found: FloatArray) -> float:
+def _measure_overlap(expected: FloatArray, found: FloatArray) -> float:
     """Returns the mean share of nearest neighbours by cosine that both have in common."""
-    pairs = zip(_nearest(expected), _nearest(found), strict=True)
+    pairs = zip(_find_nearest(expected), _find_nearest(found), strict=True)
     return sum(len(np.intersect1d(a.rows, b.rows)) for a, b in pairs) / (NEIGHBOURS * len(expected))
 
 
-def _nearest(vectors: FloatArray) -> Iterator[Nearest]:
+def _find_nearest(vectors: FloatArray) -> Iterator[Nearest]:
     """Yields the ten nearest neighbours of each row, excluding itself."""
     rows = np.arange(len(vectors))
     search = ExactSearch(vectors.copy(), cosine=True)
@@ -432,7 +432,7 @@ def _embed_with_keras(
 
 def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
     """Makes Keras read the file itself, as strictly as possible; returns how."""
-    for how, options in _ways_to_load(path, spec):
+    for how, options in _list_ways_to_load(path, spec):
         try:
             with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
                 warnings.simplefilter("ignore")  # noqa: TID251 - Keras names each layer that it leaves as it was
@@ -445,7 +445,7 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
     return f"Keras cannot read {path.name} itself; its layers were set to what our reader read"
 
 
-def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
+def _list_ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
     """Yields options of `load_weights`, strictest first; none if Keras would silently load nothing."""
     if _is_from_wheel(path) or _is_inside_a_model(path, spec):
         return

@@ -103,7 +103,7 @@ class KerasWeights:
     """A network in a file that Keras wrote: the file's own model or one nested in it."""
 
     def __init__(self, path: Path, file: "h5py.File", network: SubNetwork) -> None:
-        with _translated_errors(str(path), "it is damaged"):
+        with _translate_errors(str(path), "it is damaged"):
             models = find_models(file)
         if not models:
             raise WeightsError(
@@ -127,7 +127,7 @@ class KerasWeights:
                 f"{self._path}: layer {layer.name} has {found} arrays where "
                 f"{wanted} are expected ({', '.join(layer.variables)})"
             )
-        with _translated_errors(self._path, f"layer {layer.name} cannot be read and is damaged"):
+        with _translate_errors(self._path, f"layer {layer.name} cannot be read and is damaged"):
             return {
                 variable: self._read(hdf5.get_member(stored.group, str(name)), layer.name, variable, shape)
                 for name, (variable, shape) in zip(
@@ -203,7 +203,7 @@ class WheelWeights:
 
 
 @contextmanager
-def _translated_errors(file: str, damage: str) -> Iterator[None]:
+def _translate_errors(file: str, damage: str) -> Iterator[None]:
     """Translates the errors of h5py for damaged files, and those of `hdf5`."""
     try:
         yield

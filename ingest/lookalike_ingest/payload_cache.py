@@ -76,7 +76,7 @@ class PayloadCache:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._lock = Lock()
-        with self._translated():
+        with self._translate_errors():
             self._database = sqlite3.connect(file or "", check_same_thread=False)
             self._database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
@@ -84,7 +84,7 @@ class PayloadCache:
     def of(cls, payloads: Iterable[Payload]) -> Self:
         """Returns a new cache of these payloads, in a temporary file."""
         cache = cls()
-        with cache._translated():
+        with cache._translate_errors():
             cache._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
             cache._database.executemany(_INSERT, map(_to_row, payloads))
             cache._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
@@ -115,7 +115,7 @@ class PayloadCache:
 
     def _copy(self, file: Path) -> None:
         """Copies a read-only file, beside which SQLite can create no lock."""
-        with self._translated():
+        with self._translate_errors():
             source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
             try:
                 source.backup(self._database)
@@ -130,7 +130,7 @@ class PayloadCache:
             dataset,
             *paths,
         )
-        with self._values_read():
+        with self._translate_bad_values():
             return {
                 path: Stamp(row, class_name, synset, int(size), int(mtime_ns), _number(ctime_ns))
                 for path, row, class_name, synset, size, mtime_ns, ctime_ns in found
@@ -167,25 +167,25 @@ class PayloadCache:
     def put(self, payload: Payload) -> int:
         """Inserts or replaces the payload of its path; returns its row."""
         self.drop(payload)
-        with self._translated():
+        with self._translate_errors():
             return self._database.execute(_INSERT, _to_row(payload)).lastrowid or 0
 
     def drop(self, payload: Payload) -> None:
         """Deletes the payload of the same path."""
-        with self._translated():
+        with self._translate_errors():
             self._database.execute(
                 "DELETE FROM points WHERE dataset = ? AND path = ?", (payload.dataset, payload.path)
             )
 
     def list_rows(self, dataset: str) -> Iterator[int]:
         """Yields the row of each point of a dataset."""
-        with self._translated():
+        with self._translate_errors():
             for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
                 yield row
 
     def list_folders(self, dataset: str) -> set[str]:
         """Returns the root-relative folders of a dataset's images, with "" for the root itself."""
-        with self._translated():
+        with self._translate_errors():
             paths = self._database.execute("SELECT path FROM points WHERE dataset = ?", (dataset,))
             return {path.rpartition("/")[0] for (path,) in paths}
 
@@ -200,14 +200,14 @@ class PayloadCache:
         Raises:
             OSError: the file cannot be written.
         """
-        with self._translated():
+        with self._translate_errors():
             self._database.commit()
         if file == self._file:
             return
         for each in (file, file.with_name(f"{file.name}-journal")):  # a damaged one's
             if each != file or file.is_dir():
                 remove(each)
-        with atomic_path(file) as temporary, self._translated():
+        with atomic_path(file) as temporary, self._translate_errors():
             copy = sqlite3.connect(temporary)
             try:
                 self._database.backup(copy)
@@ -227,15 +227,15 @@ class PayloadCache:
                 raise self._ours(error) from error
 
     def _payload(self, row: tuple[Any, ...] | None) -> Payload:
-        with self._values_read():
+        with self._translate_bad_values():
             return _payload(row or ())
 
     def _all(self, question: str, *values: object) -> list[Any]:
-        with self._translated():
+        with self._translate_errors():
             return self._database.execute(question, values).fetchall()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Serializes access by threads, and translates SQLite's errors."""
         with self._lock:
             try:
@@ -244,7 +244,7 @@ class PayloadCache:
                 raise self._ours(error) from error
 
     @contextmanager
-    def _values_read(self) -> Iterator[None]:
+    def _translate_bad_values(self) -> Iterator[None]:
         """Also translates missing cells and cells of the wrong type: SQLite accepts any value."""
         try:
             yield

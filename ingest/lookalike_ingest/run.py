@@ -139,7 +139,7 @@ def _run_once(
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
         job = _open(request, wanted, store, report, stop, stack)
-        stack.enter_context(_invalidating_damaged_caches(job))
+        stack.enter_context(_invalidate_damaged_caches(job))
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         report.overlapping = find_overlapping(request.dataset, job.targets, beside=beside)
@@ -202,7 +202,7 @@ def _look_at_other_datasets(job: IngestJob) -> None:
 
 
 @contextmanager
-def _invalidating_damaged_caches(job: IngestJob) -> Iterator[None]:
+def _invalidate_damaged_caches(job: IngestJob) -> Iterator[None]:
     """Invalidates all payload caches that this ingest has read if one of them is damaged."""
     try:
         yield

@@ -76,7 +76,7 @@ def draw_sample(directory: Path) -> SampleSet:
     check_outside_store(directory, "DIR")
     names = [name for class_name in CLASSES for name in _file_names(class_name)]
     _refuse_foreign(directory, {directory / name for name in names})
-    drawn = {directory / name: content for name, content in _encoded_images()}
+    drawn = {directory / name: content for name, content in _encode_images()}
     for path, content in drawn.items():
         _write(path, content)
     return SampleSet(directory=directory, images=len(drawn), classes=CLASSES)
@@ -96,7 +96,7 @@ def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> P
         raise UsageError(f"{path}: cannot draw this format. Choose a name ending in {', '.join(_FORMATS)}.")
 
     def is_ours(file: Path) -> bool:
-        return file.read_bytes() == _encode(_image(class_name, _QUERY_NUMBER), file.suffix.lower())
+        return file.read_bytes() == _encode(_draw_image(class_name, _QUERY_NUMBER), file.suffix.lower())
 
     target = check_output_path(path, Argument.QUERY, is_ours=is_ours)
     if sample is not None and target.is_relative_to(sample.resolve()):
@@ -118,7 +118,9 @@ def draw_query(path: Path, class_name: str) -> None:
     """
     if class_name not in CLASSES:
         raise UsageError(f"The sample has no class {class_name!r}. Choose one of {', '.join(CLASSES)}.")
-    _write(check_query(path, class_name), _encode(_image(class_name, _QUERY_NUMBER), path.suffix.lower()))
+    _write(
+        check_query(path, class_name), _encode(_draw_image(class_name, _QUERY_NUMBER), path.suffix.lower())
+    )
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -156,11 +158,11 @@ def _refuse_foreign(directory: Path, own: set[Path]) -> None:
         raise UsageError(f"{directory} holds only a part of a sample: {min(missing)} is missing. {advice}")
 
 
-def _encoded_images() -> Iterator[tuple[str, bytes]]:
+def _encode_images() -> Iterator[tuple[str, bytes]]:
     """Draws the set: yields the root-relative path and file content of each image."""
     for class_name in CLASSES:
         for number, name in enumerate(_file_names(class_name), start=1):
-            yield name, _encode(_image(class_name, number), Path(name).suffix)
+            yield name, _encode(_draw_image(class_name, number), Path(name).suffix)
 
 
 def _encode(image: Image.Image, suffix: str) -> bytes:
@@ -169,7 +171,7 @@ def _encode(image: Image.Image, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _image(class_name: str, number: int) -> Image.Image:
+def _draw_image(class_name: str, number: int) -> Image.Image:
     """Returns one RGB image; its sides are 200 to 480 pixels."""
     rng = random.Random(f"{class_name} {number}")  # noqa: S311 - drawing images, not keeping secrets
     long_side = rng.randint(280, 480)
@@ -185,7 +187,7 @@ def _draw_object(class_name: str, side: int, rng: random.Random) -> Image.Image:
     """Draws one object of about `side` pixels, tilted and perhaps mirrored; RGBA, cropped to its edges."""
     from PIL import Image
 
-    draw, most_tilt_deg = _motif(class_name)
+    draw, most_tilt_deg = _choose_motif(class_name)
     unit = side * _OVERSAMPLING
     sprite = Image.new("RGBA", (unit * 4 // 3, unit * 4 // 3))  # room for what leans out of the unit square
     tilt_deg = rng.uniform(-most_tilt_deg, most_tilt_deg)
@@ -195,7 +197,7 @@ def _draw_object(class_name: str, side: int, rng: random.Random) -> Image.Image:
     return sprite.resize(size, Image.Resampling.HAMMING, box=box)
 
 
-def _motif(class_name: str) -> tuple[Callable[[_Pen, random.Random], None], float]:
+def _choose_motif(class_name: str) -> tuple[Callable[[_Pen, random.Random], None], float]:
     """Returns the function that draws the class, and the largest tilt of its objects in degrees."""
     return {
         "apple": (_draw_apple, 25.0),
@@ -612,15 +614,15 @@ def _draw_background(size: tuple[int, int], rng: random.Random) -> Image.Image:
     if kind == "gradient":
         return Image.composite(other, sheet, Image.linear_gradient("L").resize(size))
     if kind == "grain":
-        return Image.composite(other, sheet, _grain(size, rng))
+        return Image.composite(other, sheet, _draw_grain(size, rng))
     if kind == "stripes":
-        return Image.composite(other, sheet, _stripes(size, rng))
+        return Image.composite(other, sheet, _draw_stripes(size, rng))
     if kind == "scenery":
-        return _scenery(size, rng)
+        return _draw_scenery(size, rng)
     return sheet
 
 
-def _grain(size: tuple[int, int], rng: random.Random) -> Image.Image:
+def _draw_grain(size: tuple[int, int], rng: random.Random) -> Image.Image:
     """Returns a mask of random specks of two to four pixels, like plaster or paper."""
     from PIL import Image
 
@@ -630,7 +632,7 @@ def _grain(size: tuple[int, int], rng: random.Random) -> Image.Image:
     return specks.resize(size, Image.Resampling.BILINEAR)
 
 
-def _stripes(size: tuple[int, int], rng: random.Random) -> Image.Image:
+def _draw_stripes(size: tuple[int, int], rng: random.Random) -> Image.Image:
     """Returns a mask of straight stripes at any angle: the centre of a larger, rotated square."""
     from PIL import Image, ImageDraw
 
@@ -644,7 +646,7 @@ def _stripes(size: tuple[int, int], rng: random.Random) -> Image.Image:
     return mask.crop((left, top, left + size[0], top + size[1]))
 
 
-def _scenery(size: tuple[int, int], rng: random.Random) -> Image.Image:
+def _draw_scenery(size: tuple[int, int], rng: random.Random) -> Image.Image:
     """Draws a sky above two rows of hills and a meadow, in haze."""
     from PIL import Image, ImageDraw
 

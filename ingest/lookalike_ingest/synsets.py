@@ -56,7 +56,7 @@ class Synsets:
         except that ImageNet's validation and test images have none: `val` and `test` are no classes.
         """
         folders, _, name = found.path.rpartition("/")
-        synset = _nearest_synset(f"{self.root_name}/{folders}/")
+        synset = _find_nearest_synset(f"{self.root_name}/{folders}/")
         if synset is None:
             stem = os.path.splitext(name)[0]  # noqa: PTH122 - a hot loop of plain names
             synset = self.images.get(nfc(stem))
@@ -68,7 +68,7 @@ class Synsets:
 
 
 @lru_cache(maxsize=1)  # a scan comes folder by folder
-def _nearest_synset(folders: str) -> str | None:
+def _find_nearest_synset(folders: str) -> str | None:
     """Returns the last folder that is named like a synset."""
     return next((name for name in reversed(folders.split("/")) if _SYNSET.fullmatch(name)), None)
 

@@ -171,7 +171,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
 
 def _choose_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     sample = _sample(training, seed)
-    scores = _score_candidates(sample, list(_folds(sample.classes, seed)), _candidates(training))
+    scores = _score_candidates(sample, list(_split_folds(sample.classes, seed)), _list_candidates(training))
     best = _choose_best(scores)
     mean, weight = _fit(training, best.candidate, dims)
     return FittedLayer(
@@ -182,7 +182,9 @@ def _choose_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     )
 
 
-def _candidates(training: LabelledUnits, *, logistic_at_most: int = LOGISTIC_AT_MOST) -> Sequence[Candidate]:
+def _list_candidates(
+    training: LabelledUnits, *, logistic_at_most: int = LOGISTIC_AT_MOST
+) -> Sequence[Candidate]:
     """Returns the candidates that can be fitted to this much data within minutes."""
     size = training.vectors.size * len(np.unique(training.classes))
     return [each for each in CANDIDATES if each.method is not Method.LOGISTIC or size <= logistic_at_most]
@@ -297,7 +299,7 @@ class _Fold:
     unseen: bool
 
 
-def _folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
+def _split_folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
     """Yields folds that hold out half of each class's images, and folds that hold out half of the classes."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(classes))
@@ -323,7 +325,7 @@ def _score_candidates(
         candidate: {False: [], True: []} for candidate in candidates
     }
     for fold in folds:
-        for candidate, precision in _fold_precisions(sample, fold, candidates):
+        for candidate, precision in _measure_folds(sample, fold, candidates):
             found[candidate][fold.unseen].append(precision)
     return [
         Score(
@@ -335,7 +337,7 @@ def _score_candidates(
     ]
 
 
-def _fold_precisions(
+def _measure_folds(
     sample: LabelledUnits, fold: _Fold, candidates: Sequence[Candidate]
 ) -> Iterator[tuple[Candidate, FloatArray]]:
     """Yields each candidate's R-precisions, without fitting a layer.

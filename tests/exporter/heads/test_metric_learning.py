@@ -11,7 +11,7 @@ from lookalike_exporter.heads.metric_learning import (
     FittedLayer,
     LabelledUnits,
     Method,
-    _candidates,
+    _list_candidates,
     _sample,
     _solve_ridge,
     fit_layer,
@@ -162,7 +162,7 @@ def test_logistic_regression_is_not_tried_on_large_data() -> None:
     assert {score.candidate.method for score in fit_layer(training).scores} == set(Method)
     size = training.vectors.size * 6
     for most, tried in ((size, set(Method)), (size - 1, set(Method) - {Method.LOGISTIC})):
-        assert {each.method for each in _candidates(training, logistic_at_most=most)} == tried
+        assert {each.method for each in _list_candidates(training, logistic_at_most=most)} == tried
 
 
 @pytest.mark.parametrize("each", [3, 30], ids=["fewer images than values", "more"])
