@@ -42,13 +42,13 @@ def root(tmp_path: Path) -> Path:
         ("full/loop.png", Absence.AWAY),
     ],
 )
-def test_the_nearest_existing_folder_decides(root: Path, path: str, absence: Absence) -> None:
+def test_the_nearest_existing_folder_determines_the_absence(root: Path, path: str, absence: Absence) -> None:
     """If it is empty, a disk may not be mounted there, which would explain all missing files below it."""
     absences = Absences(root)
     assert [absences.of(path), absences.of(path)] == [absence, absence]
 
 
-def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
+def test_absences_in_an_unreadable_folder_are_unreadable(root: Path) -> None:
     """A file in it may or may not be deleted."""
     if os.name == "nt" or os.geteuid() == 0:
         pytest.skip("the user of this process may read every folder")
@@ -59,7 +59,7 @@ def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
         (root / "full").chmod(0o700)
 
 
-def test_a_loop_of_links_decides_nothing(root: Path) -> None:
+def test_absences_behind_a_loop_of_links_are_unreadable(root: Path) -> None:
     """The operating system refuses to follow it."""
     (root / "loop").symlink_to("loop")
     assert Absences(root).of("loop/2.png") is Absence.UNREADABLE
