@@ -647,7 +647,7 @@ class Index(Searchable):
         with self._writing:
             meant = find_holdings(selection, store=self._store, among=[self.collection])
             for each in meant.unmatched:
-                _logger.warning("warning: %s names no image here", each)
+                _logger.warning("warning: %s matches no image here", each)
             return sum(each.points for each in remove_images(store=self._store, among=meant.found))
 
     @shows_progress

@@ -80,7 +80,7 @@ class Model:
                 precision=precision,
             )
         elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
-            raise UsageError("a head says which network it belongs to; give nothing beside it")
+            raise UsageError("a head already determines the network; give nothing beside it")
         else:
             self._wanted = read_head(head, settings)
         self._embedder: Embedder | None = None

@@ -1,4 +1,4 @@
-"""Whether this version can use a collection, or it has to be rebuilt."""
+"""Checks whether this version can use a collection, or it has to be rebuilt."""
 
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
@@ -9,15 +9,15 @@ from lookalike_core.stores.collection_manifest import SCHEMA_VERSION, Collection
 
 
 def require_current(wanted: CollectionManifest) -> None:
-    """Refuses a collection of another version: this one's code prepares images, whatever model is here.
+    """Refuses a collection of another version, since this version would prepare images differently.
 
     Raises:
-        ManifestError: it was made by another version; the message says how it is made anew.
+        ManifestError: another version made the collection; the message says how to rebuild it.
     """
     if differing := describe_outdated(wanted):
         name = wanted.collection
         raise ManifestError(
-            f"collection {name} was made by another version, with which it can be searched: "
+            f"collection {name} was made by another version, with which it can still be searched: "
             f"{'; '.join(differing)}",
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),
@@ -25,7 +25,7 @@ def require_current(wanted: CollectionManifest) -> None:
 
 
 def describe_outdated(manifest: CollectionManifest) -> list[str]:
-    """Returns in what a collection differs from those that this version makes; empty where it can be used."""
+    """Returns how a collection differs from those that this version makes; empty if it can be used."""
     identity = manifest.identity
     sides = {
         "preprocessing": (identity.preprocessing, preprocessing_id(get_backbone(identity.backbone))),

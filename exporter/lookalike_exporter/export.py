@@ -1,4 +1,4 @@
-"""From the spec of a model to a model file that is ready to run: found in the cache, or exported.
+"""Returns the model file of a spec: found in the cache, or exported.
 
 The embedder reads the manifest in the model; `model_cache` finds the model by the card beside it.
 """
@@ -33,9 +33,9 @@ from lookalike_exporter.model_cache import (
     WRITE_TIMEOUT_S,
     ModelFile,
     list_models,
+    lock_for_writing,
     new_model,
     warn_of_replaced,
-    writing_alone,
 )
 from lookalike_exporter.network import SubNetwork
 from lookalike_exporter.onnx_file import OnnxModel, write_onnx
@@ -47,18 +47,18 @@ from lookalike_exporter.weights_sources import WeightsFile, find_weights_file, l
 _logger = get_logger("exporter")
 
 CALIBRATED_ON = 64
-"""Images of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
+"""Most images of the folder to calibrate on; benchmarks/README.md has figures for this number."""
 
 
 def ensure_exported(spec: ModelSpec, *, settings: Settings, timeout_s: float = WRITE_TIMEOUT_S) -> ModelFile:
-    """Returns the model of a spec; exports it where it is not here.
+    """Returns the model of a spec; exports it if it is not in the cache.
 
-    Waits up to `timeout_s` for another process that exports, and takes what that one made.
+    Waits up to `timeout_s` for another process that exports, and uses the model which that one made.
 
     Raises:
-        UsageError: the spec is of an int8 model and lacks what `calibrated` finds.
-        WeightsError: the weights cannot be had or do not fit.
-        StoreLockedError: another process has been making a model all the while.
+        UsageError: the spec is of an int8 model without activation ranges.
+        WeightsError: the weights cannot be obtained or do not fit.
+        StoreLockedError: another process has held the lock for `timeout_s`.
     """
 
     def find() -> ModelFile | None:
@@ -68,12 +68,12 @@ def ensure_exported(spec: ModelSpec, *, settings: Settings, timeout_s: float = W
         return model
     if spec.weights_kind is WeightsKind.FILE:
         find_weights_file(spec.weights)  # refused before another process is waited for, and a folder made
-    with writing_alone(settings.models_dir, *EXPORTING, settings, timeout_s=timeout_s):
+    with lock_for_writing(settings.models_dir, *EXPORTING, settings, timeout_s=timeout_s):
         return find() or _export_to_cache(spec, settings)
 
 
 EXPORTING = ("export", "is exporting a model")
-"""The lock under which models are made and weights fetched, and what is said of who holds it."""
+"""The lock under which models are exported and weights fetched, and what its holder is reported to do."""
 
 
 def add_activation_ranges(
@@ -83,20 +83,21 @@ def add_activation_ranges(
     recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
     settings: Settings,
 ) -> ModelSpec:
-    """Returns the spec with its activation ranges, where it is one of int8 that lacks them.
+    """Returns the spec with its activation ranges, if it is an int8 spec without them.
 
-    Those of a recorded collection with the same weights, layer and pooling are taken over, so that its space
-    goes on; else the images of a folder are looked at.
+    They come from a collection that recorded the same weights, layer and pooling, so that its vector space is
+    kept; otherwise they are measured on the images of a folder.
 
     Raises:
-        UsageError: none of them can be read, or there is no folder.
+        UsageError: no image can be read, or no folder is given.
         WeightsError, StoreLockedError: as `ensure_exported`.
     """
     if spec.precision is not Precision.INT8 or spec.activation_ranges is not None:
         return spec
     if folder is None:
         raise UsageError(
-            "an int8 model is calibrated on a folder of images", hint=Hint(Action.NAME_CALIBRATION_FOLDER)
+            "an int8 model needs a folder of images to measure activation ranges on",
+            hint=Hint(Action.NAME_CALIBRATION_FOLDER),
         )
     known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
@@ -112,7 +113,10 @@ def add_activation_ranges(
         if _identity(candidate, fingerprint(network, arrays)) == manifest.identity:
             return candidate
     _logger.info(
-        "calibrating %s for int8 on up to %s images of %s", spec.backbone.name, CALIBRATED_ON, folder
+        "measuring activation ranges of %s for int8 on up to %s images of %s",
+        spec.backbone.name,
+        CALIBRATED_ON,
+        folder,
     )
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         path = Path(temporary) / "fp32.onnx"
@@ -127,9 +131,9 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
-        UsageError: the path has another suffix, or what lies there is not to be replaced.
-        OSError: no file can be written there.
-        WeightsError: the weights cannot be had or do not fit.
+        UsageError: the path has another suffix, or names something that must not be replaced.
+        OSError: the file cannot be written.
+        WeightsError: the weights cannot be obtained or do not fit.
     """
     _check_writable(path)
     path = check_output_path(path, Argument.OUTPUT, MODEL_SUFFIXES, is_ours=is_onnx)
@@ -137,7 +141,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
 
 
 def _check_writable(path: Path) -> None:
-    """Refuses a path that cannot be written, before weights are fetched and a model is built for it."""
+    """Refuses a path that cannot be written, before weights are fetched and a model is built."""
     folder = next(parent for parent in parse_path(str(path), Argument.OUTPUT).parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")
@@ -146,7 +150,7 @@ def _check_writable(path: Path) -> None:
 
 
 def find_by_spec(models: Iterable[ModelFile], spec: ModelSpec) -> ModelFile | None:
-    """Returns the first model that this version makes of a spec, from the same weights; None without one."""
+    """Returns the first model that this version made of a spec with the same weights, else None."""
     return next((model for model in models if _fits(model, spec) and _is_from(model, spec.weights)), None)
 
 
@@ -168,7 +172,7 @@ def _fits(model: ModelFile, spec: ModelSpec) -> bool:
 
 
 def _is_from(model: ModelFile, weights: str) -> bool:
-    """Whether a model was made from these weights: for files, as long as size and time are the same."""
+    """Returns whether a model was made from these weights; a file must have the same size and time."""
     source = model.manifest.weights
     if source.kind != WeightsKind.of(weights):
         return False
@@ -184,16 +188,16 @@ def _locate(spec: ModelSpec, settings: Settings) -> WeightsFile:
 
 
 def _fetch_weights(spec: ModelSpec, settings: Settings) -> WeightsFile:
-    """Locates weights outside of an export; official ones with no other process at it."""
+    """Locates weights without exporting; holds the lock while it fetches official ones."""
     if spec.weights_kind is WeightsKind.FILE:
         return _locate(spec, settings)
-    with writing_alone(settings.models_dir, *EXPORTING, settings):
+    with lock_for_writing(settings.models_dir, *EXPORTING, settings):
         sweep_partials(settings.weights_dir)
         return _locate(spec, settings)
 
 
 def _export_to_cache(spec: ModelSpec, settings: Settings) -> ModelFile:
-    """Exports a model to its place in the cache, and writes its card; for who holds the lock."""
+    """Exports a model to its place in the cache, and writes its card; the caller holds the lock."""
     sweep_partials(settings.weights_dir)
     weights = _locate(spec, settings)
     model = _export(spec, weights, settings)
@@ -242,7 +246,7 @@ def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArray
 
 
 def _lower_precision(written: Path, spec: ModelSpec) -> None:
-    """Makes the fp32 model in a file what the spec asks for."""
+    """Converts the fp32 model in a file to the precision of the spec."""
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
         _logger.info("fp16, but for %s nodes in fp32: %s", len(kept), ", ".join(kept))
@@ -251,7 +255,7 @@ def _lower_precision(written: Path, spec: ModelSpec) -> None:
 
 
 def _check(written: Path, path: Path) -> None:
-    """Lets ONNX's own checker read the file, before it gets its name."""
+    """Runs ONNX's own checker on the file, before it is renamed into place."""
     import onnx
 
     try:

@@ -1,7 +1,7 @@
-"""A network and its weights become an ONNX graph.
+"""Builds an ONNX graph from a network and its weights.
 
-Nodes and initializers carry Keras' layer names. Pixels go in as `uint8 [N, 224, 224, 3]` RGB and are
-prepared inside; batch norm behind a convolution is folded into it (in float64).
+Nodes and initializers carry Keras' layer names. The input is pixels, `uint8 [N, 224, 224, 3]` RGB, which the
+graph preprocesses; batch norm after a convolution is folded into it (in float64).
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,8 +53,8 @@ def build_graph(
 ) -> OnnxModel:
     """Returns the whole model, from pixels to float32 `[N, dimension]`.
 
-    `convs_pad` lets convolutions do the padding in front of them, which int8 graphs need: ONNX Runtime does
-    that to others by itself.
+    `convs_pad` moves paddings into the convolutions after them, which int8 graphs need: ONNX Runtime does
+    that itself only in other graphs.
     """
     from onnx import TensorProto, helper
 
@@ -79,7 +79,7 @@ def build_graph(
 
 
 class _Graph:
-    """Nodes and initializers as they are added."""
+    """Collects nodes and initializers."""
 
     def __init__(self, *, convs_pad: bool) -> None:
         self.convs_pad = convs_pad
@@ -87,14 +87,14 @@ class _Graph:
         self.initializers: dict[str, Array] = {}
 
     def add_node(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:  # noqa: ANN401
-        """Adds a node whose one output is called like itself."""
+        """Adds a node whose one output has the node's name."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
     def add_constant(self, array: Array, name: str) -> str:
-        """Adds an initializer; a view of an array stays one until it is written."""
+        """Adds an initializer; a view of an array is not copied until it is written."""
         self.initializers[name] = array
         return name
 
@@ -124,7 +124,7 @@ def _add_layer(  # noqa: PLR0911 - one case for each kind of layer
     arrays: Mapping[str, LayerArrays],
     tensors: Mapping[str, str],
 ) -> str:
-    """Adds one Keras layer; returns the name of the tensor that stands for its output."""
+    """Adds one Keras layer; returns the name of its output tensor."""
     inputs = [tensors[name] for name in layer.inputs]
     match layer:
         case Conv():
@@ -173,7 +173,7 @@ def _feeds_only_convs(layer: ZeroPadding, network: SubNetwork) -> bool:
 
 
 def _find_padding(graph: _Graph, conv: Conv, network: SubNetwork) -> int:
-    """Returns what a convolution adds on each side, with a padding in front of it that it takes over."""
+    """Returns what a convolution adds on each side, including a padding layer that it replaces."""
     before = next((layer for layer in network.layers if layer.name == conv.inputs[0]), None)
     if graph.convs_pad and isinstance(before, ZeroPadding) and _feeds_only_convs(before, network):
         return conv.same_pad + before.pad
@@ -181,7 +181,7 @@ def _find_padding(graph: _Graph, conv: Conv, network: SubNetwork) -> int:
 
 
 def _find_batch_norm(conv: Conv, network: SubNetwork) -> BatchNorm | None:
-    """Returns the batch norm that alone takes a convolution's output, where there is one."""
+    """Returns the batch norm that is the only consumer of a convolution's output; None otherwise."""
     for layer in network.layers:
         if isinstance(layer, BatchNorm) and layer.inputs == (conv.name,) and _is_folded(layer, network):
             return layer
@@ -221,7 +221,7 @@ def _add_conv(
 def _fold(
     kernel: FloatArray, bias: FloatArray | None, norm: LayerArrays, epsilon: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Returns one convolution for `gamma * (conv(x) + bias - mean) / sqrt(variance + epsilon) + beta`."""
+    """Returns kernel and bias for `gamma * (conv(x) + bias - mean) / sqrt(variance + epsilon) + beta`."""
     variance = norm["moving_variance"].astype(np.float64)
     scale = norm["gamma"].astype(np.float64) / np.sqrt(variance + epsilon)
     shift = (0.0 if bias is None else bias.astype(np.float64)) - norm["moving_mean"]

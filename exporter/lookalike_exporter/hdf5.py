@@ -1,8 +1,9 @@
-"""Keras' HDF5 files, opened without trusting them.
+"""Reads Keras' HDF5 files without trusting them.
 
-HDF5 is more than named arrays: a member may be a link into another file, an array may keep its values in
-any file of the machine, compose them of others or unpack them with a plug-in, and a few bytes may declare
-terabytes. Keras writes nothing of the kind, so all of it is refused before it is followed or takes memory.
+HDF5 is more than named arrays: a member may be a link into another file, an array may keep its values in any
+file of the machine, be composed of other arrays or need a plug-in to unpack, and a few bytes may declare
+terabytes. Keras writes none of this, so all of it is refused before it is followed or takes memory.
+
 Source: https://docs.h5py.org/en/stable/high/group.html and .../dataset.html
 """
 
@@ -21,28 +22,28 @@ if TYPE_CHECKING:
     Named: TypeAlias = h5py.Group | h5py.Dataset
 
 MAX_MEMBERS = 10_000
-"""Layers of a network, and names in one list; Keras' largest networks have some hundreds."""
+"""Most layers of a network and names in one list; Keras' largest networks have a few hundred."""
 
 MAX_NAME_BYTES = 1_000
-"""The longest name that is read; HDF5 itself would take 64 KB and more."""
+"""The longest name that is read; HDF5 itself allows 64 KB and more."""
 
 _MAX_IDLE_CHUNK_BYTES = 2**20
-"""A chunk may be larger than its array by so much; unpacking takes memory for the whole of it."""
+"""How much larger than its array a chunk may be; unpacking takes memory for the whole chunk."""
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32_000: "lzf"}
-"""Filters inside HDF5 and h5py themselves; anything else is a plug-in, looked for on the disk."""
+"""Filters built into HDF5 and h5py; any other is a plug-in that HDF5 would search for on the disk."""
 
 
 class NotFromKerasError(ValueError):
-    """A file has what Keras never writes; the message says what."""
+    """A file contains what Keras never writes; the message says what."""
 
 
 def get_member(group: h5py.Group, name: str) -> Named:
-    """Returns the group or array at a path below `group`, which has to lie in this very file.
+    """Returns the group or array at a path below `group`, which must be in the same file.
 
     Raises:
-        KeyError: there is none.
-        NotFromKerasError: a link leads there, or it is something else.
+        KeyError: the path does not exist.
+        NotFromKerasError: it is a link, or neither a group nor an array.
     """
     import h5py
 
@@ -60,10 +61,10 @@ def get_member(group: h5py.Group, name: str) -> Named:
 
 
 def find_subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
-    """Returns the group of this name, None where there is none.
+    """Returns the group of this name, None if there is none.
 
     Raises:
-        NotFromKerasError: a link leads there.
+        NotFromKerasError: it is a link.
     """
     import h5py
 
@@ -77,7 +78,7 @@ def iterate_subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
     """Yields the groups directly in a group.
 
     Raises:
-        NotFromKerasError: there are more members than a network has layers, or a link among them.
+        NotFromKerasError: there are more members than a network has layers, or one of them is a link.
     """
     import h5py
 
@@ -90,10 +91,10 @@ def iterate_subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
 
 
 def count_names(holder: h5py.Group, attribute: str) -> int | None:
-    """Returns how many names a list declares to have, without reading any; None where there is no such list.
+    """Returns the declared length of a list of names, without reading it; None if there is no such list.
 
     Raises:
-        NotFromKerasError: more than any network has.
+        NotFromKerasError: it is longer than in any network.
     """
     if attribute not in holder.attrs:
         return None
@@ -104,12 +105,12 @@ def count_names(holder: h5py.Group, attribute: str) -> int | None:
 
 
 def has_list(holder: h5py.Group, attribute: str) -> bool:
-    """Whether there is such a list, in one piece or several."""
+    """Returns whether there is such a list, whole or split into several attributes."""
     return attribute in holder.attrs or f"{attribute}0" in holder.attrs
 
 
 def read_list(holder: h5py.Group, attribute: str) -> list[str]:
-    """Returns a whole list of names; Keras splits one that is longer than an HDF5 attribute may be.
+    """Returns a whole list of names; Keras splits a list that is longer than an HDF5 attribute may be.
 
     Raises:
         NotFromKerasError: as `count_names` and `read_names`.
@@ -123,23 +124,23 @@ def read_list(holder: h5py.Group, attribute: str) -> list[str]:
 
 
 def read_names(holder: h5py.Group, attribute: str) -> list[str]:
-    """Returns a list of names that is known to be short: each may take as much memory as the file.
+    """Returns a list of names whose length was checked: each may take as much memory as the file.
 
     Raises:
-        NotFromKerasError: it holds something else, or names longer than names are.
+        NotFromKerasError: it holds something else, or a name that is too long.
     """
     stored = holder.attrs.get_id(attribute)
     if not _is_text(stored.dtype):
-        refuse(f"{attribute} holds {stored.dtype} where names are wanted")
+        refuse(f"{attribute} holds {stored.dtype} where names are expected")
     values = holder.attrs[attribute].reshape(-1)
     return [_decoded(attribute, value) for value in values]
 
 
 def read_text(holder: h5py.Group, attribute: str) -> str | None:
-    """Returns one short text, None where there is none.
+    """Returns one short text, None if there is none.
 
     Raises:
-        NotFromKerasError: it is a list, something else, or longer than a name.
+        NotFromKerasError: it is a list, not text, or longer than a name may be.
     """
     if attribute not in holder.attrs:
         return None
@@ -150,7 +151,7 @@ def read_text(holder: h5py.Group, attribute: str) -> str | None:
 
 
 def _is_text(dtype: np.dtype[Any]) -> bool:
-    """Whether a type is text of fixed or variable length: Keras has written both."""
+    """Returns whether a type is text of fixed or variable length: Keras has written both."""
     import h5py
 
     return h5py.check_string_dtype(dtype) is not None and dtype.itemsize <= MAX_NAME_BYTES
@@ -163,30 +164,30 @@ def _decoded(attribute: str, value: bytes | str) -> str:
 
 
 def check_plain(dataset: Named) -> None:
-    """Refuses an array whose values are not simply in the file.
+    """Refuses an array whose values are not stored plainly in the file.
 
     Raises:
-        NotFromKerasError: they lie in other files, are composed of others, or take a plug-in to be read.
+        NotFromKerasError: its values are in other files, composed of other arrays, or need a plug-in to read.
     """
     import h5py
 
     if not isinstance(dataset, h5py.Dataset):
-        refuse(f"{dataset.name} is no array")
+        refuse(f"{dataset.name} is not an array")
     if dataset.external:
-        refuse(f"{dataset.name} keeps its values in other files")
+        refuse(f"{dataset.name} stores its values in other files")
     if dataset.is_virtual:
-        refuse(f"{dataset.name} is composed of other arrays")
+        refuse(f"{dataset.name} is composed of several arrays")
     properties = dataset.id.get_create_plist()
     used = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if unknown := used - _FILTERS.keys():
-        refuse(f"{dataset.name} is packed with filter {min(unknown)}, a plug-in")
+        refuse(f"{dataset.name} is compressed with filter {min(unknown)}, a plug-in")
     chunk_bytes = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     if chunk_bytes > max(math.prod(dataset.shape or ()) * dataset.dtype.itemsize, _MAX_IDLE_CHUNK_BYTES):
-        refuse(f"{dataset.name} is packed in chunks of {chunk_bytes:,} bytes")
+        refuse(f"{dataset.name} is stored in chunks of {chunk_bytes:,} bytes")
 
 
 def refuse(why: str) -> NoReturn:
-    """Says what is wrong with a file; which one it is, whoever opened it knows.
+    """Raises an error that says what is wrong with a file; whoever opened the file adds its path.
 
     Raises:
         NotFromKerasError: always.

@@ -1,4 +1,4 @@
-"""The arguments by which a model or a collection is made again, for hints."""
+"""Lists the arguments that make a model or a collection again, for hints."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ from lookalike_exporter.spec import ModelSpec
 def list_arguments(
     specs: Iterable[ModelSpec | Head], distances: Iterable[Distance] = ()
 ) -> dict[Argument, Value]:
-    """Returns the arguments that ask for all of these models and distances; defaults are left out."""
+    """Returns the arguments that select all of these models and distances; leaves out defaults."""
     found: dict[Argument, Value] = {}
     for spec in specs:
         for argument, value in _of_one(spec).items():
@@ -25,7 +25,7 @@ def list_arguments(
 
 
 def list_collection_arguments(manifest: CollectionManifest) -> dict[Argument, Value]:
-    """Returns the arguments that a collection is filled with."""
+    """Returns the arguments of an ingest into a collection."""
     if manifest.identity.head is not None:
         return {Argument.HEAD: name_of_head(manifest.identity)} | list_arguments([], [manifest.distance])
     return list_arguments([ModelSpec.from_manifest(manifest)], [manifest.distance])

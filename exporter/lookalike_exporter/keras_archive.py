@@ -1,6 +1,6 @@
-"""Keras' `.keras` files: ZIP archives, of which the weights are read and nothing else.
+"""Reads the weights in Keras' `.keras` files, which are ZIP archives, and nothing else in them.
 
-Beside them lie a configuration, which Keras would build layers from and run code of, and metadata.
+The archives also hold metadata and a configuration, from which Keras would build layers and run code.
 """
 
 import errno
@@ -18,16 +18,16 @@ WEIGHTS_MEMBER = "model.weights.h5"
 """Source: `_VARS_FNAME_H5` in `keras/src/saving/saving_lib.py`."""
 
 MAX_BYTES = 8 * 2**30
-"""Unpacked; VGG16 with its dense layers and an optimizer's state has less than 2 GiB."""
+"""Most unpacked bytes; VGG16 with its dense layers and an optimizer's state has less than 2 GiB."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
-"""Errors of `zipfile` on archives that are damaged, encrypted or packed in another way."""
+"""Errors of `zipfile` for archives that are damaged, encrypted or use another compression."""
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a ZIP archive, by its first bytes; False where it cannot be read."""
+    """Returns whether a file is a ZIP archive, by its first bytes; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(_ZIP_SIGNATURE)) == _ZIP_SIGNATURE
@@ -37,11 +37,11 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def unpack_weights(path: Path) -> Iterator[Path]:
-    """Unpacks the HDF5 file in a `.keras` file into a temporary folder, and yields where it is.
+    """Unpacks the HDF5 file in a `.keras` file into a temporary folder, and yields its path.
 
     Raises:
-        WeightsError: there is none, it is damaged, encrypted or larger than any network's.
-        OSError: there is no room for it.
+        WeightsError: the archive has no weights, is damaged or encrypted, or its weights are too large.
+        OSError: the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
         target = Path(folder) / WEIGHTS_MEMBER
@@ -70,6 +70,6 @@ def _unpack(path: Path, target: Path) -> None:
                 path=path,
             )
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotImplementedError(f"{WEIGHTS_MEMBER} is packed by method {member.compress_type}")
+            raise NotImplementedError(f"{WEIGHTS_MEMBER} is compressed with method {member.compress_type}")
         with archive.open(member) as source, target.open("wb") as written:
             shutil.copyfileobj(source, written, 2**20)

@@ -1,11 +1,11 @@
-"""The models in a file that Keras wrote: at the top and one inside another, in every layout.
+"""Finds the models in a file that Keras wrote, at the top and nested, in every layout.
 
 - Legacy (`model.save("x.h5")`, and `save_weights` before Keras 3): a group for each layer at the top, which
-  lists its arrays. A model that is a layer of another lists all its arrays as `LAYER/VARIABLE`, however deep
-  they lie.
-- `.weights.h5`, which is in `.keras` files, too: groups within groups as the models are. A layer's arrays are
-  numbered in a group `vars`. Groups are named by the kind of the layer (`conv2d_3`); its own name is noted at
-  `vars`, but not by Keras 2, where only the order says which it is.
+  lists its arrays. A model that is a layer of another lists all its arrays as `LAYER/VARIABLE`, however
+  deeply they are nested.
+- `.weights.h5`, which is in `.keras` files, too: groups are nested as the models are. A layer's arrays are
+  numbered in a group `vars`. Groups are named after the kind of the layer (`conv2d_3`); Keras 3 stores the
+  layer's own name at `vars`, in files of Keras 2 only the order identifies the layer.
 
 Source: `keras/src/saving/saving_lib.py` and `keras/src/legacy/saving/legacy_h5_format.py`
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import h5py
 
 _MAX_PLACE = 8
-"""Names in the place of a model."""
+"""Most names in the path of a nested model."""
 
 _KINDS = {Conv: "conv2d", BatchNorm: "batch_normalization", Dense: "dense"}
 """Keras' names of groups of layers with variables."""
@@ -40,18 +40,18 @@ class StoredLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredModel:
-    """A model in a file: its layers by Keras' names, and the names of the models that it lies in."""
+    """A model in a file: its layers by Keras' names, and the names of the models that contain it."""
 
     place: tuple[str, ...]
     layers: Mapping[str, StoredLayer]
 
 
 def find_models(file: "h5py.File") -> list[StoredModel]:
-    """Returns every model in a file whose layers have names, or an order that names them.
+    """Returns every model in a file whose layers have names, or an order that identifies them.
 
     Raises:
-        NotFromKerasError: Keras writes no such file.
-        Whatever h5py raises on damaged files.
+        NotFromKerasError: the file has what Keras never writes.
+        Whatever h5py raises for damaged files.
     """
     root = hdf5.find_subgroup(file, "model_weights") or file
     models = _find_listed_models(root) if hdf5.has_list(root, "layer_names") else _find_numbered_models(file)
@@ -74,9 +74,9 @@ def _find_listed_models(root: "h5py.Group") -> Iterator[StoredModel]:
 
 
 def _find_models_within(name: str, listed: StoredLayer) -> Iterator[StoredModel]:
-    """Yields what a listed model consists of: none where it is a layer, whose arrays bear its own name.
+    """Yields the parts of a listed model; yields nothing for a layer, whose arrays have its own name.
 
-    Variables that are trained are listed before all others, so the arrays of one layer may lie apart.
+    Trained variables are listed before all others, so the arrays of one layer may be apart.
     """
     models: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in map(str, listed.names):
@@ -92,7 +92,7 @@ def _find_models_within(name: str, listed: StoredLayer) -> Iterator[StoredModel]
 
 
 def _split_copy_number(layer: str) -> tuple[str, tuple[str, ...]]:
-    """Splits `block1_conv1_2`: TensorFlow 1 counted networks of one kind in the names of their arrays."""
+    """Splits `block1_conv1_2`: TensorFlow 1 appended a counter to array names of repeated networks."""
     stem, _, number = layer.rpartition("_")
     return (stem, (f"copy {number}",)) if number.isdigit() and stem in _list_known_layers() else (layer, ())
 
@@ -105,7 +105,7 @@ def _list_known_layers() -> frozenset[str]:
 def _find_numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
     """Yields a model for each group that holds layers.
 
-    In a made-up file a group may hold itself: what is looked at is counted.
+    In a forged file a group may contain itself, so the number of visited groups is limited.
     """
     waiting: list[h5py.Group] = [file]
     looked_at = 0
@@ -133,9 +133,9 @@ def _find_numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
 
 
 def _place(group: "h5py.Group") -> tuple[str, ...]:
-    """Returns the names of the models that a group lies in, or the kinds of those without a noted name.
+    """Returns the names of the models that contain a group, or their kinds if no name is stored.
 
-    Of models in models without end, the innermost ones.
+    If there are too many, only the innermost ones are returned.
     """
     place: list[str] = []
     while group.name != "/" and len(place) < _MAX_PLACE:
@@ -146,9 +146,9 @@ def _place(group: "h5py.Group") -> tuple[str, ...]:
 
 
 def _name_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]) -> dict[str, StoredLayer]:
-    """Returns the layers of a network by name, where layers without names have its every shape in order.
+    """Returns a network's layers by name, if the unnamed layers have all its shapes in the same order.
 
-    None where they do not; without the dense layers where only these do not fit.
+    Returns None if they do not; leaves out the dense layers if only those do not fit.
     """
     counts: Counter[str] = Counter()
     layers: dict[str, StoredLayer] = {}
@@ -167,7 +167,7 @@ def _name_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]) 
 
 @cache
 def _list_orders() -> tuple[tuple[Layer, ...], ...]:
-    """Returns the layers with variables of each network, as Keras numbers them; the dense ones are last."""
+    """Returns the layers with variables of each network, in Keras' numbering; dense ones are last."""
     networks = (build() for build in NETWORKS.values())
     return tuple(tuple(layer for layer in net.in_keras_order() if layer.variables) for net in networks)
 

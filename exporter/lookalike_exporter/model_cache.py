@@ -1,8 +1,8 @@
-"""The cache of exported models: their cards, where each lies, and who may write there.
+"""The cache of exported models: their cards, their paths, and the lock for writing.
 
-Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
-file, so that the right model is found without opening all of them. A card is believed as long as the model
-says the same of itself; models are a cache, and one that is something else is made again.
+Each of our models has a card beside it, a `.json` with its manifest and the size and time of its weights
+file, so that the right model is found without opening all of them. A card is valid if the manifest in the
+model equals it; a model that differs is exported again, as it is only cached.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,25 +35,25 @@ from lookalike_core.settings import Settings
 _logger = get_logger("exporter")
 
 GRAPH_REVISION = 1
-"""Raised whenever the same identity is built into another graph, so that models are exported anew."""
+"""Raised whenever the same identity gives another graph, so that models are exported again."""
 
 
 WRITE_TIMEOUT_S = 600.0
-"""How long to wait for another process that makes a model or a head, downloads included."""
+"""How long to wait for another process that writes a model or a head, downloads included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """An exported model: the `.onnx` and what it says of itself."""
+    """An exported model: the path of the `.onnx` file and its manifest."""
 
     path: Path
     manifest: ModelManifest
 
 
 def list_cards(settings: Settings) -> list[ModelFile]:
-    """Returns the models that cards in `settings.models_dir` speak of, by name, whatever their files hold.
+    """Returns the models that have a card in `settings.models_dir`, by name, whatever their files hold.
 
-    They may be looked into, and are only used where `describe_mismatch` finds nothing.
+    They may be inspected, but used only if `describe_mismatch` returns "".
     """
     models = []
     for card in sorted(settings.models_dir.glob("*.json")):
@@ -68,16 +68,16 @@ def list_cards(settings: Settings) -> list[ModelFile]:
 
 
 def list_models(settings: Settings) -> list[ModelFile]:
-    """Returns the models in `settings.models_dir`, by name: those whose files hold what their cards say."""
+    """Returns the models in `settings.models_dir` whose files agree with their cards, by name."""
     return [model for model in list_cards(settings) if not describe_mismatch(model)]
 
 
 def find_by_identity(
     models: Iterable[ModelFile], identity: ModelIdentity, *, precision: Precision = Precision.FP32
 ) -> ModelFile | None:
-    """Returns the model of an identity, of several the one of this precision; None where there is none.
+    """Returns the model of an identity, preferably of this precision; None if there is none.
 
-    One image is embedded in fp32: fp16 is for many of them on a GPU, and its space is the same.
+    One image is embedded in fp32: fp16 is for many images on a GPU, and has the same vector space.
     """
     current = [
         model
@@ -88,13 +88,13 @@ def find_by_identity(
 
 
 def describe_mismatch(model: ModelFile) -> str:
-    """Returns in what a file differs from its manifest, or why it is no model; empty where it is that one."""
+    """Returns how a file differs from its manifest, or why it is not a model; "" if it agrees."""
     try:
         found = ModelManifest.from_metadata(read_metadata(model.path))
     except (OSError, ValueError, ManifestError) as error:
         if is_caused_by_memory_error(error):
             raise
-        return f"no whole model of ours, {error}"
+        return f"not a complete model made by lookalike, {error}"
     return "; ".join(found.differences(model.manifest))
 
 
@@ -105,7 +105,7 @@ def new_model(
     activation_ranges: ActivationRanges | None,
     settings: Settings,
 ) -> ModelFile:
-    """Returns what this version says of a model, and where that goes; nothing is looked at or written."""
+    """Returns the manifest that this version gives a model, and its path; reads and writes no file."""
     manifest = ModelManifest(
         identity=identity,
         weights=weights,
@@ -118,22 +118,22 @@ def new_model(
 
 
 def warn_of_replaced(model: ModelFile) -> None:
-    """Logs what is replaced where something else lies in the place of a model."""
+    """Logs a warning if the path of a model holds something else that will be replaced."""
     if model.path.exists() and (other := describe_mismatch(model)):
-        _logger.warning("%s is another model: %s; it is made again", model.path, other)
+        _logger.warning("%s is another model: %s; it is exported again", model.path, other)
 
 
 @contextmanager
-def writing_alone(
+def lock_for_writing(
     folder: Path, lock: str, purpose: str, settings: Settings, *, timeout_s: float = WRITE_TIMEOUT_S
 ) -> Iterator[None]:
-    """Lets one process at a time write to a folder of the home, and removes what killed ones left there.
+    """Lets one process at a time write to a folder of the home; removes leftovers of killed processes.
 
-    `purpose`, as in "is exporting a model", is what is said of the process that is waited for.
+    `purpose`, as in "is exporting a model", describes the holder of the lock to a waiting user.
 
     Raises:
-        LookalikeError: the folder may only be read.
-        StoreLockedError: another process has held it for `timeout_s`.
+        LookalikeError: the folder is read-only.
+        StoreLockedError: another process has held the lock for `timeout_s`.
     """
 
     def log_wait(holder: str) -> None:
@@ -146,10 +146,10 @@ def writing_alone(
 
 
 def require_writable(folder: Path, settings: Settings) -> None:
-    """Refuses to begin what is to be written below a folder of the home that may only be read.
+    """Refuses to start work whose result goes below a read-only folder of the home.
 
     Raises:
-        LookalikeError: it is so.
+        LookalikeError: the folder is read-only.
     """
     there = find_nearest_existing(folder)
     if not may_write(there):
@@ -161,14 +161,14 @@ def require_writable(folder: Path, settings: Settings) -> None:
 
 
 def _other_home(settings: Settings) -> Hint:
-    """Returns the hint to use another home, from which the collections of this one are still found."""
+    """Returns the hint to use another home, with the option that still finds this one's collections."""
     if not settings.qdrant_dir.is_dir():
         return Hint(Action.SET_HOME)
     return Hint(Action.OTHER_HOME, {Argument.STORE: f"embedded:{settings.qdrant_dir}"})
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
-    """Returns where a model goes: named by layer, key of the identity, and graph revision."""
+    """Returns the path of a model, made of layer, key of the identity, and graph revision."""
     identity, precision = manifest.identity, manifest.graph_precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
     if precision is not Precision.FP32:

@@ -1,4 +1,4 @@
-"""The one way to a model: by a spec, a head, or the manifest of a collection; found in the cache, or made."""
+"""Returns a model for a spec, a head, or the manifest of a collection; found in the cache, or exported."""
 
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -15,14 +15,14 @@ from lookalike_exporter.spec import ModelSpec
 def get_model(wanted: ModelSpec | Head | CollectionManifest, *, settings: Settings) -> ModelFile:
     """Returns the model of a spec or a head, or the one that embeds queries of a collection.
 
-    It is exported where it is not in the cache.
+    Exports it if it is not in the cache.
 
     Raises:
-        UsageError: the spec is of an int8 model that is not calibrated.
-        WeightsError: the weights cannot be had or do not fit.
-        ManifestError: the weights or the head are not what they were when the head or the collection was
-            made, the collection's head is not here, or another version made it.
-        StoreLockedError: another process has been making a model all the while.
+        UsageError: the spec is of an int8 model without activation ranges.
+        WeightsError: the weights cannot be obtained or do not fit.
+        ManifestError: the weights or the head have changed since the head or the collection was made, the
+            collection's head is missing, or another version made the collection.
+        StoreLockedError: another process has held the lock for too long.
     """
     match wanted:
         case ModelSpec():

@@ -1,7 +1,7 @@
-"""A network as plain records: Keras' layers, their names, their shapes and what feeds what.
+"""Networks as plain records: Keras' layers with their names, shapes and inputs.
 
-The builders in `resnet101v2` and `vgg16` call `Network` the way Keras' own source calls its layers, so
-that the two can be read side by side. Nothing here knows weights or ONNX.
+The builders in `resnet101v2` and `vgg16` call `Network` the way Keras' own source calls its layers, so that
+the two can be read side by side. This module knows neither weights nor ONNX.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 
 INPUT = "images"
-"""The name of what goes in; not a layer that can be tapped."""
+"""The name of the network's input; not a layer that can be tapped."""
 
 Shape = tuple[int, ...]
 
@@ -28,7 +28,7 @@ class Layer:
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Returns the shapes of the variables in Keras' order."""
+        """The shapes of the variables in Keras' order."""
         return {}
 
 
@@ -52,7 +52,7 @@ class Conv(Layer):
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Returns the shapes of the kernel, `[height, width, in, out]`, and of the bias, if there is one."""
+        """The shapes of the kernel, `[height, width, in, out]`, and of the bias, if there is one."""
         filters = self.shape[-1]
         kernel = {"kernel": (self.kernel, self.kernel, self.channels, filters)}
         return kernel | ({"bias": (filters,)} if self.use_bias else {})
@@ -66,7 +66,7 @@ class BatchNorm(Layer):
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Returns the shapes of the four vectors in Keras' order."""
+        """The shapes of the four vectors in Keras' order."""
         channels = (self.shape[-1],)
         return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), channels)
 
@@ -102,7 +102,7 @@ class Dense(Layer):
 
     @property
     def variables(self) -> Mapping[str, Shape]:
-        """Returns the shapes of the kernel `[in, out]` and the bias."""
+        """The shapes of the kernel `[in, out]` and the bias."""
         return {"kernel": (self.features, self.shape[0]), "bias": self.shape}
 
 
@@ -132,7 +132,7 @@ class Network:
         use_bias: bool = True,
         relu: bool = False,
     ) -> str:
-        """Adds `Conv2D`; `same` is `padding="same"`, which here only meets stride 1 and odd kernels."""
+        """Adds `Conv2D`; `same` is `padding="same"`, supported for stride 1 and odd kernels only."""
         height, width, channels = self._shape(x)
         pad = kernel // 2 if same else 0
         size = ((edge + 2 * pad - kernel) // stride + 1 for edge in (height, width))
@@ -201,7 +201,8 @@ class Network:
     def in_keras_order(self) -> list[Layer]:
         """Returns all layers in the order of Keras' `model.layers`: the farthest from the output first.
 
-        Of layers equally far the one that is met first on the way back from the output.
+        Among equally far layers, the one reached first from the output comes first.
+
         Source: `map_graph` in `keras/src/ops/function.py`
         """
         distance = dict.fromkeys(self.layers, 0)
@@ -240,7 +241,7 @@ class SubNetwork:
 
     @cached_property
     def consumers(self) -> Mapping[str, int]:
-        """Returns how many layers take each layer's output; the tap itself counts as taken once more."""
+        """Returns how many layers consume each layer's output; the tap itself has one more consumer."""
         counts = dict.fromkeys((layer.name for layer in self.layers), 0)
         for layer in self.layers:
             for name in layer.inputs:

@@ -1,4 +1,4 @@
-"""The model in a Keras file that is the wanted network; where none is, what there is instead."""
+"""Finds the wanted network among the models of a Keras file, or explains what the file holds instead."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from lookalike_exporter.network import Network, SubNetwork
 from lookalike_exporter.spec import NETWORKS
 
 _SHOWN = 8
-"""Names in a message at most."""
+"""Most names in a message."""
 
 _SHOWN_CHARACTERS = 40
-"""Characters of a name in a message at most; the file may hold any."""
+"""Most characters of a name in a message; names in a file may be of any length."""
 
 
 def find_network(path: Path, models: Sequence[StoredModel], wanted: SubNetwork) -> StoredModel:
-    """Returns the one model that has every layer wanted; where none has, the one that has most of them.
+    """Returns the only model with all wanted layers; if none has all, the one with most of them.
 
     Raises:
         WeightsError: no model has any, several have all, or it is a larger network with the same names.
@@ -38,7 +38,7 @@ def find_network(path: Path, models: Sequence[StoredModel], wanted: SubNetwork) 
 
 
 def describe_place(model: StoredModel) -> str:
-    """Returns where a model lies, to stand behind the name of its file; nothing for the file's own."""
+    """Returns the place of a nested model in words, to follow the file name; "" for the top model."""
     return f", inside {_describe_names(model)}" if model.place else ""
 
 
@@ -52,7 +52,7 @@ def _ambiguous_error(path: Path, models: Sequence[StoredModel], names: Sequence[
 
 
 def _missing_error(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
-    """Says which of the other networks is there, or else which layers are."""
+    """Returns the error that names the other network in the file, or else its layers."""
     for backbone in BACKBONES:
         others = {name for name, layer in NETWORKS[backbone.name]().layers.items() if layer.variables}
         model = max(models, key=lambda model: len(model.layers.keys() & others))
@@ -85,7 +85,7 @@ def _refuse_larger(path: Path, model: StoredModel, network: Network) -> None:
 
 
 def _layer_form(name: str) -> tuple[str, str]:
-    """Returns `block3`, and `block#_conv#`: what layers of one kind in one stage have in common."""
+    """Returns `block3` and `block#_conv#`: what layers of one kind and stage have in common."""
     return name.partition("_")[0], re.sub(r"\d+", "#", name)
 
 

@@ -1,8 +1,9 @@
-"""Writing a model tensor by tensor, straight from the arrays that hold its weights.
+"""Writes a model tensor by tensor, straight from the arrays that hold its weights.
 
-`onnx.save_model` holds every tensor four times over (VGG16 with its dense layers: 2.0 GB for 0.5 GB of
-weights). The format does not ask for that: a message is the sequence of its fields, and a field that
-holds a message or bytes is a tag, a length and the content.
+`onnx.save_model` holds every tensor four times (VGG16 with its dense layers: 2.0 GB for 0.5 GB of weights).
+The format does not require that: a message is the sequence of its fields, and a field that holds a message or
+bytes is a tag, a length and the content.
+
 Source: https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -23,14 +24,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxModel:
-    """A model whose initializers are not in its proto; `initializers` are named arrays of any layout."""
+    """A model whose weights are not in its proto; `initializers` are named arrays of any memory layout."""
 
     proto: "onnx.ModelProto"
     initializers: Mapping[str, Array]
 
 
 def write_onnx(path: Path, model: OnnxModel) -> None:
-    """Writes one ONNX file: the same model as if the proto held the initializers."""
+    """Writes one ONNX file, equal to that of a proto with the initializers in it."""
     import onnx
 
     rest = onnx.ModelProto()
@@ -49,7 +50,7 @@ def write_onnx(path: Path, model: OnnxModel) -> None:
 
 
 def _tensor_header(name: str, array: Array) -> bytes:
-    """Returns an initializer up to its values, which have to follow."""
+    """Returns the bytes of an initializer before its values."""
     import onnx
 
     kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -1,4 +1,4 @@
-"""Graphs of 16 and of 8 bits, made out of the fp32 one by ONNX Runtime's own tools.
+"""Converts fp32 graphs to fp16 and int8 with ONNX Runtime's own tools.
 
 Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html and
 https://onnxruntime.ai/docs/performance/model-optimizations/float16.html
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 
 AVERAGED, OUTERMOST = "mean-minmax", "minmax"
 METHODS = {RESNET101V2.name: AVERAGED, VGG16.name: OUTERMOST}
-"""Each tensor's lowest and highest value: of each image, averaged, so that a rare outlier does not make
-every step coarser; or of all images, so that nothing is cut off. What kept more neighbours, measured
-(docs/adr/0012-precision.md)."""
+"""How the activation range of a tensor is found: from each image's lowest and highest value, averaged, so
+that a rare outlier does not make every step coarser; or from those of all images, so that nothing is cut off.
+The choice kept more neighbours in measurements (docs/adr/0012-precision.md).
+"""
 
 LARGEST_IN_FP16 = float(np.finfo(np.float16).max) / 4
-"""Values above it stay in fp32; what was looked at were a few images, and others may give larger ones."""
+"""Larger values stay in fp32; the limit leaves room for images with larger values than the measured ones."""
 
 _QUANTIZED = ["Conv", "Relu", "MaxPool", "Gemm"]
-"""Not the additions and batch norms of a residual network: what runs past its blocks stays in fp32."""
+"""Operators to quantize: not those on the main path of a residual network, additions and batch norms."""
 
 
 def trial_images() -> Pixels:
-    """Returns uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and in large cells."""
+    """Returns uint8 `[3, 224, 224, 3]`, always the same: fine noise, coarse noise, and large cells."""
     rng, images = np.random.default_rng(0), []
     for cell in (1, 8, 56):
         size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
@@ -52,7 +53,7 @@ def measure_activation_ranges(path: Path, images: Iterable[Pixels], *, backbone:
 
     Raises:
         UsageError: there are no images.
-        ModelError: values are not finite on them.
+        ModelError: values for these images are not finite.
     """
     method = METHODS[backbone]
     ranges, count = _measure_ranges(path, images, kinds=_QUANTIZED, averaged=method == AVERAGED)
@@ -60,10 +61,10 @@ def measure_activation_ranges(path: Path, images: Iterable[Pixels], *, backbone:
 
 
 def write_int8(path: Path, ranges: ActivationRanges, *, kept: Sequence[str]) -> None:
-    """Replaces the fp32 model at `path`: weights by channel in int8, activations in uint8.
+    """Replaces the fp32 model at `path`: weights in int8 per channel, activations in uint8.
 
-    So it suits processors with VNNI, whose instruction multiplies unsigned activations by signed weights and
-    adds up without saturating. The nodes of the layers `kept` stay as they are.
+    This suits processors with VNNI, whose instruction multiplies unsigned activations by signed weights and
+    adds without saturating. The nodes of the layers `kept` are unchanged.
     """
     load_runtime()
     import onnx
@@ -94,10 +95,10 @@ def write_int8(path: Path, ranges: ActivationRanges, *, kept: Sequence[str]) -> 
 
 
 def write_fp16(path: Path) -> list[str]:
-    """Replaces the fp32 model at `path` by one that takes and gives the same; names the nodes left in fp32.
+    """Replaces the fp32 model at `path` by fp16 with the same input and output; returns nodes left in fp32.
 
-    Those are what prepares pixels and what pools, and every node with a weight or, on trial images, with a
-    value that 16 bits do not hold.
+    Those are preprocessing, pooling, and every node with a weight or, on trial images, a value that fp16
+    cannot represent.
     """
     load_runtime()
     import onnx
@@ -116,7 +117,7 @@ def write_fp16(path: Path) -> list[str]:
 
 
 def _remove_double_casts(graph: "onnx.GraphProto") -> None:
-    """Takes out the 16 bits between two nodes of 32: the library casts around every node that is kept."""
+    """Removes casts to fp16 and back between fp32 nodes: the library adds them around every fp32 node."""
     from onnx import TensorProto
 
     def casts_to(kind: int) -> "list[onnx.NodeProto]":
@@ -149,16 +150,16 @@ def _find_fp32_nodes(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float,
 def _measure_ranges(
     path: Path, images: Iterable[Pixels], *, kinds: Sequence[str] | None, averaged: bool
 ) -> tuple[dict[str, tuple[float, float]], int]:
-    """Returns the least and greatest value of the tensors around some nodes, and the number of images.
+    """Returns the lowest and highest value of the tensors around some nodes, and the number of images.
 
-    The graph itself finds them, so that nothing larger than a number leaves it.
+    The graph computes them, so that it returns only single numbers.
     """
     load_runtime()
     from onnxruntime.quantization import MinMaxCalibrater
 
     reader = _Reader(images)
     if not reader.has_some:
-        raise UsageError("none of the images to calibrate on can be read")
+        raise UsageError("none of the images to measure activation ranges on can be read")
     with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
         augmented = str(Path(folder) / "augmented.onnx")
         own = Path(folder) / "model.onnx"  # the library writes beside it
@@ -179,7 +180,7 @@ def _measure_ranges(
 
 
 class _Reader:
-    """Images one by one, as the library asks for them; `count` says how many there were."""
+    """Provides images one by one, as the library requires; `count` is the number of them so far."""
 
     def __init__(self, images: Iterable[Pixels]) -> None:
         first, self.count = list(islice(rest := iter(images), 1)), 0

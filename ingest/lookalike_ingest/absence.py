@@ -1,4 +1,4 @@
-"""Why a file that was ingested is not found any more: deleted, or perhaps on a disk that is not mounted."""
+"""Tells whether a file that is not found any more was deleted, or may be on a disk that is not mounted."""
 
 import os
 from enum import StrEnum
@@ -8,21 +8,21 @@ from lookalike_core.images.exclusion import is_made_by_systems
 
 
 class Absence(StrEnum):
-    """What the file system tells of a file that is not found."""
+    """Why a file that was ingested is not found."""
 
     GONE = "gone"
-    """Its folder is there and holds other things, or is gone with it."""
+    """The file was deleted: its folder holds other files, or was deleted with it."""
     AWAY = "away"
-    """Its folder is there and empty, as where nothing is mounted; or a link to it leads nowhere.
+    """The disk may not be mounted: the folder is empty, or a link to it is broken.
 
-    What is hidden or what systems make (`DEFAULT_EXCLUDES`) may lie in an empty folder: `.keep`, `Thumbs.db`.
+    Hidden and system files (`DEFAULT_EXCLUDES`), such as `.keep` and `Thumbs.db`, do not count.
     """
     UNREADABLE = "unreadable"
-    """Its folder cannot be read, so that nobody knows."""
+    """The folder cannot be read, so that the file may still exist."""
 
 
 def is_missing(path: Path, *, follow_links: bool = False) -> bool:
-    """Whether a path is known not to be there; where nobody may look, it is not known."""
+    """Returns whether a path is known not to exist; False where that cannot be checked."""
     try:
         path.stat(follow_symlinks=follow_links)
     except (FileNotFoundError, NotADirectoryError):
@@ -33,21 +33,21 @@ def is_missing(path: Path, *, follow_links: bool = False) -> bool:
 
 
 class Absences:
-    """Tells why paths below a root are not found; reads each folder once."""
+    """Tells why paths below a root are not found; lists each folder once."""
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._folders: dict[str, Absence] = {}
 
     def of(self, path: str) -> Absence:
-        """Returns why a file is not found, by its root-relative POSIX path."""
+        """Returns why a file is not found, given its root-relative POSIX path."""
         place = f"{self._root}/{path}"
         if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - of a million files
             return Absence.AWAY
         return self._of_folder(path.rpartition("/")[0])
 
     def _of_folder(self, folder: str) -> Absence:
-        """Returns why files of a folder are not found; of the root ("") that they are gone."""
+        """Returns why files of a folder are not found; `GONE` for the root itself ("")."""
         while folder and folder not in self._folders:
             found = _look_into(f"{self._root}/{folder}")
             if found is None:
@@ -58,7 +58,7 @@ class Absences:
 
 
 def _look_into(folder: str) -> Absence | None:
-    """Returns None where there is no such folder, so that its parent tells."""
+    """Returns None if the folder does not exist, so that its parent decides."""
     try:
         with os.scandir(folder) as entries:
             is_empty = all(is_made_by_systems(entry.name) for entry in entries)

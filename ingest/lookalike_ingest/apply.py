@@ -1,6 +1,6 @@
-"""Carrying a plan out: images are embedded and written in batches.
+"""Applies a plan: embeds the images and writes the points, in batches.
 
-A dry run takes the same way; its targets count and write nothing.
+A dry run takes the same steps; its targets count and write nothing.
 """
 
 from collections import defaultdict
@@ -26,15 +26,15 @@ from lookalike_ingest.plan import IngestJob, IngestPlanner, PlannedFile
 from lookalike_ingest.target import Target
 
 BATCH_SIZES = {CUDA: 128}
-"""Images a batch, by provider, where it is not `BATCH_SIZE`; a GPU waits between small batches."""
+"""Images per batch for providers that need more than `BATCH_SIZE`; a GPU idles between small batches."""
 
 MAX_IN_HAND = 512
-"""Files that need no embedding are written in batches of this many."""
+"""Batch size of files that need no embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """Planned files without their pixels; `vectors` are the usable ones by the model's path and SHA-256.
+    """Planned files without their pixels; `vectors` are the usable ones, by model path and SHA-256.
 
     A dry run has no vectors.
     """
@@ -44,7 +44,7 @@ class _Batch:
 
 
 class Applier:
-    """Carries a plan out on the targets of a job; without `embedders` (a dry run) nothing is embedded."""
+    """Applies a plan to the targets of a job; without `embedders` (a dry run) nothing is embedded."""
 
     def __init__(self, job: IngestJob, embedders: Embedders | None) -> None:
         self._targets, self._base_vectors, self._embedders = job.targets, job.base_vectors, embedders
@@ -52,13 +52,13 @@ class Applier:
         self._batch_size = job.request.batch_size or BATCH_SIZE
         self._is_batch_chosen = job.request.batch_size is not None
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
-        """By target the SHA-256 of images that gave no usable vector."""
+        """By target: the SHA-256 of images without a usable vector."""
 
     def apply(self, planner: IngestPlanner, entries: Iterator[FoundFile | Skipped], bar: Bar) -> None:
-        """Carries out what is planned for each file; asked to stop, it ends after the current batch.
+        """Applies the decisions about each file; ends after the current batch if a stop was requested.
 
-        Deciding and writing stay in this thread, where Ctrl-C breaks off a wait for a server; reading and
-        embedding have threads of their own.
+        Decisions and writes stay in the caller's thread, where Ctrl-C can interrupt a wait for a server;
+        reading and embedding have threads of their own.
         """
         with ExitStack() as stack:
             files = stack.enter_context(
@@ -72,7 +72,7 @@ class Applier:
                 bar.advance(len(batch.files), skipped=len(self._report.skipped))
 
     def _in_batches(self, files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:
-        """Yields batches, of which the last may be small."""
+        """Yields batches; the last one may be smaller."""
         in_hand: list[PlannedFile] = []
         to_embed = 0
         for file in files:
@@ -87,14 +87,14 @@ class Applier:
             yield in_hand
 
     def _choose_batch_size(self) -> None:
-        """Takes the smallest batch of the models' providers, unless a size is given."""
+        """Sets the smallest batch size of the models' providers, unless a size is given."""
         if not self._is_batch_chosen and self._embedders is not None:
             self._is_batch_chosen = True
             providers = {self._embedders.of(target.model).provider for target in self._targets}
             self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
 
     def _embed(self, files: Sequence[PlannedFile]) -> _Batch:
-        """Embeds a batch, in a thread, with one model after the other; with none once a stop is requested."""
+        """Embeds a batch with each model in turn; skips this if a stop was requested. Runs in a thread."""
         vectors: dict[Path, dict[str, FloatVector]] = {}
         if self._embedders is not None and not self._stop.requested:
             for model in {target.model.path: target.model for target in self._targets}.values():
@@ -104,7 +104,7 @@ class Applier:
     def _embed_with(
         self, embedders: Embedders, model: ModelFile, files: Sequence[PlannedFile]
     ) -> dict[str, FloatVector]:
-        """Returns by SHA-256 the usable vectors of images that some target of the model needs."""
+        """Returns usable vectors by SHA-256, of the images that a target of the model needs."""
         places = [place for place, target in enumerate(self._targets) if target.model is model]
         wanted = [file for file in files if any(file.decisions[place].embeds for place in places)]
         headed = self._base_vectors.get_vectors(file.sha256 for file in wanted)
@@ -123,7 +123,7 @@ class Applier:
         return {**headed, **{sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}}
 
     def _write(self, batch: _Batch) -> None:
-        """Goes through the targets by name, the order in which all ingests lock collections."""
+        """Writes a batch to each target, by name: all ingests lock collections in this order."""
         for place, target in sorted(enumerate(self._targets), key=lambda placed: placed[1].name):
             planned = [file.decisions[place] for file in batch.files]
             vectors = batch.vectors.get(target.model.path)
@@ -143,7 +143,7 @@ class Applier:
         planned: Sequence[Decision],
         vectors: Mapping[str, FloatVector],
     ) -> list[Decision]:
-        """Leaves out images that gave no usable vector, which are skipped, and copies of them."""
+        """Drops decisions about images without a usable vector, which are skipped, and about their copies."""
         failed, usable = self._failed[target.name], []
         failed |= {file.sha256 for file, decision in zip(files, planned, strict=True) if decision.embeds}
         failed.difference_update(vectors)

@@ -1,4 +1,4 @@
-"""Vectors of a head's base network that are stored already, so that the head alone has to be applied."""
+"""Finds stored vectors of a head's base network, so that only the head has to be applied."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from lookalike_ingest.request import Dataset
 
 
 def find_base_collections(head: Head, store: Store) -> list[str]:
-    """Returns the names of the collections of a head's base network that are there."""
+    """Returns the names of the existing collections of a head's base network."""
     identity, official = head.base.identity, head.base.weights.official
     names = [collection_name(identity, distance, official=official) for distance in Distance]
     return [name for name in names if name in store and store.manifest(name).identity == identity]
@@ -27,7 +27,7 @@ def find_base_collections(head: Head, store: Store) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
-    """A collection of the base network; `holds_folder`: paths of the dataset are the same files there."""
+    """A collection of the base network; `holds_folder`: its paths of the dataset name the same files."""
 
     collection: Collection
     cache: PayloadCache
@@ -35,9 +35,9 @@ class _Base:
 
 
 class BaseVectors:
-    """Finds vectors in open collections of a head's base network; none where there is no head.
+    """Finds vectors in the open collections of a head's base network; finds none without a head.
 
-    With `rehash` sizes and times are not believed, and every file must be read.
+    With `rehash`, sizes and times are ignored, and every file must be read.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class BaseVectors:
         ]
 
     def close(self) -> None:
-        """Closes the payload caches; who opened the collections closes them."""
+        """Closes the payload caches; the collections stay open."""
         for base in self._bases:
             base.cache.close()
 
@@ -71,11 +71,11 @@ class BaseVectors:
                 base.collection.upkeep.invalidate_cache()
 
     def has_bytes(self, sha256: str) -> bool:
-        """Whether there is a vector for these very bytes."""
+        """Returns whether a vector is stored for this SHA-256."""
         return any(base.cache.has_bytes(sha256) for base in self._bases)
 
     def find_unread(self, found: FoundFile) -> ReadFile | None:
-        """Returns a file whose bytes are known by its size and times; None where it must be read."""
+        """Returns a file whose SHA-256 is known by its size and times; None if it must be read."""
         for base in self._bases:
             known = base.cache.find(self._dataset, found.path) if base.holds_folder else None
             if known is not None and is_unchanged(known, found):
@@ -83,17 +83,17 @@ class BaseVectors:
         return None
 
     def get_size(self, sha256: str) -> tuple[int, int]:
-        """Returns width and height in pixels, as shown, of an image that has a vector; zeros for others."""
+        """Returns the displayed width and height in pixels of an image with a stored vector; else zeros."""
         for base in self._bases:
             for payload in base.cache.find_bytes(sha256):
                 return payload.width, payload.height
         return 0, 0
 
     def get_vectors(self, hashes: Iterable[str]) -> Mapping[str, FloatVector]:
-        """Returns the head's vector by SHA-256, for those bytes that have one.
+        """Returns the head's vectors by SHA-256, for images whose base vectors are stored.
 
         Raises:
-            StoreError: another process has removed a point meanwhile.
+            StoreError: another process has removed a point in the meantime.
         """
         left, found = set(hashes), {}
         for base in self._bases:
@@ -109,7 +109,7 @@ class BaseVectors:
     ) -> FloatVector:
         if vector is None or self._head is None:
             raise StoreError(
-                f"{payload.path}: its point in {collection.name} was removed meanwhile, by another process",
+                f"{payload.path}: its point in {collection.name} was removed by another process",
                 hint=Hint(Action.REPEAT),
             )
         headed = self._head.apply(vector[None])

@@ -1,6 +1,6 @@
-"""What each file is to a collection: new, changed, moved or as it was.
+"""Decides what each file is to a collection: added, updated, moved or unchanged.
 
-Pure but for the payload cache that it reads: nothing here reads images or writes to a store.
+Reads only the payload cache: no images and no store.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ from lookalike_ingest.payload_cache import PayloadCache, Stamp, is_unchanged
 
 
 class Change(StrEnum):
-    """What a file is to a collection; an ingest counts by these words."""
+    """What a file is to a collection; reports count files under these names."""
 
     UNCHANGED = "unchanged"
     UPDATED = "updated"
@@ -29,9 +29,9 @@ class Change(StrEnum):
 class Decision:
     """What to do about one file.
 
-    `payload` is the new one of its point, None where nothing is to be written. `vector_of` is a point with
-    the same bytes, whose vector is copied; None where the image must be embedded or only the payload changes.
-    `replaces` is the old point of a file that was moved here.
+    `payload` is the point's new payload, None if nothing is written. `vector_of` is a point with the same
+    bytes, whose vector is copied; None if the image must be embedded or only the payload changes. `replaces`
+    is the old point of a moved file.
     """
 
     change: Change
@@ -42,7 +42,7 @@ class Decision:
 
     @property
     def writes_vector(self) -> bool:
-        """Whether a vector is written, not the payload alone."""
+        """Whether a vector is written, and not only a payload."""
         return self.payload is not None and not self.payload_only
 
     @property
@@ -53,7 +53,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """The points to remove from one collection (`gone`), of which `excluded` are excluded by the rules.
+    """The points to remove from one collection (`gone`); `excluded` of them are excluded by the rules.
 
     `away` are the paths of points that stay although their files are not found: their disk may not be
     mounted.
@@ -67,28 +67,28 @@ class Removal:
 class KnownPoints:
     """The points of one collection, and which files of the dataset were seen in its folder.
 
-    The cache holds what the collection holds. Decisions that are not carried out yet (`expect`) lie beside it
-    until they are (`settle`), so that the next file is decided knowing them.
+    The cache holds what the collection holds. Decisions that are not applied yet (`expect`) are kept beside
+    it until they are (`settle`), so that the next file is decided with them in mind.
 
-    With `rehash` sizes and times are not believed, and every file must be read.
+    With `rehash`, sizes and times are ignored, and every file must be read.
     """
 
     def __init__(self, dataset: str, cache: PayloadCache, *, rehash: bool = False) -> None:
         self.dataset, self.cache, self._rehash = dataset, cache, rehash
         self._seen = bytearray()
-        """By row."""
+        """One byte per row of the cache: 1 if the file was seen."""
         self._expected: dict[str, Payload | None] = {}
-        """The dataset's payloads by path that are to be written; None for points that are to be removed."""
+        """By path: payloads of the dataset that will be written; None for points that will be removed."""
         self._expected_bytes: dict[str, dict[str, Payload]] = {}
-        """The payloads among them by SHA-256 and path."""
+        """The payloads that will be written, by SHA-256 and path."""
 
     @classmethod
     def of(cls, dataset: str, payloads: Iterable[Payload]) -> Self:
-        """Returns what is known of a collection that holds these points."""
+        """Returns the known points of a collection with this payload cache."""
         return cls(dataset, PayloadCache.of(payloads))
 
     def has_bytes(self, sha256: str) -> bool:
-        """Whether a point has these bytes, or will have; may be called from any thread."""
+        """Returns whether a point has this SHA-256 or is about to; safe to call from any thread."""
         if sha256 in self._expected_bytes:
             return True
         if not self.cache.has_bytes(sha256):
@@ -96,15 +96,15 @@ class KnownPoints:
         return not self._expected or not all(map(self._is_superseded, self.cache.find_bytes(sha256)))
 
     def see(self, path: str, *, seen: bool = True) -> None:
-        """Notes that a file is in the folder, or (`seen` false) has vanished since."""
+        """Marks a file as seen in the folder, or, if `seen` is false, as vanished since."""
         stamp = self._find_stamp(path)
         if stamp is not None:
             self._mark_seen(stamp.row, seen=seen)
 
     def decide_by_stat(self, files: Sequence[tuple[FoundFile, Label]]) -> list[Decision | None]:
-        """Returns a decision for each of some hundred files by size and times; None if it must be read.
+        """Returns a decision for each of a few hundred files by size and times; None if it must be read.
 
-        Those with points count as seen.
+        Files with points are marked as seen.
         """
         stamps = self.cache.find_stamps(self.dataset, [found.path for found, _ in files])
         return [self._decide_by_stamp(stamps.get(found.path), found, label) for found, label in files]
@@ -124,7 +124,7 @@ class KnownPoints:
         return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
     def decide_by_bytes(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
-        """Decides about a file that was read; `payload` is its new one, `is_gone` asks for other paths."""
+        """Decides about a file that was read; `payload` is its new one, `is_gone` tests other paths."""
         old = self._find(payload.path)
         if old is not None and old.sha256 == payload.sha256:
             return _refresh(old, payload)
@@ -139,7 +139,7 @@ class KnownPoints:
         return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from)
 
     def expect(self, decision: Decision) -> None:
-        """Has the next files decided as if this decision were carried out."""
+        """Makes later decisions as if this one were applied."""
         if decision.replaces is not None:
             self._expected[decision.replaces.path] = None
         if (payload := decision.payload) is not None:
@@ -147,7 +147,7 @@ class KnownPoints:
             self._expected_bytes.setdefault(payload.sha256, {})[payload.path] = payload
 
     def settle(self, expected: Iterable[Decision], done: Iterable[Decision]) -> None:
-        """Puts decisions that were carried out into the cache, and forgets those that were expected."""
+        """Writes decisions that were applied to the cache, and forgets those that were expected."""
         for decision in done:
             if decision.replaces is not None:
                 self.remove(decision.replaces)
@@ -167,13 +167,13 @@ class KnownPoints:
                 self._expected_bytes.pop(payload.sha256, None)
 
     def remove(self, payload: Payload) -> None:
-        """Takes a point out of the cache."""
+        """Removes a point from the cache."""
         self.cache.drop(payload)
 
     def find_vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
         """Returns the dataset's points whose files were not seen, except in folders that could not be read.
 
-        `unread_folders` are root-relative POSIX paths, `.` the root itself.
+        `unread_folders` are root-relative POSIX paths, with `.` for the root itself.
         """
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
         rows = [row for row in self.cache.list_rows(self.dataset) if not self._was_seen(row)]
@@ -181,10 +181,10 @@ class KnownPoints:
         return [payload for payload in gone if not payload.path.startswith(kept)]
 
     def find_moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
-        """Returns those points whose file another point of the dataset says it was moved from.
+        """Returns the points whose file was moved, according to another point of the dataset.
 
         A move writes the new point before it removes the old one, and may be interrupted in between. A point
-        that was written after the move is another one.
+        written after the move belongs to a new file.
         """
         gone = list(gone)
         moved = {
@@ -200,19 +200,19 @@ class KnownPoints:
         return None if stamp is None else self.cache.get(stamp.row)
 
     def _find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the points with these bytes, those to be written last."""
+        """Returns the points with this SHA-256, those about to be written last."""
         stored = [each for each in self.cache.find_bytes(sha256) if not self._is_superseded(each)]
         return [*stored, *self._expected_bytes.get(sha256, {}).values()]
 
     def _is_superseded(self, payload: Payload) -> bool:
-        """Whether a point is to be overwritten or removed."""
+        """Returns whether a point is about to be overwritten or removed."""
         return payload.dataset == self.dataset and payload.path in self._expected
 
     def _find_stamp(self, path: str) -> Stamp | None:
         return self.cache.find_stamps(self.dataset, [path]).get(path)
 
     def _is_unseen(self, payload: Payload) -> bool:
-        """Whether a point is of this dataset and its file was not seen so far."""
+        """Returns whether a point belongs to this dataset and its file was not seen so far."""
         if payload.dataset != self.dataset or payload.path in self._expected:
             return False
         stamp = self._find_stamp(payload.path)
@@ -228,11 +228,11 @@ class KnownPoints:
 
 
 UNCHANGED = Decision(change=Change.UNCHANGED)
-"""The decision that writes nothing."""
+"""The decision to write nothing."""
 
 
 def _refresh(old: Payload, new: Payload) -> Decision:
-    """Decides about a file whose bytes are those of its own point."""
+    """Decides about a file with the same bytes as its point."""
     same_label = (old.class_name, old.synset) == (new.class_name, new.synset)
     fresh = replace(
         old,

@@ -1,4 +1,4 @@
-"""Which rules apply to a dataset's folder: those asked for, else those that collections remember."""
+"""Chooses the rules that apply to a dataset's folder: requested ones first, then remembered ones."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ _logger = get_logger("ingest")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleChoice:
-    """The `FolderRules` asked for; None leaves a field as remembered."""
+    """The requested `FolderRules`; a field that is None keeps its remembered value."""
 
     exclude: Sequence[str] | None = None
     default_excludes: bool | None = None
@@ -32,7 +32,7 @@ class RuleChoice:
         return cls(**{field.name: getattr(rules, field.name) for field in fields(rules)})
 
     def over(self, remembered: FolderRules) -> FolderRules:
-        """Returns the rules that apply over remembered ones.
+        """Returns the remembered rules, with the requested ones in their place.
 
         Raises:
             UsageError: the class level is 0.
@@ -51,16 +51,16 @@ class RuleChoice:
         _ = self.over(DEFAULT_RULES).exclusion
 
     def check_for(self, root: Path) -> None:
-        """Refuses patterns that match nothing in a folder, as they are not relative to it.
+        """Refuses patterns that cannot match inside a folder, because they are not relative to it.
 
         Raises:
-            UsageError: a pattern is an absolute path, or relative to something else.
+            UsageError: a pattern is an absolute path, or relative to another folder.
         """
         for pattern in self.exclude or ():
             taken_back = "!" if pattern.startswith("!") else ""
             plain = pattern.removeprefix("!")
             if plain.startswith("../"):
-                _refuse(pattern, root, "it lies outside")
+                _refuse(pattern, root, "it is outside")
             elif plain.startswith("./"):
                 _refuse(pattern, root, f"write {taken_back + plain[1:]!r}")
             elif plain.startswith("/") and root != Path("/"):
@@ -78,11 +78,11 @@ def _refuse(pattern: str, root: Path, instead: str) -> NoReturn:
 def resolve_rules(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store: Store) -> FolderRules:
     """Returns the rules that apply to a dataset's folder.
 
-    What is not asked for is as the target collections remember it or, if none of them has the dataset, as
-    other collections of the store do.
+    Fields that are not requested come from the target collections or, if none of them has the dataset, from
+    other collections of the store.
 
     Raises:
-        UsageError: collections remember different rules, and `choice` does not settle it.
+        UsageError: collections remember different rules, and `choice` does not say which apply.
     """
     remembered = _read_rules(dataset, targets, store) or {
         name: manifest.rules_of(dataset)
@@ -93,17 +93,17 @@ def resolve_rules(dataset: str, choice: RuleChoice, *, targets: Sequence[str], s
     if len(applied) > 1:
         said = "; ".join(f"{name}: {rules}" for rules, name in applied.items())
         raise UsageError(
-            f"collections remember other rules for the folder of dataset {dataset} ({said})",
+            f"collections remember different rules for the folder of dataset {dataset} ({said})",
             hint=Hint(Action.SAY_RULES),
         )
     [rules] = applied or [choice.over(DEFAULT_RULES)]
     if rules != choice.over(DEFAULT_RULES):
-        _logger.info("the rules remembered of dataset %s apply: %s", dataset, rules)
+        _logger.info("the remembered rules of dataset %s apply: %s", dataset, rules)
     return rules
 
 
 def _read_rules(dataset: str, targets: Sequence[str], store: Store) -> Mapping[str, FolderRules]:
-    """Returns the rules by collection, of existing targets that have the dataset."""
+    """Returns the remembered rules by collection, for existing targets that have the dataset."""
     return {
         name: manifest.rules_of(dataset)
         for name, manifest in read_manifests(targets, store)
@@ -112,7 +112,7 @@ def _read_rules(dataset: str, targets: Sequence[str], store: Store) -> Mapping[s
 
 
 def read_manifests(targets: Sequence[str], store: Store) -> Iterator[tuple[str, CollectionManifest]]:
-    """Yields name and manifest of each target collection that exists; others are not read."""
+    """Yields the name and manifest of each target collection that exists; reads no others."""
     for name in targets:
         try:
             yield name, store.manifest(name)

@@ -1,4 +1,4 @@
-"""Sessions of the models that an ingest embeds with."""
+"""The ONNX Runtime sessions of an ingest."""
 
 from lookalike_core.logs import get_logger
 from lookalike_core.models.embedder import Embedder
@@ -20,8 +20,6 @@ class Embedders:
         key = str(model.path)
         if key not in self._open:
             embedder = Embedder.from_settings(model.path, self.settings, expected=model.manifest)
-            _logger.info("%s runs on %s", model.manifest.identity.backbone, embedder.provider)
-            if embedder.notice:
-                _logger.warning("%s", embedder.notice)
+            embedder.log_provider(_logger)
             self._open[key] = embedder
         return self._open[key]

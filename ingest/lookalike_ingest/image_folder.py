@@ -1,4 +1,4 @@
-"""The images of the folder that is ingested, or why there are none."""
+"""Finds the images of the folder to ingest, or explains why there are none."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -22,7 +22,7 @@ def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False
     """Refuses a folder without images, whatever the rules, before a model is exported.
 
     Raises:
-        UsageError: there is no such folder, or no image in it, unless it may be empty.
+        UsageError: the folder does not exist, or holds no image and must not be empty.
     """
     if may_be_empty:
         return
@@ -30,11 +30,11 @@ def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False
     if not has_images(dataset.root):
         others = OtherFiles()
         if next(scan(dataset.root, others), None) is None:
-            raise no_images_error(dataset.root, others, dataset=_stored_name(dataset, store))
+            raise no_images_error(dataset.root, others, dataset=_find_stored_name(dataset, store))
 
 
-def _stored_name(dataset: Dataset, store: Store) -> str | None:
-    """Returns the name of a dataset in a store: its own, or that of its folder; None if it has none."""
+def _find_stored_name(dataset: Dataset, store: Store) -> str | None:
+    """Returns the name under which a store has the dataset or its folder; None if it has neither."""
     manifests = [manifest for _, manifest in readable_manifests(store)]
     if any(dataset.name in manifest.datasets for manifest in manifests):
         return dataset.name
@@ -44,10 +44,10 @@ def _stored_name(dataset: Dataset, store: Store) -> str | None:
 def find_images(
     root: Path, others: OtherFiles, *, rules: FolderRules, may_be_empty: bool = False
 ) -> Iterator[FoundFile | Skipped]:
-    """Yields what a scan finds, and counts in `others` what it passes over.
+    """Yields what a scan finds, and counts ignored files in `others`.
 
     Raises:
-        UsageError: the rules leave no image in the folder, unless it may be empty.
+        UsageError: the rules leave no image in the folder, and it must not be empty.
     """
     if may_be_empty and not root.is_dir():
         return iter(())
@@ -61,7 +61,7 @@ def find_images(
 
 
 def no_images_error(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
-    """Returns the error for a folder without images, with a hint where it is that of a stored `dataset`."""
+    """Returns the error for a folder without images, with a hint if it belongs to a stored `dataset`."""
     beside = f", but {others}" if others.total else ""
     return UsageError(
         f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",

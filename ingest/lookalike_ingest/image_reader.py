@@ -1,4 +1,4 @@
-"""Reading an image file: it is hashed, and decoded unless its vector is known."""
+"""Reads an image file: hashes it, and decodes it unless its vector is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lookalike_core.images.scan import FoundFile
 class ReadFile:
     """A file that was read; `image` is None if its vector is known, or if there was a `problem`.
 
-    `needed` is what would have to be installed to read it.
+    `needed` is the package to install to read it.
     """
 
     found: FoundFile

@@ -1,4 +1,4 @@
-"""Classes of images, from folders or from a table."""
+"""Classes of images, from folder names or from a table."""
 
 import csv
 import os
@@ -17,18 +17,18 @@ from lookalike_core.text import nfc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """An image's class, None for no class; `synset` is WordNet's id if the class comes from one."""
+    """An image's class, None for no class; `synset` is its WordNet id, None if it has none."""
 
     class_name: str | None
     synset: str | None = None
 
 
 LabelOf = Callable[[FoundFile], Label]
-"""Returns the class of an image."""
+"""A function that returns the class of an image."""
 
 
 def folder_label(found: FoundFile) -> Label:
-    """Returns the class that an image's folder names."""
+    """Returns the class given by the name of an image's folder."""
     return _make_label(found.folder_class)
 
 
@@ -40,16 +40,16 @@ def _make_label(class_name: str | None) -> Label:
 def read_labels(file: Path) -> dict[str, str | None]:
     """Returns classes by root-relative POSIX path, from a UTF-8 CSV with the header `path,class`.
 
-    An empty class is none. Further columns are ignored.
+    An empty class is None. Further columns are ignored.
 
     Raises:
         UsageError: the file cannot be read, has another header or too short a line, or names a path twice.
     """
     labels: dict[str, str | None] = {}
     try:
-        for line, path, class_name in _rows(file):
+        for line, path, class_name in _read_rows(file):
             if path in labels:
-                raise UsageError(f"{file}: line {line} names {path} a second time")
+                raise UsageError(f"{file}: line {line} repeats {path}")
             labels[path] = class_name
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read as a UTF-8 CSV: {error}") from error
@@ -57,27 +57,27 @@ def read_labels(file: Path) -> dict[str, str | None]:
 
 
 class LabelRows:
-    """Finds the row of a label table for a file, whichever Unicode form either is in."""
+    """Finds the row of a label table for a file, whatever Unicode form their names have."""
 
     def __init__(self, labels: Mapping[str, str | None]) -> None:
         self._labels = labels
         self._composed = {nfc(path): path for path in labels if not path.isascii()}
 
     def find(self, path: str) -> str | None:
-        """Returns the path as its row has it; None where there is no row."""
+        """Returns the file's path as spelt in its row; None if there is no row."""
         if path in self._labels:
             return path
         return None if path.isascii() else self._composed.get(nfc(path))
 
 
 def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
-    """Refuses a table without a row for any file below `root`: it belongs to another folder.
+    """Refuses a table of which no row matches a file below `root`: it belongs to another folder.
 
-    The search ends at the first file that exists, so that a table that fits costs nothing. Only if there is
-    none, folders are listed to compare names in another Unicode form.
+    The search ends at the first file that exists, so that a matching table costs nothing. Only if there is
+    none, folders are listed to compare names in other Unicode forms.
 
     Raises:
-        UsageError: no row names a file; the message shows the first row and the folder.
+        UsageError: no row matches a file; the message shows the first row and the folder.
     """
     if not labels or any(os.path.isfile(f"{root}/{path}") for path in labels):  # noqa: PTH113 - never raises
         return
@@ -86,8 +86,8 @@ def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
         return
     first = next(iter(labels))
     raise UsageError(
-        f"none of the {len(labels)} rows of the labels names a file below {root}, where the first says "
-        f"{first[:200]!r}; paths are relative to that folder and written with /"
+        f"none of the {len(labels)} rows of the labels matches a file below {root}; the first has "
+        f"the path {first[:200]!r}. Paths are relative to that folder and written with /"
     )
 
 
@@ -99,7 +99,7 @@ class _Folders:
         self._listed: dict[str, dict[str, list[str]]] = {}
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file, in whichever Unicode form."""
+        """Returns whether the file exists, in any Unicode form."""
         places = [str(self._root)]
         for name in path.split("/"):
             places = [f"{place}/{each}" for place in places for each in self._names(place).get(nfc(name), ())]
@@ -115,7 +115,7 @@ class _Folders:
         return self._listed[folder]
 
 
-def _rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
+def _read_rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
     """Yields the line number, path and class of each row."""
     require_there(file)
     if not file.is_file():  # reading a pipe may never end

@@ -1,7 +1,7 @@
-"""Other datasets of the same collections that hold the same images as the one that is ingested.
+"""Finds other datasets of the same collections that hold the same images as the ingested one.
 
-If the folder of one is gone, it may have been renamed, so that its points are stale. If its folder contains
-this one's or lies in it, the same files are stored twice.
+If the folder of such a dataset is gone, it may have been renamed, so that its points are stale. If its folder
+contains this one or is inside it, the same files are stored twice.
 """
 
 import os
@@ -29,7 +29,7 @@ DEFAULT_STORE = "embedded"
 
 
 def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
-    """Returns the datasets of open collections whose folders are gone, and whose images are here as well."""
+    """Returns the datasets of open collections whose folders are gone while their images are here as well."""
     found = {}
     for target in targets:
         for name, root in target.other_datasets().items():
@@ -44,7 +44,7 @@ def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
 def find_overlapping(
     dataset: Dataset, targets: Sequence[Target], *, beside: Sequence[Dataset] = ()
 ) -> list[OverlappingDataset]:
-    """Returns datasets, of open collections and `beside`, whose folder contains this one's or lies in it."""
+    """Returns datasets, of open collections and `beside`, whose folder contains this one or is inside it."""
     stored = {name: root for target in targets for name, root in target.other_datasets().items()}
     others = {each.name: str(each.root) for each in beside if each.name != dataset.name} | stored
     here = _resolve_path(str(dataset.root))
@@ -69,7 +69,7 @@ def find_linked(dataset: Dataset, targets: Sequence[Target]) -> list[Overlapping
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reach:
-    """The resolved folder of a dataset, and folders outside of it that it has images of through links."""
+    """The resolved folder of a dataset, and the outside folders that its images are in through links."""
 
     root: str
     linked: AbstractSet[str] = frozenset()
@@ -89,10 +89,11 @@ class _Reach:
 def warn_of_gone(
     dataset: Dataset, gone: Iterable[GoneDataset], *, store: str, made_with: Mapping[Argument, Value] | None
 ) -> None:
-    """Warns of datasets that were renamed, as it seems, with a hint how to remove or move them.
+    """Warns of datasets that seem to have been renamed, with a hint how to remove or move them.
 
-    Those that share half of their images may be on a disk that is not mounted; others are not mentioned.
-    `made_with` are the arguments of a dry run, after which the dataset can still be moved; else it is None.
+    Datasets that share only half of their images may be on a disk that is not mounted; others are not
+    mentioned. `made_with` are the arguments of a dry run, after which the dataset can still be moved; None
+    otherwise.
     """
     for other in gone:
         is_whole = other.shared == other.points
@@ -129,14 +130,14 @@ def store_argument(label: str) -> dict[Argument, Value]:
 
 
 def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: Sequence[Target]) -> None:
-    """Warns of datasets that were renamed, as it seems, whose rules this one does not have."""
+    """Warns of datasets that seem to have been renamed and whose rules this one does not have."""
     for other in gone:
         rules = next(
             (t.rules_of(other.name) for t in targets if other.name in t.other_datasets()), DEFAULT_RULES
         )
         if other.is_renamed and rules not in (DEFAULT_RULES, dataset.rules):
             _logger.warning(
-                "warning: the rules remembered of dataset %s, whose folder is gone, do not apply to %s: %s; "
+                "warning: the remembered rules of dataset %s, whose folder is gone, do not apply to %s: %s; "
                 "a dataset that is moved to its new folder keeps them",
                 other.name,
                 dataset.name,
@@ -161,7 +162,7 @@ def warn_of_overlaps(
         _logger.warning(
             "warning: dataset %s (%s) %s dataset %s (%s), so its images are stored for both",
             *inner,
-            "has the folder of" if is_same else "lies in",
+            "has the folder of" if is_same else "is inside",
             *outer,
             extra={"hint": Hint(Action.KEEP_ONE_DATASET, named)} if can_go else None,
         )
@@ -184,7 +185,7 @@ def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset], *, st
 
 
 def find_folder_names(dataset: Dataset, manifest: CollectionManifest) -> list[str]:
-    """Returns the names that a dataset's folder has in a collection; links are resolved."""
+    """Returns the names under which a collection has a dataset's folder; resolves links."""
     here = nfc(_resolve_path(str(dataset.root)))
     return [name for name, root in manifest.datasets.items() if nfc(_resolve_path(root)) == here]
 

@@ -1,7 +1,7 @@
-"""Which images a path means: an image or a folder in a dataset, else a file or folder on disk.
+"""Interprets a path as images: an image or a folder in a dataset, or a file or folder on disk.
 
-A path has several readings, and the first that matches an image is what it means: relative to the root of a
-dataset before relative to the working directory, literally before as a pattern.
+A path has several readings, and the first one that matches an image counts: relative to the root of a dataset
+before relative to the working directory, literally before as a pattern.
 """
 
 import os
@@ -24,14 +24,14 @@ class Reading:
     pattern: re.Pattern[str] | None = None
 
     def fits(self, path: str) -> bool:
-        """Whether it matches the path of an image, which is composed (NFC)."""
+        """Returns whether it matches the path of an image, given in composed form (NFC)."""
         if self.pattern is not None:
             return self.pattern.fullmatch(path) is not None
         return path == self.path or path.startswith(f"{self.path.rstrip('/')}/")
 
 
 def list_readings(text: str) -> list[Reading]:
-    """Returns the readings of a path, in their order; the only wildcard is `*`, for any characters.
+    """Returns the readings of a path in order; the only wildcard is `*`, for any characters.
 
     Raises:
         UsageError: the path is empty or ".", which names neither a folder nor a dataset.
@@ -41,7 +41,7 @@ def list_readings(text: str) -> list[Reading]:
         raise UsageError(
             f"{text!r} names no image and no folder; name the folder, or the dataset", argument=Argument.PATH
         )
-    paths = [(path, True) for path in _files(text)]
+    paths = [(path, True) for path in _list_files(text)]
     if not relative.startswith(("/", "../")) and relative != "..":
         paths.insert(0, (relative, False))
     return [reading for path, is_file in paths for reading in _readings(nfc(path), is_file)]
@@ -54,10 +54,10 @@ def _readings(path: str, is_file: bool) -> Iterator[Reading]:
         yield Reading(path, is_file, re.compile(pattern, re.DOTALL))
 
 
-def _files(text: str) -> list[str]:
+def _list_files(text: str) -> list[str]:
     """Returns the absolute paths on disk: as written, and with the links of its folders resolved.
 
-    With `..` behind a folder that may be a link, the resolved one comes first.
+    If the path contains `..` after a folder that may be a link, the resolved one comes first.
     """
     whole = os.path.join(os.getcwd(), os.path.expanduser(text))  # noqa: PTH109, PTH111, PTH118 - keeps ..
     fixed, star, rest = whole.partition("*")

@@ -1,6 +1,7 @@
-"""A cache of a collection's payloads, in an SQLite database: a million of them take next to no memory.
+"""A cache of a collection's payloads in an SQLite database, so that a million of them take little memory.
 
-Saved beside the collection, it also spares the next ingest reading them from the store; see docs/adr/0014.
+It is saved beside the collection, so that the next ingest need not read the payloads from the store; see
+docs/adr/0014.
 """
 
 import errno
@@ -23,26 +24,26 @@ from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection
 
 CACHE_KB = 16_384
-"""Pages of the database held in memory; the operating system caches the rest."""
+"""SQLite's page cache in memory, in KiB; the operating system caches the rest."""
 
 _COLUMNS = tuple(field.name for field in fields(Payload))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - no one else's words
 VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
-"""Of the table; a cache of another version is made anew."""
+"""Version of the table; a cache of another version is discarded and built again."""
 
 _STAMP = "dataset, path, class_name, synset, bytes, mtime_ns, ctime_ns"
-"""What an unchanged file is recognised by; the index alone answers."""
+"""Columns that tell whether a file is unchanged; the index holds them all."""
 
 _LARGEST = 2**63 - 1
 
 
 class PayloadCacheError(StoreError):
-    """The saved cache cannot be read or written; it is made anew from the store."""
+    """The saved cache cannot be read or written, and has to be built again from the store."""
 
 
 class Stamp(NamedTuple):
-    """A point's row, and what tells whether its file is as it was."""
+    """A point's row, and what tells whether its file is unchanged."""
 
     row: int
     class_name: str | None
@@ -53,9 +54,9 @@ class Stamp(NamedTuple):
 
 
 def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
-    """Tells whether a file has the size and times that its point was stored with.
+    """Returns whether a file has the size and times that its point was stored with.
 
-    A point of an older version has no `ctime_ns`, and size and `mtime_ns` must do.
+    A point of an older version has no `ctime_ns`; then only size and `mtime_ns` are compared.
     """
     if (stored.bytes, stored.mtime_ns) != (found.bytes, found.mtime_ns):
         return False
@@ -63,9 +64,9 @@ def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
 
 
 class PayloadCache:
-    """Payloads, found by dataset and path and by bytes; threads may read it at once.
+    """Payloads, looked up by dataset and path or by SHA-256; several threads may read at once.
 
-    `file` is where it lies, None where it is temporary. What is not saved is rolled back.
+    `file` is the database, None if it is temporary. Changes that are not saved are rolled back.
 
     Raises:
         PayloadCacheError: the file is damaged.
@@ -75,17 +76,17 @@ class PayloadCache:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._lock = Lock()
-        with self._translated():
+        with self._translate_errors():
             self._database = sqlite3.connect(file or "", check_same_thread=False)
             self._database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     @classmethod
     def of(cls, payloads: Iterable[Payload]) -> Self:
-        """Returns a new one in a temporary file."""
+        """Returns a new cache of these payloads, in a temporary file."""
         cache = cls()
-        with cache._translated():
+        with cache._translate_errors():
             cache._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
-            cache._database.executemany(_INSERT, map(_row, payloads))
+            cache._database.executemany(_INSERT, map(_to_row, payloads))
             cache._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
             cache._database.execute("CREATE INDEX by_bytes ON points (sha256)")
             cache._database.execute(f"PRAGMA user_version = {VERSION}")
@@ -93,13 +94,13 @@ class PayloadCache:
 
     @classmethod
     def load_beside(cls, collection: Collection) -> Self | None:
-        """Returns what the last ingest has saved beside a collection, None if it is not valid any more."""
+        """Returns the cache that the last ingest saved beside a collection; None if it is no longer valid."""
         upkeep = collection.upkeep
         return cls.load(upkeep.cache_file) if upkeep is not None and upkeep.is_cache_valid else None
 
     @classmethod
     def load(cls, file: Path) -> Self | None:
-        """Opens the one at `file`; None where it cannot be read or is another version's."""
+        """Opens the cache at `file`; returns None if it cannot be read or has another version."""
         if not file.is_file():
             return None
         with suppress(PayloadCacheError):
@@ -113,8 +114,8 @@ class PayloadCache:
         return None
 
     def _copy(self, file: Path) -> None:
-        """Copies a read-only file, beside which SQLite can put no lock."""
-        with self._translated():
+        """Copies a read-only file, beside which SQLite can create no lock."""
+        with self._translate_errors():
             source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
             try:
                 source.backup(self._database)
@@ -122,14 +123,14 @@ class PayloadCache:
                 source.close()
 
     def find_stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
-        """Returns by path what unchanged files are recognised by, of some hundred where there are points."""
+        """Returns stamps by path, for those of a few hundred paths that have a point."""
         found = self._all(
             "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns FROM points "  # noqa: S608 - question marks
             f"WHERE dataset = ? AND path IN ({', '.join('?' * len(paths))})",
             dataset,
             *paths,
         )
-        with self._values_read():
+        with self._translate_bad_values():
             return {
                 path: Stamp(row, class_name, synset, int(size), int(mtime_ns), _number(ctime_ns))
                 for path, row, class_name, synset, size, mtime_ns, ctime_ns in found
@@ -140,21 +141,21 @@ class PayloadCache:
         return self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
 
     def find(self, dataset: str, path: str) -> Payload | None:
-        """Returns the payload of a path; None where there is no such point."""
+        """Returns the payload of a path; None if there is no such point."""
         row = self._one("SELECT * FROM points WHERE dataset = ? AND path = ?", dataset, path)
         return None if row is None else self._payload(row)
 
     def find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the payloads of points with these bytes, oldest row first."""
+        """Returns the payloads of points with this SHA-256, oldest row first."""
         rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)
         return [self._payload(row) for row in rows]
 
     def has_bytes(self, sha256: str) -> bool:
-        """Whether any point has these bytes."""
+        """Returns whether any point has this SHA-256."""
         return self._one("SELECT 1 FROM points WHERE sha256 = ?", sha256) is not None
 
     def count_shared(self, dataset: str, other: str) -> tuple[int, int]:
-        """Returns how many points a dataset has, and how many of these have the bytes of another's point."""
+        """Returns how many points a dataset has, and how many share their bytes with another dataset."""
         points, shared = self._one(
             "SELECT COUNT(*), COALESCE(SUM(sha256 IN (SELECT sha256 FROM points WHERE dataset = ?)), 0) "
             "FROM points WHERE dataset = ?",
@@ -164,49 +165,49 @@ class PayloadCache:
         return points, shared
 
     def put(self, payload: Payload) -> int:
-        """Puts a payload in the place of the one of its path; returns its row."""
+        """Inserts or replaces the payload of its path; returns its row."""
         self.drop(payload)
-        with self._translated():
-            return self._database.execute(_INSERT, _row(payload)).lastrowid or 0
+        with self._translate_errors():
+            return self._database.execute(_INSERT, _to_row(payload)).lastrowid or 0
 
     def drop(self, payload: Payload) -> None:
         """Deletes the payload of the same path."""
-        with self._translated():
+        with self._translate_errors():
             self._database.execute(
                 "DELETE FROM points WHERE dataset = ? AND path = ?", (payload.dataset, payload.path)
             )
 
     def list_rows(self, dataset: str) -> Iterator[int]:
         """Yields the row of each point of a dataset."""
-        with self._translated():
+        with self._translate_errors():
             for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
                 yield row
 
     def list_folders(self, dataset: str) -> set[str]:
-        """Returns the root-relative folders that images of a dataset lie in, "" the root itself."""
-        with self._translated():
+        """Returns the root-relative folders of a dataset's images, with "" for the root itself."""
+        with self._translate_errors():
             paths = self._database.execute("SELECT path FROM points WHERE dataset = ?", (dataset,))
             return {path.rpartition("/")[0] for (path,) in paths}
 
     def find_moved(self, dataset: str) -> list[Payload]:
-        """Returns the payloads of a dataset that say from where they were moved."""
+        """Returns the payloads of a dataset that record where they were moved from."""
         found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)
         return [self._payload(row) for row in found]
 
     def save(self, file: Path) -> None:
-        """Writes it to `file` as it is now.
+        """Writes the current state to `file`.
 
         Raises:
-            OSError: it cannot be written there.
+            OSError: the file cannot be written.
         """
-        with self._translated():
+        with self._translate_errors():
             self._database.commit()
         if file == self._file:
             return
         for each in (file, file.with_name(f"{file.name}-journal")):  # a damaged one's
             if each != file or file.is_dir():
                 remove(each)
-        with atomic_path(file) as temporary, self._translated():
+        with atomic_path(file) as temporary, self._translate_errors():
             copy = sqlite3.connect(temporary)
             try:
                 self._database.backup(copy)
@@ -214,7 +215,7 @@ class PayloadCache:
                 copy.close()
 
     def close(self) -> None:
-        """Rolls back what was not saved; a thread that reads meanwhile would crash the process."""
+        """Rolls back what was not saved; must not be called while another thread reads, which would crash."""
         with self._lock:
             self._database.close()
 
@@ -226,16 +227,16 @@ class PayloadCache:
                 raise self._ours(error) from error
 
     def _payload(self, row: tuple[Any, ...] | None) -> Payload:
-        with self._values_read():
+        with self._translate_bad_values():
             return _payload(row or ())
 
     def _all(self, question: str, *values: object) -> list[Any]:
-        with self._translated():
+        with self._translate_errors():
             return self._database.execute(question, values).fetchall()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Lets in one thread at a time, and translates SQLite's errors."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Serializes access by threads, and translates SQLite's errors."""
         with self._lock:
             try:
                 yield
@@ -243,8 +244,8 @@ class PayloadCache:
                 raise self._ours(error) from error
 
     @contextmanager
-    def _values_read(self) -> Iterator[None]:
-        """Translates a missing cell or one of another type, too: SQLite takes any value anywhere."""
+    def _translate_bad_values(self) -> Iterator[None]:
+        """Also translates missing cells and cells of the wrong type: SQLite accepts any value."""
         try:
             yield
         except (TypeError, ValueError) as error:
@@ -257,8 +258,8 @@ class PayloadCache:
         return PayloadCacheError(f"{where}: {error}; remove it", path=self._file, hint=Hint(Action.REPEAT))
 
 
-def _row(payload: Payload) -> tuple[Any, ...]:
-    """Returns the cells; SQLite's integers have 64 bits, and the time of a file may have more."""
+def _to_row(payload: Payload) -> tuple[Any, ...]:
+    """Returns the cells of a payload; SQLite's integers have 64 bits, which a file's time may exceed."""
     return tuple(
         str(value) if isinstance(value, int) and abs(value) > _LARGEST else value
         for value in _values(payload)

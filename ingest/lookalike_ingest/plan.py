@@ -1,7 +1,7 @@
-"""The plan of an ingest: what each file of a folder is to each collection.
+"""Plans an ingest: decides what each file of a folder is to each collection.
 
-It is made file by file, a little ahead of what is carried out, so that a folder of any size takes the same
-memory. It reads files and payload caches, and writes nothing.
+The plan is made file by file, a little ahead of its application, so that memory does not grow with the
+folder. It reads files and payload caches, and writes nothing.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,15 +29,15 @@ from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.target import Target, now
 
 LOOKED_UP_AT_ONCE = 256
-"""Files of which a collection is asked in one go what it knows."""
+"""Number of files looked up in a collection at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestJob:
-    """A folder to ingest, the open collections that shall mirror it, and what was done so far.
+    """A folder to ingest, the open target collections, and the report so far.
 
-    `base_vectors` are those of a head's base network. Every file has one decision for each target, in their
-    order.
+    `base_vectors` are those of a head's base network. Every file has one decision for each target, in the
+    order of the targets.
     """
 
     request: IngestRequest
@@ -51,7 +51,7 @@ class IngestJob:
 class PlannedFile:
     """A file and what to do about it: one decision for each target.
 
-    `image` is None where it need not be embedded.
+    `image` is None if the file need not be embedded.
     """
 
     path: str
@@ -67,7 +67,7 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A file that was found, and each target's decision by its size and times; None where it must be read."""
+    """A file that was found, and each target's decision by its size and times; None if it must be read."""
 
     found: FoundFile
     label: Label
@@ -77,7 +77,7 @@ class _Candidate:
 class IngestPlanner:
     """Decides about the files of one folder, and then about points without a file.
 
-    Files that need nothing, and those that are skipped, are counted in the report on the way.
+    Unchanged and skipped files are only counted in the report.
     """
 
     def __init__(self, job: IngestJob) -> None:
@@ -88,15 +88,15 @@ class IngestPlanner:
         self._unused_labels = set(job.request.labels)
         self._absences = Absences(job.request.dataset.root)
         self._perhaps_moved: set[str] = set()
-        """Paths whose files may have been moved, or may lie on a disk that is not mounted."""
+        """Paths of files that may have been moved, or may be on a disk that is not mounted."""
 
     def plan_files(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar, *, ahead: Callable[[], int]
     ) -> Generator[PlannedFile, None, None]:
-        """Yields the files to embed or write, in the order of `entries`; ends when asked to stop.
+        """Yields the files to embed or write, in the order of `entries`; ends early if a stop is requested.
 
-        Decisions are made in the caller's thread, files read and decoded in others, at most `ahead` of them
-        in advance.
+        Decisions are made in the caller's thread; files are read and decoded in other threads, at most
+        `ahead` files in advance.
         """
         to_read = self._plan_by_stat(entries, bar)
         with closing(map_ahead(self._read, to_read, ahead=ahead)) as files:
@@ -110,7 +110,7 @@ class IngestPlanner:
     def _plan_by_stat(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar
     ) -> Iterator[_Candidate | PlannedFile]:
-        """Yields files to read, and those that are decided and to be written; counts all others."""
+        """Yields files that must be read, and planned ones that need no reading; counts all others."""
         takes = self._request.takes
         while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
             found = [entry for entry in some if isinstance(entry, FoundFile)]
@@ -132,7 +132,7 @@ class IngestPlanner:
             bar.advance(settled)
 
     def _look_up(self, files: Sequence[FoundFile]) -> dict[str, _Candidate]:
-        """Returns some hundred files by path, with what each target decides by size and times."""
+        """Returns a few hundred files by path, with each target's decision by size and times."""
         labels = [self._request.label(file) for file in files]
         self._splits.see(files, labels)
         labelled = list(zip(files, labels, strict=True))
@@ -143,7 +143,7 @@ class IngestPlanner:
         }
 
     def _settle(self, candidate: _Candidate) -> _Candidate | PlannedFile | None:
-        """Counts a file; returns None where it needs nothing."""
+        """Counts a file; returns None if there is nothing to do."""
         self._report.found += 1
         self._note_seen(candidate.found.path)
         decisions = [decision for decision in candidate.decisions if decision is not None]
@@ -156,13 +156,13 @@ class IngestPlanner:
         return None
 
     def _expect(self, file: PlannedFile) -> PlannedFile:
-        """Tells the targets what to expect, and returns the file."""
+        """Tells the targets what to expect, and returns the planned file."""
         for target, decision in zip(self._targets, file.decisions, strict=True):
             target.known.expect(decision)
         return file
 
     def _read(self, candidate: _Candidate | PlannedFile) -> tuple[_Candidate, ReadFile] | PlannedFile:
-        """Reads and hashes a file, in a thread, and decodes it unless there is a vector for its bytes."""
+        """Reads and hashes a file in a thread, and decodes it unless a vector is stored for its bytes."""
         if isinstance(candidate, PlannedFile):
             return candidate
         found = candidate.found
@@ -177,7 +177,7 @@ class IngestPlanner:
         )
 
     def _plan_by_bytes(self, candidate: _Candidate, file: ReadFile, bar: Bar) -> PlannedFile | None:
-        """Decides for the targets that had to know the bytes; None where the file is skipped."""
+        """Decides for the targets that need the file's SHA-256; returns None if the file is skipped."""
         if file.problem is None and file.image is None and not self._is_known(file.sha256):
             # the point with these bytes is overwritten meanwhile
             file = read_image(file.found, lambda _: False, max_pixels=self._request.max_pixels)
@@ -216,10 +216,10 @@ class IngestPlanner:
     def plan_removals(self) -> list[Removal]:
         """Returns the points to remove from each target, once all files were seen and written.
 
-        Without pruning these are only points of files that were moved or are excluded now.
+        Without pruning these are only points of files that were moved or are now excluded.
 
         Raises:
-            UsageError: no image was found and the dataset may not be emptied.
+            UsageError: no image was found and the dataset must not become empty.
         """
         is_walk = self._request.paths is None
         if is_walk and self._request.prune and not self._request.force and not self._seen:
@@ -248,16 +248,16 @@ class IngestPlanner:
 
     @property
     def split_classes(self) -> Sequence[str]:
-        """The classes, where all are named like parts of a split and have folders in them."""
+        """The classes, if all are named like parts of a split and have subfolders; else empty."""
         return self._splits.names
 
     @property
     def unused_labels(self) -> int:
-        """How many rows of the labels name no file here."""
+        """Number of rows of the label table that match no file here."""
         return len(self._unused_labels)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
-        """Skips an entry; what lies in a folder that cannot be read has not vanished."""
+        """Skips an entry; files in an unreadable folder do not count as vanished."""
         if entry.is_folder:
             self._report.skipped.append(entry)
             return
@@ -266,7 +266,7 @@ class IngestPlanner:
         self._skip(entry.path, entry.reason, bar)
 
     def _see(self, path: str) -> None:
-        """Notes that a file is in the folder, without deciding about it."""
+        """Marks a file as seen in the folder, without deciding about it."""
         self._note_seen(path)
         for target in self._targets:
             target.known.see(path)
@@ -277,7 +277,7 @@ class IngestPlanner:
             self._unused_labels.discard(row)
 
     def _unsee(self, path: str) -> None:
-        """Notes that a file has vanished since the folder was scanned."""
+        """Marks a file as vanished since the folder was scanned."""
         self._seen -= 1
         if (row := self._request.label_rows.find(path)) is not None:
             self._unused_labels.add(row)
@@ -291,9 +291,10 @@ class IngestPlanner:
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
-        """Whether a path's file is known not to be there; its folder may be closed to us, or its disk away.
+        """Returns whether a path is known not to exist: False if its folder is unreadable.
 
-        What may only be away is noted: its point stays, and a file of the same bytes is a copy.
+        A path that may only be on an unmounted disk is recorded and not gone: its point stays, and a file
+        with the same bytes is a copy.
         """
         if not is_missing(self._request.dataset.root / path):
             return False
@@ -303,6 +304,6 @@ class IngestPlanner:
         return is_given_up
 
     def _is_given_up(self, path: str) -> bool:
-        """Whether the point of a file that is not found may go; reads each folder on its path once."""
+        """Returns whether the point of a missing file may be removed; lists each folder on its path once."""
         absence = self._absences.of(path)
         return absence is Absence.GONE or (self._request.force and absence is Absence.AWAY)

@@ -1,7 +1,7 @@
-"""Rebuilding a collection from its own datasets, as this version makes them.
+"""Rebuilds a collection from its own datasets, as this version makes them.
 
-The new collection is staged beside the old one, and replaces it only when it is complete. Interrupted, the
-same call continues with what is staged.
+The new collection is staged beside the old one, and replaces it only when it is complete. If it was
+interrupted, the same call continues.
 """
 
 import time
@@ -46,7 +46,7 @@ from lookalike_ingest.target import new_manifest
 class RebuildOptions:
     """Options as of an ingest; `force` replaces the old collection even if some of its images are not read.
 
-    Without `quantize` the vector quantization stays.
+    Without `quantize` the vector quantization is kept.
     """
 
     batch_size: int | None = None
@@ -82,7 +82,7 @@ class RebuildReport:
 
     @property
     def gone(self) -> int:
-        """How many images of the old collection do not exist any more."""
+        """How many images of the old collection no longer exist."""
         return len(self.gone_files)
 
     def check(self) -> None:
@@ -108,16 +108,16 @@ class RebuildReport:
 def rebuild(
     name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
-    """Makes a collection anew from the same images, which keep their classes; others of its folders stay out.
+    """Builds a collection again from the same images, which keep their classes; adds no other images.
 
-    All are embedded again, except that of a collection with the former preprocessing, vectors of images that
+    All images are embedded again; but if the collection has the former preprocessing, vectors of images that
     decode as before are copied.
 
     Raises:
         CollectionMissingError: there is no such collection.
         ManifestError: it is not ours, was renamed or is an alias, or its weights have changed.
         StoreLockedError: another process is rebuilding it.
-        StoreError: the store may only be read.
+        StoreError: the store is read-only.
         UsageError: the folder of one of its datasets does not exist.
         LookalikeError: whatever an ingest raises.
     """
@@ -150,7 +150,7 @@ def _require_own_name(name: str, store: Store) -> None:
 
 
 _ROUNDS = 3
-"""Passes over all datasets; each takes in what was added to the old collection during the one before."""
+"""Passes over all datasets; each adds what was added to the old collection during the previous one."""
 
 
 class _Rebuild:
@@ -171,22 +171,22 @@ class _Rebuild:
 
     def run(self) -> None:
         """Stages the new collection, and replaces the old one once it is complete."""
-        old = self._old()
+        old = self._read_old()
         _require_folders(self._name, old.datasets)
-        spec = self._spec(old)
+        spec = self._get_spec(old)
         self._stage(old, get_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
-            manifest = self._old()
+            manifest = self._read_old()
             datasets = manifest.datasets
             for dataset, root in sorted(datasets.items()):
                 if not self._fill(dataset, root, manifest.rules_of(dataset), spec, old.distance):
                     return
-            left = sorted(self._left())
+            left = sorted(self._find_left())
             gone = {file for file in left if is_missing(file)}
             self._report.gone_files = [file for file in left if file in gone]
             self._report.left_out = [file for file in left if file not in gone]
-            if not self._report.left_out and self._old().datasets == datasets:
+            if not self._report.left_out and self._read_old().datasets == datasets:
                 break
         if (self._report.left_out or self._report.gone_files) and not self._options.force:
             return
@@ -197,13 +197,13 @@ class _Rebuild:
         self._report.replaced = True
         self._report.calibration_dropped = old.calibration is not None
 
-    def _spec(self, old: CollectionManifest) -> ModelSpec | Head:
+    def _get_spec(self, old: CollectionManifest) -> ModelSpec | Head:
         """Returns the model of the new collection; if a head was fitted again, the new head."""
         if old.identity.head is None:
             return ModelSpec.from_manifest(old)
         return read_head(name_of_head(old.identity), self._settings)
 
-    def _old(self) -> CollectionManifest:
+    def _read_old(self) -> CollectionManifest:
         """Returns the manifest of the old collection, or of the new one if replacing was interrupted."""
         try:
             return self._store.manifest(self._name)
@@ -213,11 +213,11 @@ class _Rebuild:
             raise
 
     def _stage(self, old: CollectionManifest, model: ModelFile) -> None:
-        """Creates the staged collection, unless that of an earlier call fits."""
+        """Creates the staged collection, unless that of an earlier call can be continued."""
         if old.collection != self._name:
             raise ManifestError(
-                f"{self._name} is not what a collection of its manifest is called ({old.collection}); it was "
-                "renamed or copied, and is left alone"
+                f"{self._name} is named {old.collection} in its manifest; it was renamed or copied, and is "
+                "not rebuilt"
             )
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:
@@ -245,8 +245,8 @@ class _Rebuild:
     ) -> bool:
         """Ingests a dataset into the staged collection; returns False if that was interrupted.
 
-        All files of the old collection are looked up, and no others, even if the rules exclude them now: that
-        is left to the next ingest.
+        Looks up exactly the files of the old collection, even if the rules exclude them now: the next ingest
+        removes those.
         """
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
@@ -296,7 +296,7 @@ class _Rebuild:
                 self._report.taken_over += count
                 bar.advance(count)
 
-    def _left(self) -> list[Path]:
+    def _find_left(self) -> list[Path]:
         """Returns files of points that the staged collection lacks; removes from it what the old one lost."""
         if self._name not in self._store:
             return []
@@ -315,7 +315,7 @@ class _Rebuild:
 
 
 def _fits(staged: CollectionManifest, new: CollectionManifest) -> bool:
-    """Whether a staged collection can be continued: it stores the same vectors, of no other datasets."""
+    """Returns whether a staged collection can be continued: same vector space, no other datasets."""
     fields = ("identity", "distance", "schema", "vector_quantization")
     is_same = all(getattr(staged, field) == getattr(new, field) for field in fields)
     return is_same and staged.datasets.items() <= new.datasets.items()
@@ -325,7 +325,7 @@ def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
     for dataset, root in datasets.items():
         if not Path(root).is_dir():
             raise UsageError(
-                f"dataset {dataset} of {name} lies in {root}, which does not exist",
+                f"dataset {dataset} of {name} has the root {root}, which does not exist",
                 path=root,
                 hint=Hint(Action.MOVE_OR_REMOVE_DATASET, {Argument.DATASET: dataset}),
             )

@@ -1,4 +1,4 @@
-"""Removing images from collections: a whole dataset, or images by path and class."""
+"""Removes images from collections: a whole dataset, or images by path and class."""
 
 import os
 from collections import defaultdict
@@ -37,7 +37,7 @@ class Selection:
     def __post_init__(self) -> None:
         """Refuses an empty selection, which would match every image."""
         if self.dataset is None and self.is_whole_dataset:
-            raise UsageError("a dataset, a path or a class says what to remove; none is given")
+            raise UsageError("nothing to remove is given; name a dataset, a path or a class")
         for path in self.paths:
             list_readings(path)
 
@@ -52,7 +52,7 @@ class Selection:
         return PointFilter(dataset=self.dataset)
 
     def __str__(self) -> str:
-        """Describes the selection so that it fits behind the word "images"."""
+        """Describes the selection in words that fit after "images"."""
         if self.is_whole_dataset:
             return f"of {self.dataset}"
         named = [f"class {name!r}" for name in self.classes if name]
@@ -68,7 +68,7 @@ class Holding:
     """A collection with selected images; `points` is their number.
 
     Either `images` are the payloads of single images, or `dataset` is the whole dataset, spelt as in the
-    collection. `calibration_dropped` says that the removal outdated the collection's calibration.
+    collection. `calibration_dropped` is true if the removal has made the collection's calibration invalid.
     """
 
     collection: str
@@ -80,16 +80,16 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """The collections with selected images; `unmatched` are paths and classes that match none."""
+    """The collections with selected images; `unmatched` are paths and classes without a match."""
 
     found: Sequence[Holding]
     unmatched: Sequence[str] = ()
 
 
 def find_holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> Holdings:
-    """Returns the collections that hold selected images, of all or of those named by `among`.
+    """Returns the collections that hold selected images, among all or those named by `among`.
 
-    Unicode forms of names do not matter.
+    Names match in any Unicode form.
 
     Raises:
         CollectionMissingError: a collection of `among` does not exist.
@@ -124,7 +124,7 @@ def find_holdings(selection: Selection, *, store: Store, among: Sequence[str] = 
 
 @dataclass(slots=True)
 class _ImageFinder:
-    """Collects images by each reading of each path, as only all collections tell which one is meant."""
+    """Collects images by each reading of each path; which reading counts depends on all collections."""
 
     selection: Selection
     readings: list[Reading] = field(init=False)
@@ -139,7 +139,7 @@ class _ImageFinder:
         self.hits = defaultdict(lambda: defaultdict(dict))
 
     def look_at(self, name: str, manifest: CollectionManifest, payloads: Iterator[Payload]) -> None:
-        """Notes the images of a collection that a reading matches."""
+        """Adds the images of a collection that a reading matches."""
         roots = {dataset: _list_roots(root) for dataset, root in manifest.datasets.items()}
         for payload in payloads:
             class_name = nfc(payload.class_name or "")
@@ -157,7 +157,7 @@ class _ImageFinder:
                     self.hits[reading][name][payload.id] = payload
 
     def found(self) -> list[Holding]:
-        """Returns the selected images: for each path those of its first reading that matches any."""
+        """Returns the selected images: for each path those of its first reading that has a match."""
         meant = [self._meant(path) for path in self.selection.paths] if self.readings else [None]
         images: defaultdict[str, dict[str, Payload]] = defaultdict(dict)
         for reading in meant:
@@ -184,7 +184,7 @@ def _list_roots(root: str) -> list[str]:
 
 
 def remove_images(*, store: Store, among: Sequence[Holding]) -> Iterator[Holding]:
-    """Removes the points that were found, and yields what was removed from each collection.
+    """Removes the selected points, and yields what was removed from each collection.
 
     A whole dataset's name is removed after its points, so that an interrupted call can be repeated.
     """
@@ -204,7 +204,7 @@ def remove_images(*, store: Store, among: Sequence[Holding]) -> Iterator[Holding
 
 
 def require_removable(*, store: Store, among: Sequence[Holding]) -> None:
-    """Refuses read-only collections, before anyone is asked to confirm.
+    """Refuses read-only collections, before the user is asked to confirm.
 
     Raises:
         StoreError: a collection is read-only.
@@ -215,7 +215,7 @@ def require_removable(*, store: Store, among: Sequence[Holding]) -> None:
 
 
 def _spell_as_stored(selection: Selection, manifest: CollectionManifest) -> Selection | None:
-    """Returns the selection with the dataset spelt as in a collection; None if it is not there."""
+    """Returns the selection with the dataset spelt as in a collection; None if the collection lacks it."""
     if selection.dataset is None:
         return selection
     own = find_name(selection.dataset, manifest.datasets)

@@ -1,4 +1,4 @@
-"""What an ingest did."""
+"""The report of an ingest."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lookalike_ingest.changes import Change
 from lookalike_ingest.request import Dataset
 
 NEARLY_ALL = 0.9
-"""From which part of a gone dataset's images on it counts as renamed, if they are here."""
+"""Share of a gone dataset's images that must be here for it to count as renamed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class GoneDataset:
 
     @property
     def is_renamed(self) -> bool:
-        """Whether so many of its images are here that its folder was renamed rather than not mounted."""
+        """Whether so many of its images are here that its folder was renamed, rather than not mounted."""
         return self.shared >= NEARLY_ALL * self.points
 
 
@@ -34,24 +34,25 @@ class GoneDataset:
 class OverlappingDataset:
     """Another dataset that holds files of this one.
 
-    Its folder, links resolved, is this one's, lies in it or around it, or links lead from one to the other.
+    Its folder, with links resolved, equals, contains or is inside this one's, or links lead from one to the
+    other.
     """
 
     name: str
     root: str
     is_stored: bool = True
-    """Whether a collection has it already, and not only this dry run."""
+    """Whether it is in a collection; false if only the same dry run has it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CollectionReport:
-    """What was done to one collection; `provider` is None where nothing was embedded.
+    """What was done to one collection; `provider` is None if nothing was embedded.
 
-    `counts` are of `Change`s, and of points "removed" and, among these, "excluded" by the dataset's rules.
-    `removed` are the paths of the points that were removed, or would be if this were no dry run. `away` are
-    paths of points that stay although their files are not found, since their disk may not be mounted: with
-    pruning all, without it those whose bytes are in a new file. `calibration_dropped` says that the
-    collection had a calibration, and has none now that its images changed.
+    `counts` are of `Change`s, of points "removed" and, among these, "excluded" by the dataset's rules.
+    `removed` are the paths of removed points, in a dry run those that would be removed. `away` are paths of
+    points that stay although their files are not found, since their disk may not be mounted: all of them with
+    pruning, without it those whose bytes are in a new file. `calibration_dropped` is true if the collection
+    had a calibration and lost it, because its images changed.
     """
 
     name: str
@@ -66,10 +67,10 @@ class CollectionReport:
 class IngestReport:
     """What an ingest did. `embedded` counts images, whatever the number of collections.
 
-    `found` are the images to take in, `not_taken` the folder's other images. `others` are files of other
-    kinds, and what else the walk passed over. `split_classes` are the classes, where all are named like the
-    parts of a split dataset. `from_stored` are images whose vectors a head made of stored ones of its base
-    network. `needed` counts skipped images by what would have to be installed to read them. `reading_s` is
+    `found` is the number of images to ingest, `not_taken` that of the folder's other images. `others` are
+    files of other kinds, and what else the walk left out. `split_classes` are the classes, if all are named
+    like the parts of a split dataset. `from_stored` counts images whose vectors a head made from stored ones
+    of its base network. `needed` counts skipped images by the package to install to read them. `reading_s` is
     the time from the first file to the last point written.
     """
 
@@ -93,7 +94,7 @@ class IngestReport:
 
     @property
     def used(self) -> bool:
-        """Whether any of the images is in any collection now."""
+        """Whether any of the images is in a collection now."""
         return any(collection.counts[change] for collection in self.collections for change in Change)
 
     def check(self, *, strict: bool = False) -> None:
@@ -109,5 +110,5 @@ class IngestReport:
 
     @property
     def images_per_second(self) -> float:
-        """Images embedded, by `reading_s`."""
+        """Embedded images per second of `reading_s`."""
         return self.embedded / self.reading_s if self.reading_s else 0.0

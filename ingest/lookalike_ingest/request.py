@@ -1,4 +1,4 @@
-"""What is asked of an ingest, with the same checks for the command and for programs."""
+"""The request for an ingest, with the same checks for the command and the library."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +33,8 @@ _OF_ONE_BACKBONE = (Argument.WEIGHTS, Argument.LAYER, Argument.POOLING)
 class Dataset:
     """A name for the images of an absolute folder, which their paths are relative to.
 
-    `moved` allows that another folder is recorded under the name. `rules` are those by which the folder is
-    walked; they are recorded with it.
+    `moved` allows another folder than the recorded one for the name. `rules` are those applied to the folder;
+    they are recorded with it.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Dataset:
     moved: bool = False
     rules: FolderRules = DEFAULT_RULES
     is_named: bool = field(default=True, compare=False)
-    """Whether the name was given, and is not just the folder's."""
+    """Whether the name was given, and is not taken from the folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """Which models embed: backbones by name, of a single one with layer, pooling and weights, or a head.
+    """Which models embed: backbones by name, a single one also with layer, pooling and weights; or a head.
 
-    A `head` goes with no other field: it says which network it belongs to.
+    A `head` excludes the other fields, because it already determines its network.
     """
 
     backbones: Sequence[str] = ()
@@ -63,13 +63,13 @@ class ModelChoice:
         """Refuses fields that contradict each other.
 
         Raises:
-            UsageError: they do.
+            UsageError: fields contradict each other.
         """
         is_special = bool(self.layer or self.pooling or self.weights != DEFAULT_WEIGHTS)
         is_own = self.backbones or is_special or self.precision is not Precision.FP32
         if self.head is not None and is_own:
             raise UsageError(
-                "a head says which network it belongs to",
+                "a head already determines the network",
                 argument=Argument.HEAD,
                 hint=Hint(
                     Action.LEAVE_OUT,
@@ -86,8 +86,8 @@ class ModelChoice:
         """Returns the spec of each backbone, or the head.
 
         Raises:
-            UsageError: as `check`, or there is no such backbone, layer, pooling or head, or no file can have
-                the name that the weights are given by.
+            UsageError: as `check`, or no such backbone, layer, pooling or head exists, or `weights` is not a
+                valid file name.
         """
         self.check()
         if WeightsKind.of(self.weights) is WeightsKind.FILE:
@@ -108,10 +108,10 @@ def describe_dataset(
 ) -> Dataset:
     """Returns the dataset of a folder, which is named after it unless a `name` is given.
 
-    `moved` allows that another folder is recorded under the name. `~` is the user's home.
+    `moved` allows another folder than the recorded one for the name. `~` is the user's home.
 
     Raises:
-        UsageError: there is no such folder, unless it may be missing, or a name cannot be stored as text.
+        UsageError: the folder does not exist and must, or a name cannot be stored as text.
     """
     text = os.fspath(folder)
     if not text:
@@ -141,14 +141,14 @@ def describe_datasets(
     """Returns the dataset of each of several folders; a folder that is given twice counts once.
 
     Raises:
-        UsageError: as `describe_dataset`, of any of them; there is one `name` for several; or two of them
-            would be datasets of one name.
+        UsageError: as `describe_dataset`, for any of them; one `name` is given for several folders; or two
+            folders would be datasets of the same name.
     """
     found = [describe_dataset(folder, name, moved=moved, may_be_missing=may_be_missing) for folder in folders]
     by_root = {dataset.root: dataset for dataset in found}
     if name is not None and len(by_root) > 1:
         raise UsageError(
-            f"one name is for one folder, and {len(by_root)} are given; ingest each folder by itself",
+            f"one dataset name cannot stand for {len(by_root)} folders; ingest each folder separately",
             argument=Argument.DATASET,
         )
     by_name: dict[str, Dataset] = {}
@@ -157,7 +157,7 @@ def describe_datasets(
         if other is not dataset:
             raise UsageError(
                 f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each "
-                "folder by itself",
+                "folder separately",
                 hint=Hint(Action.NAME_DATASET),
             )
     return list(by_root.values())
@@ -167,7 +167,7 @@ def load_labels(table: Path, root: Path) -> dict[str, str | None]:
     """Returns the classes in a table, by path relative to a dataset's root; None is no class.
 
     Raises:
-        UsageError: it cannot be read, or is another folder's.
+        UsageError: the table cannot be read, or belongs to another folder.
     """
     labels = read_labels(table)
     check_labels(labels, root)
@@ -176,22 +176,22 @@ def load_labels(table: Path, root: Path) -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` (root-relative path -> class) go before what `label_of` returns.
+    """What to ingest and how; `labels` (root-relative path -> class) override what `label_of` returns.
 
-    Paths of labels may be in another Unicode form than on disk, and classes are composed (NFC).
+    Paths of labels may be in another Unicode form than on disk; classes are composed (NFC).
 
-    An image for which `takes` is false, or which is not in the `subset`, is left alone, in the folder and in
-    the collections.
+    An image for which `takes` is false, or which is not in the `subset`, is ignored, in the folder and in the
+    collections.
 
-    `rules` are those asked for; what they leave open is as the collections remember it, and `dataset.rules`
-    are those that apply in the end. Given root-relative `paths`, these are looked up, excluded or not, and
-    the folder is not walked.
+    `rules` are the requested ones; fields that are None are as the collections remember them, and
+    `dataset.rules` are those that finally apply. If root-relative `paths` are given, exactly these are looked
+    up, excluded or not, and the folder is not walked.
 
-    `prune` removes the points of files that are gone, with `force` also where no file is left, or where a
-    folder is empty, whose disk may not be mounted. `rehash` reads every file, whatever its size and times.
-    `into` names the collection, instead of the model and the distance, of which there is one each then. A
-    head is the only one of `specs`. Without a `batch_size` the execution provider has its own. `quantize` is
-    for collections that are created now; existing ones must have it.
+    `prune` removes the points of files that are gone; with `force` also if no file is left, or a folder is
+    empty and its disk may not be mounted. `rehash` reads every file, whatever its size and times. `into`
+    names the collection, instead of the model and the distance; then there must be one of each. A head is the
+    only one of `specs`. Without a `batch_size` that of the execution provider is used. `quantize` is for
+    collections that are created; existing ones must have the same.
     """
 
     dataset: Dataset
@@ -217,7 +217,7 @@ class IngestRequest:
         """Refuses fields that contradict each other.
 
         Raises:
-            UsageError: they do.
+            UsageError: fields contradict each other.
         """
         check_pruning(prune=self.prune, force=self.force)
         object.__setattr__(self, "label_rows", LabelRows(self.labels))
@@ -225,7 +225,7 @@ class IngestRequest:
 
     @property
     def walked_by(self) -> FolderRules:
-        """The rules that apply to this ingest; paths that are given are never excluded."""
+        """The rules that apply to this ingest; given `paths` are never excluded."""
         rules = self.dataset.rules
         return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
 
@@ -247,11 +247,11 @@ def check_pruning(*, prune: bool, force: bool) -> None:
     """Refuses `force` without `prune`.
 
     Raises:
-        UsageError: `force` is given alone.
+        UsageError: `force` is given without `prune`.
     """
     if force and not prune:
         raise UsageError(
-            "this lets pruning empty a dataset, and has no effect without it",
+            "this allows pruning to empty a dataset and has no effect without pruning",
             argument=Argument.FORCE,
             hint=Hint(Action.USE, {Argument.PRUNE: None}),
         )
@@ -266,10 +266,10 @@ class StopRequest:
     """Whether there may be a current batch: not while a model is exported or a lock is waited for."""
 
     def be_done(self) -> None:
-        """Says that there is no current batch any more."""
+        """Records that there is no current batch any more."""
         self.waits_for_batch = False
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where a stop is requested, for waits without a batch to finish."""
+        """Raises KeyboardInterrupt if a stop is requested; for waits without a batch to finish."""
         if self.requested:
             raise KeyboardInterrupt

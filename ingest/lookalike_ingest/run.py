@@ -1,4 +1,4 @@
-"""Stage 2 itself: brings collections up to date with a folder."""
+"""Runs an ingest: brings collections up to date with a folder."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,9 +51,9 @@ _logger = get_logger("ingest")
 def run_ingests(
     requests: Sequence[IngestRequest], *, store: Store, settings: Settings, stop: StopRequest
 ) -> Iterator[IngestReport | UsageError]:
-    """Brings the collections up to date with several folders, one after the other; each model is opened once.
+    """Brings the collections up to date with several folders in turn; opens each model once.
 
-    An error of one folder takes the place of its report, and the others go on.
+    An error of one folder is yielded instead of its report, and the others are still ingested.
 
     Raises:
         LookalikeError: whatever else `run_ingest` raises.
@@ -84,14 +84,14 @@ def run_ingest(
     embedders: Embedders | None = None,
     beside: Sequence[Dataset] = (),
 ) -> IngestReport:
-    """Brings the collections up to date with the folder; `embedders` are those of an earlier one.
+    """Brings the collections up to date with the folder; reuses the `embedders` of an earlier call.
 
-    Folders that were looked at before in the same dry run, and so are in no collection, are `beside` it.
+    `beside` are the datasets that the same dry run has handled before, which are in no collection.
 
     Raises:
-        UsageError: the folder is missing or holds no images, or its dataset lies elsewhere.
-        StoreError: the store may only be read, and this is no dry run.
-        LookalikeError: whatever the exporter, the embedder or the store raise.
+        UsageError: the folder is missing or holds no images, or its dataset has another root.
+        StoreError: the store is read-only, and this is no dry run.
+        LookalikeError: whatever the exporter, the embedder or the store raises.
     """
     local = None if request.dry_run else store.local
     if local is not None:
@@ -102,12 +102,12 @@ def run_ingest(
         try:
             return _run_once(request, store, embedders, stop, beside)
         except PayloadCacheError:  # it is not valid any more by now, so that the store is read
-            _logger.warning("the cache of payloads is damaged; making it anew from the store")
+            _logger.warning("the payload cache is damaged; building it again from the store")
             return _run_once(request, store, embedders, stop, beside)
 
 
 def _spell_as_stored(dataset: Dataset, store: Store) -> Dataset:
-    """Returns the dataset with its name as the store spells it, from which ids are made; else in NFC."""
+    """Returns the dataset with its name spelt as in the store, since ids are made of it; else in NFC."""
     if dataset.name.isascii():
         return dataset
     known = (name for _, manifest in readable_manifests(store) for name in manifest.datasets)
@@ -139,7 +139,7 @@ def _run_once(
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
         job = _open(request, wanted, store, report, stop, stack)
-        stack.enter_context(_invalidating_damaged_caches(job))
+        stack.enter_context(_invalidate_damaged_caches(job))
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         report.overlapping = find_overlapping(request.dataset, job.targets, beside=beside)
@@ -175,7 +175,7 @@ def _mirror(job: IngestJob, entries: Iterator[FoundFile | Skipped], embedders: E
 
 
 def _count(request: IngestRequest) -> int:
-    """Returns about how many files there are to look at."""
+    """Returns the approximate number of files to look at."""
     if request.paths is not None:
         return len(request.paths)
     return count_images(request.dataset.root, rules=request.walked_by)
@@ -202,8 +202,8 @@ def _look_at_other_datasets(job: IngestJob) -> None:
 
 
 @contextmanager
-def _invalidating_damaged_caches(job: IngestJob) -> Iterator[None]:
-    """Where a payload cache turns out damaged, none that this ingest has read is valid any more."""
+def _invalidate_damaged_caches(job: IngestJob) -> Iterator[None]:
+    """Invalidates all payload caches that this ingest has read if one of them is damaged."""
     try:
         yield
     except PayloadCacheError:
@@ -214,7 +214,7 @@ def _invalidating_damaged_caches(job: IngestJob) -> Iterator[None]:
 
 
 def _get_models(request: IngestRequest, store: Store, settings: Settings) -> list[ModelFile]:
-    """Returns the model of each spec; of int8 the one that an existing collection was made with."""
+    """Returns the model of each spec; for int8 the one that an existing collection was made with."""
 
     def recorded() -> Iterator[CollectionManifest]:
         return (manifest for _, manifest in readable_manifests(store))
@@ -232,7 +232,7 @@ def _resolve_name(request: IngestRequest, targets: Sequence[str], store: Store) 
     """Returns the request with the name that the folder has in the target collections, unless one is given.
 
     Raises:
-        UsageError: it is the folder of several, none of which is called like it.
+        UsageError: several datasets have this folder, and none has its name.
     """
     dataset = request.dataset
     known = {
@@ -282,14 +282,14 @@ def _open(
 
 
 def _warn_of_oddities(job: IngestJob) -> None:
-    """Logs what people may not have meant: points that stay, links that are not followed, odd classes."""
+    """Logs what may be unintended: points that stay, links that are not followed, classes of a split."""
     for target in job.targets:
         _warn_of_away(target, prune=job.request.prune)
-    _say_passed_over(job.report)
+    _log_passed_over(job.report)
     _warn_of_unused_patterns(job.request.rules, job.report.others)
 
 
-def _say_passed_over(report: IngestReport) -> None:
+def _log_passed_over(report: IngestReport) -> None:
     """Logs links that are not followed, and classes that are parts of a split."""
     rules, links = report.dataset.rules, report.others.linked_folders
     if links:
@@ -298,7 +298,7 @@ def _say_passed_over(report: IngestReport) -> None:
     if report.split_classes:
         deeper = {Argument.CLASS_LEVEL: str(rules.class_level + 1)}
         _logger.warning(
-            "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
+            "warning: the classes are %s, the parts of a split; the classes may be the folders in them",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
         )

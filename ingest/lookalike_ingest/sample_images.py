@@ -1,8 +1,8 @@
-"""Draws a small labelled set of images, for a first try without any data of one's own.
+"""Draws a small labelled set of images, for a first try without images of one's own.
 
-Ten classes of twenty images: `apple/apple_001.jpg` and so on. Each class is one drawing function below, in
-a unit square; canvas, colours, proportions, pose and background vary from image to image. The random
-numbers are seeded by class and number, so the same Pillow draws the same bytes on every run.
+Ten classes of twenty images: `apple/apple_001.jpg` and so on. Each class is one drawing function below, in a
+unit square; canvas, colours, proportions, pose and background vary from image to image. The random numbers
+are seeded by class and number, so the same Pillow draws the same bytes on every run.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class SampleSet:
 
 
 def draw_sample(directory: Path) -> SampleSet:
-    """Draw the set into `directory`, one folder per class, and say what was written.
+    """Draws the set into `directory`, one folder per class.
 
-    The folder is made where it is missing. One that holds exactly such a set is drawn over. All images are
-    drawn before the first file is written, so that an interrupted run hardly ever leaves a part of the set.
+    Creates the folder if it is missing; overwrites one that holds exactly such a set. All images are drawn
+    before the first file is written, so that an interrupted run hardly ever leaves an incomplete set.
 
     Raises:
         UsageError: `directory` is a file, a folder that holds anything else, or one of the store.
@@ -76,32 +76,32 @@ def draw_sample(directory: Path) -> SampleSet:
     check_outside_store(directory, "DIR")
     names = [name for class_name in CLASSES for name in _file_names(class_name)]
     _refuse_foreign(directory, {directory / name for name in names})
-    drawn = {directory / name: content for name, content in _encoded_images()}
+    drawn = {directory / name: content for name, content in _encode_images()}
     for path, content in drawn.items():
         _write(path, content)
     return SampleSet(directory=directory, images=len(drawn), classes=CLASSES)
 
 
 def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> Path:
-    """Where a query of a class is drawn for `path`, asked before the set is drawn into `sample`.
+    """Returns the path to which a query image will be drawn; checks it before the set is drawn.
 
-    An image that lies there is left alone, unless it is the very one that would be drawn.
+    An existing image is not overwritten, unless it is the very one that would be drawn.
 
     Raises:
-        UsageError: the suffix is not one of .jpg, .jpeg, .png and .webp, something else is there, or it would
-            be one of the set.
+        UsageError: the suffix is not one of .jpg, .jpeg, .png and .webp, another file has that path, or the
+            path is inside the set.
         OSError: nothing can be written there.
     """
     if path.suffix.lower() not in _FORMATS:
         raise UsageError(f"{path}: cannot draw this format. Choose a name ending in {', '.join(_FORMATS)}.")
 
     def is_ours(file: Path) -> bool:
-        return file.read_bytes() == _encode(_image(class_name, _QUERY_NUMBER), file.suffix.lower())
+        return file.read_bytes() == _encode(_draw_image(class_name, _QUERY_NUMBER), file.suffix.lower())
 
     target = check_output_path(path, Argument.QUERY, is_ours=is_ours)
     if sample is not None and target.is_relative_to(sample.resolve()):
         raise UsageError(
-            f"{path} would be one of the set in {sample}; name a file outside of it",
+            f"{path} is inside the sample set {sample}; choose a path outside it",
             argument=Argument.QUERY,
             path=path,
         )
@@ -109,26 +109,28 @@ def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> P
 
 
 def draw_query(path: Path, class_name: str) -> None:
-    """Draw one further image of `class_name`, which is not in the set, to `path`.
+    """Draws one further image of `class_name`, which is not in the set, to `path`.
 
-    The suffix of `path` chooses the format. The folder is made where it is missing.
+    The suffix of `path` determines the format. Creates the folder if it is missing.
 
     Raises:
         UsageError: there is no such class, or `check_query` refuses the path.
     """
     if class_name not in CLASSES:
         raise UsageError(f"The sample has no class {class_name!r}. Choose one of {', '.join(CLASSES)}.")
-    _write(check_query(path, class_name), _encode(_image(class_name, _QUERY_NUMBER), path.suffix.lower()))
+    _write(
+        check_query(path, class_name), _encode(_draw_image(class_name, _QUERY_NUMBER), path.suffix.lower())
+    )
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
+    """Writes a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def _file_names(class_name: str) -> list[str]:
-    """The POSIX paths of one class below the root: four PNG and two WebP among twenty, the others JPEG."""
+    """Returns the root-relative POSIX paths of one class: four PNG and two WebP among twenty, else JPEG."""
     names = []
     for number in range(1, _IMAGES_PER_CLASS + 1):
         suffix = ".png" if number % 5 == 0 else ".webp" if number % 8 == 0 else ".jpg"
@@ -137,7 +139,7 @@ def _file_names(class_name: str) -> list[str]:
 
 
 def _refuse_foreign(directory: Path, own: set[Path]) -> None:
-    """Raise UsageError unless `directory` is missing, empty, or holds exactly the files `own`."""
+    """Raises UsageError unless `directory` is missing, empty, or holds exactly the files `own`."""
     advice = "Name a new or empty folder, or remove this one first."
     if not directory.exists():
         return
@@ -156,11 +158,11 @@ def _refuse_foreign(directory: Path, own: set[Path]) -> None:
         raise UsageError(f"{directory} holds only a part of a sample: {min(missing)} is missing. {advice}")
 
 
-def _encoded_images() -> Iterator[tuple[str, bytes]]:
-    """Draw the set: path below the root and file content of each image."""
+def _encode_images() -> Iterator[tuple[str, bytes]]:
+    """Draws the set: yields the root-relative path and file content of each image."""
     for class_name in CLASSES:
         for number, name in enumerate(_file_names(class_name), start=1):
-            yield name, _encode(_image(class_name, number), Path(name).suffix)
+            yield name, _encode(_draw_image(class_name, number), Path(name).suffix)
 
 
 def _encode(image: Image.Image, suffix: str) -> bytes:
@@ -169,8 +171,8 @@ def _encode(image: Image.Image, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def _image(class_name: str, number: int) -> Image.Image:
-    """One RGB image; its sides are 200 to 480 pixels."""
+def _draw_image(class_name: str, number: int) -> Image.Image:
+    """Returns one RGB image; its sides are 200 to 480 pixels."""
     rng = random.Random(f"{class_name} {number}")  # noqa: S311 - drawing images, not keeping secrets
     long_side = rng.randint(280, 480)
     short_side = rng.randint(max(200, round(long_side * 0.62)), round(long_side * 0.85))
@@ -182,10 +184,10 @@ def _image(class_name: str, number: int) -> Image.Image:
 
 
 def _draw_object(class_name: str, side: int, rng: random.Random) -> Image.Image:
-    """Draw one object of about `side` pixels, leaning and perhaps mirrored; RGBA, cropped to its edges."""
+    """Draws one object of about `side` pixels, tilted and perhaps mirrored; RGBA, cropped to its edges."""
     from PIL import Image
 
-    draw, most_tilt_deg = _motif(class_name)
+    draw, most_tilt_deg = _choose_motif(class_name)
     unit = side * _OVERSAMPLING
     sprite = Image.new("RGBA", (unit * 4 // 3, unit * 4 // 3))  # room for what leans out of the unit square
     tilt_deg = rng.uniform(-most_tilt_deg, most_tilt_deg)
@@ -195,8 +197,8 @@ def _draw_object(class_name: str, side: int, rng: random.Random) -> Image.Image:
     return sprite.resize(size, Image.Resampling.HAMMING, box=box)
 
 
-def _motif(class_name: str) -> tuple[Callable[[_Pen, random.Random], None], float]:
-    """The function that draws the class, and how far its objects may lean to either side, in degrees."""
+def _choose_motif(class_name: str) -> tuple[Callable[[_Pen, random.Random], None], float]:
+    """Returns the function that draws the class, and the largest tilt of its objects in degrees."""
     return {
         "apple": (_draw_apple, 25.0),
         "balloon": (_draw_balloon, 15.0),
@@ -212,7 +214,7 @@ def _motif(class_name: str) -> tuple[Callable[[_Pen, random.Random], None], floa
 
 
 def _shade(sprite: Image.Image, rng: random.Random) -> Image.Image:
-    """Light the object from above and darken it below, as the sky would."""
+    """Lights the object from above and darkens it below."""
     from PIL import Image, ImageChops
 
     darkest, lightest = rng.randint(60, 90), rng.randint(150, 180)
@@ -224,7 +226,7 @@ def _shade(sprite: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _place(sprite: Image.Image, canvas: Image.Image, rng: random.Random) -> None:
-    """Paste the whole object somewhere on the canvas, with a soft shadow; shrink it where it does not fit."""
+    """Pastes the whole object somewhere on the canvas, with a soft shadow; shrinks it if it does not fit."""
     from PIL import Image, ImageFilter
 
     sprite.thumbnail((canvas.width * 0.94, canvas.height * 0.94))
@@ -241,7 +243,7 @@ def _place(sprite: Image.Image, canvas: Image.Image, rng: random.Random) -> None
 
 
 def _draw_apple(pen: _Pen, rng: random.Random) -> None:
-    """A body with two shoulders and a blush, a stem and a leaf."""
+    """Draws a body with two shoulders and a blush, a stem and a leaf."""
     skin = _pick(rng, "cc262c d63e30 7cb238 e4be3e")
     wide, tall = rng.uniform(0.37, 0.45), rng.uniform(0.64, 0.74)
     top = 1 - tall
@@ -264,7 +266,7 @@ def _draw_apple(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_leaf(pen: _Pen, start: Point, reach: Point, colour: Colour) -> None:
-    """A pointed leaf with a midrib, from `start` along `reach`."""
+    """Draws a pointed leaf with a midrib, from `start` along `reach`."""
 
     def along(share: float, aside: float) -> Point:
         return start[0] + reach[0] * share + reach[1] * aside, start[1] + reach[1] * share - reach[0] * aside
@@ -275,7 +277,7 @@ def _draw_leaf(pen: _Pen, start: Point, reach: Point, colour: Colour) -> None:
 
 
 def _draw_balloon(pen: _Pen, rng: random.Random) -> None:
-    """One to three balloons, whose strings meet at the bottom."""
+    """Draws one to three balloons, whose strings meet at the bottom."""
     hand = (0.5 + rng.uniform(-0.05, 0.05), 1.0)
     count = rng.choice([1, 1, 2, 3, 3])
     centres = {1: [(0.5, 0.3)], 2: [(0.3, 0.36), (0.7, 0.28)], 3: [(0.22, 0.38), (0.78, 0.36), (0.5, 0.26)]}
@@ -284,7 +286,7 @@ def _draw_balloon(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_one_balloon(pen: _Pen, rng: random.Random, centre: Point, tall: float, hand: Point) -> None:
-    """A balloon of half-height `tall` with its knot, its gloss, and a string to `hand`."""
+    """Draws a balloon of half-height `tall` with its knot, its gloss, and a string to `hand`."""
     rubber = _pick(rng, "d6303a 3070c8 f0ba30 964cb0 40a660")
     wide = tall * rng.uniform(0.8, 0.94)
     x, y = centre
@@ -301,7 +303,7 @@ def _draw_one_balloon(pen: _Pen, rng: random.Random, centre: Point, tall: float,
 
 
 def _draw_boat(pen: _Pen, rng: random.Random) -> None:
-    """A sailing boat with one or two sails on a strip of water."""
+    """Draws a sailing boat with one or two sails on a strip of water."""
     paint = _pick(rng, "9e3e2c 284a80 ece8de 34746c c4943a")
     cloth = _pick(rng, "f6f2e6 f6f2e6 d6543e f0c860 7aa8ce")
     mast, peak, deck = rng.uniform(0.44, 0.56), rng.uniform(0.0, 0.1), 0.7
@@ -320,7 +322,7 @@ def _draw_boat(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_sail(pen: _Pen, rng: random.Random, corners: list[Point], cloth: Colour) -> None:
-    """The main sail, from its peak, tack and clew: bellied, with seams, sometimes with a mark."""
+    """Draws the main sail, from its peak, tack and clew: bellied, with seams, sometimes with a mark."""
     peak, tack, clew = corners
     belly = (_between(peak[0], clew[0], 0.5) + 0.04, _between(peak[1], clew[1], 0.5))
     pen.polygon([peak, tack, clew, belly], cloth)
@@ -334,7 +336,7 @@ def _draw_sail(pen: _Pen, rng: random.Random, corners: list[Point], cloth: Colou
 
 
 def _draw_waves(pen: _Pen, rng: random.Random, level: float) -> None:
-    """Two rows of waves from `level` down, lighter behind."""
+    """Draws two rows of waves from `level` down, the back one lighter."""
     water = _pick(rng, "2c74b2 268a96 4678a0")
     count, phase = rng.randint(4, 7), rng.uniform(0, 6)
     for row, colour in enumerate((_mix(water, _WHITE, 0.35), water)):
@@ -344,7 +346,7 @@ def _draw_waves(pen: _Pen, rng: random.Random, level: float) -> None:
 
 
 def _draw_cactus(pen: _Pen, rng: random.Random) -> None:
-    """A ribbed column with raised arms, often in flower, in a pot or on a heap of sand."""
+    """Draws a ribbed column with raised arms, often in flower, in a pot or on a heap of sand."""
     flesh = _pick(rng, "428a48 5c9c54 3a7a5c 789e46")
     thick, top = rng.uniform(0.2, 0.26), rng.uniform(0.1, 0.16)
     for side in (-1, 1) if _chance(rng, 0.85) else (1,):
@@ -369,7 +371,7 @@ def _draw_cactus(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_limb(pen: _Pen, joints: list[Point], flesh: Colour, thick: float) -> None:
-    """A round-ended limb of a cactus with darker ribs and pale spines."""
+    """Draws a round-ended limb of a cactus with darker ribs and pale spines."""
     pen.line(joints, flesh, thick)
     (x, bottom), (_, top) = joints[-2:]
     inward = math.copysign(1, 0.5 - x)
@@ -383,13 +385,13 @@ def _draw_limb(pen: _Pen, joints: list[Point], flesh: Colour, thick: float) -> N
 
 
 def _draw_fish(pen: _Pen, rng: random.Random) -> None:
-    """A fish from the side: spindle, forked tail, fins, face, and a plain, striped or scaly coat."""
+    """Draws a fish from the side: spindle, forked tail, fins, face, and a plain, striped or scaly coat."""
     scales = _pick(rng, "ee802a 4080be f0c440 ce4c54 6ea082")
     trim = _mix(scales, rng.choice([_BLACK, (120, 40, 40), _WHITE]), rng.uniform(0.3, 0.5))
     plump, fork, fin = rng.uniform(0.2, 0.29), rng.uniform(0.2, 0.28), rng.uniform(0.08, 0.15)
 
     def half(x: float) -> float:
-        """Half the height of the body at `x`, which runs from the mouth at 0 to the tail at 0.76."""
+        """Returns half the height of the body at `x`, which runs from the mouth at 0 to the tail at 0.76."""
         return plump * math.pow(math.sin(math.pi * math.pow(x / 0.8, 0.75)), 0.8)
 
     upper_tail = [(0.7, 0.48), (0.86, 0.5 - fork * 0.7), (1, 0.5 - fork), (0.91, 0.5)]
@@ -411,7 +413,7 @@ def _slice_of_fish(half: Callable[[float], float], start: float, end: float) -> 
 
 
 def _draw_fish_coat(pen: _Pen, rng: random.Random, half: Callable[[float], float], colour: Colour) -> None:
-    """Upright stripes, rows of scales, or nothing, between the gill and the tail."""
+    """Draws upright stripes, rows of scales, or nothing, between the gill and the tail."""
     coat = rng.choice(["stripes", "stripes", "scales", "scales", "plain"])
     if coat == "stripes":
         for start in (0.3, 0.44, 0.58):
@@ -424,7 +426,7 @@ def _draw_fish_coat(pen: _Pen, rng: random.Random, half: Callable[[float], float
 
 
 def _draw_fish_face(pen: _Pen, gill: float, scales: Colour, trim: Colour) -> None:
-    """The gill, of half-height `gill`, the fin behind it, eye and mouth."""
+    """Draws the gill, of half-height `gill`, the fin behind it, eye and mouth."""
     bow = [(0.23 + 0.03 * math.cos(t / 8 * math.pi), 0.5 + gill * t / 8) for t in range(-8, 9)]
     pen.line(bow, _mix(scales, _BLACK, 0.35), 0.014)
     pen.smooth([(0.28, 0.53), (0.4, 0.5), (0.44, 0.58), (0.37, 0.63)], _mix(trim, scales, 0.3))
@@ -434,7 +436,7 @@ def _draw_fish_face(pen: _Pen, gill: float, scales: Colour, trim: Colour) -> Non
 
 
 def _draw_house(pen: _Pen, rng: random.Random) -> None:
-    """A gabled house from the front: a chimney, one or two rows of windows, a door, sometimes bushes."""
+    """Draws a gabled house from the front: chimney, one or two rows of windows, door, sometimes bushes."""
     wall = _pick(rng, "eee0c4 e2e2de cc8060 9cbacc e8c474")
     tiles = _pick(rng, "a83e30 5c4842 46546c 8c5434")
     left, ridge = rng.uniform(0.1, 0.17), rng.uniform(0.04, 0.12)
@@ -456,7 +458,7 @@ def _draw_house(pen: _Pen, rng: random.Random) -> None:
 def _draw_house_front(
     pen: _Pen, rng: random.Random, columns: list[float], floors: list[float], paint: Colour
 ) -> None:
-    """Windows where `columns` and `floors` cross, and in one column a door in the place of the lowest one."""
+    """Draws windows at each of `columns` and `floors`, but a door instead of one of the lowest."""
     glass = _pick(rng, "78aac8 fadc82 546a82")
     door = rng.choice(columns)
     for x, y in ((x, y) for x in columns for y in floors):
@@ -479,7 +481,7 @@ def _draw_window(pen: _Pen, centre: Point, glass: Colour) -> None:
 
 
 def _draw_moon(pen: _Pen, rng: random.Random) -> None:
-    """A crescent with craters, and a few stars in its arms."""
+    """Draws a crescent with craters, and a few stars in its arms."""
     glow = _pick(rng, "fade78 f8ecbe d6dae4 f4b25a")
     bite = rng.uniform(0.12, 0.3)
     opening_deg = math.degrees(1.05 + bite)  # half of it: the deeper the bite, the thinner and wider the arms
@@ -497,7 +499,7 @@ def _draw_moon(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_mushroom(pen: _Pen, rng: random.Random) -> None:
-    """One mushroom, or a large and a small one, with or without dots, sometimes in grass."""
+    """Draws one mushroom, or a large and a small one, with or without dots, sometimes in grass."""
     cap, grass = _pick(rng, "c82c28 ac6c3c de8c3c 945c8c ceb082"), _vary(_GREEN, rng)
     dots = _chance(rng, 0.7)
     if _chance(rng, 0.4):
@@ -512,7 +514,7 @@ def _draw_mushroom(pen: _Pen, rng: random.Random) -> None:
 def _draw_one_mushroom(
     pen: _Pen, rng: random.Random, peak: Point, wide: float, cap: Colour, *, dots: bool
 ) -> None:
-    """A domed cap of half-width `wide` below `peak`, with gills and a stem down to the ground."""
+    """Draws a domed cap of half-width `wide` below `peak`, with gills and a stem down to the ground."""
     x, top = peak
     tall, stem = wide * rng.uniform(0.75, 1.0), wide * rng.uniform(0.24, 0.34)
     brim = top + tall
@@ -530,7 +532,7 @@ def _draw_one_mushroom(
 
 
 def _draw_tree(pen: _Pen, rng: random.Random) -> None:
-    """A broad-leaved tree: forked trunk, round, tall or wide crown, sometimes in fruit."""
+    """Draws a broad-leaved tree: forked trunk, round, tall or wide crown, sometimes in fruit."""
     leaves, bark = _pick(rng, "468a3a 689a3e 306e42 58843c d08a32"), _vary(_BROWN, rng)
     wide, tall = rng.choice([(0.38, 0.32), (0.33, 0.36), (0.46, 0.28)])
     centre = (0.5, tall + 0.03)
@@ -557,7 +559,7 @@ def _draw_tree(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_clumps(pen: _Pen, rng: random.Random, centre: Point, radii: Point, colour: Colour) -> None:
-    """An ellipse whose rim bulges into thirteen clumps of leaves."""
+    """Draws an ellipse whose rim bulges into thirteen clumps of leaves."""
     pen.ellipse(centre, (radii[0] * 0.75, radii[1] * 0.75), colour)
     for clump in range(13):
         turn = clump / 13 * math.tau + rng.uniform(-0.2, 0.2)
@@ -567,14 +569,14 @@ def _draw_clumps(pen: _Pen, rng: random.Random, centre: Point, radii: Point, col
 
 
 def _scatter(rng: random.Random, centre: Point, radii: Point, count: int) -> Iterator[Point]:
-    """Random points, evenly spread over an ellipse."""
+    """Yields random points, evenly spread over an ellipse."""
     for _ in range(count):
         turn, reach = rng.uniform(0, math.tau), math.sqrt(rng.random())
         yield centre[0] + radii[0] * reach * math.cos(turn), centre[1] + radii[1] * reach * math.sin(turn)
 
 
 def _draw_umbrella(pen: _Pen, rng: random.Random) -> None:
-    """An open umbrella from the side: panels between ribs, scalloped below, tip, and a hooked handle."""
+    """Draws an open umbrella from the side: panels between ribs, scalloped below, tip, and hooked handle."""
     cloth = _pick(rng, "ce303e 2c549c eebe3a 3a8c78 7e4696")
     other = rng.choice([_mix(cloth, _WHITE, 0.75), _mix(cloth, _BLACK, 0.25), _mix(cloth, _WHITE, 0.15)])
     panels, tall = rng.choice([4, 6, 6, 8]), rng.uniform(0.36, 0.46)
@@ -601,7 +603,7 @@ def _draw_umbrella(pen: _Pen, rng: random.Random) -> None:
 
 
 def _draw_background(size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """A plain, graded, grainy or striped sheet, or hills below a sky."""
+    """Draws a plain, graded, grainy or striped sheet, or hills below a sky."""
     from PIL import Image
 
     tone = _pick(rng, "e2dcd0 c4d0d8 ced8c2 d8c8ce 808e9e 586070")
@@ -612,16 +614,16 @@ def _draw_background(size: tuple[int, int], rng: random.Random) -> Image.Image:
     if kind == "gradient":
         return Image.composite(other, sheet, Image.linear_gradient("L").resize(size))
     if kind == "grain":
-        return Image.composite(other, sheet, _grain(size, rng))
+        return Image.composite(other, sheet, _draw_grain(size, rng))
     if kind == "stripes":
-        return Image.composite(other, sheet, _stripes(size, rng))
+        return Image.composite(other, sheet, _draw_stripes(size, rng))
     if kind == "scenery":
-        return _scenery(size, rng)
+        return _draw_scenery(size, rng)
     return sheet
 
 
-def _grain(size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """A mask of random specks of two to four pixels, like plaster or paper."""
+def _draw_grain(size: tuple[int, int], rng: random.Random) -> Image.Image:
+    """Returns a mask of random specks of two to four pixels, like plaster or paper."""
     from PIL import Image
 
     speck = rng.uniform(2, 4)
@@ -630,8 +632,8 @@ def _grain(size: tuple[int, int], rng: random.Random) -> Image.Image:
     return specks.resize(size, Image.Resampling.BILINEAR)
 
 
-def _stripes(size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """A mask of straight stripes at any angle: a larger square, turned, of which the middle is cut out."""
+def _draw_stripes(size: tuple[int, int], rng: random.Random) -> Image.Image:
+    """Returns a mask of straight stripes at any angle: the centre of a larger, rotated square."""
     from PIL import Image, ImageDraw
 
     side, width = math.ceil(math.hypot(*size)), rng.randint(16, 44)
@@ -644,8 +646,8 @@ def _stripes(size: tuple[int, int], rng: random.Random) -> Image.Image:
     return mask.crop((left, top, left + size[0], top + size[1]))
 
 
-def _scenery(size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """Sky above two rows of hills and a meadow, in haze."""
+def _draw_scenery(size: tuple[int, int], rng: random.Random) -> Image.Image:
+    """Draws a sky above two rows of hills and a meadow, in haze."""
     from PIL import Image, ImageDraw
 
     sky, land = _pick(rng, "a4c8e2 e2c8b2 babece 5c688e"), _pick(rng, "96b07c c4b88c 96a4a6")
@@ -665,7 +667,7 @@ def _scenery(size: tuple[int, int], rng: random.Random) -> Image.Image:
 
 
 class _Pen:
-    """Draws on an RGBA sprite, in a unit square about its middle that leans by `tilt_deg` (clockwise).
+    """Draws on an RGBA sprite, in a unit square about its centre that is tilted by `tilt_deg` (clockwise).
 
     `unit` is the side of that square in pixels. Colours replace what is below them.
     """
@@ -693,7 +695,7 @@ class _Pen:
         )
 
     def smooth(self, points: Sequence[Point], colour: Colour) -> None:
-        """Fill the closed curve through `points` (a Catmull-Rom spline)."""
+        """Fills the closed curve through `points` (a Catmull-Rom spline)."""
         outline = []
         for index in range(len(points)):
             before, start, end, after = (points[(index + step) % len(points)] for step in (-1, 0, 1, 2))
@@ -701,7 +703,7 @@ class _Pen:
         self.polygon(outline, colour)
 
     def line(self, points: Sequence[Point], colour: Colour, width: float) -> None:
-        """Draw a line with round joints and ends."""
+        """Draws a line with round joints and ends."""
         pixels = [self._pixel(point) for point in points]
         self._draw.line(pixels, fill=colour, width=max(1, round(width * self._unit)), joint="curve")
         for x, y in (pixels[0], pixels[-1]):
@@ -717,7 +719,7 @@ class _Pen:
 
 
 def _spline(before: Point, start: Point, end: Point, after: Point, share: float) -> Point:
-    """The point at `share` of the way from `start` to `end` of a Catmull-Rom spline."""
+    """Returns the point at `share` of the way from `start` to `end` of a Catmull-Rom spline."""
 
     def along(axis: int) -> float:
         p, q, r, s = before[axis], start[axis], end[axis], after[axis]
@@ -728,7 +730,7 @@ def _spline(before: Point, start: Point, end: Point, after: Point, share: float)
 
 
 def _arc(centre: Point, radius: float, degrees: tuple[float, float], steps: int = 48) -> list[Point]:
-    """Points on a circle between two angles; 0 is to the right, 90 is down."""
+    """Returns points on a circle between two angles; 0 is to the right, 90 is down."""
     turns = [math.radians(_between(*degrees, step / steps)) for step in range(steps + 1)]
     return [_polar(centre, radius, turn) for turn in turns]
 
@@ -738,7 +740,7 @@ def _polar(centre: Point, radius: float, turn: float) -> Point:
 
 
 def _symmetric(middle: float, half: Sequence[Point]) -> list[Point]:
-    """Close an outline about x = `middle`, of which `half` is the right side, x counted from the middle."""
+    """Closes an outline about x = `middle`, given its right `half`, with x counted from the middle."""
     return [*((middle + x, y) for x, y in half), *((middle - x, y) for x, y in reversed(half) if x > 0)]
 
 
@@ -747,19 +749,19 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def _mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """`colour` with `share` (0 to 1) of `other` in it."""
+    """Returns `colour` with `share` (0 to 1) of `other` in it."""
     red, green, blue = (round(_between(one, two, share)) for one, two in zip(colour, other, strict=True))
     return red, green, blue
 
 
 def _pick(rng: random.Random, palette: str) -> Colour:
-    """A neighbour of one of the colours in `palette`, which are six hexadecimal digits each."""
+    """Returns a variation of one of the colours in `palette`, which are six hexadecimal digits each."""
     red, green, blue = bytes.fromhex(rng.choice(palette.split()))
     return _vary((red, green, blue), rng)
 
 
 def _vary(colour: Colour, rng: random.Random) -> Colour:
-    """A neighbour of `colour`: a little off in hue, saturation and brightness."""
+    """Returns `colour` with slightly different hue, saturation and brightness."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(level / 255 for level in colour))
     hue = (hue + rng.uniform(-0.02, 0.02)) % 1
     saturation = min(1.0, saturation * rng.uniform(0.85, 1.15))

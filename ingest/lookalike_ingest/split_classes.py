@@ -1,4 +1,4 @@
-"""Notices classes that are really the parts of a split (train, val ...), one folder above the classes."""
+"""Detects classes that are really the parts of a split (train, val ...), one folder above the classes."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from lookalike_core.images.scan import FoundFile
 from lookalike_ingest.labels import Label
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-"""Names of the folders of a split, in lower case."""
+"""Lower-case names of the folders of a split."""
 
 
 class SplitClasses:
@@ -17,11 +17,11 @@ class SplitClasses:
         self._class_level = class_level
         self._found: set[str] = set()
         self._may_be = class_level > 0
-        """Not with a negative level: no folder below could name the class instead."""
+        """False for a negative level: then no deeper folder could name the class instead."""
         self._has_folders_below = False
 
     def see(self, files: Sequence[FoundFile], labels: Sequence[Label]) -> None:
-        """Notes files with their classes; does nothing once a class is no part of a split."""
+        """Records files with their classes; does nothing once a class is not a part of a split."""
         if not self._may_be:
             return
         self._found |= {label.class_name for label in labels if label.class_name is not None}
@@ -31,5 +31,5 @@ class SplitClasses:
 
     @property
     def names(self) -> list[str]:
-        """The classes, if all are parts of a split with folders below; else none."""
+        """The classes, if all are parts of a split and have subfolders; else empty."""
         return sorted(self._found) if self._may_be and self._has_folders_below else []

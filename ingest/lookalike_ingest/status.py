@@ -1,4 +1,4 @@
-"""The collections of a store, counted."""
+"""Lists the collections of a store, with their counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from lookalike_exporter.compatibility import describe_outdated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
-    """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class.
+    """One collection; `datasets` and `classes` map names to numbers of points, with "" for no class.
 
-    A dataset without points is listed with 0. `outdated` says how it differs from those that this version
-    makes, `rebuild_begun` that a rebuild is running or was interrupted.
+    A dataset without points is listed with 0. `outdated` says how it differs from collections that this
+    version makes, `rebuild_begun` that a rebuild is running or was interrupted.
     """
 
     name: str
@@ -30,9 +30,9 @@ class CollectionStatus:
 
 
 def read_statuses(store: Store) -> Iterator[CollectionStatus]:
-    """Yields every collection of ours, counted exactly; one that cannot be read is logged and left out.
+    """Yields every collection of ours, counted exactly; logs and leaves out those that cannot be read.
 
-    One that is deleted meanwhile is left out silently.
+    A collection that is deleted in the meantime is left out silently.
     """
     for name in store.names():
         try:

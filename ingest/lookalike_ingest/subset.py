@@ -1,4 +1,4 @@
-"""A sample of a folder that is the same on every machine: so many images of each class."""
+"""A random sample of a folder, with at most N images per class, which is the same on every machine."""
 
 import hashlib
 from collections import defaultdict
@@ -15,21 +15,21 @@ from lookalike_ingest.labels import LabelOf
 class Subset:
     """A random sample of at most `max_per_class` images of each class, and as many without a class.
 
-    It depends on `seed` and on the images' paths alone. A larger number only adds images; a further image in
-    the folder displaces at most one other.
+    It depends on `seed` and on the images' paths alone. A larger number only adds images; a new image in the
+    folder displaces at most one other.
     """
 
     max_per_class: int
     seed: int = 0
 
     def rank(self, path: str) -> int:
-        """Returns the rank of a path among all possible ones; the lowest are taken."""
+        """Returns a pseudo-random rank of a path; the lowest ranks are in the sample."""
         digest = hashlib.blake2b(f"{self.seed}\0{path}".encode(), digest_size=16).digest()
         return int.from_bytes(digest)
 
 
 class Chosen:
-    """Tells which images of a scan are in a subset, by the last rank that is taken of each class."""
+    """Tells which images of a scan are in a subset, by the highest rank in the sample of each class."""
 
     def __init__(self, subset: Subset, entries: Iterable[FoundFile | Skipped], label_of: LabelOf) -> None:
         self._subset, self._label_of = subset, label_of
@@ -45,6 +45,6 @@ class Chosen:
         self._last = {name: -heap[0] for name, heap in lowest.items()}
 
     def __call__(self, found: FoundFile) -> bool:
-        """Whether an image is in the subset; one of a class that was not scanned is not."""
+        """Returns whether an image is in the subset; False for a class that was not scanned."""
         last = self._last.get(self._label_of(found).class_name, -1)
         return self._subset.rank(found.path) <= last

@@ -1,8 +1,8 @@
 """Classes of ImageNet's images, from the two tables that come with them.
 
 Its folders are named after WordNet's synsets, like `n01440764`. `LOC_synset_mapping.txt` has their names,
-`LOC_val_solution.csv` the synsets of validation images, which lie in no such folder (both of Kaggle's
-imagenet-object-localization-challenge).
+`LOC_val_solution.csv` the synsets of validation images, which are not in such folders (both files are of
+Kaggle's imagenet-object-localization-challenge).
 """
 
 import csv
@@ -27,13 +27,13 @@ from lookalike_ingest.labels import Label, LabelOf, folder_label
 _logger = get_logger("ingest")
 
 NAMES_FILE, SOLUTION_FILE = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
-"""Searched for in a dataset's folder and in a few above it."""
+"""Files to look for in a dataset's folder and a few levels above it."""
 
 LEVELS_UP = 5
 """From `ILSVRC/Data/CLS-LOC/train/n01440764` to the folder that holds the tables."""
 
 MAX_BYTES = 64 * 2**20
-"""The largest table; WordNet's list of 82,115 nouns has 3 MB, the solution of all training images 30 MB."""
+"""Largest table to read; WordNet's list of 82,115 nouns has 3 MB, all training images' solution 30 MB."""
 
 Table = TypeVar("Table")
 
@@ -52,11 +52,11 @@ class Synsets:
     def label_of(self, found: FoundFile) -> Label:
         """Returns an image's class by the nearest folder that is named like a synset, else by its own name.
 
-        A synset without a name is called by its id. An image without a synset has its folder's class, except
-        that ImageNet's validation and test images have none: `val` and `test` are no classes.
+        The class of a synset without a name is its id. An image without a synset has its folder's class,
+        except that ImageNet's validation and test images have none: `val` and `test` are no classes.
         """
         folders, _, name = found.path.rpartition("/")
-        synset = _nearest_synset(f"{self.root_name}/{folders}/")
+        synset = _find_nearest_synset(f"{self.root_name}/{folders}/")
         if synset is None:
             stem = os.path.splitext(name)[0]  # noqa: PTH122 - a hot loop of plain names
             synset = self.images.get(nfc(stem))
@@ -68,7 +68,7 @@ class Synsets:
 
 
 @lru_cache(maxsize=1)  # a scan comes folder by folder
-def _nearest_synset(folders: str) -> str | None:
+def _find_nearest_synset(folders: str) -> str | None:
     """Returns the last folder that is named like a synset."""
     return next((name for name in reversed(folders.split("/")) if _SYNSET.fullmatch(name)), None)
 
@@ -77,7 +77,7 @@ _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[
 
 
 def choose_synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
-    """Returns what tells the classes of a dataset's images by tables, given or found near its root.
+    """Returns the function that gives an image's class by tables, given or found near the dataset's root.
 
     A table that was found and cannot be used is ignored with a warning. Without tables folders name the
     classes.
@@ -111,7 +111,7 @@ _SAID = {NAMES_FILE: "names of synsets", SOLUTION_FILE: "synsets of validation i
 
 
 def find_upward(root: Path, name: str) -> Path | None:
-    """Returns the nearest path with that name in a folder or in a few above it; None where there is none."""
+    """Returns the nearest path with that name in a folder or a few levels above it; None if not found."""
     above = (folder / name for folder in (root, *list(root.parents)[:LEVELS_UP]))
     return next((file for file in above if os.path.lexists(file)), None)
 
@@ -119,14 +119,14 @@ def find_upward(root: Path, name: str) -> Path | None:
 def read_names(file: Path) -> dict[str, str]:
     """Returns classes by synset, from UTF-8 lines like `n01440764 tench, Tinca tinca`.
 
-    The class is the first of the names. If several synsets have the same one, in whatever case, the id is
+    The class is the first of the names. If several synsets have the same one, ignoring case, the id is
     appended: `crane (n02012849)`.
 
     Raises:
         UsageError: the file cannot be read, or a line is malformed or repeats a synset.
     """
     firsts: dict[str, str] = {}
-    for number, line in enumerate(_text(file).split("\n"), start=1):
+    for number, line in enumerate(_read_text(file).split("\n"), start=1):
         synset, _, names = line.strip().replace("\t", " ", 1).partition(" ")
         if not synset:
             continue
@@ -134,7 +134,7 @@ def read_names(file: Path) -> dict[str, str]:
         if not _SYNSET.fullmatch(synset) or not first or not first.isprintable():
             raise UsageError(f"{file}: line {number} is not like `n01440764 tench, Tinca tinca`")
         if synset in firsts:
-            raise UsageError(f"{file}: line {number} names {synset} a second time")
+            raise UsageError(f"{file}: line {number} repeats {synset}")
         firsts[synset] = first
     if not firsts:
         raise UsageError(f"{file} holds no lines like `n01440764 tench, Tinca tinca`")
@@ -154,7 +154,7 @@ def read_solution(file: Path) -> dict[str, str]:
     Raises:
         UsageError: the file cannot be read, has another header, or a row is malformed or repeated.
     """
-    rows = csv.DictReader(io.StringIO(_text(file), newline=""))
+    rows = csv.DictReader(io.StringIO(_read_text(file), newline=""))
     synsets: dict[str, str] = {}
     try:
         if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
@@ -163,13 +163,13 @@ def read_solution(file: Path) -> dict[str, str]:
         for row in rows:
             name, prediction = nfc(row["ImageId"]), (row["PredictionString"] or "").split()
             if name in synsets:
-                raise UsageError(f"{file}: line {rows.line_num} names {name[:_SHOWN]} a second time")
+                raise UsageError(f"{file}: line {rows.line_num} repeats {name[:_SHOWN]}")
             if not prediction:
                 continue
             if not _SYNSET.fullmatch(prediction[0]):
                 raise UsageError(
-                    f"{file}: line {rows.line_num} predicts {prediction[0][:_SHOWN]!r}, which is no synset "
-                    "like n03995372"
+                    f"{file}: line {rows.line_num} predicts {prediction[0][:_SHOWN]!r}, which is not a "
+                    "synset like n03995372"
                 )
             synsets[name] = prediction[0]
     except csv.Error as error:
@@ -182,14 +182,16 @@ _SYNSET = re.compile(r"n[0-9]{8}")
 _SHOWN = 200
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     """Returns the text of a table, without a byte order mark."""
     try:
         require_there(file)
         if not file.is_file():  # reading a pipe may never end
             raise UsageError(f"{file} is not a file; name the table itself")
         if file.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{file} is larger than {MAX_BYTES // 2**20} MiB, and so no table of synsets")
+            raise UsageError(
+                f"{file} is larger than {MAX_BYTES // 2**20} MiB, too large for a table of synsets"
+            )
         return file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read as UTF-8 text: {error}") from error

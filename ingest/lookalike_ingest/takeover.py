@@ -1,4 +1,4 @@
-"""Vectors that a rebuild copies: those of images that decode to the same pixels as when they were embedded.
+"""Copies vectors during a rebuild: of images that decode to the same pixels as when they were embedded.
 
 They are written before the ingest of a rebuild, which then finds these images unchanged.
 """
@@ -20,11 +20,11 @@ from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 WRITTEN_AT_ONCE = 256
-"""Points that are read, checked and written at once."""
+"""Batch size for reading, checking and writing points."""
 
 
 def is_former(old: CollectionManifest, new: CollectionManifest) -> bool:
-    """Whether a collection differs from a new one only in the preprocessing of former versions."""
+    """Returns whether a collection differs from a new one only by the preprocessing of former versions."""
     former = former_preprocessing_id(get_backbone(new.identity.backbone))
     return (
         (old.schema, old.distance) == (SCHEMA_VERSION, new.distance)
@@ -38,7 +38,7 @@ def take_over(
 ) -> Iterator[int]:
     """Copies the points of a dataset whose files have the same bytes and decode to the same pixels.
 
-    Points that are staged already stay. Yields how many were written, batch by batch.
+    Skips points that are already staged. Yields how many were written, batch by batch.
     """
     payloads = old.scan(PointFilter(dataset=dataset))
     is_same = partial(_gives_same_pixels, root, max_pixels=max_pixels)
@@ -63,7 +63,7 @@ def _batches(payloads: Iterator[Payload]) -> Iterator[Sequence[Payload]]:
 
 
 def _gives_same_pixels(root: Path, payload: Payload, *, max_pixels: int) -> bool:
-    """Whether a file decodes as it did; not if it is missing, has other bytes or cannot be read."""
+    """Returns whether a file decodes as before; False if it is missing, changed or unreadable."""
     try:
         with open_file(root / payload.path) as stream:
             if hash_stream(stream) != payload.sha256:

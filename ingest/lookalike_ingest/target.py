@@ -1,4 +1,4 @@
-"""A collection that an ingest compares a folder with, and makes mirror it."""
+"""A collection that an ingest compares with a folder and brings up to date."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,17 +29,17 @@ from lookalike_ingest.request import IngestRequest
 
 
 def target_name(model: ModelFile, distance: Distance, *, into: str | None = None) -> str:
-    """Returns which collection a model's vectors go to: their own, unless they go `into` another."""
+    """Returns the collection for a model's vectors: their own, or `into` if it is given."""
     manifest = model.manifest
     return into or collection_name(manifest.identity, distance, official=manifest.weights.official)
 
 
 class Target:
-    """A collection that a folder is compared with; it is opened where it exists, and only read.
+    """A collection that a folder is compared with; it is opened if it exists, and only read.
 
     Raises:
-        ManifestError: the collection is of another embedding space, or something not ours has its name.
-        UsageError: the collection knows the dataset under another root, or stores vectors otherwise.
+        ManifestError: the collection is of another embedding space, or its name is taken by something else.
+        UsageError: the collection has another root for the dataset, or another vector quantization.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Target:
         done: Sequence[Decision],
         embedded: Mapping[str, FloatVector],  # noqa: ARG002 - for those who write
     ) -> None:
-        """Counts which of the planned decisions are `done`; nothing is written here.
+        """Counts the decisions in `done`; writes nothing.
 
-        `embedded` maps SHA-256 to the vectors that were computed for them.
+        `embedded` maps SHA-256 to computed vectors.
         """
         self.known.settle(planned, done)
         self.report.counts.update(decision.change for decision in done)
 
     def remove(self, removal: Removal) -> None:
-        """Reports which points go; none is removed here."""
+        """Reports which points would be removed; removes none."""
         self.report.removed = sorted(payload.path for payload in removal.gone)
         self.report.away = list(removal.away)
         self.report.counts["removed"] = len(removal.gone)
@@ -82,25 +82,25 @@ class Target:
             self.report.counts["excluded"] = removal.excluded
 
     def note_calibration(self) -> None:
-        """Reports whether the collection had a calibration and has none any more."""
+        """Reports whether the collection had a calibration and has lost it."""
         if self._was_calibrated and self._collection is not None:
             self.report.calibration_dropped = self._collection.manifest.calibration is None
 
     def finish(self, on_wait: Callable[[], None]) -> None:
-        """Does nothing, for nothing was written."""
+        """Does nothing, because nothing was written."""
 
     def other_datasets(self) -> Mapping[str, str]:
-        """Returns the folders of all datasets of the collection but this one, by name."""
+        """Returns the folders of all other datasets of the collection, by name."""
         datasets = {} if self._collection is None else self._collection.manifest.datasets
         return {name: root for name, root in datasets.items() if name != self._dataset.name}
 
     def rules_of(self, dataset: str) -> FolderRules:
-        """Returns the rules that the collection remembers of a dataset."""
+        """Returns the rules that the collection remembers for a dataset."""
         return DEFAULT_RULES if self._collection is None else self._collection.manifest.rules_of(dataset)
 
     @property
     def holds_dataset(self) -> bool:
-        """Whether the collection knows the dataset."""
+        """Returns whether the collection has the dataset."""
         return self._collection is not None and self._dataset.name in self._collection.manifest.datasets
 
     def invalidate_cache(self) -> None:
@@ -113,18 +113,18 @@ class Target:
         return None if self._collection is None else self._collection.upkeep
 
     def _load_cache(self) -> PayloadCache:
-        """Returns what an earlier ingest has saved where it is still valid, else what the store says."""
+        """Returns the payload cache that an earlier ingest saved if it is valid; else reads the store."""
         if self._collection is None:
             return PayloadCache.of(())
         return PayloadCache.load_beside(self._collection) or self._read_points(self._collection)
 
     def _read_points(self, collection: Collection) -> PayloadCache:
-        """Lists the points but for damaged ones, whose files are taken in like new ones."""
+        """Reads the points except damaged ones, whose files are ingested like new ones."""
         damaged = set(collection.upkeep.find_damaged()) if collection.upkeep else set()
         return PayloadCache.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
 
     def _is_there(self) -> bool:
-        """Whether there is such a collection of ours; raises where something else has its name."""
+        """Returns whether the collection exists; raises if its name is taken by something else."""
         try:
             self._store.manifest(self.name)
         except CollectionMissingError:
@@ -138,7 +138,7 @@ class Target:
         manifest.require(self.model.manifest.identity, self.distance, name=self.name)
         if quantize not in (None, manifest.vector_quantization):
             raise UsageError(
-                f"{self.name} was made with another quantization, {manifest.vector_quantization}",
+                f"{self.name} was created with another vector quantization, {manifest.vector_quantization}",
                 argument=Argument.QUANTIZE,
                 hint=Hint(
                     Action.REQUANTIZE, {Argument.COLLECTION: self.name, Argument.QUANTIZE: str(quantize)}
@@ -147,7 +147,7 @@ class Target:
         root, known_root = str(self._dataset.root), manifest.datasets.get(self._dataset.name)
         if known_root is not None and not _is_same_folder(known_root, root) and not self._dataset.moved:
             raise UsageError(
-                f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}",
+                f"dataset {self._dataset.name} of {self.name} has the root {known_root}, not {root}",
                 path=root,
                 hint=Hint(Action.MOVE_OR_RENAME_DATASET),
             )
@@ -167,7 +167,7 @@ class WrittenTarget(Target):
         done: Sequence[Decision],
         embedded: Mapping[str, FloatVector],
     ) -> None:
-        """Writes what is to be done, and then counts it."""
+        """Writes what was decided, and then counts it."""
         if wanted := [(decision, decision.payload) for decision in done if decision.payload is not None]:
             self._collection = self._collection or self._create()
             self._write(self._collection, wanted, embedded)
@@ -180,7 +180,7 @@ class WrittenTarget(Target):
         embedded: Mapping[str, FloatVector],
     ) -> None:
         vectors = {**_read_vectors(collection, wanted), **embedded}
-        collection.upsert([self._point(p, vectors) for decision, p in wanted if decision.writes_vector])
+        collection.upsert([self._make_point(p, vectors) for decision, p in wanted if decision.writes_vector])
         for is_same_class in (False, True):
             fresh = [
                 payload
@@ -201,7 +201,7 @@ class WrittenTarget(Target):
     def finish(self, on_wait: Callable[[], None]) -> None:
         """Builds the search index, calling `on_wait` a few times a second, and saves the payload cache.
 
-        A collection whose cache is valid has its index already.
+        A collection with a valid cache has its index already.
         """
         upkeep = self._upkeep
         if upkeep is None or upkeep.is_cache_valid:
@@ -223,7 +223,7 @@ class WrittenTarget(Target):
         upkeep.validate_cache()
 
     def _read_points(self, collection: Collection) -> PayloadCache:
-        """Removes damaged points, whose files are taken in like new ones, and lists the others."""
+        """Removes damaged points, whose files are ingested like new ones, and reads the others."""
         if (upkeep := collection.upkeep) is None:
             return super()._read_points(collection)
         collection.delete(upkeep.find_damaged())
@@ -231,7 +231,7 @@ class WrittenTarget(Target):
         return PayloadCache.of(collection.scan(EVERYTHING))
 
     def _open(self) -> Collection:
-        """Records where the dataset lies, and by which rules its folder is walked."""
+        """Opens the collection, and records the dataset's root and the rules of its folder."""
         if self._store.local is not None:
             self._store.local.require_writable(self.name)
         collection = super()._open()
@@ -241,7 +241,7 @@ class WrittenTarget(Target):
         return collection
 
     def _create(self) -> Collection:
-        """Creates the collection, unless another ingest has meanwhile, or it is staged by a rebuild."""
+        """Creates the collection, unless another ingest has just done so, or it is staged by a rebuild."""
         if not self._is_there() and self._request.into is None:
             try:
                 self._store.create(self._new_manifest(), name=self.name)
@@ -260,13 +260,12 @@ class WrittenTarget(Target):
         )
         return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
 
-    def _point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
-        """Raises where the point that has the vector was removed by another process."""
+    def _make_point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
+        """Returns the point to write; raises if the point with its vector was removed by another process."""
         vector = vectors.get(payload.sha256)
         if vector is None:
             raise StoreError(
-                f"{payload.path}: the point of {self.name} that has its vector was removed meanwhile, by "
-                "another process",
+                f"{payload.path}: the point of {self.name} with its vector was removed by another process",
                 hint=Hint(Action.REPEAT),
             )
         return ImagePoint(payload=payload, vector=vector)
@@ -275,10 +274,10 @@ class WrittenTarget(Target):
 def _read_vectors(
     collection: Collection, wanted: Sequence[tuple[Decision, Payload]]
 ) -> dict[str, FloatVector]:
-    """Returns by SHA-256 the vectors of the points that decisions point at.
+    """Returns by SHA-256 the vectors of the points that decisions copy from.
 
-    A point that an earlier one of the decisions writes anew still has its old vector; the bytes that
-    it will have are those of a source or an image that the earlier decision has already.
+    A point that an earlier decision overwrites still has its old vector; the vector for its new bytes comes
+    from a source or an image that the earlier decision already has.
     """
     sources: dict[str, str] = {}
     written: set[str] = set()
@@ -292,7 +291,7 @@ def _read_vectors(
 
 
 def _is_same_folder(one: str, other: str) -> bool:
-    """Whether two names are one folder's, perhaps in two Unicode forms; where both exist the disk tells."""
+    """Returns whether two paths are the same folder; they may be in two Unicode forms."""
     if one == other:
         return True
     is_alike = nfc(one) == nfc(other)
@@ -307,7 +306,7 @@ def new_manifest(
     datasets: Mapping[str, str],
     vector_quantization: VectorQuantization = VectorQuantization.NONE,
 ) -> CollectionManifest:
-    """Returns the manifest of a collection that is made now."""
+    """Returns the manifest of a new collection."""
     manifest = model.manifest
     return CollectionManifest(
         identity=manifest.identity,

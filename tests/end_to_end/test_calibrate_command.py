@@ -98,7 +98,7 @@ def test_an_ingest_that_changes_images_says_that_the_calibration_went(copied: An
     draw(copied.folder / "pictures", "cat/new.png")
     done = copied.ingest(*options)
     for name in store(copied).names():
-        assert f"make it anew with: search calibrate --collection {name}" in done.err
+        assert f"calibrate it again with: search calibrate --collection {name}" in done.err
     assert calibrations(copied) == [None, None]
     assert "calibration" not in copied.ingest(*options).err
 

@@ -175,7 +175,7 @@ def test_a_seed_without_a_sample_is_2(shell: Any, competition: Path) -> None:
     """It would do nothing."""
     done = shell.ingest(competition, "--seed", "3")
     assert done.code == 2
-    assert "--seed is for --max-per-class" in done.err
+    assert "--seed has an effect only with --max-per-class" in done.err
 
 
 def odd_images(folder: Path) -> Iterator[tuple[str, Image.Image]]:

@@ -17,7 +17,7 @@ def test_an_int8_collection_goes_on_is_made_anew_and_is_searched_without_its_fir
     assert made["name"].startswith("vgg16-block1_pool-int8-w")
     again = shell("ingest", "run", "two", *int8, "--distance", "cosine", "--distance", "euclid", "--json")
     assert again.code == 0, again.err
-    assert "calibrating" not in again.err
+    assert "measuring activation ranges" not in again.err
     assert [collection["added"] for collection in again.json[0]["collections"]] == [4, 4]
     query = ("search", "query", shell.folder / "one" / "a.png", "--collection", made["name"], "--json")
     hits = shell(*query).json[0]["hits"]

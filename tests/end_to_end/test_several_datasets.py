@@ -147,8 +147,10 @@ def test_a_folder_in_the_folder_of_another_dataset_is_warned_of(
     (shell.folder / "link").symlink_to(shell.folder / "all/cat")
     first, second = (shell.ingest(folder, "--dataset", Path(folder).name, "--json") for folder in order)
     inner = Path(next(folder for folder in order if folder != "all")).name
-    assert "lies in dataset" not in first.err
-    assert f"dataset {inner} ({shell.folder}/all/cat) lies in dataset all ({shell.folder}/all)" in second.err
+    assert "is inside dataset" not in first.err
+    assert (
+        f"dataset {inner} ({shell.folder}/all/cat) is inside dataset all ({shell.folder}/all)" in second.err
+    )
     assert [each["dataset"] for each in second.json[0]["overlapping_datasets"]] == [Path(order[0]).name]
     assert shell(*advice(second.err, "ingest remove"), "--yes").code == 0
     assert datasets(shell) == {"all": 3}
@@ -160,9 +162,9 @@ def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
     shell.ingest("all")
     said = shell.ingest("all", "--dataset", "again").err
     assert f"({shell.folder}/all) has the folder of dataset" in said
-    assert "lies in dataset" not in said
+    assert "is inside dataset" not in said
     draw(shell.folder / "all2", "1.png")
-    assert "lies in dataset" not in shell.ingest("all2").err
+    assert "is inside dataset" not in shell.ingest("all2").err
 
 
 @pytest.mark.parametrize("order", [("links", "pets"), ("pets", "links")])
@@ -214,7 +216,7 @@ def test_a_dry_run_warns_of_folders_that_would_overlap(shell: Any, draw: Any) ->
     """As the run itself would, but names no command for what is in no collection."""
     draw(shell.folder / "all", *PATHS)
     dry = shell.ingest("all", "all/cat", "--dry-run", "--json")
-    warning = f"dataset cat ({shell.folder}/all/cat) lies in dataset all ({shell.folder}/all)"
+    warning = f"dataset cat ({shell.folder}/all/cat) is inside dataset all ({shell.folder}/all)"
     assert warning in dry.err
     assert "ingest remove" not in dry.err
     assert [len(line["overlapping_datasets"]) for line in dry.json] == [0, 1]
@@ -310,7 +312,7 @@ def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str]
     done = shell.ingest(*folders, option, "labels.csv")
     assert (done.code, done.out) == (2, "")
     assert f"error: {option}: " in done.err
-    assert "each folder by itself" in done.err
+    assert "each folder separately" in done.err
     assert shell.ingest("one", "one", option, "labels.csv").code == 0
 
 

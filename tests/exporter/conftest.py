@@ -1,4 +1,4 @@
-"""Small weights in Keras' legacy layout: the first layers of a network, with values of one's own."""
+"""Small weights files in Keras' legacy layout: the first layers of a network, with any values."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ Arrays = dict[str, dict[str, NDArray[np.float32]]]
 
 @pytest.fixture(scope="session")
 def save() -> Callable[[Path, Mapping[str, Mapping[str, NDArray[np.float32]]]], Path]:
-    """Writes `{layer: {variable: array}}` as Keras' `.h5` files have it, and gives the path back."""
+    """Returns a function that writes `{layer: {variable: array}}` like Keras' `.h5`, and returns the path."""
 
     def write(path: Path, arrays: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> Path:
         with h5py.File(path, "w") as file:
@@ -34,13 +34,13 @@ def save() -> Callable[[Path, Mapping[str, Mapping[str, NDArray[np.float32]]]], 
 
 @pytest.fixture
 def vgg_arrays() -> Arrays:
-    """VGG16 up to `block2_pool`, a tap of 128 values."""
+    """Returns weights of VGG16 up to `block2_pool`, a tap of 128 values."""
     return _random_arrays(vgg16(), "block2_pool")
 
 
 @pytest.fixture
 def resnet_arrays() -> Arrays:
-    """ResNet101V2 up to `conv2_block1_1_relu`, a tap of 64 values with two batch norms before it."""
+    """Returns weights of ResNet101V2 up to `conv2_block1_1_relu`, a tap after two batch norms."""
     return _random_arrays(resnet101v2(), "conv2_block1_1_relu")
 
 

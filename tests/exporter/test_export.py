@@ -1,4 +1,4 @@
-"""From a spec to a model file: what is written, when it is written again, what is left after a failure."""
+"""Exporting a spec as a model file: what is written, when it is exported again, what a failure leaves."""
 
 import errno
 import json
@@ -34,24 +34,24 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.vgg16 import vgg16
 
 PEAK_BYTES_AT_MOST = 1.5e9
-"""Of memory, for VGG16 with its first dense layer: the weights alone are 0.47e9."""
+"""Peak memory in bytes for VGG16 with its first dense layer; the weights alone are 0.47e9."""
 
 
 @pytest.fixture
 def weights(tmp_path: Path, save: Any, vgg_arrays: Any) -> Path:
-    """VGG16 up to `block2_pool`."""
+    """Writes weights of VGG16 up to `block2_pool`."""
     path: Path = save(tmp_path / "vgg.h5", vgg_arrays)
     return path
 
 
 @pytest.fixture
 def spec(weights: Path) -> ModelSpec:
-    """The tap `block2_pool` of these weights."""
+    """Returns the spec of the tap `block2_pool` with these weights."""
     return ModelSpec.of("vgg", layer="block2_pool", weights=str(weights))
 
 
 def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSpec, home: Settings) -> None:
-    """Pixels in, vectors out, and as many of both as one likes."""
+    """The input is pixels and the output vectors, for any number of images."""
     model = onnx.load(ensure_exported(spec, settings=home).path)
     onnx.checker.check_model(model, full_check=True)
     (images,), (embeddings,) = model.graph.input, model.graph.output
@@ -63,7 +63,7 @@ def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSp
 
 
 def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: Path) -> None:
-    """Inside the file and beside it, with all that the identity is made of."""
+    """It is in the file and in the card, with all fields of the identity."""
     model = ensure_exported(spec, settings=home)
     inside = {entry.key: entry.value for entry in onnx.load(model.path).metadata_props}[METADATA_KEY]
     beside = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))["manifest"]
@@ -76,8 +76,8 @@ def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: 
     assert (source.kind, source.official, source.path) == (WeightsKind.FILE, False, str(weights))
 
 
-def test_a_model_that_is_here_is_used_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
-    """Nothing is said and nothing is written."""
+def test_a_cached_model_is_used_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
+    """Nothing is logged or written."""
     first = ensure_exported(spec, settings=home)
     written = first.path.stat().st_mtime_ns
     said.clear()
@@ -86,10 +86,10 @@ def test_a_model_that_is_here_is_used_again(spec: ModelSpec, home: Settings, sai
     assert said == []
 
 
-def test_a_changed_weights_file_is_exported_anew(
+def test_a_changed_weights_file_is_exported_again(
     spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """The old model stays, for collections may have been made with it."""
+    """The old model is kept, because collections may have been made with it."""
     first = ensure_exported(spec, settings=home)
     vgg_arrays["block1_conv1"]["bias"] += 1
     _keep_time(weights, lambda: save(weights, vgg_arrays), later_ns=1)
@@ -100,15 +100,15 @@ def test_a_changed_weights_file_is_exported_anew(
 
 
 def test_another_tap_is_another_model(spec: ModelSpec, home: Settings, weights: Path) -> None:
-    """Each has its own file, and finds it again."""
+    """Each has its own file in the cache."""
     other = ModelSpec.of("vgg", layer="block1_pool", pooling=Pooling.MAX, weights=str(weights))
     first, second = (ensure_exported(each, settings=home) for each in (spec, other))
     assert first.path != second.path
     assert [ensure_exported(each, settings=home) for each in (spec, other)] == [first, second]
 
 
-def test_another_graph_revision_is_exported_anew(spec: ModelSpec, home: Settings) -> None:
-    """A model that an older version built in another way is not used."""
+def test_another_graph_revision_is_exported_again(spec: ModelSpec, home: Settings) -> None:
+    """A model that an older version built differently is not used."""
     new = ensure_exported(spec, settings=home)
     manifest = replace(new.manifest, graph_revision=new.manifest.graph_revision - 1)
     old = ModelFile(path=model_path(manifest, home), manifest=manifest)
@@ -126,8 +126,10 @@ def test_another_graph_revision_is_exported_anew(spec: ModelSpec, home: Settings
     assert again.manifest.identity == old.manifest.identity
 
 
-def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings, said: list[str]) -> None:
-    """Whatever stands in the card, the model is exported once more and then found."""
+def test_models_with_a_broken_card_are_exported_again(
+    spec: ModelSpec, home: Settings, said: list[str]
+) -> None:
+    """This holds for any content of the card; afterwards the model is found."""
     model = ensure_exported(spec, settings=home)
     card = model.path.with_suffix(".json")
     for content in ("", "{}", "[]", "[" * 100_000, '{"manifest": {"identity": 3}}', "\ud800"):
@@ -142,7 +144,7 @@ def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings
 def test_another_model_in_the_place_of_a_model_is_replaced(
     spec: ModelSpec, home: Settings, weights: Path, said: list[str]
 ) -> None:
-    """It is made again, with both sides named; its card alone makes nothing of it."""
+    """It is exported again, and the warning names both; a card alone is not enough."""
     model = ensure_exported(spec, settings=home)
     own = model.path.read_bytes()
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
@@ -154,13 +156,13 @@ def test_another_model_in_the_place_of_a_model_is_replaced(
         said.clear()
         assert get_again(settings=home) == model
         assert model.path.read_bytes() == own
-        named = f"{model.path} is another model: pooling is max there and avg is wanted; it is made again"
+        named = f"{model.path} is another model: pooling is max there and avg is wanted; it is exported again"
         assert named in said
         shutil.copyfile(ensure_exported(other, settings=home).path, model.path)
 
 
 def test_the_card_of_another_model_is_ignored(spec: ModelSpec, home: Settings, weights: Path) -> None:
-    """Copied beside a model, it does not make that one the other."""
+    """It was copied beside the model."""
     model = ensure_exported(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
     card = ensure_exported(other, settings=home).path.with_suffix(".json")
@@ -170,8 +172,8 @@ def test_the_card_of_another_model_is_ignored(spec: ModelSpec, home: Settings, w
     assert len(list_models(home)) == 2
 
 
-def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
-    """A cache mends itself; it says what it found."""
+def test_a_truncated_model_is_exported_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
+    """The cache repairs itself, and logs the fault."""
     model = ensure_exported(spec, settings=home)
     own = model.path.read_bytes()
     for size in (0, 50, len(own) - 1):
@@ -179,13 +181,13 @@ def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Setting
         said.clear()
         assert ensure_exported(spec, settings=home) == model
         assert model.path.read_bytes() == own
-        assert f"{model.path} is another model: no whole model of ours" in said[0]
+        assert f"{model.path} is another model: not a complete model made by lookalike" in said[0]
 
 
-def test_another_model_without_weights_to_make_it_again_is_refused(
+def test_another_model_without_weights_to_export_again_is_refused(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
-    """The message says what lies there."""
+    """The message names the model that was found."""
     model = ensure_exported(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
     shutil.copyfile(ensure_exported(other, settings=home).path, model.path)
@@ -197,14 +199,14 @@ def test_another_model_without_weights_to_make_it_again_is_refused(
 def test_a_collection_finds_the_model_it_was_made_with(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
-    """As long as the model is here, its weights may be gone."""
+    """The weights are not needed while the model is in the cache."""
     model = ensure_exported(spec, settings=home)
     weights.unlink()
     assert get_model(_collection(model.manifest), settings=home) == model
 
 
 def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
-    """From the file that its manifest names."""
+    """The weights file is the one in its manifest."""
     model = ensure_exported(spec, settings=home)
     model.path.unlink()
     said.clear()
@@ -217,7 +219,7 @@ def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settin
 def test_a_collection_refuses_other_weights_under_the_old_name(
     spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """The message names both fingerprints, and that the old weights or a new ingest help."""
+    """The message names both fingerprints and the remedies: the old weights, or another ingest."""
     model = ensure_exported(spec, settings=home)
     model.path.unlink()
     vgg_arrays["block1_conv1"]["bias"] += 1
@@ -233,7 +235,7 @@ def test_a_collection_refuses_other_weights_under_the_old_name(
 def test_a_collection_whose_weights_are_gone_too_is_refused(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
-    """Neither model nor weights: the message names the file that is missing."""
+    """Without model and weights, the message names the missing file."""
     model = ensure_exported(spec, settings=home)
     model.path.unlink()
     weights.unlink()
@@ -242,7 +244,7 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
 
 
 def test_a_collections_model_is_exported_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
-    """Every cell of the feature map, rows before columns before channels; their mean is the old vector."""
+    """The output is the feature map by row, column and channel; its mean is the stored vector."""
     model = ensure_exported(spec, settings=home)
     unpooled = get_feature_model(_collection(model.manifest), settings=home)
     assert unpooled.shape == (56, 56, 128)
@@ -259,10 +261,10 @@ def test_a_collections_model_is_exported_without_its_pooling(spec: ModelSpec, ho
     assert len(list_models(home)) == 2
 
 
-def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
+def test_a_model_without_its_pooling_is_refused_for_other_weights(
     spec: ModelSpec, home: Settings, save: Any, vgg_arrays: Any, weights: Path
 ) -> None:
-    """It would explain another space."""
+    """Its feature map would belong to another vector space."""
     model = ensure_exported(spec, settings=home)
     vgg_arrays["block2_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
@@ -270,8 +272,8 @@ def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
         get_feature_model(_collection(model.manifest), settings=home)
 
 
-def test_what_is_not_pooled_has_no_model_without_pooling(spec: ModelSpec, home: Settings) -> None:
-    """VGG16's dense layers see the image as a whole."""
+def test_a_layer_without_pooling_has_no_unpooled_model(spec: ModelSpec, home: Settings) -> None:
+    """VGG16's dense layers have no feature map."""
     manifest = _collection(ensure_exported(spec, settings=home).manifest)
     dense = replace(manifest, identity=replace(manifest.identity, layer="fc1", pooling=Pooling.NONE))
     with pytest.raises(UsageError, match="VGG16's fc1 gives vectors"):
@@ -286,15 +288,17 @@ def test_what_is_not_pooled_has_no_model_without_pooling(spec: ModelSpec, home: 
 def test_a_model_that_fails_the_check_is_not_written(
     error: Exception, spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither half a file nor a card is left."""
+    """Neither a partial file nor a card is left."""
     monkeypatch.setattr("onnx.checker.check_model", _raising(error))
     with pytest.raises(ModelError, match="was not written: ONNX's checker refuses the graph"):
         ensure_exported(spec, settings=home)
     assert {path.name for path in home.models_dir.iterdir()} == {"export.lock", "export.holder"}
 
 
-def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Settings, said: list[str]) -> None:
-    """The second says whom it waits for, and in the end gives up; who holds no lock is not waited for."""
+def test_models_are_exported_by_one_process_at_a_time(
+    spec: ModelSpec, home: Settings, said: list[str]
+) -> None:
+    """The second process logs which one it waits for, and finally gives up."""
     us = f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     with (
         locks.hold(home.models_dir, "export", what="models", timeout_s=0),
@@ -305,10 +309,10 @@ def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Setting
     assert ensure_exported(spec, settings=home).path.is_file()
 
 
-def test_a_waiting_process_takes_the_model_that_the_other_exported(
+def test_a_waiting_process_uses_the_model_that_the_other_exported(
     spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is read or written a second time."""
+    """It neither reads weights nor writes a model."""
     made: list[ModelFile] = []
 
     def other_process(*_: object, **__: object) -> AbstractContextManager[None]:
@@ -316,14 +320,14 @@ def test_a_waiting_process_takes_the_model_that_the_other_exported(
         made.append(ensure_exported(spec, settings=home))
         return nullcontext()
 
-    monkeypatch.setattr(locks, "held", other_process)
+    monkeypatch.setattr(locks, "hold", other_process)
     before = ensure_exported(spec, settings=home)
     assert [before] == made
     assert len(list(home.models_dir.glob("*.onnx"))) == 1
 
 
-def test_what_a_killed_export_left_is_swept(spec: ModelSpec, home: Settings) -> None:
-    """Half a model and half a download go; whole weights stay."""
+def test_leftovers_of_a_killed_export_are_removed(spec: ModelSpec, home: Settings) -> None:
+    """A partial model and a partial download are removed; complete weights stay."""
     for folder in (home.models_dir, home.weights_dir):
         folder.mkdir(parents=True)
         (folder / ".x.0123abcd.partial").write_text("half", encoding="utf-8")
@@ -333,10 +337,10 @@ def test_what_a_killed_export_left_is_swept(spec: ModelSpec, home: Settings) -> 
     assert len(list(home.home.rglob("whole.h5"))) == 2
 
 
-def test_a_full_disk_leaves_the_old_model_as_it_was(
+def test_a_full_disk_leaves_the_old_model_unchanged(
     spec: ModelSpec, tmp_path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands under a name is whole, even while it is being replaced."""
+    """Models are replaced atomically."""
     model = export_to(tmp_path / "out" / "model.onnx", spec, settings=home)
     before = model.path.read_bytes()
 
@@ -352,7 +356,7 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(
 
 
 def test_weights_that_do_not_fit_leave_no_file(home: Settings, weights: Path, tmp_path: Path) -> None:
-    """The layer is named, and no file appears."""
+    """The message names the layer, and no file appears."""
     spec = ModelSpec.of("vgg", layer="block3_pool", weights=str(weights))
     with pytest.raises(WeightsError, match=r"vgg\.h5: layer block3_conv1 is missing"):
         export_to(tmp_path / "out" / "model.onnx", spec, settings=home)
@@ -361,10 +365,8 @@ def test_weights_that_do_not_fit_leave_no_file(home: Settings, weights: Path, tm
 
 
 @pytest.mark.parametrize("name", ["model", "model.json", "model.h5"])
-def test_a_model_is_written_under_a_name_in_onnx_only(
-    name: str, spec: ModelSpec, tmp_path: Path, home: Settings
-) -> None:
-    """The card beside it has the same name in `.json`, and neither may take the place of something else."""
+def test_the_output_path_must_end_in_onnx(name: str, spec: ModelSpec, tmp_path: Path, home: Settings) -> None:
+    """The card has the same name with `.json`; neither overwrites another kind of file."""
     with pytest.raises(UsageError, match=r"has to end in \.onnx"):
         export_to(tmp_path / name, spec, settings=home)
     assert not (tmp_path / name).exists()
@@ -373,8 +375,8 @@ def test_a_model_is_written_under_a_name_in_onnx_only(
 @pytest.mark.slow  # VGG16's dense layers, in full size
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say how much memory a process had")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process' peak holds that of its parent")
-def test_dense_layers_are_exported_in_little_more_memory_than_they_have(tmp_path: Path) -> None:
-    """VGG16 up to `fc1` is the largest model: no tensor may be held several times over."""
+def test_dense_layers_are_exported_in_little_more_memory_than_their_size(tmp_path: Path) -> None:
+    """VGG16 up to `fc1` is the largest model; no tensor may be in memory several times."""
     weights = tmp_path / "sparse.h5"
     with h5py.File(weights, "w") as file:  # of fill values, which take no room on the disk
         layers = [layer for layer in vgg16().up_to("fc1").layers if layer.variables]
@@ -426,7 +428,7 @@ def _raising(error: Exception) -> Callable[..., None]:
 
 
 def _keep_time(path: Path, change: Callable[[], object], *, later_ns: int) -> None:
-    """Changes a file so quickly that its time moves by nanoseconds only."""
+    """Changes a file so quickly that its mtime differs by nanoseconds only."""
     before = path.stat()
     change()
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + later_ns))
@@ -455,10 +457,10 @@ def _into_a_closed_folder(tmp_path: Path) -> Path:
         (_into_a_closed_folder, "cannot be written: no permission to write to .*closed"),
     ],
 )
-def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_done(
+def test_an_unwritable_output_path_is_refused_before_weights_are_read(
     place: Callable[[Path], Path], said: str, tmp_path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights that are not there would be missed otherwise; whoever may write everywhere is said not to."""
+    """Otherwise the missing weights would be the error."""
     closed = tmp_path / "closed"
     monkeypatch.setattr("os.access", lambda path, _: path != closed)
     spec = ModelSpec.of("vgg", layer="block2_pool", weights=str(tmp_path / "missing.h5"))

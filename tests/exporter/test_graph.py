@@ -1,4 +1,4 @@
-"""Graphs in ONNX Runtime against arithmetic in NumPy, on the first layers of both networks."""
+"""Graphs in ONNX Runtime against computations in NumPy, on the first layers of both networks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,21 +15,21 @@ from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
 TOLERANCE = 1e-4
-"""Relative: sums of some hundred float32 products in another order."""
+"""Relative: sums of a few hundred float32 products are in another order."""
 
 
 @pytest.fixture
 def pixels() -> Any:
-    """Noise, uint8 `[2, 224, 224, 3]`."""
+    """Returns noise, uint8 `[2, 224, 224, 3]`."""
     return np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
 
 
 def test_zero_padding_before_max_pooling_counts_over_negative_values(
     tmp_path: Path, home: Settings, save: Any, resnet_arrays: Any, pixels: Any
 ) -> None:
-    """The padding before ResNet101V2's first pooling counts, although the runtime likes to optimise it away.
+    """The padding before ResNet101V2's first pooling is kept, although the runtime tends to optimise it away.
 
-    Where every value is -1, the windows of the first row and column see a zero of the padding too.
+    If every value is -1, the windows of the first row and column include a zero of the padding.
     """
     resnet_arrays["conv1_conv"]["kernel"][:] = 0
     resnet_arrays["conv1_conv"]["bias"][:] = -1
@@ -43,7 +43,7 @@ def test_zero_padding_before_max_pooling_counts_over_negative_values(
 def test_colours_are_prepared_for_vgg(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any, pixels: Any
 ) -> None:
-    """Blue, green and red less ImageNet's mean colour, seen through a kernel that lets one of them pass."""
+    """ImageNet's mean colour is subtracted from blue, green and red, as a kernel for one channel shows."""
     kernel, bias = vgg_arrays["block1_conv1"].values()
     kernel[:], bias[:] = 0, 200
     for channel in range(3):
@@ -57,7 +57,7 @@ def test_colours_are_prepared_for_vgg(
 def test_colours_are_prepared_for_resnet(
     tmp_path: Path, home: Settings, save: Any, resnet_arrays: Any, pixels: Any
 ) -> None:
-    """Red, green and blue from -1 to 1, of every second pixel."""
+    """Red, green and blue are scaled to -1 to 1, as every second pixel shows."""
     kernel, bias = resnet_arrays["conv1_conv"].values()
     kernel[:], bias[:] = 0, 0
     for channel in range(3):
@@ -71,7 +71,7 @@ def test_colours_are_prepared_for_resnet(
 def test_a_batch_norm_is_folded_into_the_convolution_before_it(
     tmp_path: Path, home: Settings, save: Any, resnet_arrays: Any, pixels: Any
 ) -> None:
-    """Average pooling commutes with it, so that NumPy can say what is right."""
+    """Average pooling commutes with it, so that NumPy can compute the expected values."""
     weights = save(tmp_path / "resnet.h5", resnet_arrays)
     plain = _embed(tmp_path, home, "resnet", "conv2_block1_1_conv", Pooling.AVG, weights, pixels)
     normed = _embed(tmp_path, home, "resnet", "conv2_block1_1_bn", Pooling.AVG, weights, pixels)
@@ -83,7 +83,7 @@ def test_a_batch_norm_is_folded_into_the_convolution_before_it(
 def test_a_folded_batch_norm_leaves_no_node(
     tmp_path: Path, home: Settings, save: Any, resnet_arrays: Any
 ) -> None:
-    """One before an activation stays, for there is nothing before it to fold it into."""
+    """One before an activation stays, because there is no convolution before it."""
     weights = save(tmp_path / "resnet.h5", resnet_arrays)
     model = _export(tmp_path, home, "resnet", "conv2_block1_1_relu", Pooling.AVG, weights)
     names = {node.name for node in onnx.load(model.path).graph.node}
@@ -94,7 +94,7 @@ def test_a_folded_batch_norm_leaves_no_node(
 def test_flattening_keeps_the_order_of_keras(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any, pixels: Any
 ) -> None:
-    """Height, width, channels: the largest and the mean of every 64th value are those of its channel."""
+    """The order is height, width, channels: maximum and mean of every 64th value are those of its channel."""
     weights = save(tmp_path / "vgg.h5", vgg_arrays)
     pooled = ModelSpec.of("vgg", layer="block1_pool", weights=str(weights))
     too_long = replace(pooled, pooling=Pooling.FLATTEN)  # for Qdrant, not for ONNX
@@ -110,7 +110,7 @@ def test_flattening_keeps_the_order_of_keras(
 def test_an_image_has_the_same_vector_in_every_batch(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any
 ) -> None:
-    """The batch dimension is free, and images do not see each other."""
+    """The batch dimension is free, and images do not affect each other."""
     pixels = np.random.default_rng(2).integers(0, 256, (7, 224, 224, 3), dtype=np.uint8)
     weights = save(tmp_path / "vgg.h5", vgg_arrays)
     model = _export(tmp_path, home, "vgg", "block2_pool", Pooling.AVG, weights)

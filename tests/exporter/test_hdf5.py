@@ -1,4 +1,4 @@
-"""Weights files of strangers: what HDF5 can do and Keras never does is refused before it is done."""
+"""Untrusted weights files: features of HDF5 that Keras never uses are refused before they take effect."""
 
 import ast
 import os
@@ -29,7 +29,7 @@ Spoil = Callable[[h5py.File, Path], object]
 
 @pytest.fixture
 def weights(tmp_path: Path, save: Any, vgg_arrays: Any) -> Path:
-    """VGG16 up to `block2_pool`, whole."""
+    """Writes complete weights of VGG16 up to `block2_pool`."""
     path: Path = save(tmp_path / "weights.h5", vgg_arrays)
     return path
 
@@ -60,7 +60,7 @@ def _virtual(file: h5py.File, other: Path) -> None:
 
 
 def _plug_in(file: h5py.File, _: Path) -> None:
-    """An id that is nobody's; HDF5 would look for a library of that number on the disk."""
+    """Declares an unassigned filter id, for which HDF5 would search for a library on the disk."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_chunk(SHAPE)
     properties.set_filter(30_000, h5py.h5z.FLAG_OPTIONAL, ())
@@ -91,19 +91,19 @@ def _group(file: h5py.File, _: Path) -> None:
         (_external_link, "is a link to something else"),
         (_soft_link, "is a link to something else"),
         (_external_group, "is a link to something else"),
-        (_external_values, "keeps its values in other files"),
-        (_virtual, "is composed of other arrays"),
-        (_plug_in, "is packed with filter 30000, a plug-in"),
+        (_external_values, "stores its values in other files"),
+        (_virtual, "is composed of several arrays"),
+        (_plug_in, "is compressed with filter 30000, a plug-in"),
         (_terabytes, r"shape \(1099511627776, 3\) where"),
-        (_huge_chunks, r"is packed in chunks of 2,415,919,104 bytes"),
+        (_huge_chunks, r"is stored in chunks of 2,415,919,104 bytes"),
         (_null, "has a kernel of shape None where"),
-        (_group, "is no array"),
+        (_group, "is not an array"),
     ],
 )
-def test_an_array_that_is_not_simply_in_the_file_is_refused_unread(
+def test_an_array_with_values_elsewhere_is_refused_unread(
     spoil: Spoil, reason: str, weights: Path, tmp_path: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """Neither another file is opened nor memory taken: no value is read of any array of that layer."""
+    """No other file is opened, no memory is taken, and no value of that layer is read."""
     other = save(tmp_path / "other.h5", vgg_arrays)
     with h5py.File(weights, "r+") as file:
         del file[KERNEL]
@@ -149,12 +149,12 @@ def _endless_names(file: h5py.File, _: Path) -> None:
     [
         (_many_layers, "layer_names has 1,000,000 entries"),
         (_many_arrays, "weight_names has 10,001 entries"),
-        (_names_that_are_numbers, "weight_names holds float64 where names are wanted"),
+        (_names_that_are_numbers, "weight_names holds float64 where names are expected"),
         (_endless_names, "weight_names holds a name of 30,000 characters"),
     ],
 )
 def test_a_list_of_names_that_no_network_has_is_refused(spoil: Spoil, reason: str, weights: Path) -> None:
-    """By the size that it declares, before it is read."""
+    """Its declared size is checked before it is read."""
     with h5py.File(weights, "r+") as file:
         spoil(file, weights)
     with pytest.raises(WeightsError, match=reason):
@@ -162,7 +162,7 @@ def test_a_list_of_names_that_no_network_has_is_refused(spoil: Spoil, reason: st
 
 
 def _endless_model(layers: h5py.Group) -> None:
-    """A model that holds itself."""
+    """Makes a model that contains itself."""
     model = layers.create_group("model")
     model.create_group("vars")
     model["layers"] = layers
@@ -202,7 +202,7 @@ def _list_for_a_name(layers: h5py.Group) -> None:
 def test_groups_that_no_network_has_are_refused(
     build: Callable[[h5py.Group], None], reason: str, tmp_path: Path
 ) -> None:
-    """Models may be nested, but not without end; how deep does not matter."""
+    """Nested models are valid at any depth, but not without end."""
     path = tmp_path / "x.weights.h5"
     with h5py.File(path, "w") as file:
         build(file.create_group("layers"))
@@ -211,10 +211,10 @@ def test_groups_that_no_network_has_are_refused(
 
 
 @pytest.mark.parametrize("options", [{"compression": "gzip", "shuffle": True}, {"compression": "lzf"}])
-def test_arrays_packed_by_hdf5_itself_are_read(
+def test_arrays_compressed_by_hdf5_itself_are_read(
     options: dict[str, Any], weights: Path, vgg_arrays: Any
 ) -> None:
-    """`h5repack` and others make files smaller that way; no plug-in is needed."""
+    """Tools such as `h5repack` compress files so; no plug-in is needed."""
     kernel = vgg_arrays[LAYER]["kernel"]
     with h5py.File(weights, "r+") as file:
         del file[KERNEL]
@@ -223,7 +223,7 @@ def test_arrays_packed_by_hdf5_itself_are_read(
 
 
 class _Bomb:
-    """Leaves a mark where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -235,10 +235,10 @@ class _Bomb:
 @pytest.mark.parametrize(
     ("name", "kind"), [("x.h5", WeightsKind.FILE), ("x.onnx", WeightsKind.IMAGENET_WHEEL)]
 )
-def test_a_pickle_by_the_name_of_weights_is_refused_and_not_run(
+def test_a_pickle_named_like_weights_is_refused_and_not_run(
     name: str, kind: WeightsKind, tmp_path: Path
 ) -> None:
-    """Loading one is running it; ours are parsed as data alone."""
+    """Loading a pickle would run its code; weights are only parsed as data."""
     path, mark = tmp_path / name, tmp_path / "mark"
     path.write_bytes(pickle.dumps(_Bomb(mark)))
     with pytest.raises(WeightsError, match="cannot be read as"):
@@ -253,8 +253,8 @@ RUNS_WHAT_IT_READS = {
 }  # fmt: skip
 
 
-def test_nothing_here_unpickles() -> None:
-    """No module imports what runs the files that it reads, and numpy is never asked to."""
+def test_no_module_unpickles() -> None:
+    """No module imports a library that runs code from files, and numpy never gets `allow_pickle`."""
     for package in ("lookalike", "exporter", "ingest", "search"):
         for file in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -283,8 +283,8 @@ def _runs_what_it_reads(node: ast.AST) -> bool:
         "import torch.nn",
     ],
 )  # fmt: skip
-def test_the_search_for_unpickling_finds_it(code: str) -> None:
-    """Each way that is looked for, in a line that has it."""
+def test_the_check_finds_every_way_of_unpickling(code: str) -> None:
+    """Each way is in one line, as a module would have it."""
     assert any(_runs_what_it_reads(node) for node in ast.walk(ast.parse(code)))
 
 
@@ -310,16 +310,16 @@ def _doubles(tensor: TensorProto) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (_external_tensor, "layer block1_conv1 keeps its values in another file"),
+        (_external_tensor, "layer block1_conv1 stores its values in another file"),
         (_terabytes_declared, "declares 1,099,511,627,776 values and holds 1,728"),
         (_half_of_it, "declares 1,728 values and holds 864"),
-        (_doubles, "where 1,728 floats are wanted"),
+        (_doubles, "where 1,728 floats are expected"),
     ],
 )
-def test_a_tensor_that_is_not_simply_in_the_classifier_is_refused(
+def test_a_tensor_with_values_outside_the_classifier_is_refused(
     spoil: Callable[[TensorProto], None], reason: str, tmp_path: Path
 ) -> None:
-    """The wheel's ONNX file is read as data, and nothing beside it is."""
+    """The wheel's ONNX file is read as data, and no file beside it is read."""
     name = "functional_1/block1_conv1_1/convolution/ReadVariableOp:0"
     tensor = numpy_helper.from_array(np.ones((64, 3, 3, 3), np.float32), name)
     spoil(tensor)

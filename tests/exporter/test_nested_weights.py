@@ -1,4 +1,4 @@
-"""Networks that Keras saved as a layer of another model, whole or only the weights, in every layout."""
+"""Networks that Keras saved as a layer of another model, with or without the model, in every layout."""
 
 import zipfile
 from collections.abc import Callable
@@ -39,21 +39,21 @@ saved = pytest.mark.parametrize(("name", "save_as"), SAVED.items(), ids=SAVED)
 
 @pytest.fixture
 def vgg(vgg_arrays: Any) -> Model:
-    """VGG16 as a model, up to `block2_pool`."""
+    """Builds VGG16 as a model, up to `block2_pool`."""
     return Model(input_1={}, **vgg_arrays)
 
 
 @pytest.fixture
 def resnet(resnet_arrays: Any) -> Model:
-    """ResNet101V2 as a model, up to its second batch norm."""
+    """Builds ResNet101V2 as a model, up to its second batch norm."""
     return Model(input_1={}, **resnet_arrays)
 
 
 @saved
-def test_a_network_inside_a_model_is_the_same_as_alone(
+def test_a_nested_network_equals_the_standalone_one(
     name: str, save_as: Save, tmp_path: Path, vgg: Model, save: Any, vgg_arrays: Any
 ) -> None:
-    """Of any name, behind other layers and before a head; its fingerprint is that of the flat file."""
+    """It has any name, layers before it and a head after it; its fingerprint is that of the flat file."""
     expected = _fingerprint(save(tmp_path / "flat.h5", vgg_arrays), VGG)
     for inner in ("vgg16", "my_base"):
         path = save_as(tmp_path / name, Model(rescaling={}, **{inner: vgg}, dense=HEAD))
@@ -62,10 +62,10 @@ def test_a_network_inside_a_model_is_the_same_as_alone(
 
 
 @saved
-def test_a_network_is_found_however_deep(
+def test_a_network_is_found_at_any_depth(
     name: str, save_as: Save, tmp_path: Path, vgg: Model, save: Any, vgg_arrays: Any
 ) -> None:
-    """Models may lie in models; the legacy layout knows only the outermost."""
+    """Models may be nested; the legacy layout stores only the outermost name."""
     encoder = Model(augmentation={}, inner=Model(rescaling={}, vgg16=vgg, bottleneck=HEAD))
     path = save_as(tmp_path / name, Model(encoder=encoder, dense=HEAD))
     assert _fingerprint(path, VGG) == _fingerprint(save(tmp_path / "flat.h5", vgg_arrays), VGG)
@@ -73,10 +73,10 @@ def test_a_network_is_found_however_deep(
 
 
 @saved
-def test_statistics_that_are_listed_behind_everything_belong_to_their_layers(
+def test_statistics_listed_after_all_trained_arrays_belong_to_their_layers(
     name: str, save_as: Save, tmp_path: Path, resnet: Model, save: Any, resnet_arrays: Any
 ) -> None:
-    """Keras lists what is trained first, so a batch norm's four arrays lie apart."""
+    """Keras lists trained arrays first, so a batch norm's four arrays are apart."""
     path = save_as(tmp_path / name, Model(resnet101v2=resnet, dense=HEAD))
     assert _fingerprint(path, RESNET) == _fingerprint(save(tmp_path / "flat.h5", resnet_arrays), RESNET)
 
@@ -85,7 +85,7 @@ def test_statistics_that_are_listed_behind_everything_belong_to_their_layers(
 def test_a_network_that_is_the_whole_model_is_read(
     name: str, save_as: Save, tmp_path: Path, vgg: Model, save: Any, vgg_arrays: Any
 ) -> None:
-    """Its own layers at the top, with a head behind them."""
+    """Its layers are at the top, followed by a head."""
     path = save_as(tmp_path / name, Model(vgg, dense=HEAD))
     assert _fingerprint(path, VGG) == _fingerprint(save(tmp_path / "flat.h5", vgg_arrays), VGG)
     assert _place(path, VGG) == ()
@@ -95,7 +95,7 @@ def test_a_network_that_is_the_whole_model_is_read(
 def test_each_of_two_networks_in_a_model_is_found(
     name: str, save_as: Save, tmp_path: Path, vgg: Model, resnet: Model
 ) -> None:
-    """By the names of its layers."""
+    """The names of its layers identify it."""
     path = save_as(tmp_path / name, Model(a=vgg, b=resnet, dense=HEAD))
     assert (_place(path, VGG), _place(path, RESNET)) == (("a",), ("b",))
 
@@ -104,7 +104,7 @@ def test_each_of_two_networks_in_a_model_is_found(
 def test_two_networks_of_a_kind_are_refused_and_both_named(
     name: str, save_as: Save, tmp_path: Path, vgg: Model
 ) -> None:
-    """Nobody can know which is meant; saved alone, one is read."""
+    """The wanted one is ambiguous; after saving it alone, it is read."""
     path = save_as(tmp_path / name, Model(left=vgg, right=vgg, dense=HEAD))
     refused = _refusal(path, VGG)
     assert "holds 2 networks with a layer block1_conv1: left, right" in str(refused)
@@ -112,10 +112,10 @@ def test_two_networks_of_a_kind_are_refused_and_both_named(
 
 
 @saved
-def test_a_model_with_the_other_network_inside_says_which(
+def test_a_model_with_the_other_network_inside_is_refused_with_its_name(
     name: str, save_as: Save, tmp_path: Path, vgg: Model, resnet: Model
 ) -> None:
-    """And that it could be asked for."""
+    """The message suggests to select that network."""
     refused = _refusal(save_as(tmp_path / name, Model(base=vgg, dense=HEAD)), RESNET)
     assert "inside base: layer conv1_conv is missing, and there are layers of VGG16" in str(refused)
     assert refused.hint is not None
@@ -125,10 +125,10 @@ def test_a_model_with_the_other_network_inside_says_which(
 
 
 @saved
-def test_a_model_without_any_known_network_says_what_it_holds(
+def test_a_model_without_any_known_network_is_refused_with_its_layers(
     name: str, save_as: Save, tmp_path: Path
 ) -> None:
-    """The names of its layers, which the user gave them."""
+    """The message lists the names that the user gave them."""
     path = save_as(tmp_path / name, Model(stem=HEAD, dense=HEAD))
     assert "layer block1_conv1 is missing, at the top and inside its models; it holds dense, " in str(
         _refusal(path, VGG)
@@ -136,10 +136,10 @@ def test_a_model_without_any_known_network_says_what_it_holds(
 
 
 @saved
-def test_what_a_network_inside_a_model_lacks_is_said_with_its_place(
+def test_a_missing_layer_of_a_nested_network_is_reported_with_its_place(
     name: str, save_as: Save, tmp_path: Path, vgg: Model
 ) -> None:
-    """Which layer, and where the others are."""
+    """The message names the layer, and the model that holds the others."""
     del vgg["block2_conv1"]
     path = save_as(tmp_path / name, Model(base=vgg, dense=HEAD))
     assert f"{path}, inside base: layer block2_conv1 is missing among its" in str(_refusal(path, VGG))
@@ -150,7 +150,7 @@ def test_what_a_network_inside_a_model_lacks_is_said_with_its_place(
 def test_a_larger_network_with_the_same_names_is_refused(
     name: str, save_as: Save, network: str, extra: str, tmp_path: Path, vgg: Model, resnet: Model
 ) -> None:
-    """VGG19 and ResNet152V2 have every layer of VGG16 and ResNet101V2, and more in between."""
+    """VGG19 and ResNet152V2 have every layer of VGG16 and ResNet101V2, and more between them."""
     base, wanted, title = (vgg, VGG, "VGG16") if network == "vgg" else (resnet, RESNET, "ResNet101V2")
     base[extra] = {"kernel": np.zeros((3, 3, 128, 128), np.float32), "bias": np.zeros(128, np.float32)}
     path = save_as(tmp_path / name, Model(base=base, dense=HEAD))
@@ -159,18 +159,18 @@ def test_a_larger_network_with_the_same_names_is_refused(
     )
 
 
-def test_layers_of_the_users_own_behind_a_network_are_left_alone(tmp_path: Path, vgg: Model) -> None:
-    """Names that go on where the network ends are no other network's."""
+def test_a_users_own_layers_after_a_network_are_ignored(tmp_path: Path, vgg: Model) -> None:
+    """Names of layers after the end of the network do not make it another network."""
     vgg["block6_conv1"] = {"kernel": np.zeros((3, 3, 8, 8), np.float32), "bias": np.zeros(8, np.float32)}
     assert _place(save_legacy(tmp_path / "x.h5", vgg), VGG) == ()
 
 
 @pytest.mark.parametrize("build", [vgg16, pytest.param(resnet101v2, marks=pytest.mark.slow)])  # 170 MB
 @pytest.mark.parametrize("save_as", [save_weights_h5, save_keras])
-def test_layers_without_names_are_known_by_their_order(
+def test_layers_without_names_are_identified_by_their_order(
     save_as: Any, build: Callable[[], Network], tmp_path: Path
 ) -> None:
-    """As Keras 2 numbers them by kind; every shape of the whole network has to be as it should."""
+    """Keras 2 numbers them by kind; every shape of the whole network must match."""
     network = _convolutions(build())
     base = _as_keras_orders(build(), network)
     unnamed = save_as(tmp_path / "unnamed.keras", Model(base=base, dense=HEAD), has_names=False)
@@ -180,32 +180,34 @@ def test_layers_without_names_are_known_by_their_order(
 
 
 def test_layers_without_names_in_other_shapes_are_refused(tmp_path: Path) -> None:
-    """One kernel more is another network, wherever it lies."""
+    """One more kernel anywhere makes it another network."""
     base = _as_keras_orders(vgg16(), _convolutions(vgg16()))
     front = Model(front={"kernel": np.zeros((1, 1, 1, 3), np.float32)}, **base)
     path = save_weights_h5(tmp_path / "x.weights.h5", Model(base=front), has_names=False)
     assert "not one of Keras' with layer names; save it with a current Keras" in str(_refusal(path, VGG))
 
 
-def test_a_dense_layer_of_the_users_is_not_that_of_the_network(tmp_path: Path) -> None:
-    """Without names `dense` may be either: its shape decides."""
+def test_a_users_own_dense_layer_is_not_that_of_the_network(tmp_path: Path) -> None:
+    """Without names, the shape of `dense` decides which one it is."""
     base = _as_keras_orders(vgg16(), _convolutions(vgg16()))
     path = save_weights_h5(tmp_path / "x.weights.h5", Model(base, dense=HEAD), has_names=False)
     assert _place(path, _convolutions(vgg16())) == ()
     assert "layer fc1 is missing" in str(_refusal(path, vgg16().up_to("fc1")))
 
 
-def test_copies_that_tensorflow_1_counted_are_known(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
+def test_names_with_a_copy_number_of_tensorflow_1_are_read(
+    tmp_path: Path, save: Any, vgg_arrays: Any
+) -> None:
     """`block1_conv1_2/kernel:0` is an array of the third network of its kind in a program."""
     copy = Model({f"{name}_2": arrays for name, arrays in vgg_arrays.items()})
     path = save_legacy(tmp_path / "x.h5", Model(vgg16=copy, dense=HEAD))
     assert _fingerprint(path, VGG) == _fingerprint(save(tmp_path / "flat.h5", vgg_arrays), VGG)
 
 
-def test_arrays_that_are_listed_in_another_order_are_known_by_their_names(
+def test_arrays_listed_in_another_order_are_identified_by_their_names(
     tmp_path: Path, vgg: Model, save: Any, vgg_arrays: Any
 ) -> None:
-    """Tools that copy such files do so by the alphabet."""
+    """Tools that copy such files sort arrays alphabetically."""
     path = save_legacy(tmp_path / "x.h5", Model(vgg16=vgg, dense=HEAD))
     with h5py.File(path, "r+") as file:
         file["vgg16"].attrs["weight_names"] = sorted(file["vgg16"].attrs["weight_names"])
@@ -234,12 +236,12 @@ def _no_hdf5(path: Path, _: Model) -> None:
         archive.writestr("model.weights.h5", "layer,kernel\n" * 100)
 
 
-def _packed_otherwise(path: Path, model: Model) -> None:
+def _compressed_otherwise(path: Path, model: Model) -> None:
     save_keras(path, model, compression=zipfile.ZIP_BZIP2)
 
 
 def _start_before_the_file(path: Path, model: Model) -> None:
-    """The end of an archive says where its list of files begins, counted from the archive's own end."""
+    """Changes the offset of an archive's file list so that it is before the file's start."""
     save_keras(path, model)
     data = path.read_bytes()
     end = data.rindex(b"PK\x05\x06")
@@ -261,15 +263,15 @@ def _link_outside(path: Path, _: Model) -> None:
         (_flipped_byte, "cannot be unpacked (Bad CRC-32"),
         (_cut, "cannot be unpacked (File is not a zip file)"),
         (_no_hdf5, "cannot be read as HDF5"),
-        (_packed_otherwise, "cannot be unpacked (model.weights.h5 is packed by method 12)"),
+        (_compressed_otherwise, "cannot be unpacked (model.weights.h5 is compressed with method 12)"),
         (_start_before_the_file, "cannot be unpacked ("),
         (_link_outside, "conv2d is a link to something else"),
     ],
 )
-def test_an_archive_that_is_not_as_keras_writes_it_is_refused(
+def test_a_damaged_or_foreign_archive_is_refused(
     spoil: Callable[[Path, Model], None], reason: str, tmp_path: Path, vgg: Model
 ) -> None:
-    """By its own name, not by that of what was unpacked."""
+    """The message names the archive, and not the unpacked file."""
     path = tmp_path / "x.keras"
     spoil(path, vgg)
     assert reason in str(_refusal(path, VGG))
@@ -278,14 +280,14 @@ def test_an_archive_that_is_not_as_keras_writes_it_is_refused(
 def test_an_archive_that_declares_too_much_is_not_unpacked(
     tmp_path: Path, vgg: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A few bytes may stand for terabytes."""
+    """A few bytes may expand to terabytes."""
     path = save_keras(tmp_path / "x.keras", vgg)
     monkeypatch.setattr(keras_archive, "MAX_BYTES", 1_000)
     assert "at most 1,000 are read" in str(_refusal(path, VGG))
 
 
 def _as_keras_orders(network: Network, part: SubNetwork) -> Model:
-    """A model of the layers of a part, each with a value of its own."""
+    """Builds a model with the layers of a part, in Keras' order, with distinct values."""
     needed = {layer.name for layer in part.layers}
     layers = [layer for layer in network.in_keras_order() if layer.name in needed]
     return Model(

@@ -20,7 +20,7 @@ from lookalike_exporter.vgg16 import vgg16
     ],
 )
 def test_a_tap_has_the_shape_that_keras_gives_it(network: Network, tap: str, shape: tuple[int, ...]) -> None:
-    """As in the output of `model.summary()`."""
+    """The shapes are those of `model.summary()`."""
     assert network.up_to(tap).shape == shape
 
 
@@ -28,7 +28,7 @@ def test_a_tap_has_the_shape_that_keras_gives_it(network: Network, tap: str, sha
     ("network", "parameters"), [(resnet101v2(), 42_626_560), (vgg16(), 138_357_544 - 1000 * 4097)]
 )
 def test_networks_have_as_many_parameters_as_in_keras(network: Network, parameters: int) -> None:
-    """The totals of `keras.applications`, VGG16's without the classifier that is left out."""
+    """The totals are those of `keras.applications`, without VGG16's classifier."""
     total = 0
     for layer in network.layers.values():
         for shape in layer.variables.values():
@@ -40,7 +40,7 @@ def test_networks_have_as_many_parameters_as_in_keras(network: Network, paramete
 
 
 def test_resnet_is_101_layers_deep() -> None:
-    """The name counts convolutions along the main path and the classifier that is left out."""
+    """The name counts convolutions along the main path, and the classifier, which is left out."""
     layers = resnet101v2().layers.values()
     shortcuts = [layer for layer in layers if layer.name.endswith("_0_conv")]
     assert sum(isinstance(layer, Conv) for layer in layers) - len(shortcuts) + 1 == 101
@@ -52,7 +52,7 @@ def test_vgg_is_16_layers_deep() -> None:
 
 
 def test_a_subnetwork_holds_the_ancestors_of_its_tap_only() -> None:
-    """The shortcut's convolution stands before the tap in Keras' order, and is not needed for it."""
+    """The shortcut's convolution is before the tap in Keras' order, but not needed for it."""
     network = resnet101v2()
     assert "conv2_block1_0_conv" in network.layers
     assert [layer.name for layer in network.up_to("conv2_block1_1_relu").layers] == [
@@ -69,7 +69,7 @@ def test_a_subnetwork_holds_the_ancestors_of_its_tap_only() -> None:
 
 
 def test_variables_come_in_the_order_in_which_keras_saves_them() -> None:
-    """Files name them in several ways, so that the order is what counts."""
+    """Names of variables differ between files, so the order identifies them."""
     network = resnet101v2()
     assert list(network.layers["conv1_conv"].variables) == ["kernel", "bias"]
     assert list(network.layers["conv2_block1_1_conv"].variables) == ["kernel"]
@@ -78,28 +78,28 @@ def test_variables_come_in_the_order_in_which_keras_saves_them() -> None:
     assert list(norm.variables) == ["gamma", "beta", "moving_mean", "moving_variance"]
 
 
-def test_an_unknown_layer_is_refused_with_the_names_near_it() -> None:
-    """A slip of the finger gets its correction."""
+def test_an_unknown_layer_is_refused_with_similar_names() -> None:
+    """The message suggests a correction for a typing error."""
     with pytest.raises(UsageError, match=r"ResNet101V2 has no layer 'post_rellu'; did you mean post_relu"):
         resnet101v2().up_to("post_rellu")
 
 
-def test_a_layer_like_no_other_is_refused_with_the_last_ones() -> None:
-    """Where nothing is near, the usual taps are named."""
+def test_a_layer_without_similar_names_is_refused_with_the_usual_taps() -> None:
+    """The message names the last layers."""
     with pytest.raises(UsageError, match=r"did you mean block5_pool, fc1, fc2\?"):
         vgg16().up_to("42")
 
 
 @pytest.mark.parametrize("layer", ["flaten", "flatten_", "Flatten"])
 def test_flatten_is_not_suggested_for_an_unknown_layer(layer: str) -> None:
-    """`flatten` is a pooling here, and so no correction of anything."""
+    """`flatten` is a pooling here, and not a layer to tap."""
     with pytest.raises(UsageError) as refused:
         vgg16().up_to(layer)
     assert "flatten" not in str(refused.value).partition("did you mean")[2]
 
 
 def test_the_tap_counts_as_one_more_consumer() -> None:
-    """A convolution that is looked at must not disappear in what comes behind it."""
+    """A tapped convolution must not be fused with the layers after it."""
     network = resnet101v2()
     assert network.up_to("conv2_block1_1_conv").consumers["conv2_block1_1_conv"] == 1
     assert network.up_to("conv2_block1_1_bn").consumers["conv2_block1_1_conv"] == 1

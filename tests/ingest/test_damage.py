@@ -1,4 +1,4 @@
-"""Files of a collection lost, cut, damaged or put back: the next ingest repairs it, or says why not."""
+"""A collection's files are lost or damaged: the next ingest repairs it, or refuses it with a reason."""
 
 import errno
 import functools
@@ -47,7 +47,7 @@ class Bench:
 
     @property
     def home(self) -> Settings:
-        """The settings, on the CPU."""
+        """Returns the settings, with the CPU provider."""
         return Settings(home=self.folder / "home", provider="cpu")
 
     def ingest(self, **options: bool) -> IngestReport:
@@ -63,18 +63,18 @@ class Bench:
 
     @property
     def store(self) -> EmbeddedStore:
-        """The store, as a new process opens it."""
+        """Opens the store, as a new process does."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     @property
     def collection(self) -> Path:
-        """The collection's folder."""
+        """Returns the collection's folder."""
         (name,) = self.store.names()
         return self.home.qdrant_dir / name
 
     @property
     def segment(self) -> Path:
-        """The folder of the only segment."""
+        """Returns the folder of the only segment."""
         (segment,) = (self.collection / "shard/segments").iterdir()
         return segment
 
@@ -96,7 +96,7 @@ class Bench:
 def made(
     tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, draw: Callable[..., list[Path]]
 ) -> Callable[[Distance], Path]:
-    """Returns a function that makes a folder and its collection, once for each distance; to be copied."""
+    """Returns a function that makes a folder and its collection once for each distance; tests copy them."""
 
     @functools.cache
     def make(distance: Distance) -> Path:
@@ -113,7 +113,7 @@ def made(
 def make_bench(
     made: Callable[[Distance], Path], tmp_path: Path, tiny_spec: ModelSpec
 ) -> Callable[[Distance], Bench]:
-    """Makes a bench with a copy of its own."""
+    """Returns a function that makes a bench with its own copy."""
 
     def make(distance: Distance) -> Bench:
         words = ["cp", "--archive", "--sparse=always", made(distance), tmp_path / distance]
@@ -125,7 +125,7 @@ def make_bench(
 
 @pytest.fixture
 def bench(make_bench: Callable[[Distance], Bench]) -> Bench:
-    """Makes one with the cosine distance."""
+    """Makes a bench with the cosine distance."""
     return make_bench(Distance.COSINE)
 
 
@@ -177,7 +177,7 @@ REFUSED: dict[str, Callable[[Bench], object]] = {
 def test_the_next_ingest_repairs_a_damaged_collection(
     make_bench: Callable[[Distance], Bench], damage: str, distance: Distance
 ) -> None:
-    """Every point is there as before, with the classes counted; the ingest after it changes nothing."""
+    """Every point is restored and the classes are counted correctly; one more ingest changes nothing."""
     bench = make_bench(distance)
     before = bench.stored()
     MENDED[damage](bench)
@@ -193,7 +193,7 @@ def test_the_next_ingest_repairs_a_damaged_collection(
 
 @pytest.mark.parametrize("damage", REFUSED)
 def test_a_collection_that_cannot_be_repaired_is_refused(bench: Bench, damage: str) -> None:
-    """It is not reported as unchanged; the message says what to do."""
+    """It is not reported as unchanged; the message names the remedy."""
     REFUSED[damage](bench)
     with pytest.raises(StoreError, match="remove the folder and ingest again"):
         bench.ingest()
@@ -201,7 +201,7 @@ def test_a_collection_that_cannot_be_repaired_is_refused(bench: Bench, damage: s
 
 @pytest.mark.parametrize("damage", ["ids lost", "vectors blank", "number of vectors lost", "payloads lost"])
 def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str) -> None:
-    """The engine recreates missing files, so that they look intact."""
+    """The engine recreates missing files when it opens a collection, so that they look intact."""
     before = bench.stored()
     MENDED[damage](bench)
     with bench.open() as collection:
@@ -211,8 +211,8 @@ def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str)
 
 
 @pytest.mark.parametrize("opens", ["ingest", "search", "nobody"])
-def test_damage_is_repaired_though_the_write_ahead_log_is_lost(bench: Bench, opens: str) -> None:
-    """A new log starts at zero, and points ignore operations older than their own."""
+def test_damage_is_repaired_even_if_the_write_ahead_log_is_lost(bench: Bench, opens: str) -> None:
+    """A new log starts at operation zero, and points ignore operations older than their own."""
     before = bench.stored()
     shutil.rmtree(bench.collection / "shard/wal")
     if opens == "ingest":
@@ -227,10 +227,10 @@ def test_damage_is_repaired_though_the_write_ahead_log_is_lost(bench: Bench, ope
     assert bench.stored() == before
 
 
-def test_a_restarted_log_is_noticed_by_writes_without_effect(
+def test_writes_take_effect_after_the_log_restarted_at_zero(
     bench: Bench, draw: Callable[..., list[Path]]
 ) -> None:
-    """A former version left it at zero: an update and a removal take effect all the same."""
+    """A former version left it at zero, where points ignore updates and removals."""
     shutil.rmtree(bench.collection / "shard/wal")
     qdrant_edge.EdgeShard.load(str(bench.collection / "shard")).close()
     assert any((bench.collection / "shard/wal").iterdir())
@@ -248,7 +248,7 @@ def test_a_restarted_log_is_noticed_by_writes_without_effect(
 def test_a_shard_restored_from_a_backup_is_brought_up_to_date(
     bench: Bench, draw: Callable[..., list[Path]]
 ) -> None:
-    """One image is missing in it, and one has other bytes."""
+    """It lacks one image, and has outdated bytes of another."""
     shutil.copytree(bench.collection / "shard", bench.folder / "backup")
     draw(bench.folder / "data", "a/00.png", seed=1)
     draw(bench.folder / "data", "c/new.png")
@@ -263,7 +263,7 @@ def test_a_shard_restored_from_a_backup_is_brought_up_to_date(
 
 @pytest.mark.parametrize("damage", ["ids lost", "number of vectors lost"])
 def test_opening_a_collection_with_lost_points_warns(bench: Bench, damage: str, said: list[str]) -> None:
-    """With both counts and what restores them; after an ingest there is no warning."""
+    """The warning has both counts and the command that restores the points; after an ingest there is none."""
     MENDED[damage](bench)
     for _ in range(2):
         said.clear()
@@ -279,7 +279,7 @@ def test_opening_a_collection_with_lost_points_warns(bench: Bench, damage: str, 
 
 
 def test_damage_that_file_times_do_not_show_is_refused_once_and_then_repaired(bench: Bench) -> None:
-    """Files of the same sizes and times hold another number of points."""
+    """Files of the same sizes and times hold a different number of points."""
     mark = bench.collection / "points.listed"
     mark.write_text(mark.read_text().replace('"points": 12', '"points": 13'))
     with bench.open() as collection, pytest.raises(StoreError, match="its files are damaged"):
@@ -291,7 +291,7 @@ def test_damage_that_file_times_do_not_show_is_refused_once_and_then_repaired(be
 
 
 def test_a_dry_run_counts_damaged_points_and_repairs_nothing(bench: Bench) -> None:
-    """The ingest after it does what it said."""
+    """The next ingest does what the dry run reported."""
     (bench.segment / "vector_storage/vectors/status.dat").unlink()
     for dry_run in (True, True, False):
         assert bench.ingest(dry_run=dry_run).collections[0].counts["added"] == 12
@@ -299,7 +299,7 @@ def test_a_dry_run_counts_damaged_points_and_repairs_nothing(bench: Bench) -> No
 
 
 def test_reading_leaves_the_payload_cache_valid(bench: Bench) -> None:
-    """Loading a shard touches its files, which does not count as a change."""
+    """Loading a shard touches its files, which must not count as a change."""
     for _ in range(2):
         with bench.open() as collection:
             assert collection.upkeep.is_cache_valid
@@ -309,14 +309,14 @@ def test_reading_leaves_the_payload_cache_valid(bench: Bench) -> None:
 
 
 def test_reading_a_lost_vector_raises_a_store_error(bench: Bench) -> None:
-    """And no error of Python."""
+    """It is not an unrelated Python error."""
     (bench.segment / "vector_storage/vectors/status.dat").unlink()
     with bench.open() as collection, pytest.raises(StoreError, match=r"the files are damaged"):
         collection.vectors([next(iter(collection.scan())).id])
 
 
 def test_reading_a_lost_payload_raises_a_store_error(bench: Bench) -> None:
-    """It names the point and how to restore it."""
+    """The message names the point and how to restore it."""
     shutil.rmtree(bench.segment / "payload_storage")
     with bench.open() as collection, pytest.raises(StoreError, match="has lost its payload"):
         list(collection.scan())
@@ -326,7 +326,7 @@ def test_reading_a_lost_payload_raises_a_store_error(bench: Bench) -> None:
 def test_the_shard_of_another_collection_is_refused(
     make_bench: Callable[[Distance], Bench], name: str
 ) -> None:
-    """Though vectors have the same length and points the same images."""
+    """This holds even if vectors have the same length and points the same images."""
     bench, other = make_bench(Distance.COSINE), make_bench(Distance.EUCLID)
     theirs, ours = other.collection / name, bench.collection / name
     remove(ours)
@@ -338,7 +338,7 @@ def test_the_shard_of_another_collection_is_refused(
 def test_a_full_disk_at_the_end_of_an_ingest_loses_nothing(
     bench: Bench, draw: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever sync fails, the payload cache is not valid then, and the next ingest reads the store."""
+    """Whichever sync fails, the payload cache becomes invalid, and the next ingest reads the store."""
     sync, calls = os.fsync, count()
 
     def fail(descriptor: int) -> None:
@@ -401,14 +401,14 @@ LISTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("is_noted", [False, True])
 @pytest.mark.parametrize("damage", LISTS)
-def test_a_damaged_payload_cache_is_made_anew(
+def test_a_damaged_payload_cache_is_built_again(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
     draw: Callable[..., list[Path]],
     damage: str,
     is_noted: bool,
 ) -> None:
-    """It never raises, even if the mark beside it says that it is valid."""
+    """The ingest never fails, even if the mark beside the cache says that it is valid."""
     LISTS[damage](bench.collection / "points.db")
     if is_noted:
         with bench.open() as collection:
@@ -425,7 +425,7 @@ def test_a_damaged_payload_cache_is_made_anew(
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"points": "x"}', "\0", None])
 def test_an_unreadable_mark_makes_the_payload_cache_invalid(bench: Bench, damage: str | None) -> None:
-    """Also a folder in its place, or the empty mark of a former version."""
+    """The mark may also be a folder, or empty as in a former version."""
     mark = bench.collection / "points.listed"
     if damage is None:
         as_folder(mark)
@@ -441,7 +441,7 @@ def test_an_unreadable_mark_makes_the_payload_cache_invalid(bench: Bench, damage
 def test_the_payload_cache_of_another_collection_is_not_valid(
     make_bench: Callable[[Distance], Bench], tmp_path: Path
 ) -> None:
-    """With its mark or without."""
+    """This holds with its mark and without."""
     bench = make_bench(Distance.COSINE)
     other = tmp_path / "other"
     shutil.copytree(bench.collection, other)

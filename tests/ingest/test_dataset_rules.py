@@ -1,4 +1,4 @@
-"""Rules of a folder: what they exclude is removed, and they are remembered."""
+"""Rules of a folder: excluded images are removed, and the rules are remembered."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +75,7 @@ EVERYTHING = RuleChoice(default_excludes=False)
 
 
 def test_newly_excluded_images_are_removed_without_pruning(album: Album) -> None:
-    """They are listed, by a dry run too; points of deleted files stay."""
+    """They are listed, in a dry run too; points of deleted files stay."""
     album.ingest(rules=EVERYTHING)
     (album.root / "5.png").unlink()
     excluded = ["@eaDir/4.png", "val/dog/3.png"]
@@ -89,8 +89,8 @@ def test_newly_excluded_images_are_removed_without_pruning(album: Album) -> None
     assert album.stored().keys() == set(PATHS) - set(excluded)
 
 
-def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None:
-    """The others are deleted files."""
+def test_pruning_reports_how_many_removed_images_are_excluded(album: Album) -> None:
+    """The other removed points are of deleted files."""
     album.ingest()
     (album.root / "5.png").unlink()
     (report,) = album.ingest(rules=RuleChoice(exclude=["dog"]), prune=True).collections
@@ -99,7 +99,7 @@ def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None
 
 
 def test_excluding_every_image_needs_force(album: Album) -> None:
-    """A refused run leaves the remembered rules as they were, too."""
+    """Refused runs do not change the remembered rules."""
     album.ingest()
     with pytest.raises(UsageError, match=r"what is excluded \(3 folders, 1 image\)"):
         album.ingest(rules=RuleChoice(exclude=["*"]))
@@ -109,9 +109,9 @@ def test_excluding_every_image_needs_force(album: Album) -> None:
 
 
 def test_unreadable_folders_and_exclusion_do_not_empty_a_dataset(album: Album) -> None:
-    """The folders may be on a disk that is not mounted, and all else is excluded."""
+    """The unreadable folders may be on a disk that is not mounted, and all other images are excluded."""
     if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("whoever runs this may look into every folder")
+        pytest.skip("the user of this process may read every folder")
     album.ingest()
     (album.root / "train").chmod(0)
     try:
@@ -122,10 +122,10 @@ def test_unreadable_folders_and_exclusion_do_not_empty_a_dataset(album: Album) -
 
 
 def test_rules_are_remembered_until_others_are_given(album: Album, said: list[str]) -> None:
-    """Each for itself: a rule that is given replaces the remembered one, and no other."""
+    """Each rule is independent: a given rule replaces its remembered value only."""
     album.ingest(rules=RuleChoice(exclude=["dog", "5.png"], class_level=2))
     assert album.stored() == {"train/cat/1.png": "cat", "train/cat/2.png": "cat"}
-    assert not [line for line in said if line.startswith("the rules remembered")]
+    assert not [line for line in said if line.startswith("the remembered rules")]
     assert album.ingest().collections[0].counts["unchanged"] == 2
     assert "without 'dog', '5.png', classes by folder 2" in "".join(said)
     album.ingest(rules=RuleChoice(exclude=["cat"]))
@@ -138,8 +138,8 @@ def test_rules_are_remembered_until_others_are_given(album: Album, said: list[st
     assert album.rules() == DEFAULT_RULES
 
 
-def test_a_new_collection_takes_the_rules_of_the_dataset_over(album: Album) -> None:
-    """From any collection; afterwards each remembers its own."""
+def test_a_new_collection_copies_the_rules_of_the_dataset(album: Album) -> None:
+    """They come from any other collection; afterwards each remembers its own."""
     album.ingest(rules=RuleChoice(exclude=["dog"]))
     album.ingest(distances=[Distance.EUCLID])
     assert album.stored(Distance.EUCLID) == album.stored()
@@ -149,7 +149,7 @@ def test_a_new_collection_takes_the_rules_of_the_dataset_over(album: Album) -> N
 
 
 def test_conflicting_remembered_rules_are_refused(album: Album) -> None:
-    """Until they are given."""
+    """Rules that are given resolve the conflict."""
     album.ingest(rules=RuleChoice(exclude=["dog"]))
     album.ingest(distances=[Distance.EUCLID], rules=RuleChoice(exclude=["cat"]))
     both = [Distance.COSINE, Distance.EUCLID]
@@ -169,7 +169,7 @@ def test_a_dry_run_remembers_nothing(album: Album) -> None:
 
 
 def test_another_class_level_embeds_nothing(album: Album) -> None:
-    """Only payloads change; a sample is drawn by the new classes."""
+    """Only payloads change; the random sample follows the new classes."""
     album.ingest()
     done = album.ingest(rules=RuleChoice(class_level=-1))
     assert (done.embedded, done.collections[0].counts["updated"]) == (0, 3)
@@ -178,7 +178,7 @@ def test_another_class_level_embeds_nothing(album: Album) -> None:
 
 
 def test_classes_that_are_parts_of_a_split_are_reported(album: Album, said: list[str]) -> None:
-    """If folders lie in them; the hint is the level below."""
+    """They must have subfolders; the hint is to use the next level as classes."""
     assert album.ingest().split_classes == ["train", "val"]
     (line,) = [line for line in said if "parts of a split" in line]
     assert "the classes are train, val" in line
@@ -188,13 +188,13 @@ def test_classes_that_are_parts_of_a_split_are_reported(album: Album, said: list
 
 @pytest.mark.parametrize("path", ["bird/6.png", "Training set/6.png"])
 def test_with_another_class_beside_them_split_names_are_classes(album: Album, draw: Draw, path: str) -> None:
-    """There may be a class of trains, or of tests."""
+    """`train` may be a class of trains, and `test` one of tests."""
     draw(album.root, path)
     assert album.ingest().split_classes == []
 
 
 def test_split_names_without_folders_below_are_classes(tmp_path: Path, album: Album, draw: Draw) -> None:
-    """Nothing else could be the class."""
+    """No deeper folder could be the class."""
     album.root = tmp_path / "flat"
     draw(album.root, "train/1.png", "Test/2.png")
     assert album.ingest().split_classes == []
@@ -234,7 +234,7 @@ def test_a_rebuild_keeps_the_rules_and_every_image(album: Album) -> None:
 def test_a_rebuild_keeps_images_behind_links_that_are_not_followed_any_more(
     album: Album, tmp_path: Path, said: list[str], draw: Draw
 ) -> None:
-    """By their stored paths, though another link to the folder exists; it logs no hint."""
+    """They are found by their stored paths, although another link to the folder exists; no hint is logged."""
     draw(tmp_path / "elsewhere", "6.png", seed=9)
     (album.root / "bird").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     album.ingest(rules=RuleChoice(follow_links=True))
@@ -249,7 +249,7 @@ def test_a_rebuild_keeps_images_behind_links_that_are_not_followed_any_more(
 
 
 def test_a_rebuild_reads_no_other_files(album: Album, draw: Draw) -> None:
-    """New files of its folders are left to the next ingest."""
+    """The next ingest adds new files of its folders."""
     album.ingest()
     stored, (name,) = album.stored(), album.store.names()
     draw(album.root, "train/cat/7.png", "train/zoo/8.png", seed=9)
@@ -260,8 +260,8 @@ def test_a_rebuild_reads_no_other_files(album: Album, draw: Draw) -> None:
     assert (report.skipped, album.stored().keys()) == ([], stored.keys() - {"train/cat/1.png"})
 
 
-def test_rules_asked_for_go_before_remembered_ones() -> None:
-    """Field by field."""
+def test_requested_rules_override_remembered_ones() -> None:
+    """Each field is overridden on its own."""
     rules = FolderRules(exclude=("a",), default_excludes=False, follow_links=True, class_level=-1)
     assert RuleChoice().over(rules) == RuleChoice.of(rules).over(DEFAULT_RULES) == rules
     assert RuleChoice(follow_links=False).over(rules) == replace(rules, follow_links=False)
@@ -275,15 +275,15 @@ def test_rules_asked_for_go_before_remembered_ones() -> None:
     [
         ("./raw", "write '/raw'"),
         ("!./raw/*.png", "write '!/raw/*.png'"),
-        ("../other/raw", "it lies outside"),
+        ("../other/raw", "it is outside"),
         ("{root}/raw", "write '/raw'"),
         ("{root}/raw/*.png", "write '/raw/*.png'"),
     ],
 )
-def test_a_pattern_that_is_no_path_below_the_folder_is_refused(
+def test_a_pattern_that_is_not_relative_to_the_folder_is_refused(
     tmp_path: Path, pattern: str, said: str
 ) -> None:
-    """By gitignore's rules it would silently match nothing; the message names the right form."""
+    """By gitignore's rules it would silently match nothing; the message gives the right form."""
     root = tmp_path.resolve()
     rules = RuleChoice(exclude=[pattern.format(root=root)])
     with pytest.raises(UsageError, match="matches nothing: patterns are relative to") as refused:
@@ -292,14 +292,14 @@ def test_a_pattern_that_is_no_path_below_the_folder_is_refused(
     assert refused.value.argument is Argument.EXCLUDE
 
 
-def test_patterns_that_match_below_the_folder_are_left_as_they_are(tmp_path: Path) -> None:
-    """A leading slash stands for the folder."""
+def test_patterns_relative_to_the_folder_are_accepted(tmp_path: Path) -> None:
+    """A leading slash is the folder itself."""
     for folder in (tmp_path, Path("/")):
         RuleChoice(exclude=["/raw", "raw/", "*.png", "!.photos", "/home/*", ".hidden"]).check_for(folder)
 
 
 def test_patterns_that_match_nothing_are_reported(album: Album, said: list[str]) -> None:
-    """Only those of this run, not remembered ones."""
+    """Only patterns of this run are reported, not remembered ones."""
     album.ingest(rules=RuleChoice(exclude=("IMG", "dog", "5.*", "!none")))
     assert "warning: exclude patterns that match nothing here: 'IMG', '!none'" in said
     said.clear()

@@ -1,4 +1,4 @@
-"""Failures in one stage of an ingest: they end the others, and what was written stays."""
+"""A failure in one stage of an ingest ends the other stages, and keeps what was written."""
 
 import signal
 import sys
@@ -33,7 +33,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "network": (Embedder, "embed"),
     "writing": (EmbeddedCollection, "upsert"),
 }
-"""A function of each; the first and the last are called in the main thread."""
+"""One function of each stage; deciding and writing are in the main thread."""
 
 
 @dataclass(kw_only=True)
@@ -89,7 +89,7 @@ def folder(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[
 
 
 def nth_call(stage: str, number: int, event: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
-    """Calls `event` at the start of a stage's call of this number, counted from 1."""
+    """Calls `event` at the start of the n-th call of a stage, counted from 1."""
     place, name = STAGES[stage]
     original, calls, lock = getattr(place, name), iter(range(1, 10_000)), threading.Lock()
 
@@ -104,7 +104,7 @@ def nth_call(stage: str, number: int, event: Callable[[], None], patch: pytest.M
 
 
 def failing(error: Exception) -> Callable[[], None]:
-    """Raises it."""
+    """Returns a function that raises the error."""
 
     def fail() -> None:
         raise error
@@ -114,10 +114,10 @@ def failing(error: Exception) -> Callable[[], None]:
 
 @pytest.mark.parametrize("stage", ["reading", "network", "writing"])
 @pytest.mark.parametrize("error", [ModelError("the network"), StoreError("the store"), MemoryError()])
-def test_an_error_in_a_stage_is_raised_after_what_came_before_is_written(
+def test_an_error_in_a_stage_is_raised_after_earlier_files_are_written(
     folder: Folder, stage: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order of the files, of which three were done."""
+    """The first three files, in the order of the scan, are stored."""
     with monkeypatch.context() as patch:
         nth_call(stage, 4, failing(error), patch)
         with pytest.raises(type(error)) as raised:
@@ -129,7 +129,7 @@ def test_an_error_in_a_stage_is_raised_after_what_came_before_is_written(
 def test_a_failed_write_while_all_queues_are_full_ends_the_ingest(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two batches are embedded by then and wait to be written."""
+    """Two embedded batches are waiting to be written then."""
     embedded, is_ahead = iter(range(1, 10_000)), threading.Event()
     embed = Embedder.embed
 
@@ -165,7 +165,7 @@ def interrupt() -> Callable[[], None]:
 def test_ctrl_c_in_any_stage_finishes_the_current_batch(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no other; the next run continues."""
+    """No other batch is written; the next run continues."""
     with monkeypatch.context() as patch, stop_on_interrupt() as stop:
         nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
         report = folder.ingest(stop)
@@ -178,7 +178,7 @@ def test_ctrl_c_in_any_stage_finishes_the_current_batch(
 def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads are not waited for, and the next run finds nothing half done."""
+    """It does not wait for threads, and the next run finds no partial data."""
     with monkeypatch.context() as patch, stop_on_interrupt() as stop:
 
         def twice() -> None:

@@ -25,7 +25,7 @@ def image(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
 
 
 def test_an_image_is_hashed_and_decoded(image: Path) -> None:
-    """From the same bytes."""
+    """The hash is that of the bytes that were decoded."""
     read = read_image(found(image), lambda _: False)
     assert read.sha256 == hash_stream(io.BytesIO(image.read_bytes()))
     assert read.image is not None
@@ -34,7 +34,7 @@ def test_an_image_is_hashed_and_decoded(image: Path) -> None:
 
 
 def test_an_image_with_known_bytes_is_not_decoded(image: Path) -> None:
-    """Its vector is stored."""
+    """Its vector is stored already."""
     asked: list[str] = []
     read = read_image(found(image), lambda sha256: not asked.append(sha256))
     assert asked == [hash_stream(io.BytesIO(image.read_bytes()))]
@@ -50,10 +50,10 @@ def test_an_image_with_known_bytes_is_not_decoded(image: Path) -> None:
         ("half.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", SkipReason.TRUNCATED),
     ],
 )
-def test_a_file_that_is_no_image_is_returned_with_its_problem(
+def test_a_file_that_is_not_an_image_is_returned_with_its_problem(
     tmp_path: Path, name: str, content: bytes | None, problem: SkipReason
 ) -> None:
-    """It does not raise, so that the others go on."""
+    """No error is raised, so that other files are still read."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
     read = read_image(found(tmp_path / name), lambda _: False)
@@ -70,7 +70,7 @@ def test_a_file_that_has_become_a_pipe_is_not_waited_for(image: Path) -> None:
 
 
 def test_a_large_file_is_not_held_in_memory(image: Path) -> None:
-    """The result is the same."""
+    """The hash and the pixels are the same."""
     in_memory = read_image(found(image), lambda _: False)
     content = image.read_bytes() + bytes(IN_MEMORY_BYTES)  # what follows an image is not looked at
     image.write_bytes(content)
@@ -84,7 +84,7 @@ def test_a_large_file_is_not_held_in_memory(image: Path) -> None:
 def test_an_image_that_needs_another_decoder_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command counts them and says so once."""
+    """The command counts these images and prints one line."""
     monkeypatch.setattr("lookalike_core.images.decoders._can_read_heif", lambda: False)
     (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     read = read_image(found(tmp_path / "1.heic"), lambda _: False)
@@ -94,8 +94,8 @@ def test_an_image_that_needs_another_decoder_names_it(
     )
 
 
-def test_max_pixels_limits_what_is_decoded(image: Path) -> None:
-    """As `--max-pixels` sets it."""
+def test_larger_images_than_max_pixels_are_refused(image: Path) -> None:
+    """The limit is that of `--max-pixels`."""
     read = read_image(found(image), lambda _: False, max_pixels=64 * 48 - 1)
     assert read.problem is SkipReason.TOO_LARGE
     assert read_image(found(image), lambda _: False, max_pixels=64 * 48).problem is None

@@ -1,4 +1,4 @@
-"""Classes from a CSV file, and what may be wrong with such files."""
+"""Classes from a CSV file, and invalid files."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def test_each_row_gives_a_path_its_class(tmp_path: Path) -> None:
-    """Quoted if it contains a comma, in any script."""
+    """Paths may be in any script, and are quoted if they contain a comma."""
     text = 'path,class\na/1.jpg,cat\n"b, c/2.jpg","dog, small"\n日本/3.jpg,büffel\n'
     assert read_labels(table(tmp_path, text)) == {
         "a/1.jpg": "cat",
@@ -27,12 +27,12 @@ def test_each_row_gives_a_path_its_class(tmp_path: Path) -> None:
 
 
 def test_an_empty_class_is_no_class(tmp_path: Path) -> None:
-    """It goes before the folder's class, too."""
+    """It overrides the folder's class, too."""
     assert read_labels(table(tmp_path, "path,class\na/1.jpg,\n")) == {"a/1.jpg": None}
 
 
 def test_a_row_without_a_class_cell_is_refused(tmp_path: Path) -> None:
-    """It is a mistake rather than an empty class."""
+    """It is more likely a mistake than an empty class."""
     with pytest.raises(UsageError, match="line 3 has too few cells"):
         read_labels(table(tmp_path, "path,class\na/1.jpg,cat\na/2.jpg\n"))
 
@@ -50,7 +50,7 @@ def test_a_row_without_a_class_cell_is_refused(tmp_path: Path) -> None:
     ids=["windows-line-ends", "byte-order-mark", "blank-lines", "other-order", "more-columns", "dot-slash"],
 )
 def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: str) -> None:
-    """With a byte order mark, Windows line ends, blank lines or more columns."""
+    """They may have a byte order mark, Windows line ends, blank lines or more columns."""
     assert read_labels(table(tmp_path, text, encoding)) == {"a/1.jpg": "cat"}
 
 
@@ -66,7 +66,7 @@ def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: 
             "the header must be path,class and is path,class,class",
         ),
         ("path,path,class\na/1.jpg,b/1.jpg,dog\n", "utf-8", "path,class and is path,path,class"),
-        ("path,class\na/1.jpg,cat\n./a/1.jpg,dog\n", "utf-8", "line 3 names a/1.jpg a second time"),
+        ("path,class\na/1.jpg,cat\n./a/1.jpg,dog\n", "utf-8", "line 3 repeats a/1.jpg"),
         ("path,class\na/1.jpg,caf\u00e9\n", "latin-1", "cannot be read as a UTF-8 CSV"),
         ("path,class\na/1.jpg,cat\n", "utf-16", "cannot be read as a UTF-8 CSV"),
         (f"path,class\na/1.jpg,{'x' * 200_000}\n", "utf-8", "cannot be read as a UTF-8 CSV"),
@@ -86,7 +86,7 @@ def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: 
 def test_an_invalid_table_is_refused_with_its_fault(
     tmp_path: Path, text: str, encoding: str, said: str
 ) -> None:
-    """The message names the file."""
+    """The message names the file and the fault."""
     file = table(tmp_path, text, encoding)
     with pytest.raises(UsageError) as refused:
         read_labels(file)
@@ -95,7 +95,7 @@ def test_an_invalid_table_is_refused_with_its_fault(
 
 
 def test_a_missing_table_is_a_usage_error(tmp_path: Path) -> None:
-    """With its path."""
+    """The message has its path."""
     with pytest.raises(UsageError, match=r"none\.csv"):
         read_labels(tmp_path / "none.csv")
 
@@ -110,9 +110,9 @@ def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
 
 
 def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
-    """If no row names a file here, the message shows the first row and the folder."""
+    """If no row matches a file of the folder, the message shows the first row and the folder."""
     with pytest.raises(
-        UsageError, match=r"none of the 2 rows of the labels names a file below (.*)"
+        UsageError, match=r"none of the 2 rows of the labels matches a file below (.*)"
     ) as refused:
         check_labels({"data/a/1.jpg": "cat", "data/a/2.jpg": None}, tmp_path)
     assert str(tmp_path) in str(refused.value)
@@ -120,22 +120,22 @@ def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/{root}/1.jpg", "", ".", "x" * 5_000, "nul\0"])
-def test_a_row_with_an_absolute_or_impossible_path_names_no_file(path: str, tmp_path: Path) -> None:
-    """Though a file may exist at the absolute one."""
+def test_a_row_with_an_absolute_or_impossible_path_matches_no_file(path: str, tmp_path: Path) -> None:
+    """This holds even if a file exists at the absolute path."""
     (tmp_path / "1.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="none of the 1 rows"):
         check_labels({path.format(root=tmp_path): "cat"}, tmp_path)
 
 
-def test_one_row_that_names_a_file_is_enough(tmp_path: Path) -> None:
-    """Others are counted after the scan; an empty table is accepted."""
+def test_one_row_that_matches_a_file_is_enough(tmp_path: Path) -> None:
+    """Unmatched rows are counted after the scan; an empty table is accepted."""
     (tmp_path / "1.jpg").write_bytes(b"")
     check_labels({"gone.jpg": "cat", "1.jpg": "dog"}, tmp_path)
     check_labels({}, tmp_path)
 
 
-def test_a_table_in_another_unicode_form_names_files(tmp_path: Path) -> None:
-    """Folder by folder; a table of another folder is still refused."""
+def test_a_table_in_another_unicode_form_matches_files(tmp_path: Path) -> None:
+    """Folder names are compared too; a table of another folder is still refused."""
     composed, decomposed = "K\u00e4fer", "Ka\u0308fer"
     (tmp_path / composed).mkdir()
     (tmp_path / composed / f"{decomposed}.png").touch()

@@ -1,4 +1,4 @@
-"""The cache of payloads beside a collection: it equals the store, or is not valid."""
+"""The payload cache beside a collection: it equals the store, or is not valid."""
 
 import os
 import sqlite3
@@ -32,7 +32,7 @@ POINT = Payload(
     moved_from="cat/0.jpg",
     ctime_ns=2**63 + 1,
 )
-"""Its times are after the year 2262, and do not fit into 64 bits with a sign."""
+"""A payload with a time after the year 2262, which does not fit into a signed 64-bit integer."""
 
 Ingest = Callable[..., IngestReport]
 
@@ -67,7 +67,7 @@ def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
 
 
 def listed(collection: EmbeddedCollection) -> set[Payload]:
-    """Returns the payloads in the cache beside a collection, read without our own code."""
+    """Returns the payloads in the cache beside a collection, read with SQLite alone."""
     with sqlite3.connect(collection.upkeep.cache_file) as database:
         found = database.execute("SELECT * FROM points")
         names = [column[0] for column in found.description]
@@ -76,15 +76,15 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
 
 
 def test_a_payload_survives_the_round_trip() -> None:
-    """Each field with its type, integers beyond 64 bits too."""
+    """Each field keeps its type, including integers beyond 64 bits."""
     assert PayloadCache.of([POINT]).find_bytes("a" * 64) == [POINT]
     assert PayloadCache.of([POINT]).find_stamps("data", ["cat/1.jpg", "none.jpg"]) == {
         "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
     }
 
 
-def test_what_is_not_saved_is_rolled_back(tmp_path: Path) -> None:
-    """A dry run changes the very file meanwhile."""
+def test_unsaved_changes_are_rolled_back(tmp_path: Path) -> None:
+    """A dry run changes the same database file."""
     other = replace(POINT, path="cat/2.jpg")
     PayloadCache.of([POINT]).save(tmp_path / "points.db")
     cache = PayloadCache.load(tmp_path / "points.db")
@@ -97,8 +97,8 @@ def test_what_is_not_saved_is_rolled_back(tmp_path: Path) -> None:
     assert again.find_bytes("a" * 64) == [POINT]
 
 
-def test_a_file_that_is_no_payload_cache_is_not_loaded(tmp_path: Path) -> None:
-    """It is made anew from the store."""
+def test_a_file_that_is_not_a_payload_cache_is_not_loaded(tmp_path: Path) -> None:
+    """The ingest then builds the cache again from the store."""
     (tmp_path / "points.db").write_bytes(b"x" * 5000)
     assert PayloadCache.load(tmp_path / "points.db") is None
     assert PayloadCache.load(tmp_path / "missing.db") is None
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_payload_cache_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_damaged_payload_cache_names_its_file(tmp_path: Path) -> None:
-    """And does not raise an error of SQLite."""
+    """It raises our error, and not one of SQLite."""
     file = tmp_path / "points.db"
     PayloadCache.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
     with file.open("rb+") as stream:
@@ -122,7 +122,7 @@ def test_a_damaged_payload_cache_names_its_file(tmp_path: Path) -> None:
 def test_an_ingest_saves_what_the_store_holds(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection]
 ) -> None:
-    """The first one, and one with changes."""
+    """This holds for the first ingest and for one with changes."""
     for _ in range(2):
         ingest()
         with opened() as collection:
@@ -133,7 +133,7 @@ def test_an_ingest_saves_what_the_store_holds(
 
 
 def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which takes time and memory."""
+    """Loading takes time and memory."""
     ingest()
     monkeypatch.setattr(EmbeddedCollection, "load", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
@@ -144,7 +144,7 @@ def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch
 def test_any_other_write_invalidates_the_payload_cache(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection]
 ) -> None:
-    """The next ingest reads the store, and adds what is missing."""
+    """The next ingest reads the store, and adds the missing image."""
     ingest()
     with opened() as collection:
         gone = next(iter(collection.scan(PointFilter(class_name="b"))))
@@ -172,7 +172,7 @@ def test_a_dry_run_leaves_the_payload_cache_as_it_was(
 def test_pruned_points_are_removed_from_the_payload_cache(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
 ) -> None:
-    """Or they would be pruned again and again."""
+    """Otherwise every run would prune them again."""
     ingest()
     (tmp_path / "data/a/1.png").unlink()
     assert ingest(prune=True).collections[0].removed == ["a/1.png"]

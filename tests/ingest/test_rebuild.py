@@ -71,7 +71,7 @@ class Rebuilds:
 
     @property
     def name(self) -> str:
-        """The name of the collection."""
+        """Returns the name of the collection."""
         (name,) = self.store.names()
         return name
 
@@ -96,7 +96,7 @@ class Rebuilds:
             )
 
     def age(self, preprocessing: str = "squash-nearest-32") -> None:
-        """Makes the collection one of another preprocessing."""
+        """Changes the manifest as if another preprocessing had made the collection."""
         manifest = self.store.directory / self.name / "manifest.json"
         data = json.loads(manifest.read_text(encoding="utf-8"))
         data["identity"]["preprocessing"] = preprocessing
@@ -123,7 +123,7 @@ def rebuilds(
 
 
 def test_a_collection_of_another_version_is_rebuilt(rebuilds: Rebuilds) -> None:
-    """With the same ids, classes and datasets, wherever the classes came from."""
+    """Ids, classes and datasets stay the same, whatever the source of the classes."""
     before = rebuilds.stored()
     rebuilds.age()
     with refuses(ManifestError, match=rf"ingest rebuild {rebuilds.name}"):
@@ -145,7 +145,7 @@ FORMER = former_preprocessing_id(VGG16)
 
 
 def mark_vectors(rebuilds: Rebuilds) -> dict[str, FloatVector]:
-    """Gives every point a vector that no network would, to recognise where it was copied from."""
+    """Gives every point an artificial vector, so that copies of it are recognised."""
     random = np.random.default_rng(0)
     with rebuilds.store.open(rebuilds.name) as collection:
         payloads = list(collection.scan())
@@ -157,7 +157,7 @@ def mark_vectors(rebuilds: Rebuilds) -> dict[str, FloatVector]:
 
 
 def test_vectors_of_images_that_decode_as_before_are_copied(rebuilds: Rebuilds) -> None:
-    """Images with a profile, or with other bytes than were embedded, are embedded again."""
+    """Images with a profile, or whose bytes have changed, are embedded again."""
     one, profile = rebuilds.roots["one"], matrix_profile(1.0, SRGB_CHROMATICITIES)
     with Image.open(one / "cat/1.png") as image:
         image.save(one / "cat/1.png", icc_profile=profile)
@@ -182,7 +182,7 @@ def test_vectors_of_images_that_decode_as_before_are_copied(rebuilds: Rebuilds) 
 
 @pytest.mark.parametrize("after", [1, 5])
 def test_an_interrupted_rebuild_copies_the_remaining_vectors(rebuilds: Rebuilds, after: int) -> None:
-    """In the first dataset or between the two; nothing is embedded."""
+    """It is interrupted in the first dataset or between the two; nothing is embedded."""
     before = mark_vectors(rebuilds)
     rebuilds.age(FORMER)
     stop = StopRequest()
@@ -207,7 +207,7 @@ def test_vectors_of_missing_and_broken_images_are_not_copied(rebuilds: Rebuilds)
 def test_a_rebuild_keeps_synsets_and_adds_no_images(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]]
 ) -> None:
-    """A sample stays a sample."""
+    """New files of the folder that are not in the sample are not ingested."""
     request = IngestRequest(
         dataset=Dataset(name="one", root=rebuilds.roots["one"]),
         specs=[rebuilds.spec],
@@ -226,7 +226,7 @@ def test_a_rebuild_keeps_synsets_and_adds_no_images(
 
 
 class StoppingLater(SoleBar):
-    """A bar that requests a stop once so many images are written."""
+    """A progress bar that requests a stop after a number of written images."""
 
     def __init__(self, stop: StopRequest, after: int) -> None:
         self.stop, self.left = stop, after
@@ -239,7 +239,7 @@ class StoppingLater(SoleBar):
 
 @pytest.mark.parametrize("after", [1, 5, 7])
 def test_an_interrupted_rebuild_is_continued(rebuilds: Rebuilds, after: int) -> None:
-    """Until then the old collection is as it was; no image is embedded twice."""
+    """Until it completes, the old collection is unchanged; no image is embedded twice."""
     rebuilds.age()
     before, manifest = rebuilds.stored(), rebuilds.store.manifest(rebuilds.name)
     stop = StopRequest()
@@ -255,7 +255,7 @@ def test_an_interrupted_rebuild_is_continued(rebuilds: Rebuilds, after: int) -> 
 
 
 def test_a_staged_collection_of_another_space_is_discarded(rebuilds: Rebuilds) -> None:
-    """As after an upgrade between two calls."""
+    """It may be left from before an upgrade."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
     manifest = rebuilds.store.directory / staged_name(rebuilds.name) / "manifest.json"
@@ -264,7 +264,7 @@ def test_a_staged_collection_of_another_space_is_discarded(rebuilds: Rebuilds) -
 
 
 def test_vector_quantization_is_kept_by_default(rebuilds: Rebuilds) -> None:
-    """Another one discards what was staged."""
+    """A different one discards the staged collection."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
     assert rebuilds.rebuild(quantize=VectorQuantization.INT8).embedded == 10
@@ -276,7 +276,7 @@ def test_vector_quantization_is_kept_by_default(rebuilds: Rebuilds) -> None:
 
 
 def test_missing_images_keep_the_old_collection_unless_forced(rebuilds: Rebuilds) -> None:
-    """A deleted one, and a disk that is not mounted; mounted again, only its images are embedded."""
+    """Images are deleted or on a disk that is not mounted; after mounting, only those are embedded."""
     one, two = rebuilds.roots.values()
     (one / "cat/1.png").rename(one / "away.png.not")
     (two / "dog").rename(two / "away")
@@ -295,7 +295,7 @@ def test_missing_images_keep_the_old_collection_unless_forced(rebuilds: Rebuilds
 
 
 def test_a_forced_rebuild_does_not_empty_a_dataset(rebuilds: Rebuilds) -> None:
-    """A disk is not mounted if the folder is missing or without images; `ingest remove` is for the rest."""
+    """A folder that is missing or empty may not be mounted; `ingest remove` removes a dataset."""
     shutil.rmtree(rebuilds.roots["two"])
     for step in ("missing", "empty"):
         if step == "empty":
@@ -306,7 +306,7 @@ def test_a_forced_rebuild_does_not_empty_a_dataset(rebuilds: Rebuilds) -> None:
 
 
 def test_a_missing_folder_is_refused_before_anything_is_done(rebuilds: Rebuilds) -> None:
-    """Its disk may not be mounted."""
+    """It may be on a disk that is not mounted."""
     shutil.move(rebuilds.roots["two"], rebuilds.roots["two"].with_name("away"))
     with refuses(UsageError, match=r"dataset two of .*which does not exist; mount it"):
         rebuilds.rebuild()
@@ -315,7 +315,7 @@ def test_a_missing_folder_is_refused_before_anything_is_done(rebuilds: Rebuilds)
 
 
 def test_an_emptied_folder_is_refused_too(rebuilds: Rebuilds) -> None:
-    """The old collection stays as it is."""
+    """The old collection is unchanged."""
     shutil.rmtree(rebuilds.roots["two"])
     rebuilds.roots["two"].mkdir()
     with pytest.raises(UsageError, match="holds no images"):
@@ -331,7 +331,7 @@ def test_rebuilding_a_missing_collection_is_refused(rebuilds: Rebuilds) -> None:
 
 
 def test_unreadable_images_keep_the_old_collection_unless_forced(rebuilds: Rebuilds) -> None:
-    """Damaged ones, and links to a disk that is not mounted."""
+    """They are damaged, or links to a disk that is not mounted."""
     (rebuilds.roots["one"] / "cat/1.png").write_bytes(b"no image")
     (rebuilds.roots["two"] / "3.png").unlink()
     (rebuilds.roots["two"] / "3.png").symlink_to("/not-mounted/3.png")
@@ -350,7 +350,7 @@ def test_unreadable_images_keep_the_old_collection_unless_forced(rebuilds: Rebui
     assert (report.replaced, report.points, report.gone, len(report.left_out)) == (True, 8, 0, 2)
 
 
-def test_a_dataset_removed_meanwhile_is_not_restored(rebuilds: Rebuilds) -> None:
+def test_a_dataset_removed_during_a_rebuild_is_not_restored(rebuilds: Rebuilds) -> None:
     """Its staged points are removed, too."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
@@ -365,7 +365,7 @@ def test_a_dataset_removed_meanwhile_is_not_restored(rebuilds: Rebuilds) -> None
 
 
 def test_points_pruned_during_a_rebuild_are_not_restored(rebuilds: Rebuilds) -> None:
-    """They were staged already, and their folder is empty like a mount point."""
+    """They were already staged, and their folder is empty like a mount point."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     for file in (rebuilds.roots["one"] / "cat").iterdir():
@@ -379,7 +379,7 @@ def test_points_pruned_during_a_rebuild_are_not_restored(rebuilds: Rebuilds) -> 
 
 
 def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> None:
-    """As the message of the first call advises: `ingest run --new-root`, then the same command again."""
+    """The message of the first call says how: `ingest run --new-root`, then the same command again."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     rebuilds.roots["one"] = rebuilds.roots["one"].rename(rebuilds.roots["one"].with_name("moved"))
@@ -393,7 +393,7 @@ def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> N
 def test_images_added_during_a_rebuild_are_in_the_new_collection(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a dataset that was done already, and of a new dataset."""
+    """They are of a dataset that was already staged, and of a new dataset."""
     ingest = rebuild_module.run_ingest
     calls: list[str] = []
 
@@ -416,7 +416,7 @@ def test_images_added_during_a_rebuild_are_in_the_new_collection(
 
 
 def test_only_one_rebuild_runs_at_a_time(rebuilds: Rebuilds) -> None:
-    """The second is told which process is at it; searching goes on meanwhile."""
+    """The error names the process of the first; searches still work."""
     other = EmbeddedStore(rebuilds.store.directory, lock_timeout_s=0.2)
     with (
         rebuilds.store.rebuilding(rebuilds.name),
@@ -429,7 +429,7 @@ def test_only_one_rebuild_runs_at_a_time(rebuilds: Rebuilds) -> None:
 
 
 def test_status_reports_outdated_collections_and_begun_rebuilds(rebuilds: Rebuilds) -> None:
-    """With the command that finishes them."""
+    """The report has the command that finishes them."""
     (status,) = read_statuses(rebuilds.store)
     assert (status.outdated, status.rebuild_begun) == ([], False)
     rebuilds.age()
@@ -445,7 +445,7 @@ def test_status_reports_outdated_collections_and_begun_rebuilds(rebuilds: Rebuil
 def test_an_interrupted_copy_on_a_server_keeps_the_classes(
     rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are with the staged points by then. Qdrant's client in memory stands in for the server."""
+    """They are stored with the staged points. Qdrant's in-memory client stands in for the server."""
     rebuilds.store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
     for dataset in rebuilds.roots:
         rebuilds.ingest(dataset, {"cat/1.png": "tiger"} if dataset == "one" else {})
@@ -463,7 +463,7 @@ def test_an_interrupted_copy_on_a_server_keeps_the_classes(
 
 
 def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that finds the copy of another in its place stops, and the other one is complete."""
+    """One that finds the other's staged collection in place of its own stops, and the other completes."""
     store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
     rebuilds.store = store
     for dataset in rebuilds.roots:
@@ -508,7 +508,7 @@ def test_rebuilding_a_staged_collection_is_refused(rebuilds: Rebuilds) -> None:
 
 
 def test_a_renamed_collection_is_not_rebuilt(rebuilds: Rebuilds) -> None:
-    """The rebuilt one would have another name."""
+    """The new collection would have a different name."""
     name = rebuilds.name
     rebuilds.store.create(rebuilds.store.manifest(name), name="copied")
     with pytest.raises(ManifestError, match=rf"copied is not what .* is called \({name}\)"):

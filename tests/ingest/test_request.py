@@ -1,4 +1,4 @@
-"""Requests are checked for every caller, as for the command."""
+"""Requests are checked in the library as in the command."""
 
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, descri
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"head": "pets", "backbones": ["vgg"]}, "which network it belongs to"),
-        ({"head": "pets", "layer": "fc1"}, "which network it belongs to"),
-        ({"head": "pets", "precision": Precision.INT8}, "which network it belongs to"),
+        ({"head": "pets", "backbones": ["vgg"]}, "already determines the network"),
+        ({"head": "pets", "layer": "fc1"}, "already determines the network"),
+        ({"head": "pets", "precision": Precision.INT8}, "already determines the network"),
         ({"backbones": ["vgg", "resnet"], "layer": "fc1"}, "belong to one backbone"),
         ({"backbones": ["vgg", "resnet"], "weights": "own.h5"}, "belong to one backbone"),
         ({"backbones": ["alexnet"]}, "there is no backbone 'alexnet'"),
@@ -30,13 +30,13 @@ from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, descri
 def test_contradicting_fields_of_a_model_choice_are_refused(
     fields: dict[str, Any], message: str, home: Settings
 ) -> None:
-    """Before anything is exported."""
+    """They are refused before a model is exported."""
     with pytest.raises(UsageError, match=message):
         ModelChoice(**fields).resolve(home)
 
 
 def test_a_backbone_that_is_given_twice_counts_once(home: Settings) -> None:
-    """By whichever name; the default is ResNet101V2."""
+    """It may be given by its short and its full name; the default is ResNet101V2."""
 
     def backbones(*names: str) -> list[str]:
         specs = ModelChoice(backbones=names).resolve(home)
@@ -58,13 +58,13 @@ def test_a_dataset_is_named_after_its_folder_by_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "\udc80"])
 def test_a_name_that_cannot_be_stored_is_refused(tmp_path: Path, name: str) -> None:
-    """The store holds UTF-8."""
+    """The store holds UTF-8, which has no lone surrogates."""
     with pytest.raises(UsageError, match="cannot be stored as a name"):
         describe_dataset(tmp_path, name)
 
 
 def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
-    """No row names a file here."""
+    """No row matches a file of the folder."""
     table = tmp_path / "labels.csv"
     table.write_text("path,class\na.png,cat\n")
     with pytest.raises(UsageError, match="none of the 1 rows"):
@@ -80,7 +80,7 @@ def request(root: Path, **fields: Any) -> IngestRequest:
 
 
 def test_force_without_prune_is_refused(tmp_path: Path) -> None:
-    """It allows only pruning to empty a dataset."""
+    """Its only effect is to allow pruning to empty a dataset."""
     with pytest.raises(UsageError, match="empty a dataset"):
         request(tmp_path, force=True)
     assert request(tmp_path, force=True, prune=True).force
@@ -90,13 +90,13 @@ def test_force_without_prune_is_refused(tmp_path: Path) -> None:
     "rules", [RuleChoice(exclude=["a\\"]), RuleChoice(exclude=["#x"]), RuleChoice(class_level=0)]
 )
 def test_invalid_rules_are_refused(tmp_path: Path, rules: RuleChoice) -> None:
-    """Before anything is exported or opened."""
+    """They are refused before a model is exported or a collection opened."""
     with pytest.raises(UsageError):
         request(tmp_path, rules=rules)
 
 
 def test_checking_an_ingest_without_usable_images_raises(tmp_path: Path) -> None:
-    """A strict one also with a skipped image."""
+    """With `strict`, one skipped image is enough."""
     dataset = Dataset(name="data", root=tmp_path)
     IngestReport(dataset=dataset, store="embedded").check(strict=True)
     skipped = [Skipped(path="a.png", reason=SkipReason.EMPTY)]
@@ -107,7 +107,7 @@ def test_checking_an_ingest_without_usable_images_raises(tmp_path: Path) -> None
 
 
 def test_checking_a_rebuild_that_replaced_nothing_raises(tmp_path: Path) -> None:
-    """With missing and unreadable images, and what to do about them."""
+    """The message names missing and unreadable images, and the remedies."""
     RebuildReport(name="x", store="embedded", replaced=True).check()
     report = RebuildReport(
         name="x", store="embedded", gone_files=[tmp_path / "a.png"], left_out=[tmp_path / "b.png"]

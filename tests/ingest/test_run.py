@@ -51,7 +51,7 @@ from refusals import refuses
 from sole_bar import SoleBar
 
 VECTOR_TOLERANCE = 1e-5
-"""On values of unit vectors: float32, in batches, and normalised by Qdrant."""
+"""Of values of unit vectors: float32, embedded in batches, and normalised by Qdrant."""
 
 IMAGES = ("1.png", "cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png")
 
@@ -107,16 +107,16 @@ class Ingests:
 
     @property
     def store(self) -> EmbeddedStore:
-        """The store."""
+        """Opens the store."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     def name(self, distance: Distance = Distance.COSINE) -> str:
-        """The collection's name."""
+        """Returns the collection's name."""
         return collection_name(self.manifest.identity, distance, official=False)
 
     @property
     def manifest(self) -> CollectionManifest:
-        """The manifest of a collection of this model."""
+        """Returns the manifest of a collection of this model."""
         model = ensure_exported(self.spec, settings=self.home).manifest
         return CollectionManifest(
             identity=model.identity,
@@ -148,7 +148,7 @@ class Ingests:
         return Embedder.load(model.path, provider="cpu").embed(images)
 
     def write(self, path: str, content: Path | bytes) -> None:
-        """Writes a file with an mtime of its own: clocks of file systems are coarse."""
+        """Writes a file with a distinct mtime: clocks of file systems are coarse."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.read_bytes() if isinstance(content, Path) else content)
@@ -180,7 +180,7 @@ class Ingests:
 
 @pytest.fixture
 def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Ingests:
-    """Draws five images, of two classes and without one; they are not ingested."""
+    """Draws five images, in two classes and without a class; does not ingest them."""
     draw(tmp_path / "data", *IMAGES)
     return Ingests(root=tmp_path / "data", home=home, spec=tiny_spec)
 
@@ -189,7 +189,7 @@ def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) ->
 def ingested(
     tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
 ) -> tuple[Ingests, IngestReport]:
-    """Ingests the same images, for tests that change nothing."""
+    """Ingests the same images once, for tests that change nothing."""
     folder = tmp_path_factory.mktemp("ingested")
     draw(folder / "data", *IMAGES)
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
@@ -200,7 +200,7 @@ def ingested(
 
 @pytest.fixture
 def other(tmp_path: Path, draw: Draw) -> Path:
-    """Draws another image, of another size."""
+    """Draws another image, of a different size."""
     return draw(tmp_path, "other.png", size=(90, 60))[0]
 
 
@@ -237,7 +237,7 @@ def provider(report: IngestReport) -> str | None:
 
 
 def test_a_first_run_adds_every_image(ingested: tuple[Ingests, IngestReport]) -> None:
-    """Each with its own vector and a payload that says all that is known of it."""
+    """Each has its own vector and a complete payload."""
     ingests, report = ingested
     assert counts(report) == {"added": 5}
     assert (report.found, report.embedded, report.skipped, report.interrupted) == (5, 5, [], False)
@@ -246,8 +246,8 @@ def test_a_first_run_adds_every_image(ingested: tuple[Ingests, IngestReport]) ->
     ingests.assert_mirrored()
 
 
-def test_a_payload_says_dataset_class_and_when_it_came_in(ingested: tuple[Ingests, IngestReport]) -> None:
-    """The class is the first folder; the time is UTC."""
+def test_a_payload_has_dataset_class_and_time_of_ingest(ingested: tuple[Ingests, IngestReport]) -> None:
+    """The class is the first folder; the time is in UTC."""
     ingests, _ = ingested
     classes = {payload.path: payload.class_name for payload, _ in ingests.stored().values()}
     assert classes == dict(zip(IMAGES, [None, "cat", "cat", "dog", "dog"], strict=True))
@@ -255,10 +255,10 @@ def test_a_payload_says_dataset_class_and_when_it_came_in(ingested: tuple[Ingest
     assert ingested_at.utcoffset() == timedelta(0)
 
 
-def test_the_manifest_says_where_the_images_lie_and_what_made_the_vectors(
+def test_the_manifest_records_the_root_and_the_model(
     ingested: tuple[Ingests, IngestReport],
 ) -> None:
-    """Enough for a search to find both again."""
+    """A search needs both to find the images and the model."""
     ingests, _ = ingested
     manifest = ingests.store.manifest(ingests.name())
     assert manifest.datasets == {"data": str(ingests.root)}
@@ -270,7 +270,7 @@ def test_the_manifest_says_where_the_images_lie_and_what_made_the_vectors(
 def test_a_second_run_changes_nothing_and_opens_no_session(
     ingested: tuple[Ingests, IngestReport], no_session: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Size and time tell, so that no file is read either."""
+    """Files with the same size and times are not even read."""
     ingests, _ = ingested
     before = ingests.stored()
     no_session()
@@ -284,7 +284,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
 
 
 def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """After a checkout or a restored backup every file has one."""
+    """After a checkout or a restored backup, every file has a new mtime."""
     ingests.run()
     before = ingests.payload("cat/1.png")
     ingests.touch("cat/1.png")
@@ -298,7 +298,7 @@ def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Cal
 def test_a_point_whose_new_bytes_give_no_vector_stays_until_its_file_is_deleted(
     ingests: Ingests, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The payload cache still has it, so that the next ingest need not read the store."""
+    """The payload cache keeps it, so that the next ingest need not read the store."""
     ingests.run()
     before = ingests.stored()
     ingests.write("cat/1.png", other)
@@ -319,7 +319,7 @@ def test_a_point_whose_new_bytes_give_no_vector_stays_until_its_file_is_deleted(
 
 
 def test_other_bytes_are_embedded_again(ingests: Ingests, other: Path) -> None:
-    """Under the same id, so that a file has one point."""
+    """The id stays the same, so that a file has one point."""
     ingests.run()
     _, before = ingests.stored()["data:cat/1.png"]
     ingests.write("cat/1.png", other)
@@ -354,7 +354,7 @@ def test_a_moved_file_keeps_its_vector(ingests: Ingests, no_session: Callable[[]
 
 
 def test_all_files_of_a_renamed_folder_are_moved(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """In one batch or several."""
+    """This holds for one batch or several."""
     ingests.run()
     (ingests.root / "cat").rename(ingests.root / "feline")
     no_session()
@@ -365,7 +365,7 @@ def test_all_files_of_a_renamed_folder_are_moved(ingests: Ingests, no_session: C
 def test_a_file_moved_onto_another_one_leaves_no_point_behind(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """A search would find it as a copy of itself."""
+    """Otherwise a search would find it as a copy of itself."""
     ingests.run()
     ingests.move("cat/2.png", "cat/1.png")
     no_session()
@@ -374,7 +374,7 @@ def test_a_file_moved_onto_another_one_leaves_no_point_behind(
 
 
 def test_a_copy_gets_the_stored_vector(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """Both files are found."""
+    """A search finds both files."""
     ingests.run()
     ingests.write("copies/1.png", ingests.root / "cat/1.png")
     no_session()
@@ -396,7 +396,7 @@ def test_a_file_that_was_moved_and_copied_is_one_move_and_one_addition(
 
 @pytest.mark.parametrize("batch_size", [1, 16])
 def test_two_images_that_swap_names_swap_vectors(ingests: Ingests, other: Path, batch_size: int) -> None:
-    """The bytes of the second are known when it is read, and not any more when it is decided."""
+    """The bytes of the second file are known when it is read, but no longer when it is decided about."""
     ingests.write("cat/1.png", other)
     ingests.run()
     one, two = ((ingests.root / path).read_bytes() for path in ("cat/1.png", "dog/1.png"))
@@ -407,7 +407,7 @@ def test_two_images_that_swap_names_swap_vectors(ingests: Ingests, other: Path, 
 
 
 def test_a_vector_is_never_copied_from_a_point_that_is_not_written_yet(ingests: Ingests, other: Path) -> None:
-    """In one batch, the first file gets the bytes of the second, the last those of the first."""
+    """In one batch, the first file has the former bytes of the second, and the last those of the first."""
     ingests.run()
     wanted = (ingests.root / "dog/1.png").read_bytes()
     ingests.write("cat/1.png", wanted)
@@ -417,10 +417,10 @@ def test_a_vector_is_never_copied_from_a_point_that_is_not_written_yet(ingests: 
     ingests.assert_mirrored()
 
 
-def test_whatever_happens_to_the_folder_the_collection_mirrors_it(
+def test_after_random_changes_the_collection_mirrors_the_folder(
     ingests: Ingests, draw: Draw, tmp_path: Path
 ) -> None:
-    """After random writes, copies, moves and deletions, in batches of all sizes, with pruning."""
+    """Files are written, copied, moved and deleted at random, in batches of all sizes, with pruning."""
     chance = random.Random(0)  # noqa: S311 - no secret
     contents = [draw(tmp_path, f"content{i}.png", size=(30 + i, 40))[0] for i in range(6)]
     paths = ["a.png", "b/1.png", "b/2.png", "c/1.png", "c/2.png", "d.png"]
@@ -442,7 +442,7 @@ def test_whatever_happens_to_the_folder_the_collection_mirrors_it(
 
 
 def test_points_of_deleted_files_stay_until_they_are_pruned(ingests: Ingests) -> None:
-    """Their disk may not be mounted."""
+    """The files may be on a disk that is not mounted."""
     ingests.run()
     shutil.rmtree(ingests.root / "cat")
     assert counts(ingests.run()) == {"unchanged": 3}
@@ -464,7 +464,7 @@ def test_a_dry_run_lists_what_pruning_would_remove(ingests: Ingests) -> None:
 
 @pytest.mark.parametrize("whole_folder", [False, True])
 def test_emptying_a_dataset_needs_force(ingests: Ingests, whole_folder: bool) -> None:
-    """If no image is found, a disk is probably not mounted; other datasets stay."""
+    """If no image is found, a disk is probably not mounted; other datasets are unchanged."""
     ingests.run()
     shutil.copytree(ingests.root, ingests.home.home / "other")
     ingests.run(ingests.home.home / "other", dataset="other")
@@ -484,7 +484,7 @@ def test_emptying_a_dataset_needs_force(ingests: Ingests, whole_folder: bool) ->
 def test_an_interrupted_move_is_finished_by_the_next_run(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new point was written and the old one not removed."""
+    """The new point was written, but the old one not yet removed."""
     ingests.run()
     ingests.move("cat/1.png", "dog/moved.png")
     with monkeypatch.context() as patch:
@@ -498,7 +498,7 @@ def test_an_interrupted_move_is_finished_by_the_next_run(
 
 
 def test_a_broken_link_keeps_its_point_unless_forced(ingests: Ingests, other: Path, said: list[str]) -> None:
-    """Its disk may not be mounted, so that a file of the same bytes is a copy and no move."""
+    """Its disk may not be mounted, so a file with the same bytes is a copy and not a move."""
     (ingests.root / "link.png").symlink_to(other)
     ingests.run()
     ingests.write("copy.png", other)
@@ -530,7 +530,7 @@ def test_pruning_leaves_points_below_a_folder_that_is_empty_now(ingests: Ingests
 
 
 def test_pruning_removes_points_of_deleted_folders(ingests: Ingests) -> None:
-    """And those of a folder that holds only other files, listed by path."""
+    """It also removes those of a folder that now holds only other files, and lists their paths."""
     ingests.run()
     shutil.rmtree(ingests.root / "dog")
     for file in (ingests.root / "cat").iterdir():
@@ -543,10 +543,10 @@ def test_pruning_removes_points_of_deleted_folders(ingests: Ingests) -> None:
 
 @pytest.mark.parametrize("prune", [False, True])
 @pytest.mark.parametrize("is_link", [False, True])
-def test_copies_of_files_on_an_unmounted_disk_are_no_moves(
+def test_copies_of_files_on_an_unmounted_disk_are_not_moves(
     ingests: Ingests, tmp_path: Path, said: list[str], prune: bool, is_link: bool
 ) -> None:
-    """In a mount point, or behind a link; mounted again, nothing has changed."""
+    """The disk has an empty mount point or a broken link; after mounting, nothing has changed."""
     disk, rules = ingests.root / "disk", RuleChoice(follow_links=True)
     (tmp_path / "volume").mkdir()
     disk.symlink_to(tmp_path / "volume") if is_link else disk.mkdir()
@@ -570,7 +570,7 @@ def test_copies_of_files_on_an_unmounted_disk_are_no_moves(
 def test_files_moved_out_of_a_now_empty_folder_are_copies_unless_forced(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """The folder might as well be a mount point without its disk."""
+    """The empty folder may be a mount point without its disk."""
     ingests.run()
     for name in ("1.png", "2.png"):
         ingests.move(f"cat/{name}", f"tiger/{name}")
@@ -588,7 +588,7 @@ def test_files_moved_out_of_a_now_empty_folder_are_copies_unless_forced(
 def test_files_moved_out_of_a_deleted_folder_are_moves(
     ingests: Ingests,
 ) -> None:
-    """As in a renamed folder."""
+    """A renamed folder looks the same."""
     ingests.run()
     (ingests.root / "cat").rename(ingests.root / "tiger")
     report = ingests.run()
@@ -596,9 +596,9 @@ def test_files_moved_out_of_a_deleted_folder_are_moves(
 
 
 def test_pruning_leaves_points_in_an_unreadable_folder(ingests: Ingests) -> None:
-    """Whether the files are deleted is not known, and copies of them are no moves."""
+    """Its files may still exist, so copies of them are not moves."""
     if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("whoever runs this may look into every folder")
+        pytest.skip("the user of this process may read every folder")
     ingests.run()
     ingests.write("copy.png", ingests.root / "cat/1.png")
     (ingests.root / "cat").chmod(0)
@@ -612,7 +612,7 @@ def test_pruning_leaves_points_in_an_unreadable_folder(ingests: Ingests) -> None
 
 
 def test_pruning_leaves_other_datasets_alone(ingests: Ingests, tmp_path: Path, draw: Draw) -> None:
-    """Of the same collection."""
+    """Both datasets are in the same collection."""
     draw(tmp_path / "more", "cat/1.png", seed=1)
     ingests.run()
     ingests.run(tmp_path / "more", dataset="more", prune=True)
@@ -624,7 +624,7 @@ def test_pruning_leaves_other_datasets_alone(ingests: Ingests, tmp_path: Path, d
 def test_bytes_known_from_another_dataset_are_not_embedded_again(
     ingests: Ingests, tmp_path: Path, no_session: Callable[[], None]
 ) -> None:
-    """The same folder under two names is embedded once."""
+    """The same folder under two dataset names is embedded once."""
     ingests.run()
     shutil.copytree(ingests.root, tmp_path / "same")
     no_session()
@@ -676,7 +676,7 @@ def test_unreadable_images_are_skipped_with_a_reason(ingests: Ingests, draw: Dra
 
 
 def test_a_folder_without_a_readable_image_creates_no_collection(ingests: Ingests) -> None:
-    """The command ends with an error."""
+    """The report's check raises an error."""
     shutil.rmtree(ingests.root)
     ingests.write("note.jpg", b"hello")
     report = ingests.run()
@@ -687,7 +687,7 @@ def test_a_folder_without_a_readable_image_creates_no_collection(ingests: Ingest
 def test_each_image_is_decoded_once_and_embedded_once_per_model(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For four collections, of two models and two distances."""
+    """Two models and two distances make four collections."""
     decoded: list[str] = []
     embedded: list[int] = []
     embed = Embedder.embed
@@ -723,7 +723,7 @@ def test_a_euclidean_collection_holds_raw_vectors_and_a_cosine_one_unit_vectors(
 
 
 def test_a_second_distance_leaves_the_first_collection_unchanged(ingests: Ingests) -> None:
-    """Every image is added to the new collection."""
+    """The new collection gets every image."""
     ingests.run()
     report = ingests.run(distances=[Distance.COSINE, Distance.EUCLID])
     cosine, euclid = report.collections
@@ -735,7 +735,7 @@ def test_a_second_distance_leaves_the_first_collection_unchanged(ingests: Ingest
 def test_collections_are_opened_in_the_order_of_their_names(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that no two ingests wait for each other; reports have the order asked for."""
+    """This prevents deadlocks between two ingests; reports are in the requested order."""
     opened: list[str] = []
     plain = EmbeddedStore.open
 
@@ -755,7 +755,7 @@ def test_collections_are_opened_in_the_order_of_their_names(
 def test_a_dataset_of_the_same_name_elsewhere_is_refused(
     ingested: tuple[Ingests, IngestReport], tmp_path: Path, draw: Draw
 ) -> None:
-    """They would overwrite each other's points; the message says both ways out."""
+    """Their points would overwrite each other; the message has both remedies."""
     ingests, _ = ingested
     draw(tmp_path / "elsewhere" / "data", "cat/1.png", seed=1)
     with pytest.raises(UsageError) as refused:
@@ -771,7 +771,7 @@ def test_a_dataset_of_the_same_name_elsewhere_is_refused(
 def test_a_moved_root_changes_nothing_but_the_manifest(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """Paths are relative to it; the new root is remembered."""
+    """Stored paths are relative to the root; the manifest records the new root."""
     ingests.run()
     moved = ingests.root.rename(ingests.root.with_name("archive"))
     no_session()
@@ -790,13 +790,13 @@ def test_labels_override_folders(ingests: Ingests) -> None:
 
 
 def tiger(found: FoundFile) -> Label:
-    """Labels as a WordNet that knows only cats."""
+    """Returns a label from a WordNet that knows only cats."""
     in_cats = found.folder_class == "cat"
     return Label(class_name="tiger", synset="n02129604") if in_cats else folder_label(found)
 
 
 def test_labels_override_class_and_synset(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """Also if tables or labels come later: nothing is embedded again."""
+    """Labels added later change payloads only; nothing is embedded again."""
     ingests.run()
     no_session()
     assert counts(ingests.run(label_of=tiger)) == {"updated": 2, "unchanged": 3}
@@ -813,7 +813,7 @@ def test_labels_override_class_and_synset(ingests: Ingests, no_session: Callable
 
 
 def test_touched_copied_and_moved_files_have_the_synset_of_their_folder(ingests: Ingests) -> None:
-    """It is written with the payload."""
+    """The synset is part of the payload."""
     ingests.run(label_of=tiger)
     ingests.touch("cat/1.png")
     ingests.write("cat/copy.png", ingests.root / "cat/1.png")
@@ -825,8 +825,8 @@ def test_touched_copied_and_moved_files_have_the_synset_of_their_folder(ingests:
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_images_that_are_not_taken_are_neither_embedded_nor_removed(ingests: Ingests, dry_run: bool) -> None:
-    """Pruning removes points of deleted files; a sample may be ingested after the whole folder."""
+def test_images_outside_the_sample_are_neither_embedded_nor_removed(ingests: Ingests, dry_run: bool) -> None:
+    """Pruning removes only points of deleted files, also if a sample is ingested after the whole folder."""
     ingests.run(takes=lambda found: found.path != "dog/1.png")
     assert ingests.stored().keys() == {f"data:{path}" for path in IMAGES if path != "dog/1.png"}
     (ingests.root / "cat/2.png").unlink()
@@ -839,15 +839,15 @@ def test_images_that_are_not_taken_are_neither_embedded_nor_removed(ingests: Ing
     )
 
 
-def test_labels_of_images_that_are_not_taken_are_not_unused(ingests: Ingests) -> None:
-    """They name files here."""
+def test_labels_of_images_outside_the_sample_are_not_unused(ingests: Ingests) -> None:
+    """They match files of the folder."""
     assert (
         ingests.run(labels={"cat/1.png": "x"}, takes=lambda found: found.path == "1.png").unused_labels == 0
     )
 
 
 def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
-    """The error names both sides, and the collection stays as it was."""
+    """The error names both identities, and the collection is unchanged."""
     ours = ingests.manifest
     theirs = replace(ours, identity=replace(ours.identity, preprocessing="another-224+caffe"))
     ingests.store.create(theirs)
@@ -862,7 +862,7 @@ def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_vector_quantization_is_fixed_when_a_collection_is_created(ingests: Ingests, dry_run: bool) -> None:
-    """Later runs need not name it; another one is refused with the command that changes it."""
+    """Later runs may omit it; a different one is refused with the command that changes it."""
     ingests.run(quantize=VectorQuantization.INT8)
     assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
     assert counts(ingests.run()) == {"unchanged": len(IMAGES)}
@@ -874,7 +874,7 @@ def test_vector_quantization_is_fixed_when_a_collection_is_created(ingests: Inge
 
 
 def test_a_foreign_folder_with_the_name_of_a_collection_is_left_alone(ingests: Ingests) -> None:
-    """It is a manifest error."""
+    """The ingest raises a manifest error."""
     diary = ingests.home.qdrant_dir / ingests.name() / "diary.txt"
     diary.parent.mkdir(parents=True)
     diary.write_text("not yours", encoding="utf-8")
@@ -886,9 +886,9 @@ def test_a_foreign_folder_with_the_name_of_a_collection_is_left_alone(ingests: I
 def test_an_image_with_a_zero_vector_is_skipped(
     ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A zero vector is near to nothing; it is never stored, and listed once for all collections.
+    """A zero vector has no direction to compare; it is never stored, and reported once for all collections.
 
-    The kernels add up what is brighter than the mean colour, which in a black image is nothing.
+    The kernels sum what is brighter than the mean colour, which is nothing in a black image.
     """
     weights = write_weights(tmp_path / "bright.h5", kernel=1.0)
     ingests.spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
@@ -911,7 +911,7 @@ def test_an_image_with_a_zero_vector_is_skipped(
 def test_zero_vectors_alone_create_no_collection(
     ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """In batches of one, too."""
+    """This holds for batches of one, too."""
     weights = write_weights(tmp_path / "blind.h5", kernel=0.0)
     ingests.spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
     report = ingests.run(batch_size=1)
@@ -923,7 +923,7 @@ def test_zero_vectors_alone_create_no_collection(
 def test_an_interrupted_ingest_is_finished_by_the_next_one(
     ingests: Ingests, tmp_path: Path, batch_size: int
 ) -> None:
-    """What was written before can be searched, and the result is that of an undisturbed run."""
+    """Earlier batches can be searched, and the final result equals that of an uninterrupted run."""
     stop = StopRequest()
     report = ingests.run(batch_size=batch_size, stop=stop, show_bar=StoppingAfterABatch(stop))
     assert report.interrupted
@@ -942,7 +942,7 @@ def test_an_interrupted_ingest_is_finished_by_the_next_one(
 
 
 def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> None:
-    """Files that were not looked at are not deleted."""
+    """Files that were not looked at do not count as deleted."""
     ingests.run()
     for path in IMAGES:
         ingests.write(path, other)
@@ -955,7 +955,7 @@ def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> 
 def test_an_unchanged_folder_can_be_interrupted(
     ingested: tuple[Ingests, IngestReport],
 ) -> None:
-    """Listing a million files takes a while."""
+    """Listing a million files takes minutes."""
     ingests, _ = ingested
     for number in range(LOOKED_UP_AT_ONCE):
         ingests.write(f"zoo/{number}.png", b"")
@@ -967,8 +967,8 @@ def test_an_unchanged_folder_can_be_interrupted(
     assert report.not_taken == LOOKED_UP_AT_ONCE - 5
 
 
-def test_a_stop_request_breaks_off_a_wait() -> None:
-    """While an index is built there is no batch to finish."""
+def test_a_stop_request_interrupts_a_wait() -> None:
+    """There is no batch to finish while an index is built."""
     stop = StopRequest()
     stop.check()
     stop.requested = True
@@ -994,7 +994,7 @@ def test_a_path_that_is_no_folder_is_a_usage_error(ingests: Ingests, path: str, 
 
 
 class StoppingAfterABatch(SoleBar):
-    """A bar that requests a stop as soon as anything is done."""
+    """A progress bar that requests a stop after the first batch."""
 
     def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
@@ -1004,8 +1004,8 @@ class StoppingAfterABatch(SoleBar):
         self._stop.requested = self._stop.requested or done > 0
 
 
-def test_a_copy_whose_original_is_deleted_later_is_no_move(ingests: Ingests) -> None:
-    """The point of the original stays until it is pruned."""
+def test_a_copy_whose_original_is_deleted_later_is_not_a_move(ingests: Ingests) -> None:
+    """The original's point stays until it is pruned."""
     ingests.write("backup/1.png", ingests.root / "cat/1.png")
     ingests.run()
     shutil.rmtree(ingests.root / "backup")
@@ -1021,7 +1021,7 @@ def test_a_copy_whose_original_is_deleted_later_is_no_move(ingests: Ingests) -> 
 def test_a_new_file_at_the_old_path_of_a_moved_one_is_not_removed(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`moved_from` says nothing of points that were written later."""
+    """`moved_from` does not apply to points that were written later."""
     ingests.run()
     ingests.move("cat/1.png", "cat/moved.png")
     ingests.run()
@@ -1035,7 +1035,7 @@ def test_a_new_file_at_the_old_path_of_a_moved_one_is_not_removed(
 
 
 def test_links_to_an_unmounted_disk_do_not_empty_a_dataset(ingests: Ingests, tmp_path: Path) -> None:
-    """They are listed, and broken."""
+    """A scan lists the broken links."""
     disk = ingests.root.rename(tmp_path / "disk")
     ingests.root.mkdir()
     for path in IMAGES:
@@ -1049,10 +1049,10 @@ def test_links_to_an_unmounted_disk_do_not_empty_a_dataset(ingests: Ingests, tmp
     assert counts(ingests.run(prune=True, force=True)) == {"removed": 5}
 
 
-def test_the_size_of_a_file_that_grew_meanwhile_is_corrected(
+def test_the_recorded_size_of_a_growing_file_is_corrected(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At first it is that of the scan; the next run corrects it."""
+    """The first run records the size of the scan; the next run corrects it."""
     read = plan_module.read_image
 
     def grown(found: FoundFile, is_known: Any, **words: Any) -> ReadFile:
@@ -1069,10 +1069,10 @@ def test_the_size_of_a_file_that_grew_meanwhile_is_corrected(
     assert ingests.payload("cat/1.png").bytes == size
 
 
-def test_runs_that_change_no_neighbour_leave_the_calibration(
+def test_runs_that_change_no_neighbour_keep_the_calibration(
     ingests: Ingests, calibration: Calibration
 ) -> None:
-    """An unchanged folder, another mtime, a dry run."""
+    """Such runs are of an unchanged folder, a new mtime, and a dry run."""
     ingests.run()
     with ingests.store.open(ingests.name()) as collection:
         collection.record_calibration(calibration)
@@ -1111,7 +1111,7 @@ def test_runs_that_change_neighbours_or_classes_drop_the_calibration(
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
 def test_other_processes_see_a_running_ingest(ingests: Ingests) -> None:
-    """Also before there is a collection; a dry run leaves no trace."""
+    """They see it even before a collection exists; a dry run leaves no lock file."""
     seen: list[str | None] = []
 
     def takes(found: FoundFile) -> bool:
@@ -1129,19 +1129,19 @@ def test_other_processes_see_a_running_ingest(ingests: Ingests) -> None:
 
 
 COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
-"""One name in Unicode's two forms: as a keyboard types it, and as disks that were a Mac's have it."""
+"""One name in Unicode's two forms: composed, as typed, and decomposed, as on disks of former Macs."""
 
 
 @pytest.fixture
 def decomposed(ingests: Ingests, draw: Draw) -> Ingests:
-    """Draws two files in a folder, all with decomposed names as on a Mac, and one more file."""
+    """Draws two files in a folder with decomposed names, as on a Mac, and one more file."""
     shutil.rmtree(ingests.root)
     draw(ingests.root, *(f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2)), "cat/1.png")
     return ingests
 
 
-def test_labels_name_files_in_any_unicode_form(decomposed: Ingests) -> None:
-    """What is typed matches what the disk has; a row is used once."""
+def test_labels_match_files_in_any_unicode_form(decomposed: Ingests) -> None:
+    """Typed names match decomposed ones on the disk; a row matches one file only."""
     labels = {f"{COMPOSED}/{COMPOSED}1.png": "turtle", f"{COMPOSED}/{COMPOSED}3.png": "turtle"}
     report = decomposed.run(labels=labels)
     assert report.unused_labels == 1
@@ -1149,10 +1149,8 @@ def test_labels_name_files_in_any_unicode_form(decomposed: Ingests) -> None:
     assert decomposed.payload(f"{DECOMPOSED}/{DECOMPOSED}2.png").class_name == COMPOSED
 
 
-def test_a_label_with_the_exact_path_goes_before_another_unicode_form(
-    decomposed: Ingests, draw: Draw
-) -> None:
-    """Both files may exist, as two points."""
+def test_a_label_with_the_exact_path_overrides_another_unicode_form(decomposed: Ingests, draw: Draw) -> None:
+    """Files in both forms may exist, as two points."""
     draw(decomposed.root, f"{DECOMPOSED}/{COMPOSED}1.png")
     paths = [f"{DECOMPOSED}/{each}1.png" for each in (COMPOSED, DECOMPOSED)]
     report = decomposed.run(labels=dict(zip(paths, ["one", "two"], strict=True)))
@@ -1163,7 +1161,7 @@ def test_a_label_with_the_exact_path_goes_before_another_unicode_form(
 def test_files_renamed_to_another_unicode_form_are_moved(
     decomposed: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """As by copying from a Mac's disk; the class stays, and nothing is embedded."""
+    """Copying from a Mac's disk does this; the class stays, and nothing is embedded."""
     decomposed.run()
     (decomposed.root / DECOMPOSED).rename(decomposed.root / COMPOSED)
     no_session()
@@ -1173,7 +1171,7 @@ def test_files_renamed_to_another_unicode_form_are_moved(
 
 
 def test_a_class_stored_in_another_unicode_form_is_unchanged(decomposed: Ingests) -> None:
-    """As by a former version."""
+    """A former version may have stored it."""
     decomposed.run()
     with decomposed.store.open(decomposed.name()) as collection:
         old = [replace(p, class_name=DECOMPOSED) for p in collection.scan() if p.class_name == COMPOSED]
@@ -1186,7 +1184,7 @@ def test_a_class_stored_in_another_unicode_form_is_unchanged(decomposed: Ingests
 def test_a_dataset_keeps_the_unicode_form_of_its_ids(
     decomposed: Ingests, draw: Draw, no_session: Callable[[], None], form: str
 ) -> None:
-    """Whichever is typed later; a new name is composed."""
+    """Later runs may use either form; a new dataset's name is composed."""
     decomposed.run(dataset=COMPOSED)
     no_session()
     assert counts(decomposed.run(dataset=form)) == {"unchanged": 3}
@@ -1194,7 +1192,7 @@ def test_a_dataset_keeps_the_unicode_form_of_its_ids(
 
 
 def test_a_dataset_of_a_former_version_keeps_its_decomposed_name(decomposed: Ingests) -> None:
-    """So its points keep their ids."""
+    """Otherwise its points would get new ids."""
     decomposed.run()
     with decomposed.store.open(decomposed.name()) as collection:
         vectors = collection.vectors([payload.id for payload in collection.scan()])
@@ -1217,5 +1215,5 @@ def test_a_root_renamed_to_another_unicode_form_is_the_same(ingests: Ingests, tm
     assert counts(ingests.run(now)) == {"unchanged": 5}
     assert ingests.store.manifest(ingests.name()).datasets == {"data": str(now)}
     shutil.copytree(now, former)
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="has the root"):
         ingests.run(former)

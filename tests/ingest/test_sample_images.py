@@ -1,4 +1,4 @@
-"""The sample set: what it holds, that it is the same every time, and which folders it leaves alone."""
+"""The sample set: its images, that they are the same on every run, and folders that it refuses."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _DIFFERENT = 4.0
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
-    """The set, drawn once into a folder that was not there before."""
+    """Draws the set once, into a new folder."""
     return draw_sample(tmp_path_factory.mktemp("sample") / "new" / "pictures")
 
 
 @pytest.fixture(scope="module")
 def redrawn(sample: SampleSet, tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
-    """The set, drawn over a copy of itself with one damaged image and a file that a file manager left."""
+    """Draws the set over a copy with one damaged image and a file left by a file manager."""
     copy = tmp_path_factory.mktemp("redrawn")
     shutil.copytree(sample.directory, copy, dirs_exist_ok=True)
     (copy / "boat" / "boat_001.jpg").write_bytes(b"damaged")
@@ -41,20 +41,20 @@ def redrawn(sample: SampleSet, tmp_path_factory: pytest.TempPathFactory) -> Samp
 
 @pytest.fixture(scope="module")
 def thumbnails(sample: SampleSet) -> dict[str, list[Image.Image]]:
-    """The images of each class, small enough to compare."""
+    """Returns the images of each class, small enough to compare."""
     return {name: [_thumbnail(path) for path in (sample.directory / name).iterdir()] for name in CLASSES}
 
 
 def test_sample_holds_twenty_images_in_a_folder_per_class(sample: SampleSet) -> None:
-    """The folders are the labels, so nothing else may lie beside them."""
+    """The set has no other files, because folders name the classes."""
     folders = Counter(path.parent.relative_to(sample.directory).as_posix() for path in _images(sample))
     assert folders == dict.fromkeys(CLASSES, 20)
     assert sample.images == 200
     assert sample.classes == CLASSES
 
 
-def test_every_image_opens_as_the_format_that_its_name_says(sample: SampleSet) -> None:
-    """A reader meets JPEG, PNG and WebP in one set, all of them whole and in RGB."""
+def test_every_image_has_the_format_of_its_suffix(sample: SampleSet) -> None:
+    """JPEG, PNG and WebP are in the set, all of them complete and in RGB."""
     formats: Counter[str] = Counter()
     for path in _images(sample):
         with Image.open(path) as image:
@@ -80,14 +80,14 @@ def test_images_come_in_many_sizes_and_all_three_orientations(sample: SampleSet)
 def test_images_of_one_class_differ_visibly(
     class_name: str, thumbnails: dict[str, list[Image.Image]]
 ) -> None:
-    """A neighbour has to be found by what it shows, so no image is nearly a copy of another."""
+    """No image is a near-duplicate, so that neighbours are found by their content."""
     pairs = list(combinations(thumbnails[class_name], 2))
     assert len(pairs) == 190
     assert all(_difference(one, other) > _DIFFERENT for one, other in pairs)
 
 
 def test_sample_is_the_same_bytes_every_time(sample: SampleSet, redrawn: SampleSet) -> None:
-    """What a first try shows can be compared between runs, because the images never change."""
+    """Results can then be compared between runs."""
     first, second = _contents(sample), _contents(redrawn)
     assert len(set(first.values())) == 200
     assert {name: content for name, content in second.items() if name in first} == first
@@ -96,14 +96,14 @@ def test_sample_is_the_same_bytes_every_time(sample: SampleSet, redrawn: SampleS
 def test_redrawing_repairs_the_set_and_keeps_the_file_managers_file(
     sample: SampleSet, redrawn: SampleSet
 ) -> None:
-    """A folder that holds exactly a sample is ours to draw over."""
+    """A folder that holds exactly a sample may be overwritten."""
     assert redrawn.images == 200
     assert _contents(redrawn).keys() - _contents(sample).keys() == {".DS_Store"}
     assert (redrawn.directory / "boat" / "boat_001.jpg").read_bytes() != b"damaged"
 
 
-def test_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    """Somebody's own images are never mixed with drawn ones."""
+def test_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
+    """A user's own images are never mixed with drawn ones."""
     own = tmp_path / "holiday" / "beach.jpg"
     own.parent.mkdir()
     own.write_bytes(b"mine")
@@ -113,7 +113,7 @@ def test_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -
 
 
 def test_folder_with_one_more_file_than_a_sample_is_refused(sample: SampleSet, tmp_path: Path) -> None:
-    """A sample to which somebody added an image is no longer only ours."""
+    """A user has added an image to the sample."""
     shutil.copytree(sample.directory, tmp_path, dirs_exist_ok=True)
     (tmp_path / "boat" / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"mine\.jpg"):
@@ -121,7 +121,7 @@ def test_folder_with_one_more_file_than_a_sample_is_refused(sample: SampleSet, t
 
 
 def test_folder_with_a_part_of_a_sample_is_refused(tmp_path: Path) -> None:
-    """A few files that happen to bear our names may be somebody else's, so they are not overwritten."""
+    """Files with our names may be a user's own, so they are not overwritten."""
     (tmp_path / "apple").mkdir()
     (tmp_path / "apple" / "apple_001.jpg").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"only a part of a sample: .*apple_002\.jpg is missing"):
@@ -141,7 +141,7 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_query_image_differs_from_every_image_of_the_set(
     class_name: str, thumbnails: dict[str, list[Image.Image]], tmp_path: Path
 ) -> None:
-    """A search for it has to find its class, not itself."""
+    """A search for it has to find its class, and not the image itself."""
     query = tmp_path / "queries" / f"{class_name}.jpg"
     draw_query(query, class_name)
     thumbnail = _thumbnail(query)
@@ -151,7 +151,7 @@ def test_query_image_differs_from_every_image_of_the_set(
 
 
 def test_query_image_is_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    """Nothing in an image hangs on Python's hash seed or on what was drawn before."""
+    """An image depends neither on Python's hash seed nor on earlier drawings."""
     draw_query(tmp_path / "here.png", "tree")
     program = (
         "import sys, pathlib; from lookalike_ingest.sample_images import draw_query; "
@@ -163,27 +163,27 @@ def test_query_image_is_the_same_bytes_in_another_process(tmp_path: Path) -> Non
 
 
 def test_query_image_has_the_format_of_its_suffix_in_any_case(tmp_path: Path) -> None:
-    """`.PNG` is PNG, as on cameras and on Windows."""
+    """Cameras and Windows write `.PNG` for PNG."""
     draw_query(tmp_path / "fish.PNG", "fish")
     with Image.open(tmp_path / "fish.PNG") as image:
         assert image.format == "PNG"
 
 
 def test_query_of_an_unknown_class_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    """The message lists what there is to choose from."""
+    """The message lists the existing classes."""
     with pytest.raises(UsageError, match=r"'dragon'.*apple, balloon, boat"):
         draw_query(tmp_path / "dragon.jpg", "dragon")
 
 
 def test_query_of_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    """The message lists the suffixes that work."""
+    """The message lists the supported suffixes."""
     with pytest.raises(UsageError, match=r"fish\.tiff.*\.jpg, \.jpeg, \.png, \.webp"):
         draw_query(tmp_path / "queries" / "fish.tiff", "fish")
     assert not (tmp_path / "queries").exists()
 
 
-def test_a_query_never_takes_the_place_of_another_image(tmp_path: Path) -> None:
-    """The one that would be drawn may be there already, and by a link, which stays one."""
+def test_a_query_never_overwrites_another_image(tmp_path: Path) -> None:
+    """The image that would be drawn may exist already, also behind a link, which is kept."""
     mine = tmp_path / "mine.jpg"
     Image.new("RGB", (9, 9)).save(mine)
     own = mine.read_bytes()
@@ -200,8 +200,8 @@ def test_a_query_never_takes_the_place_of_another_image(tmp_path: Path) -> None:
 
 
 def test_a_query_inside_the_set_is_refused(tmp_path: Path) -> None:
-    """It would not be one that the set lacks, and a set with more in it is nobody's."""
-    with pytest.raises(UsageError, match="would be one of the set"):
+    """The set would no longer be a sample that may be overwritten."""
+    with pytest.raises(UsageError, match="is inside the sample set"):
         check_query(tmp_path / "set" / "apple" / "apple_001.jpg", "apple", sample=tmp_path / "set")
 
 
@@ -219,5 +219,5 @@ def _thumbnail(path: Path) -> Image.Image:
 
 
 def _difference(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference of the channels, in levels of 0 to 255."""
+    """Returns the mean difference of the channels, in levels of 0 to 255."""
     return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)

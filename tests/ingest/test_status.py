@@ -1,4 +1,4 @@
-"""Listing a store that others use, or of which a key may read a part."""
+"""Listing a store that other processes change, or of which an API key may read only a part."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,14 +24,14 @@ REFUSED = wire.answer(403, "Forbidden: Access to collection is required")
 
 @pytest.fixture
 def server() -> Iterator[QdrantStandIn]:
-    """A stand-in for a server of our own: what is listed is all that is there."""
+    """Starts a stand-in for a server, with no other collections."""
     with running_stand_in() as one:
         yield one
 
 
 @pytest.fixture
 def proxy(server: QdrantStandIn) -> Iterator[FaultyProxy]:
-    """Starts a proxy in front of it."""
+    """Starts a proxy in front of the server."""
     with wire.running_proxy(("127.0.0.1", server.port)) as one:
         yield one
 
@@ -51,7 +51,7 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
 
 
 def statuses(store: ServerStore) -> list[CollectionStatus]:
-    """Returns what is listed."""
+    """Returns the listed collections."""
     return list(read_statuses(store))
 
 
@@ -65,10 +65,10 @@ def statuses(store: ServerStore) -> list[CollectionStatus]:
         r"GET /collections/b-second\.rebuild/exists",
     ],
 )
-def test_a_collection_deleted_meanwhile_is_left_out(
+def test_a_collection_deleted_during_a_listing_is_left_out(
     store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str, said: list[str]
 ) -> None:
-    """Silently; the others are listed."""
+    """No message is logged; the others are listed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
     listed = statuses(store)
     names = [status.name for status in listed]
@@ -78,7 +78,7 @@ def test_a_collection_deleted_meanwhile_is_left_out(
 
 
 def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProxy, said: list[str]) -> None:
-    """Whatever else the key may not see is left out."""
+    """Collections that the key may not see are left out."""
     proxy.plan(r"/collections/[^/]*\.rebuild", *[REFUSED] * 9)
     proxy.plan("/collections/[ac]-", *[REFUSED] * 9)
     listed = statuses(store)
@@ -91,7 +91,7 @@ def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProx
 def test_a_collection_that_may_not_be_read_is_logged(
     store: ServerStore, proxy: FaultyProxy, said: list[str]
 ) -> None:
-    """The key may see it, but not its points."""
+    """The key may see the collection, but not its points."""
     proxy.plan("POST /collections/b-second/points", *[REFUSED] * 9)
     listed = statuses(store)
     assert [status.name for status in listed] == ["a-first", "c-third"]
@@ -100,15 +100,15 @@ def test_a_collection_that_may_not_be_read_is_logged(
 
 
 def test_a_key_that_may_read_no_collection_is_an_error(store: ServerStore, proxy: FaultyProxy) -> None:
-    """The store is not empty."""
+    """An empty listing would be wrong, because the store is not empty."""
     proxy.plan("/collections/", *[REFUSED] * 9)
     with pytest.raises(StoreError) as refused:
         statuses(store)
     assert refused.value.hint == Hint(Action.SET_KEY)
 
 
-def test_a_rebuild_that_has_begun_is_reported(store: ServerStore) -> None:
-    """By the staged collection, which is not listed itself."""
+def test_an_unfinished_rebuild_is_reported(store: ServerStore) -> None:
+    """It is detected by the staged collection, which is not listed itself."""
     manifest = replace(store.manifest("b-second"), datasets={})
     store.create(manifest, name=staged_name("b-second"))
     listed = statuses(store)
@@ -122,10 +122,10 @@ def test_a_rebuild_that_has_begun_is_reported(store: ServerStore) -> None:
 @pytest.mark.parametrize(
     "request_line", [r"GET /collections/b-second\s*$", "POST /collections/b-second/points/count"]
 )
-def test_finding_a_dataset_ignores_collections_deleted_meanwhile(
+def test_finding_a_dataset_ignores_collections_deleted_in_between(
     store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str
 ) -> None:
-    """One that was named is missed."""
+    """A deleted collection that was named is an error."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
     found = find_holdings(Selection(dataset="data"), store=store)
     assert [holding.collection for holding in found.found] == ["a-first", "c-third"]

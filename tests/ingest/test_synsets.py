@@ -1,4 +1,4 @@
-"""ImageNet's tables, and the classes that follow from them."""
+"""ImageNet's tables, and the classes that they give."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ n03710637 maillot
 n03710721 maillot, tank suit
 n04008634 projectile, missile
 """
-"""Lines of the real mapping, with all the first names that two of its synsets share."""
+"""Lines of the real mapping, including all cases of two synsets with the same first name."""
 
 SOLUTION = """\
 ImageId,PredictionString
@@ -40,13 +40,13 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 
 
 def found(path: str) -> FoundFile:
-    """Returns an image of that path."""
+    """Returns an image file with that path."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 @pytest.fixture
 def competition(tmp_path: Path) -> Path:
-    """Makes the unpacked folder, with its tables and without images."""
+    """Makes the competition's unpacked folders, with tables and without images."""
     root = tmp_path / "imagenet-object-localization-challenge"
     (root / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     (root / "LOC_synset_mapping.txt").write_text(NAMES, encoding="utf-8")
@@ -74,7 +74,7 @@ def written(tmp_path: Path, content: str | bytes) -> Path:
 
 
 def test_the_class_is_the_first_name(tmp_path: Path) -> None:
-    """If two synsets share it, in any case, the id is appended."""
+    """If two synsets share it, ignoring case, the id is appended."""
     assert read_names(written(tmp_path, NAMES)) == {
         "n01440764": "tench",
         "n02012849": "crane (n02012849)",
@@ -113,7 +113,7 @@ def test_lists_of_other_programs_are_read(text: str, tmp_path: Path) -> None:
         ("path,class\n", "line 1 is not like"),
         ("n01440764 ten\0ch\n", "line 1 is not like"),
         ("n01440764 ten\x1b[31mch\n", "line 1 is not like"),
-        ("n01440764 tench\nn01440764 trout\n", "line 2 names n01440764 a second time"),
+        ("n01440764 tench\nn01440764 trout\n", "line 2 repeats n01440764"),
         ("n01440764 tench\n".encode("utf-16"), "cannot be read as UTF-8 text"),
         ("n01440764 tanche \u00e0 t\u00eate\n".encode("latin-1"), "cannot be read as UTF-8 text"),
         (b"\0" * 1000, "line 1 is not like"),
@@ -138,7 +138,7 @@ def test_lists_of_other_programs_are_read(text: str, tmp_path: Path) -> None:
 def test_an_invalid_mapping_is_refused_with_its_fault(
     content: str | bytes, said: str, tmp_path: Path
 ) -> None:
-    """In a short message that names the file."""
+    """The message is short and names the file."""
     file = written(tmp_path, content)
     with pytest.raises(UsageError, match=said) as refused:
         read_names(file)
@@ -162,11 +162,11 @@ def test_the_first_synset_of_a_prediction_counts(tmp_path: Path) -> None:
         ("ILSVRC2012_val_00048981,n01440764 1 2 3 4\n", "header must be .* and is ILSVRC2012_val_00048981"),
         ("ImageId\nx\n", "and is ImageId$"),
         (f"{'x' * 100_000}\n", "header must be"),
-        ("ImageId,PredictionString\na,tench 1 2 3 4\n", "line 2 predicts 'tench', which is no synset"),
-        ("ImageId,PredictionString\na,\0\n", r"line 2 predicts '\\x00', which is no synset"),
-        (f"ImageId,PredictionString\na,{'x' * 100_000}\n", "line 2 predicts 'x+', which is no synset"),
+        ("ImageId,PredictionString\na,tench 1 2 3 4\n", "line 2 predicts 'tench', which is not a synset"),
+        ("ImageId,PredictionString\na,\0\n", r"line 2 predicts '\\x00', which is not a synset"),
+        (f"ImageId,PredictionString\na,{'x' * 100_000}\n", "line 2 predicts 'x+', which is not a synset"),
         (f"ImageId,PredictionString\na,{'x' * 200_000}\n", "cannot be read as a CSV"),
-        ("ImageId,PredictionString\na,n01440764\na,n01440764\n", "line 3 names a a second time"),
+        ("ImageId,PredictionString\na,n01440764\na,n01440764\n", "line 3 repeats a"),
         (SOLUTION.encode("utf-16"), "cannot be read as UTF-8 text"),
     ],
     ids=[
@@ -185,7 +185,7 @@ def test_the_first_synset_of_a_prediction_counts(tmp_path: Path) -> None:
 def test_an_invalid_solution_is_refused_with_its_fault(
     content: str | bytes, said: str, tmp_path: Path
 ) -> None:
-    """In a short message that names the file."""
+    """The message is short and names the file."""
     file = written(tmp_path, content)
     with pytest.raises(UsageError, match=said) as refused:
         read_solution(file)
@@ -194,15 +194,15 @@ def test_an_invalid_solution_is_refused_with_its_fault(
 
 
 def test_a_short_row_of_a_solution_is_ignored(tmp_path: Path) -> None:
-    """As an empty prediction is."""
+    """It is handled like an empty prediction."""
     assert read_solution(written(tmp_path, "ImageId,PredictionString\na\n")) == {}
 
 
 @pytest.mark.parametrize("read", [read_names, read_solution])
-def test_a_table_that_is_no_file_or_too_large_is_refused_unread(
+def test_a_table_that_is_not_a_file_or_too_large_is_refused_unread(
     read: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    """A folder, a missing path, and a file that would fill the memory."""
+    """The path may be a folder, missing, or a file that would fill the memory."""
     (tmp_path / "folder").mkdir()
     with (tmp_path / "large").open("wb") as large:
         large.truncate(MAX_BYTES + 1)
@@ -242,7 +242,7 @@ def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
 def test_an_image_has_the_synset_of_its_folder_or_of_the_solution(
     root: str, path: str, competition: Path
 ) -> None:
-    """Whichever of the competition's folders is the root; the tables are found above it."""
+    """Any of the competition's folders may be the root; the tables are found above it."""
     assert labels_of((competition / root).resolve())(path) == tench()
 
 
@@ -255,7 +255,7 @@ def test_an_image_has_the_synset_of_its_folder_or_of_the_solution(
     ],
 )
 def test_an_image_in_no_table_has_no_class(path: str, competition: Path) -> None:
-    """Neither `ILSVRC` nor `test` is one."""
+    """Neither `ILSVRC` nor `test` is a class."""
     assert labels_of(competition)(path) == Label(class_name=None)
 
 
@@ -266,8 +266,8 @@ def test_an_image_in_no_table_has_no_class(path: str, competition: Path) -> None
         ("val/ILSVRC2012_val_00000001.JPEG", Label(class_name="n09999999", synset="n09999999")),
     ],
 )
-def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, competition: Path) -> None:
-    """So training and validation images agree."""
+def test_a_synset_without_a_name_has_its_id_as_class(path: str, label: Label, competition: Path) -> None:
+    """Training and validation images then have the same class."""
     assert labels_of(competition)(path) == label
 
 
@@ -287,20 +287,20 @@ def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, co
 def test_images_without_a_synset_have_the_class_of_their_folder(
     path: str, class_name: str | None, competition: Path
 ) -> None:
-    """Also beside ImageNet's."""
+    """Such folders may be beside those of ImageNet."""
     assert labels_of(competition)(path) == Label(class_name=class_name)
 
 
 def test_without_tables_folders_name_the_classes(tmp_path: Path, said: list[str]) -> None:
-    """Even if one is named like a synset."""
+    """This holds even for a folder named like a synset."""
     label_of = labels_of(tmp_path)
     assert label_of("n01440764/1.jpg") == Label(class_name="n01440764")
     assert label_of("val/ILSVRC2012_val_00048981.JPEG") == Label(class_name="val")
     assert said == []
 
 
-def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]) -> None:
-    """In the log, for it may be an unexpected one."""
+def test_the_nearest_table_is_used_and_logged(competition: Path, said: list[str]) -> None:
+    """The log names it, because it may not be the expected one."""
     root = competition / "ILSVRC/Data/CLS-LOC/train"
     (root / "LOC_synset_mapping.txt").write_text("n01440764 Schleie\n")
     assert labels_of(root)("n01440764/1.JPEG").class_name == "Schleie"
@@ -311,14 +311,14 @@ def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]
 
 
 def test_tables_are_searched_for_five_levels_up(competition: Path) -> None:
-    """Further up they belong to something else."""
+    """Tables further up belong to another folder."""
     deepest = competition / "ILSVRC/Data/CLS-LOC/train/n01440764"
     assert find_upward(deepest, "LOC_val_solution.csv") == competition / "LOC_val_solution.csv"
     assert find_upward(deepest / "deeper", "LOC_val_solution.csv") is None
 
 
-def test_given_tables_go_before_found_ones(competition: Path, tmp_path: Path) -> None:
-    """Wherever they are."""
+def test_given_tables_override_found_ones(competition: Path, tmp_path: Path) -> None:
+    """They may be in any folder."""
     names = tmp_path / "names.txt"
     names.write_text("n01440764 Schleie\nn02012849 Kranich\n")
     solution = tmp_path / "solution.csv"
@@ -332,7 +332,7 @@ def test_given_tables_go_before_found_ones(competition: Path, tmp_path: Path) ->
 def test_an_invalid_table_that_was_found_is_one_warning(
     kind: str, competition: Path, said: list[str]
 ) -> None:
-    """The ingest goes on without it; a given one is refused."""
+    """The ingest continues without it; an invalid table that was given is refused."""
     table = competition / "LOC_synset_mapping.txt"
     table.unlink()
     if kind == "folder":
@@ -349,6 +349,6 @@ def test_an_invalid_table_that_was_found_is_one_warning(
 
 
 def test_labels_need_no_file_access() -> None:
-    """The scan of a million images has read the folders already."""
+    """The scan has already read the folders, perhaps of a million images."""
     synsets = Synsets(names={"n01440764": "tench"}, images={"a": "n01440764"})
     assert synsets.label_of(found("not/there/a.jpg")) == tench()

@@ -1,6 +1,6 @@
-"""Laws, tried on inputs that Hypothesis thinks up: the same ones on every run, so that a run can be repeated.
+"""Laws, tested with inputs that Hypothesis generates, the same on every run so that a run can be repeated.
 
-What a law found is kept beside it as an `@example`.
+Inputs that once broke a law are kept as an `@example`.
 """
 
 from hypothesis import settings

@@ -1,4 +1,4 @@
-"""The result of an ingest depends on what is in the folder, and on nothing else."""
+"""The result of an ingest depends only on the content of the folder."""
 
 import itertools
 import os
@@ -29,11 +29,14 @@ from numpy.typing import NDArray
 Draw = Callable[..., list[Path]]
 
 BATCH_TOLERANCE = 1e-6
-"""Of a vector's length. On the CPU vectors are the same to the last bit, for the whole networks too;
-other providers may sum a batch up in another order, in float32."""
+"""Relative to a vector's length.
+
+On the CPU vectors are equal to the last bit, for the whole networks too; other providers may sum a batch in
+another order, in float32.
+"""
 
 PATHS = ("1.png", "9.png", "a/1.png", "a/2.png", "b/1.png", "b/a/1.png")
-"""In the root, in classes, and deeper."""
+"""Paths in the root, in class folders, and deeper."""
 
 BROKEN = b"no image"
 
@@ -91,7 +94,7 @@ class World:
         return self.folder / "data"
 
     def write(self, path: str, content: bytes) -> None:
-        """Writes a file with an mtime of its own: clocks of file systems are coarse."""
+        """Writes a file with a distinct mtime: clocks of file systems are coarse."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
@@ -138,15 +141,15 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the folder; nothing happens where its file does not exist."""
+    """A change of the folder; it has no effect if its file does not exist."""
 
     kind: str
     path: str
     other: str
     content: int
 
-    def happen(self, world: World, contents: tuple[bytes, ...]) -> None:
-        """Carries the change out, as a file manager does."""
+    def apply(self, world: World, contents: tuple[bytes, ...]) -> None:
+        """Applies the change, as a file manager does."""
         here, there = world.root / self.path, world.root / self.other
         if self.kind == "write":
             world.write(self.path, contents[self.content % len(contents)])
@@ -198,7 +201,7 @@ def assert_same(one: Mapping[str, tuple[Payload, FloatVector]], other: object) -
 
 
 def counted(report: IngestReport) -> tuple[object, ...]:
-    """Returns what a report says of the folder and of its only collection."""
+    """Returns what a report says about the folder and its only collection."""
     (collection,) = report.collections
     counts = {word: count for word, count in collection.counts.items() if count}
     return counts, report.found, report.skipped, report.unused_labels
@@ -206,16 +209,16 @@ def counted(report: IngestReport) -> tuple[object, ...]:
 
 @settings(max_examples=25)
 @given(files=FILES, changes=CHANGES, prune=st.booleans(), batch_size=BATCHES)
-def test_a_dry_run_says_what_the_run_will_do(
+def test_a_dry_run_reports_what_the_run_will_do(
     bench: Workbench, files: dict[str, int], changes: list[Change], prune: bool, batch_size: int
 ) -> None:
-    """Count by count, whatever happened to the folder; the run after it finds everything unchanged."""
+    """All counts agree after any changes of the folder; one more run finds everything unchanged."""
     contents = (*bench.contents, BROKEN)
     with bench.folder() as folder:
         world = filled(World(bench=bench, folder=folder), files, contents)
         assert counted(world.ingest(dry_run=True)) == counted(world.ingest(batch_size=batch_size))
         for change in changes:
-            change.happen(world, contents)
+            change.apply(world, contents)
         said = world.ingest(dry_run=True, prune=prune)
         done = world.ingest(prune=prune, batch_size=batch_size)
         again = world.ingest(prune=prune)
@@ -229,12 +232,12 @@ def test_a_dry_run_says_what_the_run_will_do(
 def test_the_history_of_a_folder_does_not_matter(
     bench: Workbench, files: dict[str, int], changes: list[Change], batch_sizes: tuple[int, int, int]
 ) -> None:
-    """Ingested twice on the way or once in the end: the same ids, payloads and vectors."""
+    """Ingesting in between or only at the end gives the same ids, payloads and vectors."""
     with bench.folder() as folder:
         world = filled(World(bench=bench, folder=folder), files, bench.contents)
         world.ingest(batch_size=batch_sizes[0])
         for change in changes:
-            change.happen(world, bench.contents)
+            change.apply(world, bench.contents)
         world.ingest(prune=True, force=True, batch_size=batch_sizes[1])
         on_the_way = world.stored()
         shutil.rmtree(folder / "store")
@@ -247,7 +250,7 @@ def test_the_history_of_a_folder_does_not_matter(
 def test_the_order_of_files_and_folders_does_not_matter(
     bench: Workbench, contents: list[int], others: dict[str, int], batch_sizes: tuple[int, int]
 ) -> None:
-    """A vector depends on the image alone, and of two folders either may come first."""
+    """A vector depends on its image alone, and two folders may be ingested in either order."""
     with bench.folder() as folder:
         world = World(bench=bench, folder=folder)
         for path, content in zip(PATHS, contents, strict=False):
@@ -270,21 +273,21 @@ def test_the_order_of_files_and_folders_does_not_matter(
 def _by_bytes(
     bench: Workbench, report: IngestReport, points: Iterable[tuple[Payload, FloatVector]]
 ) -> dict[str, FloatVector]:
-    """Returns vectors by SHA-256, of a collection that has each content once."""
+    """Returns vectors by SHA-256, for a collection without duplicate contents."""
     assert report.collections[0].counts["added"] == len(bench.contents)
     return {payload.sha256: vector for payload, vector in points}
 
 
 @pytest.fixture(scope="module")
 def embedder(bench: Workbench) -> Embedder:
-    """Opens a session of the small model."""
+    """Opens a session with the small model."""
     return Embedder.load(bench.model.path, provider="cpu")
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_the_size_of_a_batch_never_changes_a_vector(embedder: Embedder, seed: int, sizes: list[int]) -> None:
-    """Of noise, plain and dark images, split into batches in any way."""
+    """This holds for noise, plain and dark images, split into any batches."""
     pixels = _pixels(seed, sum(sizes))
     ends = list(itertools.accumulate(sizes))
     batches = [pixels[end - size : end] for end, size in zip(ends, sizes, strict=True)]

@@ -1,4 +1,4 @@
-"""Names and what is written down: everything that goes out comes back, and no two things share a name."""
+"""Names and records: written values are read back unchanged, and no two things share a name."""
 
 import json
 import re
@@ -22,10 +22,10 @@ from lookalike_exporter.spec import NETWORKS, ModelSpec
 from lookalike_search.collection_choice import _values
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-"""What UTF-8 can hold."""
+"""Any text that UTF-8 can encode."""
 
 AMBIGUOUS = st.text("ab/:-\0 \u00e4", max_size=4)
-"""Short texts of separators, of which two may run together to the same."""
+"""Short texts of separators, of which different pairs may concatenate to the same text."""
 
 COUNT = st.integers(0, 2**63 - 1)
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -85,7 +85,7 @@ JSON = st.recursive(
 
 @st.composite
 def taps(draw: st.DrawFn) -> ModelSpec:
-    """Any layer of a network with any pooling that it takes."""
+    """Draws a spec: any layer of a network with any pooling that it supports."""
     backbone = draw(st.sampled_from(BACKBONES))
     layer = draw(st.sampled_from(list(NETWORKS[backbone.name]().layers)))
     pooling = draw(st.sampled_from(["avg", "max", "flatten", None]))
@@ -97,26 +97,26 @@ def taps(draw: st.DrawFn) -> ModelSpec:
 
 
 def through_json(data: Any) -> Any:
-    """As it lies in a file or a collection."""
+    """Returns the value after a round trip through JSON."""
     return json.loads(json.dumps(data))
 
 
 @given(PAYLOADS)
-def test_a_payload_comes_back_as_it_was(payload: Payload) -> None:
-    """Whatever characters its path, its class and its dataset have."""
+def test_a_payload_survives_a_round_trip(payload: Payload) -> None:
+    """Its path, class and dataset may have any characters."""
     assert Payload.from_json(through_json(payload.to_json())) == payload
 
 
 @given(MODELS, COLLECTIONS)
-def test_manifests_come_back_as_they_were(model: ModelManifest, collection: CollectionManifest) -> None:
-    """Both kinds, with all that is only recorded."""
+def test_manifests_survive_a_round_trip(model: ModelManifest, collection: CollectionManifest) -> None:
+    """This holds for manifests of models and of collections, with all optional fields."""
     assert ModelManifest.from_json(through_json(model.to_json())) == model
     assert CollectionManifest.from_json(through_json(collection.to_json())) == collection
 
 
 @given(COLLECTIONS, st.data())
-def test_a_manifest_with_anything_in_it_is_read_or_refused(manifest: CollectionManifest, data: Any) -> None:
-    """Never another error, and never a manifest whose fields are of other kinds than they say."""
+def test_a_manifest_with_arbitrary_values_is_read_or_refused(manifest: CollectionManifest, data: Any) -> None:
+    """No other error is raised, and no field of a manifest that is read has a wrong type."""
     document = through_json(manifest.to_json())
     holder = data.draw(st.sampled_from([document, document["identity"], document["weights"]]))
     holder[data.draw(st.sampled_from(sorted(holder)))] = data.draw(JSON)
@@ -131,7 +131,7 @@ def test_a_manifest_with_anything_in_it_is_read_or_refused(manifest: CollectionM
 
 @given(JSON)
 def test_any_document_is_a_manifest_or_refused(document: Any) -> None:
-    """Also one that is no object at all."""
+    """The document need not even be an object."""
     for kind in (ModelManifest, CollectionManifest):
         with pytest.raises(ManifestError):
             kind.from_json(document)
@@ -141,22 +141,22 @@ def test_any_document_is_a_manifest_or_refused(document: Any) -> None:
 @example(("a", "b/c"), ("a/b", "c"))
 @example(("", "a"), ("a", ""))
 def test_two_images_never_share_an_id(one: tuple[str, str], other: tuple[str, str]) -> None:
-    """However dataset and path could be read as one text; and one image always has the same."""
+    """This holds even if dataset and path concatenate to the same text; one image always has the same id."""
     assert (point_id(*one) == point_id(*other)) == (one == other)
 
 
 @given(IDENTITIES, IDENTITIES)
 def test_two_identities_never_share_a_key(one: ModelIdentity, other: ModelIdentity) -> None:
-    """A model's file is named after it; one field that differs is another file."""
+    """A model's file is named by the key, so one different field means another file."""
     assert (one.key == other.key) == (one == other)
     assert replace(one, layer=one.layer + "x").key != one.key
 
 
 @given(taps(), st.sampled_from(Distance), st.booleans(), HEX)
-def test_the_name_of_a_collection_says_how_to_make_it(
+def test_backbone_layer_pooling_and_distance_follow_from_a_collections_name(
     spec: ModelSpec, distance: Distance, official: bool, fingerprint: str
 ) -> None:
-    """Backbone, layer, pooling and distance come back out of it; of other weights, that there are some."""
+    """For other weights the name shows only that they are not the official ones."""
     identity = ModelIdentity(
         backbone=spec.backbone.name,
         layer=spec.layer,
@@ -181,8 +181,8 @@ def test_the_name_of_a_collection_says_how_to_make_it(
 @example("a" * 255)
 @example("\ud800")
 @example("..")
-def test_any_text_may_be_asked_for_as_a_collection(name: str) -> None:
-    """It is there or not; whatever could be one is one folder below the store's."""
+def test_any_text_may_be_looked_up_as_a_collection_name(name: str) -> None:
+    """The collection exists or not; any valid name is one folder directly in the store's."""
     store = EmbeddedStore(Path("/nowhere"))
     assert name not in store
     if is_collection_name(name):

@@ -1,7 +1,7 @@
-"""A search finds what numpy finds, in both stores.
+"""A search finds the same as NumPy, in both stores.
 
-The server is a real one where `QDRANT_URL` says where it is; elsewhere the client's in-memory mode stands
-in for it, which proves our use of the client and not Qdrant.
+The server is a real one if `QDRANT_URL` is set; otherwise the client's in-memory mode stands in for it, which
+tests our use of the client and not Qdrant.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ QDRANT_URL = os.environ.get("QDRANT_URL")
 DIMENSION = 3
 
 SCORE_TOLERANCE = 1e-5
-"""Relative to the largest score that could be: float32 sums in another order than numpy's float64."""
+"""Relative to the largest possible score: float32 sums are in another order than NumPy's float64."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning"),
@@ -36,10 +36,10 @@ pytestmark = [
 Vector = tuple[float, ...]
 VALUES = st.integers(-6_400, 6_400).map(lambda value: value / 64)
 VECTORS = st.tuples(VALUES, VALUES, VALUES).filter(any)
-"""Exact in float32, and so are their differences."""
+"""Vectors that float32 represents exactly, and their differences too."""
 
 LENGTHS = st.sampled_from([1, 1e-4, 1e-30, 1e18, 1e30])
-"""What float32 can square, and what it cannot: for cosine the length of a vector says nothing."""
+"""Lengths whose squares float32 can and cannot represent; for cosine, the length does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Shown:
     content: int
 
     def payload(self, number: int) -> Payload:
-        """The `number`-th of its dataset."""
+        """Returns the payload of the `number`-th image of its dataset."""
         return Payload(
             dataset=self.dataset,
             path=f"{number}.png",
@@ -66,7 +66,7 @@ class Shown:
         )
 
     def fits(self, where: PointFilter) -> bool:
-        """As the documentation of `PointFilter` has it."""
+        """Returns whether a filter matches, following the documentation of `PointFilter`."""
         return (
             where.class_name in (None, self.class_name or "")
             and where.dataset in (None, self.dataset)
@@ -75,7 +75,7 @@ class Shown:
 
 
 def sha256(content: int) -> str:
-    """In hex."""
+    """Returns a SHA-256 in hex."""
     return hashlib.sha256(bytes([content])).hexdigest()
 
 
@@ -99,7 +99,7 @@ FILTERS = st.builds(
 
 @pytest.fixture(scope="module", params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The store under test."""
+    """Opens the store under test."""
     one: Store = (
         EmbeddedStore(tmp_path_factory.mktemp("qdrant")) if request.param == "embedded" else server_store()
     )
@@ -108,7 +108,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def server_store() -> ServerStore:
-    """The real server where there is one, else the client's in-memory mode as a stand-in."""
+    """Returns the real server if there is one, else the client's in-memory mode as a stand-in."""
     if QDRANT_URL:
         return connect(QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
     from qdrant_client import QdrantClient
@@ -118,7 +118,7 @@ def server_store() -> ServerStore:
 
 @pytest.fixture(scope="module")
 def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Collection]]:
-    """Gives a collection of exactly these images, one for each distance: making them takes long."""
+    """Yields a function that fills a collection with exactly these images; makes one for each distance."""
     collections: dict[Distance, Collection] = {}
 
     def fill(distance: Distance, images: Sequence[Shown]) -> Collection:
@@ -162,7 +162,7 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
     exact=True,
     lengths=(1e-4, 1),
 )
-def test_a_search_finds_what_numpy_finds(
+def test_a_search_finds_the_same_as_numpy(
     filled: Callable[[Distance, Sequence[Shown]], Collection],
     distance: Distance,
     images: list[Shown],
@@ -172,7 +172,7 @@ def test_a_search_finds_what_numpy_finds(
     exact: bool,
     lengths: tuple[float, float],
 ) -> None:
-    """The right number of hits that fit the filter, with the right scores, the best of all, best first."""
+    """The hits match the filter, with right scores and number, and they are the best ones, best first."""
     if distance is Distance.COSINE:
         images = [replace(image, vector=scaled(image.vector, lengths[0])) for image in images]
         query = scaled(query, lengths[1])
@@ -189,14 +189,14 @@ def test_a_search_finds_what_numpy_finds(
 
 
 def scaled(vector: Vector, by: float) -> Vector:
-    """Longer or shorter by a factor."""
+    """Returns a vector multiplied by a factor."""
     return tuple(value * by for value in vector)
 
 
 def assert_best_first(
     hits: Sequence[SearchHit], expected: dict[str, float], distance: Distance, tolerance: float
 ) -> None:
-    """In order, and nothing that was left out is nearer than the last of them."""
+    """Checks that hits are sorted, and that no image left out is nearer than the last of them."""
     sign = -1 if distance.higher_is_nearer else 1
     found = [sign * hit.score for hit in hits]
     assert found == sorted(found)
@@ -206,7 +206,7 @@ def assert_best_first(
 
 
 def scores(distance: Distance, query: Vector, images: Sequence[Shown]) -> NDArray[np.float64]:
-    """Cosine similarities or Euclidean distances, as plain as they can be written."""
+    """Returns cosine similarities or Euclidean distances, computed in the most direct way."""
     one = np.asarray(query, np.float64)
     all_of_them = np.asarray([image.vector for image in images], np.float64).reshape(-1, DIMENSION)
     if distance is Distance.EUCLID:

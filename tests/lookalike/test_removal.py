@@ -108,8 +108,8 @@ def test_paths_without_images_among_others_are_logged(filled: lookalike.Index, s
     """Paths and classes, each by itself."""
     assert filled.remove(paths=["cat", "none"], classes=["cat", "bird"]) == 3
     assert said[-2:] == [
-        "warning: class 'bird' names no image here",
-        "warning: path 'none' names no image here",
+        "warning: class 'bird' matches no image here",
+        "warning: path 'none' matches no image here",
     ]
 
 

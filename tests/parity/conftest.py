@@ -1,4 +1,4 @@
-"""Keras as the judge: its own networks with seeded weights, the files they save and what they answer."""
+"""Keras as the reference: its own networks with seeded weights, the files they save and their outputs."""
 
 import functools
 import io
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow when it is imported
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-"""Real weights and photos; they are no part of the project and may be missing."""
+"""Folder of real weights and photos, which are not part of the project and may be missing."""
 
 TAPS = {
     "resnet101v2": (
@@ -33,7 +33,7 @@ TAPS = {
     ),
     "vgg16": ("block3_conv2", "block5_pool", "fc1", "fc2"),
 }
-"""Layers whose outputs are compared: of the first block, in the middle, before an activation, the last."""
+"""Layers to compare: in the first block, in the middle, before an activation, and the last."""
 
 BATCH_SIZES = (1, 5)
 
@@ -41,7 +41,7 @@ REAL = {
     "vgg16": ("block5_pool", "vgg16_imagenet_notop.h5"),
     "resnet101v2": ("conv5_block1_preact_relu", "resnet101v2_imagenet_conv1_to_conv4.h5"),
 }
-"""The layer for which there are real weights, and their file."""
+"""For each network with real weights: the layer up to which they go, and the file."""
 
 PHOTOS_A_CLASS = 3
 
@@ -51,12 +51,12 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """A Keras network with seeded weights, by its files and its answers.
+    """A Keras network with seeded weights: its files and its outputs.
 
     `files` are the same weights as `.h5` (VGG16's without its dense layers) and as `.weights.h5`.
-    `layers[tap]` holds the names of the layers that the tap needs, `kinds` the class of each,
-    `behind_conv` those that take a convolution's output. `features[tap, n]` is the tap's output for the
-    first `n` images, `prepared` what Keras makes of all.
+    `layers[tap]` holds the names of the layers that the tap needs, `kinds` the class of each, `behind_conv`
+    those that consume a convolution's output. `features[tap, n]` is the tap's output for the first `n`
+    images, `prepared` Keras' preprocessing of all images.
     """
 
     files: Mapping[str, Path]
@@ -69,10 +69,10 @@ class Judge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Real:
-    """A network with real weights, exported to `settings`' home, and what it makes of photos.
+    """A network with real weights, exported to `settings`' home, and its embeddings of photos.
 
-    `files` are the photos, `pixels` uint8 `[N, 224, 224, 3]` what is decoded of them, `vectors` float32
-    `[N, D]` the model's.
+    `files` are the photos, `pixels` their decoded uint8 `[N, 224, 224, 3]`, `vectors` the model's float32
+    `[N, D]`.
     """
 
     spec: ModelSpec
@@ -83,7 +83,7 @@ class Real:
     vectors: NDArray[np.float32]
 
     def embed(self, model: ModelFile, some: slice = slice(None)) -> NDArray[np.float32]:
-        """What a model makes of some of the photos, float32 `[n, D]`."""
+        """Returns the model's embeddings of some of the photos, float32 `[n, D]`."""
         embedder, pixels = Embedder.load(model.path, provider="cpu"), self.pixels[some]
         starts = range(0, len(pixels), BATCH_SIZE)
         return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in starts])
@@ -91,13 +91,13 @@ class Real:
 
 @pytest.fixture(scope="session")
 def keras() -> Any:
-    """Keras, where it is installed."""
+    """Imports Keras; skips the test if it is not installed."""
     return pytest.importorskip("keras", reason="Keras is not installed; it comes with the dev dependencies")
 
 
 @pytest.fixture(scope="session")
 def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Images]:
-    """Files and pixels of the first photos of every class, or of all of them with `--all-photos`."""
+    """Returns files and pixels of the first photos of every class, or of all of them with `--all-photos`."""
     folders = sorted(path for path in SHARED.glob("photos/*") if path.is_dir())
     if not folders:
         pytest.skip(f"no photos in {SHARED / 'photos'}")
@@ -108,7 +108,7 @@ def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Images]:
 
 @pytest.fixture(scope="session")
 def shared_weights() -> Callable[[str], Path]:
-    """The file of a network's real weights, where it is there."""
+    """Returns a function that gives the file of a network's real weights, or skips the test."""
 
     def find(backbone: str) -> Path:
         weights = SHARED / "weights" / REAL[backbone][1]
@@ -126,7 +126,7 @@ def real(
     shared_weights: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Real:
-    """Each network for which there are real weights, exported and run over the photos once."""
+    """Exports each network that has real weights, and embeds the photos once."""
     layer, weights = REAL[request.param][0], shared_weights(request.param)
     settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
     spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
@@ -139,7 +139,7 @@ def real(
 
 @pytest.fixture(scope="session")
 def images() -> Images:
-    """uint8 `[5, 224, 224, 3]`: photos of five classes, or drawn images where there are none."""
+    """Returns uint8 `[5, 224, 224, 3]`: photos of five classes, or drawn images if there are none."""
     folders = sorted(path for path in SHARED.glob("photos/*") if path.is_dir())
     if len(folders) < max(BATCH_SIZES):
         return _drawn_images()
@@ -148,8 +148,8 @@ def images() -> Images:
 
 
 @pytest.fixture(scope="session")
-def judge_of(keras: Any, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Judge]:
-    """The judge for a backbone's name, made once."""
+def get_judge(keras: Any, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Judge]:
+    """Returns a function that gives the judge of a backbone by name, made once."""
 
     @functools.cache
     def judge(backbone: str) -> Judge:
@@ -180,10 +180,10 @@ def _judge(keras: Any, backbone: str, images: Images, folder: Path) -> Judge:
 
 
 def _seed(keras: Any, network: Any, prepared: Floats) -> None:
-    """Random weights under which values neither vanish nor explode.
+    """Sets random weights under which values neither vanish nor explode.
 
-    Kernels are scaled as He et al. (2015) do. Batch norms take the statistics of the images, which one
-    pass in training with a momentum of zero leaves in them, and then move off them.
+    Kernels are scaled as in He et al. (2015). Batch norms get the statistics of the images, in one training
+    pass with a momentum of zero, and are then perturbed.
     """
     random = np.random.default_rng(2016)
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -197,16 +197,16 @@ def _seed(keras: Any, network: Any, prepared: Floats) -> None:
     if norms:
         network(prepared, training=True)
     for layer in norms:
-        layer.set_weights(_moved_off(random, layer.epsilon, *layer.get_weights()))
+        layer.set_weights(_perturb(random, layer.epsilon, *layer.get_weights()))
 
 
-def _moved_off(
+def _perturb(
     random: np.random.Generator, epsilon: float, gamma: Floats, beta: Floats, mean: Floats, variance: Floats
 ) -> list[Floats]:
-    """A batch norm with other statistics than those of the images.
+    """Returns the weights of a batch norm with other statistics than those of the images.
 
-    A tenth of the channels get a variance as small as epsilon, as trained networks have them, and a gamma
-    that makes up for it: there a wrong epsilon shows.
+    A tenth of the channels get a variance as small as epsilon, as in trained networks, and a gamma that
+    compensates for it: there a wrong epsilon is visible.
     """
     moved = variance * random.uniform(0.7, 1.4, variance.shape)
     small = np.where(random.random(variance.shape) < 0.1, epsilon, moved)
@@ -237,7 +237,7 @@ def _layers_up_to(keras: Any, network: Any, tap: str) -> list[str]:
 
 
 def _source(layer: Any) -> str | None:
-    """The name of the layer whose output this one takes, where it is one alone."""
+    """Returns the name of the layer's only input layer; None if it has several."""
     tensor = layer.input
     return None if isinstance(tensor, list) else tensor._keras_history.operation.name  # noqa: SLF001
 
@@ -256,7 +256,7 @@ def _features(
 
 
 def _drawn_images() -> Images:
-    """Waves of several lengths and colours, with noise on them."""
+    """Returns waves of several lengths and colours, with noise on them."""
     random, images = np.random.default_rng(5), []
     y, x = np.mgrid[0:224, 0:224][..., np.newaxis] / 224
     for _ in range(max(BATCH_SIZES)):

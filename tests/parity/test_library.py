@@ -1,4 +1,4 @@
-"""The library as its users write it, with real weights and photos, beside the command."""
+"""The library as users write it, with real weights and photos, compared with the command."""
 
 import json
 import os
@@ -48,7 +48,7 @@ other.remove("mine")
 other.close(); index.close()
 """,
 )
-"""What a user writes, but for names of files; ten lines of JSON are printed."""
+"""A user's script except for file names; it prints ten lines of JSON."""
 
 
 PHOTOS_A_CLASS = 2
@@ -56,7 +56,7 @@ PHOTOS_A_CLASS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """A folder with `photos/` in it, and what stands before the cells."""
+    """A folder with `photos/` in it, and the code before the cells."""
 
     folder: Path
     given: str
@@ -66,7 +66,7 @@ class Desk:
 
 @pytest.fixture
 def desk(photos: Any, shared_weights: Callable[[str], Path], tmp_path: Path) -> Desk:
-    """Photos of every class, as many as a calibration takes, and a file that is none."""
+    """Makes a folder with photos of every class, enough for a calibration, and a file that is no image."""
     for file in photos[0]:
         folder = tmp_path / "photos" / file.parent.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def desk(photos: Any, shared_weights: Callable[[str], Path], tmp_path: Path) -> 
 
 
 def by_command(desk: Desk) -> list[list[Any]]:
-    """The ten neighbours as `search query --json` has them."""
+    """Returns the ten neighbours in the JSON of `search query --json`."""
     done = subprocess.run(
         [Path(sys.executable).parent / "search", "query", desk.query, "--json"],
         env=desk.environment | {"LOOKALIKE_STORE": f"embedded:{desk.folder / 'photos.index'}"},
@@ -98,8 +98,8 @@ def by_command(desk: Desk) -> list[list[Any]]:
     return [[hit["rank"], hit["score"], hit["class"], hit["path"]] for hit in hits]
 
 
-def test_a_script_finds_what_the_command_finds(desk: Desk) -> None:
-    """Ten neighbours, to the last bit."""
+def test_a_script_finds_the_same_as_the_command(desk: Desk) -> None:
+    """The ten neighbours and their scores are equal to the last bit."""
     done = subprocess.run(
         [sys.executable, "-c", desk.given + "".join(CELLS)],
         cwd=desk.folder,
@@ -114,8 +114,8 @@ def test_a_script_finds_what_the_command_finds(desk: Desk) -> None:
     assert found == by_command(desk)
 
 
-def test_a_notebook_finds_what_the_command_finds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten neighbours, to the last bit."""
+def test_a_notebook_finds_the_same_as_the_command(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ten neighbours and their scores are equal to the last bit."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     from nbformat.v4 import new_code_cell, new_notebook

@@ -1,4 +1,4 @@
-"""Vectors, names and preprocessing of exported models against Keras, at whole depth."""
+"""Vectors, names and preprocessing of exported models compared with Keras, through all layers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,11 +24,14 @@ pytestmark = pytest.mark.filterwarnings(
 
 COSINE_AT_LEAST = 0.99999
 DIFFERENCE_AT_MOST = 1e-3
-"""Of a vector's largest value. Both are wide: float32 sums in another order differ by less than 1e-4 after a
-hundred layers, and a wrong border, epsilon or channel order by more than 1e-2."""
+"""Relative to a vector's largest value.
+
+The tolerance is wide: float32 sums in another order differ by less than 1e-4 after a hundred layers, and a
+wrong border, epsilon or channel order by more than 1e-2.
+"""
 
 IMAGES_DIFFER_BY = 0.02
-"""Of the largest value, for the comparison to mean anything: twenty times what it tolerates."""
+"""Relative to the largest value: least difference between images, twenty times the tolerance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +64,20 @@ CASES = [
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.backbone}-{case.layer}-{case.pooling}")
 def case(request: pytest.FixtureRequest) -> Case:
-    """Each tap in turn."""
+    """Returns each tap in turn."""
     case: Case = request.param
     return case
 
 
 @pytest.fixture(scope="module")
-def judge(case: Case, judge_of: Callable[[str], Any]) -> Any:
-    """Keras' network for the tap."""
-    return judge_of(case.backbone)
+def judge(case: Case, get_judge: Callable[[str], Any]) -> Any:
+    """Returns Keras' network for the tap."""
+    return get_judge(case.backbone)
 
 
 @pytest.fixture(scope="module")
 def model(case: Case, judge: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelFile]:
-    """The tap, exported from the file that Keras saved, and gone again when it has been compared."""
+    """Exports the tap from the file that Keras saved, and removes the model afterwards."""
     home = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of(
         case.backbone,
@@ -90,7 +93,7 @@ def model(case: Case, judge: Any, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_vectors_are_those_of_keras(
     case: Case, judge: Any, model: ModelFile, images: NDArray[np.uint8], keras: Any
 ) -> None:
-    """One image and five, through layer and pooling, value by value and in direction."""
+    """One image and five are compared through layer and pooling, by value and by direction."""
     embedder = Embedder.load(model.path, provider="cpu")
     for size in (1, len(images)):
         expected = _pool(keras, judge.features[case.layer, size], case.pooling)
@@ -100,8 +103,8 @@ def test_vectors_are_those_of_keras(
         assert np.abs(expected - found).max() <= DIFFERENCE_AT_MOST * np.abs(expected).max()
 
 
-def test_seeded_networks_tell_images_apart(case: Case, judge: Any, keras: Any) -> None:
-    """Values that vanished, exploded or said the same of every image would agree with anything."""
+def test_seeded_networks_distinguish_images(case: Case, judge: Any, keras: Any) -> None:
+    """Vanished, exploded or constant values would agree with any reference."""
     vectors = _pool(keras, judge.features[case.layer, 5], case.pooling)
     assert 1e-2 < np.abs(vectors).max() < 1e4
     for i, vector in enumerate(vectors):
@@ -112,7 +115,7 @@ def test_seeded_networks_tell_images_apart(case: Case, judge: Any, keras: Any) -
 def test_nodes_and_initializers_carry_the_names_of_keras_layers(
     case: Case, judge: Any, model: ModelFile
 ) -> None:
-    """Every layer up to the tap and no other; a batch norm behind a convolution lives on in that one."""
+    """The graph has exactly the layers up to the tap; a batch norm after a convolution is folded into it."""
     graph = onnx.load(model.path).graph
     layers = [name for name in judge.layers[case.layer] if judge.kinds[name] != "InputLayer"]
     folded = {n for n in layers if judge.kinds[n] == "BatchNormalization" and n in judge.behind_conv}
@@ -127,13 +130,13 @@ def test_nodes_and_initializers_carry_the_names_of_keras_layers(
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
 def test_both_file_formats_are_the_same_space(
-    backbone: Any, judge_of: Callable[[str], Any], tmp_path: Path
+    backbone: Any, get_judge: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    """The identity, fingerprint included, does not hang on how Keras saved the weights."""
+    """The identity, fingerprint included, does not depend on the file format."""
     settings = Settings(home=tmp_path, provider="cpu")
     models = [
         export_to(tmp_path / "model.onnx", ModelSpec.of(backbone.name, weights=str(file)), settings=settings)
-        for file in judge_of(backbone.name).files.values()
+        for file in get_judge(backbone.name).files.values()
     ]
     first, second = (model.manifest for model in models)
     assert first.identity == second.identity
@@ -144,12 +147,12 @@ def test_both_file_formats_are_the_same_space(
 def test_preprocessing_is_that_of_keras(
     backbone: str,
     layer: str,
-    judge_of: Callable[[str], Any],
+    get_judge: Callable[[str], Any],
     images: NDArray[np.uint8],
     tmp_path: Path,
 ) -> None:
-    """The nodes before the first layer give what `preprocess_input` gives, to the last bit."""
-    judge = judge_of(backbone)
+    """The nodes before the first layer give the output of `preprocess_input` to the last bit."""
+    judge = get_judge(backbone)
     spec = ModelSpec.of(backbone, layer=layer, weights=str(judge.files[".h5"]))
     settings = Settings(home=tmp_path, provider="cpu")
     model = export_to(tmp_path / "model.onnx", spec, settings=settings)
@@ -160,7 +163,7 @@ def test_preprocessing_is_that_of_keras(
 
 
 def _pool(keras: Any, features: NDArray[Any], pooling: Pooling) -> NDArray[Any]:
-    """With Keras' own layers."""
+    """Pools features with Keras' own layers."""
     layers = {
         Pooling.AVG: keras.layers.GlobalAveragePooling2D,
         Pooling.MAX: keras.layers.GlobalMaxPooling2D,

@@ -1,4 +1,4 @@
-"""Real weights, real photos: what Keras, fewer bits and heads make of them, beside the same fp32 vectors."""
+"""Real weights and photos: Keras, lower precision and heads compared with the same fp32 vectors."""
 
 import shutil
 from dataclasses import replace
@@ -22,31 +22,31 @@ pytestmark = pytest.mark.filterwarnings(
 
 NEIGHBOURS = 10
 SAME_AT_LEAST = 0.995
-"""Of all neighbours; the rest is left to photos so equally near that the last digit decides."""
+"""Share of all neighbours; the others are so equally near that the last digit decides."""
 
 HEAD_COSINE_AT_LEAST = 0.99999
-"""Between what the graph gives and what NumPy makes of the base's vectors."""
+"""Between the graph's output and the head applied to the base's vectors in NumPy."""
 
 FEW = 15
-"""Photos, at least, for what has to be near for each alone; neighbours want twice as many."""
+"""Fewest photos for comparisons of single photos; neighbours need twice as many."""
 
 Vectors = NDArray[np.float32]
 
 
 def test_neighbours_are_those_of_keras(real: Any, keras: Any) -> None:
-    """Cosine over average-pooled vectors, each photo looked up among all the others."""
+    """They are the nearest by cosine over average-pooled vectors, for each photo among all others."""
     assert _same_neighbours(_embed_with_keras(keras, real), real.vectors) >= SAME_AT_LEAST
 
 
 def test_fp16_keeps_neighbours(real: Any) -> None:
-    """As many as `exporter verify` asks for: they are one space with those of fp32."""
+    """It keeps the share that `exporter verify` requires of the same vector space as fp32."""
     model = ensure_exported(replace(real.spec, precision=Precision.FP16), settings=real.settings)
     few = _some(real, 2 * FEW)
     assert _same_neighbours(real.vectors[few], real.embed(model, few)) >= OVERLAP_AT_LEAST[Precision.FP16]
 
 
 def test_int8_keeps_neighbours(real: Any, tmp_path: Path) -> None:
-    """As many as `exporter verify` asks for, where every other photo was calibrated on."""
+    """It keeps the share that `exporter verify` requires, calibrated on every other photo."""
     few = _some(real, 2 * FEW)
     for number, photo in enumerate(real.files[few][::2]):
         shutil.copyfile(photo, tmp_path / f"{number}.jpg")
@@ -58,7 +58,7 @@ def test_int8_keeps_neighbours(real: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("real", ["vgg16"], indirect=True)
 def test_a_head_gives_the_same_for_images_and_stored_vectors(real: Any) -> None:
-    """The one model of network and head, against the head put on raw and on normalised vectors."""
+    """The model of network and head agrees with the head applied to raw and to normalised vectors."""
     random = np.random.default_rng(0)
     head = Head(
         name="pets",
@@ -80,7 +80,7 @@ def test_a_head_gives_the_same_for_images_and_stored_vectors(real: Any) -> None:
 
 
 def _some(real: Any, count: int) -> slice:
-    """So many photos or a few more, of every class."""
+    """Returns a slice of so many photos or a few more, from every class."""
     return slice(None, None, max(1, len(real.files) // count))
 
 
@@ -100,13 +100,13 @@ def _embed_with_keras(keras: Any, real: Any) -> Vectors:
 
 
 def _same_neighbours(expected: Vectors, found: Vectors) -> float:
-    """Which part of every photo's neighbours both have."""
+    """Returns the share of every photo's neighbours that both have."""
     pairs = zip(_neighbours(expected), _neighbours(found), strict=True)
     return sum(len({*one} & {*other}) for one, other in pairs) / (NEIGHBOURS * len(expected))
 
 
 def _neighbours(vectors: Vectors) -> list[list[int]]:
-    """For every photo the indices of the others nearest to it."""
+    """Returns for every photo the indices of its nearest other photos."""
     directions = vectors.astype(np.float64) / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = directions @ directions.T
     np.fill_diagonal(cosines, -np.inf)

@@ -1,4 +1,4 @@
-"""Keras as the judge of files: what it saves of models is read, and is as the tests' own writers have it."""
+"""Files that Keras saves of whole models are read, and those of the tests' own writers equal them."""
 
 import shutil
 import zipfile
@@ -42,13 +42,13 @@ OURS = {
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def backbone(request: pytest.FixtureRequest) -> str:
-    """Each network by name."""
+    """Returns each network by name."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def base(keras: Any, backbone: str) -> Any:
-    """The first layers of Keras' own network, every array with other values."""
+    """Builds the first layers of Keras' own network, with distinct values in every array."""
     whole = getattr(keras.applications, TITLES[backbone])(weights=None, include_top=False, input_shape=SIZE)
     base = keras.Model(whole.input, whole.get_layer(TAPS[backbone]).output, name=backbone)
     random = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def _flat(keras: Any, base: Any) -> Any:
 
 @pytest.mark.parametrize("build", [_sequential, _functional, _twofold, _over_time, _flat])
 @pytest.mark.parametrize("name", OURS)
-def test_networks_in_models_are_read_as_alone(
+def test_nested_networks_are_read_like_standalone_ones(
     build: Callable[[Any, Any], Any],
     name: str,
     keras: Any,
@@ -94,7 +94,7 @@ def test_networks_in_models_are_read_as_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Half of it frozen, the rest with an optimizer, whose state has the same names and shapes."""
+    """Half of the network is frozen, and the optimizer's state has the same names and shapes as the rest."""
     network = NETWORKS[backbone]().up_to(TAPS[backbone])
     for layer in base.layers[: len(base.layers) // 2]:
         monkeypatch.setattr(layer, "trainable", False)
@@ -109,7 +109,7 @@ def test_networks_in_models_are_read_as_alone(
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_writers_lay_files_out_as_keras_does(name: str, keras: Any, base: Any, tmp_path: Path) -> None:
-    """Arrays, their lists and the names of their layers are the same, for a network in a model in a model."""
+    """Arrays, their lists and layer names are equal, for a network in a model in a model."""
     images, head = keras.Input(SIZE), keras.layers.Dense(3, name="head")
     inner = keras.Model(images, base(keras.layers.Rescaling(1 / 255)(images)), name="inner")
     head.build((None, base.output.shape[-1]))  # else its arrays are named after the model, too
@@ -118,11 +118,11 @@ def test_our_writers_lay_files_out_as_keras_does(name: str, keras: Any, base: An
     assert _contents(OURS[name](tmp_path / f"our-{name}", layers)) == _contents(tmp_path / name)
 
 
-def test_layers_without_names_are_known_by_the_order_of_keras(
-    backbone: str, judge_of: Callable[[str], Any], tmp_path: Path
+def test_layers_without_names_are_identified_by_their_order(
+    backbone: str, get_judge: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    """Keras' own file of the whole network, less the names, as Keras 2 writes it."""
-    named, unnamed = judge_of(backbone).files[".weights.h5"], tmp_path / "unnamed.weights.h5"
+    """The file is Keras' own of the whole network, without names, as Keras 2 writes it."""
+    named, unnamed = get_judge(backbone).files[".weights.h5"], tmp_path / "unnamed.weights.h5"
     shutil.copyfile(named, unnamed)
     with h5py.File(unnamed, "r+") as file:
         for group in _groups(file):
@@ -134,10 +134,10 @@ def test_layers_without_names_are_known_by_the_order_of_keras(
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_verify_compares_a_network_out_of_a_model_with_that_of_keras(
+def test_verify_compares_a_nested_network_with_keras(
     name: str, keras: Any, base: Any, backbone: str, tmp_path: Path, home: Settings
 ) -> None:
-    """Keras is given what was read, for it would find nothing in the file and compare with chance."""
+    """Keras gets the weights from our reader, because it would find none in the file."""
     _save(_sequential(keras, base), tmp_path / name)
     spec = ModelSpec.of(backbone, layer=TAPS[backbone], weights=str(tmp_path / name))
     checks = verify_model(export_to(tmp_path / "model.onnx", spec, settings=home), spec).checks
@@ -155,12 +155,12 @@ def _arrays_in(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def _arrays_of(layer: Any) -> dict[str, Any]:
-    """By Keras' names of the variables."""
+    """Returns arrays by Keras' names of the variables."""
     return {weight.name: value for weight, value in zip(layer.weights, layer.get_weights(), strict=True)}
 
 
 def _contents(path: Path) -> dict[str, Any]:
-    """What a file says of its arrays: where each lies, its values, and the names that are noted around it."""
+    """Returns all arrays of a file by path, with their values and the names stored around them."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
             path = Path(archive.extract("model.weights.h5", path.parent / f"{path.name}.folder"))

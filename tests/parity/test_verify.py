@@ -1,4 +1,4 @@
-"""`exporter verify` with Keras beside it: how Keras comes by the weights, and what a difference does."""
+"""`exporter verify` with Keras: how Keras loads the weights, and the effect of a difference."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,32 +28,34 @@ pytestmark = [
     [("resnet101v2", "conv2_block1_out", ".weights.h5"), ("vgg16", "block2_pool", ".h5")],
 )
 def test_keras_reads_its_own_files_itself(
-    backbone: str, layer: str, suffix: str, judge_of: Callable[[str], Any], tmp_path: Path, home: Settings
+    backbone: str, layer: str, suffix: str, get_judge: Callable[[str], Any], tmp_path: Path, home: Settings
 ) -> None:
-    """Both formats, as whole networks."""
-    check = _verify(backbone, layer, judge_of(backbone).files[suffix], tmp_path, home)
+    """Both formats are read, as whole networks."""
+    check = _verify(backbone, layer, get_judge(backbone).files[suffix], tmp_path, home)
     assert check.outcome is Outcome.OK, check.detail
     assert check.detail.endswith(f"Keras read seeded{suffix} itself")
 
 
 def test_keras_leaves_out_the_dense_layers_of_a_whole_file(
-    judge_of: Callable[[str], Any], tmp_path: Path, home: Settings
+    get_judge: Callable[[str], Any], tmp_path: Path, home: Settings
 ) -> None:
-    """The tap needs convolutions only, and the network that is compared has no more."""
-    check = _verify("vgg16", "block1_pool", judge_of("vgg16").files[".weights.h5"], tmp_path, home)
+    """The tap needs convolutions only, and Keras' network in the comparison has no other layers."""
+    check = _verify("vgg16", "block1_pool", get_judge("vgg16").files[".weights.h5"], tmp_path, home)
     assert check.outcome is Outcome.OK, check.detail
     assert "Keras read seeded.weights.h5 itself" in check.detail
 
 
 def test_keras_reads_a_partial_file_by_layer_name(tiny_weights: Path, tmp_path: Path, home: Settings) -> None:
-    """Two of thirteen convolutions are enough for a tap behind them."""
+    """Two of thirteen convolutions are enough for a tap after them."""
     check = _verify("vgg16", "block1_pool", tiny_weights, tmp_path, home)
     assert check.outcome is Outcome.OK, check.detail
     assert "Keras read tiny.h5 itself, by layer name" in check.detail
 
 
-def test_what_keras_cannot_read_is_said(tiny_weights: Path, tmp_path: Path, home: Settings) -> None:
-    """Keras goes by the suffix: it is given what our reader read, and the report says so."""
+def test_a_file_that_keras_cannot_read_is_reported(
+    tiny_weights: Path, tmp_path: Path, home: Settings
+) -> None:
+    """Keras relies on the suffix; it gets the weights from our reader, and the report says so."""
     renamed = tmp_path / "tiny.weights"
     renamed.write_bytes(tiny_weights.read_bytes())
     check = _verify("vgg16", "block1_pool", renamed, tmp_path, home)
@@ -64,7 +66,7 @@ def test_what_keras_cannot_read_is_said(tiny_weights: Path, tmp_path: Path, home
 
 
 def test_a_model_that_differs_from_keras_fails(tiny_weights: Path, tmp_path: Path, home: Settings) -> None:
-    """One kernel of 64 turned upside down; the figures are in the report."""
+    """One of 64 kernels is flipped; the report has the figures."""
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
     model = export_to(tmp_path / "model.onnx", spec, settings=home)
     _turn_a_kernel(model.path)

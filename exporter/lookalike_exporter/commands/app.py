@@ -3,9 +3,9 @@
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
-    "run": "Export one model, unless it is there already.",
-    "list": "Show what can be exported and what is here.",
-    "verify": "Check a model and compare it with Keras, or one of fp16 or int8 with that of fp32.",
+    "run": "Export one model, unless it is in the cache already.",
+    "list": "Show the models that can be exported, and those in the cache.",
+    "verify": "Check a model and compare it with Keras, or an fp16 or int8 model with its fp32 model.",
     "fit": "Fit a new last layer, a head, to the classes of a collection.",
 }
 

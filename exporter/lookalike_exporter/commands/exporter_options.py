@@ -19,7 +19,7 @@ CalibrateOption = Annotated[
 
 
 def folder_option(named: Path | None, option: str) -> Path | None:
-    """Returns the folder that an option names, or None where it was not given.
+    """Returns the folder that an option names, or None if it was not given.
 
     Raises:
         UsageError: there is no such folder.

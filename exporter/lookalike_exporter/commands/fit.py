@@ -23,7 +23,7 @@ def fit(
     collection: Annotated[
         list[str], typer.Option("--collection", metavar="NAME", help="Collection to fit to; may be repeated.")
     ],
-    name: Annotated[str, typer.Option("--name", metavar="HEAD", help="Name of the new layer.")],
+    name: Annotated[str, typer.Option("--name", metavar="HEAD", help="Name of the head.")],
     class_name: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +33,10 @@ def fit(
     dims: Annotated[
         int | None,
         typer.Option(
-            "--dims", min=1, metavar="D", help="Dimension of its vectors; default: that of the collection's."
+            "--dims",
+            min=1,
+            metavar="D",
+            help="Dimension of the head's vectors; default: that of the collection's vectors.",
         ),
     ] = None,
     seed: Annotated[int, seed_option("of the held-out images")] = 0,
@@ -93,7 +96,7 @@ def _fit_lines(report: FitReport) -> list[str]:
             f"{title:36}  {before[key]:.4f}  {after[key]:.4f}         {best[key]:.4f}"
             for key, title in _FIT_FIGURES.items()
         ]
-    there = "" if report.made else ", which was there already"
+    there = "" if report.made else ", which existed already"
     return [*lines, f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
 
 

@@ -1,4 +1,4 @@
-"""The records that `exporter ... --json` prints: builders return them, and the reference documents them."""
+"""The records that `exporter ... --json` prints; the reference documents them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from lookalike_exporter.verify import Check
 
 
 class Model(TypedDict):
-    """A model that is here; its manifest's keys stand beside these."""
+    """An exported model; the keys of its manifest are in the same object."""
 
     schema: Literal[1]
     path: Path
@@ -26,25 +26,25 @@ class Verification(TypedDict):
     path: Path
     """Absolute path of the `.onnx` file."""
     failed: bool
-    """Whether any check failed; the exit code is 1 then."""
+    """Whether any check failed; then the exit code is 1."""
     checks: Sequence[Check]
 
 
 class Split(TypedDict):
-    """How many images of the collections a head was fitted to and measured on."""
+    """How many images of the collections a head was fitted to and evaluated on."""
 
     training: int
     held_out: int
     left_out: dict[LeftOut, int]
-    """Images that were neither, by reason."""
+    """Images that were not used, by reason."""
 
 
 class Candidate(TypedDict):
-    """How a layer can be fitted."""
+    """A way to fit a layer."""
 
     method: Method
     strength: float | None
-    """Strength of the regularization; null where the method has none."""
+    """Strength of the regularization; null if the method has none."""
     pull: float
     """Weight of the fitted directions; 1 is as much as the whole vector."""
 
@@ -52,17 +52,18 @@ class Candidate(TypedDict):
 class CandidateScore(Candidate):
     """A candidate and its R-precision among at most ten nearest training images, by cross-validation.
 
-    Of R other images of a class, the share of right ones among the R nearest, or the ten if R is more.
+    With R other images of a query's class: the share of images of that class among its R nearest neighbours,
+    or its ten nearest if R is larger.
     """
 
     seen: float
-    """Of held-out images of classes in the training folds."""
+    """On held-out images of classes in the training folds."""
     unseen: float | None
-    """Of classes that were held out whole; null where there are too few classes."""
+    """On classes that were held out completely; null if there are too few classes."""
 
 
 class BestFitFigures(TypedDict):
-    """The figures that a perfect ranking would have: below 1 where classes are small."""
+    """The figures of a perfect ranking; below 1 if classes are small."""
 
     precision_at_10: float
     precision_at_1: float
@@ -70,7 +71,7 @@ class BestFitFigures(TypedDict):
 
 
 class HeadFigures(TypedDict):
-    """How good neighbours are, as means over the queries, by the figures of `search evaluate`."""
+    """The quality of neighbours: means over the queries of the figures of `search evaluate`."""
 
     precision_at_10: float
     precision_at_1: float
@@ -80,12 +81,12 @@ class HeadFigures(TypedDict):
 
 
 class BeforeAndAfter(TypedDict):
-    """The held-out images, each compared with the training images; null where none was held out."""
+    """The neighbours of held-out images among the training images; null if none was held out."""
 
     before: HeadFigures | None
-    """By the vectors of the network alone."""
+    """With the vectors of the network alone."""
     after: HeadFigures | None
-    """By the vectors with the head."""
+    """With the vectors of network and head."""
 
 
 class FittedHead(TypedDict):
@@ -93,17 +94,17 @@ class FittedHead(TypedDict):
 
     schema: Literal[1]
     head: str
-    """Its name and 8 hex digits of its values."""
+    """Name of the head and 8 hex digits of a hash of its values."""
     path: Path
     """Absolute path of the head's `.npz` file."""
     model: str
-    """Absolute path of the `.onnx` file with the head behind its network."""
+    """Absolute path of the `.onnx` file that holds network and head."""
     made: bool
-    """False where the same head was there already."""
+    """False if the same head existed already."""
     base: ModelIdentity
-    """The network that it belongs to."""
+    """The network that the head belongs to."""
     dimension: int
-    """Values of one vector behind it."""
+    """Number of values of a vector that the head returns."""
     classes: list[str]
     """The classes that it was fitted to."""
     collections: list[str]
@@ -111,7 +112,7 @@ class FittedHead(TypedDict):
     seed: int
     split: Split
     method: Candidate
-    """The candidate that was taken."""
+    """The candidate that was chosen."""
     candidates: list[CandidateScore]
     """All candidates that were tried."""
     held_out_against_training: BeforeAndAfter
@@ -123,4 +124,4 @@ LINES = {
     "verify": [(Verification,)],
     "fit": [(FittedHead,)],
 }
-"""Subcommand -> the forms of a line; the keys of all records of one form stand side by side."""
+"""Subcommand -> the possible records of a line; all keys of one record are listed together."""

@@ -1,4 +1,4 @@
-"""`exporter list`: show the models that can be exported, and those that are here."""
+"""`exporter list`: show the models that can be exported, and those in the cache."""
 
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import JsonOption
@@ -11,7 +11,7 @@ from lookalike_exporter.spec import ModelSpec
 
 
 def list_(as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
-    """Show what can be exported and what is here."""
+    """Show the models that can be exported, and those in the cache."""
     models = list_models(Settings.from_environment())
     if as_json:
         for model in models:

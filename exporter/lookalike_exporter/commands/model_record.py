@@ -4,5 +4,5 @@ from lookalike_exporter.model_cache import ModelFile
 
 
 def model_json(model: ModelFile) -> dict[str, object]:
-    """Returns the keys of the model's manifest beside its path, as `json_records.Model` has them."""
+    """Returns the JSON of a model: its path and the keys of its manifest."""
     return {"schema": 1, "path": model.path, **model.manifest.to_json()}

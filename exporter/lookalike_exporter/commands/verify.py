@@ -49,13 +49,13 @@ def verify(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model and compare it with Keras, or one of fp16 or int8 with that of fp32."""
+    """Check a model and compare it with Keras, or an fp16 or int8 model with its fp32 model."""
     if (head is None) == (backbone is None):
         raise UsageError("give either --backbone or --head")
     if head is not None and (
         layer or pooling or calibrate or images or weights != "imagenet" or precision is not Precision.FP32
     ):
-        raise UsageError("--head says which network it belongs to; leave --weights and the like out")
+        raise UsageError("--head already determines the network; leave out --weights, --layer and --pooling")
     from lookalike_exporter.verification import verify_head, verify_spec
 
     settings = Settings.from_environment()

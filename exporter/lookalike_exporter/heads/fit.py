@@ -1,7 +1,7 @@
-"""From labelled collections to a head: images are split, the layer is fitted and evaluated.
+"""Makes a head from labelled collections: splits the images, fits the layer and evaluates it.
 
-What is held out is never seen while fitting. Which images that are follows from their bytes, their
-class's number of images, and the seed.
+Held-out images are never seen during fitting. Which images are held out depends on their bytes, the number of
+images of their class, and the seed.
 """
 
 import hashlib
@@ -38,20 +38,20 @@ from lookalike_exporter.heads.metric_learning import (
     fit_layer,
     measure_neighbours,
 )
-from lookalike_exporter.model_cache import require_writable, writing_alone
+from lookalike_exporter.model_cache import lock_for_writing, require_writable
 from lookalike_exporter.recorded_models import get_base_model
 
 _logger = get_logger("exporter")
 
 HELD_OUT = 0.2
-"""The share of each class's images that nothing is learned from."""
+"""Share of each class's images that is held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRequest:
-    """What to fit a head to; `classes` are those that it may see, all where there are none.
+    """What to fit a head to; `classes` are those to fit to, empty for all.
 
-    `force` replaces a head of the same name that is another one.
+    `force` replaces a different head of the same name.
     """
 
     collections: Sequence[str]
@@ -68,15 +68,15 @@ class LeftOut(StrEnum):
     UNLABELLED = "unlabelled"
     COPY = "copy"
     CONTRADICTORY = "contradictory"
-    """The same bytes lie in two classes."""
+    """Images with the same bytes are in two classes."""
     ALONE = "alone"
-    """The only image of its class."""
+    """It is the only image of its class."""
     OTHER_CLASS = "other-class"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitReport:
-    """What was fitted and where it lies; `made` is False where the very same head was there."""
+    """The fitted head and its paths; `made` is False if the same head existed already."""
 
     head: Head
     path: Path
@@ -86,7 +86,7 @@ class FitReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingImages:
-    """Different images with a class each: vectors float32 `[N, D]`, of length 1."""
+    """Images without duplicates, each with a class; vectors are float32 `[N, D]`, of length 1."""
 
     vectors: FloatVector
     classes: Sequence[str]
@@ -95,22 +95,22 @@ class TrainingImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Rows to learn from, and rows that are held out."""
+    """The rows of the training images and of the held-out images."""
 
     training: Sequence[int]
     held_out: Sequence[int]
 
 
 def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitReport:
-    """Fits a head, writes it and its model; a head that is there and the same is left as it is.
+    """Fits a head, and writes it and its model, unless the same head exists already.
 
     Raises:
-        UsageError: the name is no head's or is another head's, the collections are of different spaces or
-            have heads, or there is too little to learn from.
-        CollectionMissingError: a collection is not there.
-        WeightsError, ManifestError: the model of the collections cannot be had.
-        StoreLockedError: another process has been writing a head all the while.
-        LookalikeError: the home's folder of heads may only be read.
+        UsageError: the name is invalid or taken by another head, the collections have different vector spaces
+            or heads, or there is too little training data.
+        CollectionMissingError: a collection does not exist.
+        WeightsError, ManifestError: the model of the collections cannot be obtained.
+        StoreLockedError: another process has held the lock on the heads for too long.
+        LookalikeError: the folder of heads is read-only.
     """
     check_name(request.name)
     require_writable(settings.heads_dir, settings)
@@ -119,7 +119,7 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
         _logger.warning("left out: %s images (%s)", count, reason)
     head = train_head(request, base, images, left_out)
     path = head_path(request.name, settings)
-    with writing_alone(settings.heads_dir, "fit", "is writing a head", settings):
+    with lock_for_writing(settings.heads_dir, "fit", "is writing a head", settings):
         made = not _is_fitted_already(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
@@ -130,10 +130,10 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
 def train_head(
     request: FitRequest, base: ModelManifest, images: TrainingImages, left_out: Mapping[LeftOut, int]
 ) -> Head:
-    """Returns the head that some images make.
+    """Returns the head fitted to some images.
 
     Raises:
-        UsageError: they are too few, or more `dims` are asked for than there are.
+        UsageError: there are too few images, or `dims` is larger than the length of their vectors.
     """
     names = sorted(set(images.classes))
     if len(names) < FEWEST_CLASSES:
@@ -173,7 +173,7 @@ def train_head(
 
 
 def split_images(images: TrainingImages, *, seed: int) -> Split:
-    """Holds a fifth of each class out, but leaves two to learn from; both in the order of their hashes."""
+    """Holds out a fifth of each class, but keeps at least two to train on; both sorted by hash."""
     rows_of: dict[str, list[int]] = {}
     for row in sorted(range(len(images.sha256)), key=lambda row: seeded_hash(images.sha256[row], seed)):
         rows_of.setdefault(images.classes[row], []).append(row)
@@ -186,14 +186,14 @@ def split_images(images: TrainingImages, *, seed: int) -> Split:
 
 
 def seeded_hash(sha256: str, seed: int) -> str:
-    """Returns what images are ordered by; another seed holds others out."""
+    """Returns the hash by which images are ordered; another seed holds out other images."""
     return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
 
 
 def _read_collections(
     request: FitRequest, store: Store, settings: Settings
 ) -> tuple[ModelManifest, TrainingImages, Counter[LeftOut]]:
-    """Reads the model of the collections, which has to be had, and their images."""
+    """Reads the model of the collections, which must be obtainable, and their images."""
     with ExitStack() as stack:
         names = list(dict.fromkeys(request.collections))
         for name in names:
@@ -212,13 +212,11 @@ def _read_collections(
 def _require_one_space(collections: Sequence[Collection]) -> None:
     first, *others = collections
     if first.manifest.identity.head is not None:
-        raise UsageError(
-            f"{first.name} has a head already; fit the new one to a collection of the network itself"
-        )
+        raise UsageError(f"{first.name} was made with a head; fit the new one to a collection without a head")
     for other in others:
         if other.manifest.identity != first.manifest.identity:
             raise UsageError(
-                f"{first.name} and {other.name} hold different spaces, which one layer cannot take",
+                f"{first.name} and {other.name} hold different spaces, and a head is fitted to one space",
                 hint=Hint(Action.FUSE),
             )
 
@@ -226,9 +224,9 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
 def _collect_images(
     collections: Sequence[Collection], classes: Sequence[str]
 ) -> tuple[TrainingImages, Counter[LeftOut]]:
-    """Returns each image's bytes once, in the order of their hashes, with the class that all its files have.
+    """Returns each distinct image once, ordered by hash, with the class that all its files have.
 
-    A file that several datasets of a collection hold is there once, with the class that counts everywhere.
+    A file in several datasets of a collection counts once, with the class that is valid everywhere.
     """
     left_out: Counter[LeftOut] = Counter()
     found: dict[str, tuple[Collection, Payload]] = {}
@@ -280,26 +278,24 @@ def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatV
 
 def _normalize(vectors: FloatVector) -> FloatVector:
     if len(vectors) and not usable_rows(vectors).all():
-        raise LookalikeError("a stored vector is zero or not finite, and nothing can be learned from it")
+        raise LookalikeError("a stored vector is zero or not finite; a head cannot be fitted to it")
     return normalise_rows(vectors)
 
 
 def _describe_too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
     there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
-    more = (
-        [f"{alone} more with one image, which says nothing of what its class has in common"] if alone else []
-    )
+    more = [f"{alone} more with only one image"] if alone else []
     more += [f"{unlabelled} images without a class"] if unlabelled else []
     found = ", and ".join([f"{there} of two images or more", *more])
     return (
-        f"there {found}; a head takes {FEWEST_CLASSES} classes of two. Put "
+        f"there {found}; a head needs {FEWEST_CLASSES} classes of two images. Put "
         "images into folders named after their classes"
     )
 
 
 def _is_fitted_already(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
-    """Whether the very same head is there; another one of its name goes only where that is forced."""
+    """Returns whether the same head exists; refuses a different one of its name unless forced."""
     if not path.exists() or force:
         return False
     if read_head(head.name, settings).key == head.key:

@@ -1,7 +1,7 @@
-"""Heads: new last layers, each a small file beside the models, made by `exporter fit`.
+"""Heads: new last layers, each in a small file made by `exporter fit`.
 
-A head belongs to one base, a model without its head. Its file holds the layer's arrays, what they were
-learned from, and all that is needed to make the model of base and head again.
+A head belongs to one base, a model without a head. Its file holds the layer's arrays, a record of its
+training data, and all that is needed to export the model of base and head again.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from lookalike_exporter.spec import NETWORKS
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 HEAD_SCHEMA = 1
-"""The schema of the files that this version writes."""
+"""The schema of the head files that this version writes."""
 
 _HASH_BYTES = 32
 
@@ -37,8 +37,8 @@ _HASH_BYTES = 32
 class Head:
     """A fitted layer: unit vectors of `base` times `weight` float32 `[D', D]`, plus `bias` float32 `[D']`.
 
-    `classes` are those that it was fitted to, `trained` the SHA-256 of the images that it learned from.
-    `record` says how it was made, as JSON has it: nothing is computed from it.
+    `classes` are those that it was fitted to, `trained` the SHA-256 of its training images. `record`
+    describes in JSON how it was made; nothing is computed from it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Head:
 
     @property
     def key(self) -> str:
-        """Returns the name and 8 hex digits of a hash over base, weight and bias, as identities have it."""
+        """The name and 8 hex digits of a hash of base, weight and bias, as identities have it."""
         digest = hashlib.sha256(self.base.identity.key.encode())
         for array in (self.weight, self.bias):
             digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
@@ -59,7 +59,7 @@ class Head:
 
     @property
     def identity(self) -> ModelIdentity:
-        """Returns the identity of the model of base and head."""
+        """The identity of the model of base and head."""
         return self.base.identity.with_head(self.key, dimension=len(self.bias))
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -74,10 +74,10 @@ class Head:
 
 
 def check_name(name: str) -> None:
-    """Keeps out names that could be taken for another part of a collection's name.
+    """Refuses invalid names, and names that could be taken for another part of a collection's name.
 
     Raises:
-        UsageError: it is one.
+        UsageError: the name is one of these.
     """
     if not NAME.fullmatch(name):
         raise UsageError(
@@ -99,12 +99,12 @@ def check_name(name: str) -> None:
 
 
 def head_path(name: str, settings: Settings) -> Path:
-    """Returns where the head of a name lies, if there is one."""
+    """Returns the path for the head of a name, which need not exist."""
     return settings.heads_dir / f"{name}.npz"
 
 
 def write_head(head: Head, settings: Settings) -> Path:
-    """Puts a head under its name, whole or not at all; the same head is the same bytes."""
+    """Writes a head under its name, atomically; the same head gives the same bytes."""
     path = head_path(head.name, settings)
     said = {
         "schema": HEAD_SCHEMA,
@@ -129,7 +129,7 @@ def read_head(name: str, settings: Settings) -> Head:
     """Reads the head of a name.
 
     Raises:
-        UsageError: there is none; the message names those there are.
+        UsageError: there is no such head; the message lists the existing ones.
         ModelError: its file is damaged.
     """
     path = head_path(name, settings) if NAME.fullmatch(name) else None
@@ -147,7 +147,7 @@ def read_collection_head(identity: ModelIdentity, settings: Settings, *, collect
     """Reads the head that a collection's vectors were made with.
 
     Raises:
-        ManifestError: it is not here, or another one has its name now.
+        ManifestError: the head is missing, or another one has its name now.
         ModelError: its file is damaged.
     """
     name = name_of_head(identity)
@@ -173,7 +173,7 @@ def read_collection_head(identity: ModelIdentity, settings: Settings, *, collect
 
 
 def name_of_head(identity: ModelIdentity) -> str:
-    """Returns the name of the head of an identity that has one."""
+    """Returns the name of the head in an identity that has one."""
     return (identity.head or "").rpartition("-")[0]
 
 
@@ -192,20 +192,20 @@ def _read(path: Path) -> Head:
         ManifestError,
     ) as error:
         raise ModelError(
-            f"{path} is no head that lookalike wrote ({error}); restore it",
+            f"{path} is not a valid head file ({error}); restore it",
             path=path,
             hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         ) from error
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Reads an array of plain numbers: objects, which numpy would unpickle, are refused by default."""
+    """Reads an array of plain numbers: by default numpy refuses objects, which it would unpickle."""
     size = archive.getinfo(f"{name}.npy").file_size
     with archive.open(f"{name}.npy") as member:
         header = _HEADERS[np.lib.format.read_magic(member)]  # what the next line would take memory by
         shape, _, dtype = header(member)
         if math.prod(shape) * dtype.itemsize != size - member.tell():
-            raise ValueError(f"its {name} is cut short")
+            raise ValueError(f"its {name} is truncated")
     with archive.open(f"{name}.npy") as member:
         return np.asarray(np.lib.format.read_array(member))
 
@@ -240,10 +240,10 @@ def _parse(path: Path) -> Head:
 
 
 def _check_known(path: Path, said: Mapping[str, Any]) -> None:
-    """Refuses a file of a newer version, and another head's; files without a name are older ones.
+    """Refuses a file of a newer version, and a file with another head's name; older files have none.
 
     Raises:
-        ModelError: it is one of these.
+        ModelError: the file is one of these.
     """
     if int(said["schema"]) > HEAD_SCHEMA:
         raise ModelError(

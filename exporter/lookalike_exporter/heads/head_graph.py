@@ -1,4 +1,4 @@
-"""The model of a base and a head: the base's ONNX graph, and three more steps behind it."""
+"""Builds the model of a base and a head: the base's ONNX graph with three more steps at its end."""
 
 import json
 from pathlib import Path
@@ -20,27 +20,27 @@ from lookalike_exporter.model_cache import (
     ModelFile,
     find_by_identity,
     list_models,
+    lock_for_writing,
     new_model,
     warn_of_replaced,
-    writing_alone,
 )
 from lookalike_exporter.spec import ModelSpec
 
 _logger = get_logger("exporter")
 
 HEAD_KEY = "lookalike-head"
-"""The metadata key of what a model's head was learned from."""
+"""The metadata key for a record of a head's training data."""
 
 _FEATURES = "head/features"
 
 
 def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
-    """Returns the model of a head and its base; makes it where it is not here.
+    """Returns the model of a head and its base; exports it if it is not in the cache.
 
     Raises:
-        WeightsError: the base's weights cannot be had.
-        ManifestError: they are not what they were when the head was fitted, or images are prepared
-            otherwise now.
+        WeightsError: the base's weights cannot be obtained.
+        ManifestError: the weights have changed since the head was fitted, or this version prepares images
+            differently.
     """
     _require_current(head)
 
@@ -56,12 +56,12 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
             f"the head {head.name} was fitted to vectors of {then}, and the weights give {now} now; "
             "restore the old weights, or fit it again"
         )
-    with writing_alone(settings.models_dir, *EXPORTING, settings):
+    with lock_for_writing(settings.models_dir, *EXPORTING, settings):
         return find() or _export_to_cache(head, base, settings)
 
 
 def _export_to_cache(head: Head, base: ModelFile, settings: Settings) -> ModelFile:
-    """Exports the model of a head to its place in the cache; its card is that of the base, renamed."""
+    """Exports the model of a head to its place in the cache, with the renamed card of the base."""
     made_of = base.manifest
     model = new_model(
         head.identity, made_of.weights, made_of.graph_precision, made_of.activation_ranges, settings
@@ -75,7 +75,7 @@ def _export_to_cache(head: Head, base: ModelFile, settings: Settings) -> ModelFi
 
 
 def _require_current(head: Head) -> None:
-    """Refuses a head whose base prepared images in another way than this version does."""
+    """Refuses a head whose base prepared images differently from this version."""
     then = head.base.identity.preprocessing
     now = preprocessing_id(get_backbone(head.base.identity.backbone))
     if then != now:
@@ -91,7 +91,7 @@ def _describe_identity(identity: ModelIdentity) -> str:
 
 
 def _write_headed(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
-    """Writes the base and behind it length 1, the layer, and length 1 again, as in `Head.apply`."""
+    """Writes the base followed by scaling to length 1, the layer, and scaling again, as `Head.apply`."""
     import onnx
     from onnx import helper, numpy_helper
 

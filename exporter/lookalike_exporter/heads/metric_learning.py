@@ -1,9 +1,9 @@
-"""Linear metric learning: a new last layer for a frozen network, fitted to labelled vectors. Pure.
+"""Linear metric learning: fits a new last layer for a frozen network to labelled vectors.
 
-A layer takes vectors of length 1 and gives `weight @ vector + bias`, whose directions are compared. It
-weights the directions that separate the classes more and keeps the rest, so that images of unseen classes
-keep what their neighbours were found by. Cross-validation on the training images alone chooses the
-classifier that finds the directions, and their weight.
+A layer maps vectors of length 1 to `weight @ vector + bias`, whose directions are compared. It gives more
+weight to the directions that separate the classes and keeps the rest, so that images of unseen classes keep
+their neighbours. Cross-validation on the training images alone chooses the classifier that finds the
+directions, and their weight. No input or output here.
 """
 
 import warnings
@@ -29,34 +29,34 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 CUTOFF = 10
-"""Neighbours that count for precision."""
+"""Number of nearest neighbours that precision is measured on."""
 
 CHOSEN_FROM = 1_500
-"""Most training images that choose the candidate, balanced over classes; all of them fit the layer."""
+"""Most training images used to choose the candidate, balanced over classes; all are used to fit the layer."""
 
 CHOSEN_FROM_CLASSES = CHOSEN_FROM // 4
-"""Most classes that choose the candidate, a random sample where there are more: four images of each."""
+"""Most classes used to choose the candidate, a random sample of them if there are more."""
 
 LOGISTIC_AT_MOST = 10**10
-"""Images times values times classes up to which logistic regression is tried, which then takes minutes."""
+"""Images times values times classes up to which logistic regression is tried; it then takes minutes."""
 
 FOLDS = 2
 UNSEEN_LOSS = 0.005
-"""R-precision that a candidate may lose on held-out classes, against the vectors without a layer."""
+"""R-precision that a candidate may lose on held-out classes, compared with no layer."""
 
 FEWEST_CLASSES = 2
 FEWEST_IMAGES = 2
-"""Fewest images of a class: one shows nothing of what they have in common."""
+"""Fewest images of a class: a single one does not show what its class has in common."""
 
 _FEWEST_TO_LEAVE_OUT = 2 * FEWEST_CLASSES
-"""Fewest classes of which half can be held out: two remain to learn from."""
+"""Fewest classes of which half can be held out: two remain to train on."""
 
 
 class Method(StrEnum):
-    """What finds the directions in which classes differ."""
+    """The way to find the directions in which classes differ."""
 
     NONE = "none"
-    """No layer: the vectors as they are."""
+    """No layer: vectors stay as they are."""
     CENTRED = "centred"
     """Mean-centred vectors, no directions."""
     LDA = "lda"
@@ -70,7 +70,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One way to fit a layer. `pull` is the weight of the directions: at 1, that of the vector."""
+    """One way to fit a layer. `pull` is the weight of the directions: at 1, equal to that of the vector."""
 
     method: Method
     strength: float | None = None
@@ -93,13 +93,13 @@ CANDIDATES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledUnits:
-    """Different images: `vectors` float64 `[N, D]` of length 1, `classes` int64 `[N]`."""
+    """Images without duplicates: `vectors` float64 `[N, D]` of length 1, `classes` int64 `[N]`."""
 
     vectors: FloatArray
     classes: IntArray
 
     def of(self, rows: NDArray[Any]) -> "LabelledUnits":
-        """Returns some of them, by their rows or by a mask."""
+        """Returns a subset, selected by rows or by a mask."""
         return LabelledUnits(vectors=self.vectors[rows], classes=self.classes[rows])
 
 
@@ -107,8 +107,8 @@ class LabelledUnits:
 class Score:
     """A candidate's R-precision in cross-validation, over at most the ten nearest training images.
 
-    That is precision@10 where ten or more are of the query's class, and is fair to small classes too. `seen`
-    is over held-out images of seen classes, `unseen` over held-out classes, None where these are too few.
+    It equals precision@10 if ten or more images are of the query's class, and is fair to small classes too.
+    `seen` is for held-out images of seen classes, `unseen` for held-out classes, None if these are too few.
     """
 
     candidate: Candidate
@@ -118,7 +118,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLayer:
-    """`weight` float32 `[D', D]`, `bias` float32 `[D']`, the chosen candidate, and the scores of all."""
+    """`weight` float32 `[D', D]`, `bias` float32 `[D']`, the chosen candidate, and all candidates' scores."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -128,7 +128,7 @@ class FittedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Means over so many `queries` of how good their neighbours are, and of how good these could be."""
+    """The quality of neighbours: means over `queries` queries, and the best possible means."""
 
     precision_at_10: float
     precision_at_1: float
@@ -139,7 +139,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestFigures:
-    """The figures of a perfect ranking: precision is below 1 where classes are small."""
+    """The figures of a perfect ranking; precision is below 1 if classes are small."""
 
     precision_at_10: float
     precision_at_1: float
@@ -149,12 +149,12 @@ class BestFigures:
 def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0) -> FittedLayer:
     """Fits a layer to the training images; the same images and seed give the same bytes.
 
-    `dims` is how many values it gives, by default as many as it takes. BLAS runs in one thread: their number
-    would change the last bits, and waiting for each other costs more than they gain.
+    `dims` is the number of output values, by default that of the input. BLAS runs in one thread: the number
+    of threads would change the last bits, and synchronisation costs more than they gain.
 
     Raises:
-        UsageError: too few classes or images, or more `dims` than there are values.
-        LookalikeError: a vector is not finite, or has no direction.
+        UsageError: too few classes or images, or `dims` is larger than the number of input values.
+        LookalikeError: a vector is not finite, or is zero.
     """
     from threadpoolctl import threadpool_limits
 
@@ -162,7 +162,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
     length = training.vectors.shape[1]
     if dims is not None and not 1 <= dims <= length:
         raise UsageError(
-            f"{dims} values cannot be kept; it must be 1 to {length}, which the vectors have",
+            f"{dims} dimensions cannot be fitted; choose 1 to {length}, the length of the vectors",
             argument=Argument.DIMS,
         )
     with threadpool_limits(1):
@@ -171,7 +171,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
 
 def _choose_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     sample = _sample(training, seed)
-    scores = _score_candidates(sample, list(_folds(sample.classes, seed)), _candidates(training))
+    scores = _score_candidates(sample, list(_split_folds(sample.classes, seed)), _list_candidates(training))
     best = _choose_best(scores)
     mean, weight = _fit(training, best.candidate, dims)
     return FittedLayer(
@@ -182,26 +182,28 @@ def _choose_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     )
 
 
-def _candidates(training: LabelledUnits, *, logistic_at_most: int = LOGISTIC_AT_MOST) -> Sequence[Candidate]:
-    """Returns the candidates that can be fitted to so much data in minutes."""
+def _list_candidates(
+    training: LabelledUnits, *, logistic_at_most: int = LOGISTIC_AT_MOST
+) -> Sequence[Candidate]:
+    """Returns the candidates that can be fitted to this much data within minutes."""
     size = training.vectors.size * len(np.unique(training.classes))
     return [each for each in CANDIDATES if each.method is not Method.LOGISTIC or size <= logistic_at_most]
 
 
 def _check(training: LabelledUnits) -> None:
-    """Raises where nothing can be learned from the training images.
+    """Refuses training images that no layer can be fitted to.
 
     Raises:
-        UsageError: too few classes, or one image of one.
-        LookalikeError: a vector is not finite, or has no direction.
+        UsageError: there are too few classes, or a class has too few images.
+        LookalikeError: a vector is not finite, or is zero.
     """
     if not np.isfinite(training.vectors).all():
-        raise LookalikeError("a vector to learn from is zero or not finite")
+        raise LookalikeError("a training vector is zero or not finite")
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
-        raise UsageError(f"there is only one class to learn from; fitting needs {FEWEST_CLASSES}")
+        raise UsageError(f"there is only one class in the training images; fitting needs {FEWEST_CLASSES}")
     if counts.min() < FEWEST_IMAGES:
-        raise UsageError(f"a class has only one image to learn from; fitting needs {FEWEST_IMAGES}")
+        raise UsageError(f"a class has only one training image; fitting needs {FEWEST_IMAGES}")
 
 
 def measure_neighbours(
@@ -213,7 +215,7 @@ def measure_neighbours(
 ) -> Figures | None:
     """Measures the neighbours of queries among other images, as `search evaluate` does.
 
-    Queries without an image of their class are left out; None where none remains. `at_once` queries are
+    Queries without an image of their class are left out; returns None if none remains. `at_once` queries are
     ranked together, which bounds the memory.
     """
     queries = queries.of(np.isin(queries.classes, gallery.classes))
@@ -267,7 +269,7 @@ def _apply(layer: FittedLayer | None, vectors: FloatArray) -> FloatArray:
 def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
     """Draws at most `CHOSEN_FROM` images, at least two of each class, a smaller share of large classes.
 
-    Of more than `CHOSEN_FROM_CLASSES` classes that many are drawn first.
+    If there are more than `CHOSEN_FROM_CLASSES` classes, first draws that many of them.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(training.classes))
@@ -280,7 +282,7 @@ def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
 
 
 def _place_in_class(classes: IntArray) -> IntArray:
-    """Returns for each image how many of its class come before it."""
+    """Returns for each image how many images of its class come before it."""
     order = np.argsort(classes, kind="stable")
     _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
     places = np.empty_like(classes)
@@ -290,14 +292,14 @@ def _place_in_class(classes: IntArray) -> IntArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fold:
-    """Rows of the sample to fit to, and rows that are queries; `unseen` where classes are held out."""
+    """Rows of the sample to fit to, and rows used as queries; `unseen` if whole classes are held out."""
 
     fitted: IntArray
     asking: IntArray
     unseen: bool
 
 
-def _folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
+def _split_folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
     """Yields folds that hold out half of each class's images, and folds that hold out half of the classes."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(classes))
@@ -323,7 +325,7 @@ def _score_candidates(
         candidate: {False: [], True: []} for candidate in candidates
     }
     for fold in folds:
-        for candidate, precision in _fold_precisions(sample, fold, candidates):
+        for candidate, precision in _measure_folds(sample, fold, candidates):
             found[candidate][fold.unseen].append(precision)
     return [
         Score(
@@ -335,12 +337,12 @@ def _score_candidates(
     ]
 
 
-def _fold_precisions(
+def _measure_folds(
     sample: LabelledUnits, fold: _Fold, candidates: Sequence[Candidate]
 ) -> Iterator[tuple[Candidate, FloatArray]]:
     """Yields each candidate's R-precisions, without fitting a layer.
 
-    A layer's products are those of the centred vectors plus those along the directions.
+    A layer's dot products are those of the centred vectors plus those along the directions.
     """
     fitted = sample.of(fold.fitted)
     mean, spread = _centre(fitted)
@@ -364,7 +366,7 @@ def _fold_precisions(
 
 
 def _r_precisions(similarity: FloatArray, asking: IntArray, classes: IntArray) -> FloatArray:
-    """Returns each query's R-precision among all images but itself; without queries alone in their class."""
+    """Returns each query's R-precision among all other images; skips the only image of a class."""
     similarity[np.arange(len(asking)), asking] = -np.inf
     nearest, _ = top_k(similarity, CUTOFF)
     own = classes[asking][:, np.newaxis]
@@ -374,7 +376,7 @@ def _r_precisions(similarity: FloatArray, asking: IntArray, classes: IntArray) -
 
 
 def _choose_best(scores: Sequence[Score]) -> Score:
-    """Returns the first of the best on held-out images, of those that do no harm to held-out classes."""
+    """Returns the first best score on seen classes, among candidates that do not harm unseen classes."""
     [as_it_is] = [score for score in scores if score.candidate.method is Method.NONE]
     sparing = [
         score
@@ -387,8 +389,8 @@ def _choose_best(scores: Sequence[Score]) -> Score:
 def _fit(training: LabelledUnits, candidate: Candidate, dims: int) -> tuple[FloatArray, FloatArray]:
     """Returns the mean to subtract, float64 `[D]`, and the weight, float64 `[dims, D]`.
 
-    The weight is the square root of the metric that the directions and the whole vector make. Fewer values
-    are the principal components of what it gives.
+    The weight is the square root of the metric formed by the directions and the whole vector. If `dims` is
+    smaller, the principal components of its output are kept.
     """
     length = training.vectors.shape[1]
     mean, spread = _centre(training) if candidate.method is not Method.NONE else (np.zeros(length), 1.0)
@@ -438,10 +440,10 @@ def _find_directions(centred: FloatArray, classes: IntArray, candidate: Candidat
 
 
 def _solve_ridge(centred: FloatArray, classes: IntArray, penalty: float) -> FloatArray:
-    """Solves what scikit-learn's RidgeClassifier does, without its column of N targets for each class.
+    """Solves the same as scikit-learn's RidgeClassifier, without its column of N targets for each class.
 
-    With centred vectors the sum of each class is enough; for fewer images than values, the dual problem on
-    their products is solved.
+    With centred vectors the sum of each class is enough; with fewer images than values, the dual problem on
+    their dot products is solved.
     """
     names, numbers = np.unique(classes, return_inverse=True)
     count, length = centred.shape
@@ -464,7 +466,7 @@ def _sum_classes(vectors: FloatArray, numbers: IntArray) -> FloatArray:
 
 
 def _solve_discriminants(centred: FloatArray, classes: IntArray) -> FloatArray:
-    """Solves what scikit-learn's LinearDiscriminantAnalysis does by least squares, which takes minutes."""
+    """Solves the same as scikit-learn's LinearDiscriminantAnalysis, whose least squares take minutes."""
     from sklearn.covariance import ledoit_wolf
 
     _, numbers = np.unique(classes, return_inverse=True)

@@ -12,7 +12,7 @@ BatchSizeOption = Annotated[
         min=1,
         max=1024,
         metavar="N",
-        help="Images per run of the network; default: 16, on a GPU 128.",
+        help="Images per batch; default: 16, on a GPU 128.",
     ),
 ]
 

@@ -24,7 +24,7 @@ def stop_on_interrupt() -> Iterator[StopRequest]:
         if stop.requested or not stop.waits_for_batch or is_waiting():
             raise KeyboardInterrupt
         stop.requested = True
-        say("stopping after the batch in hand; Ctrl-C once more stops at once")
+        say("stopping after the current batch; press Ctrl-C again to stop at once")
 
     before = signal.signal(signal.SIGINT, request_stop)
     try:

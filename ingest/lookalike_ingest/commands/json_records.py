@@ -1,4 +1,4 @@
-"""The records that `ingest ... --json` prints: builders return them, and the reference documents them."""
+"""The records that `ingest ... --json` prints; the reference documents them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from lookalike_ingest.status import CollectionStatus
 
 
 class Skipped(TypedDict):
-    """A file that looked like an image and was left out."""
+    """A file with an image's suffix that was not ingested."""
 
     path: str
     """Relative to the dataset's root, with `/`."""
@@ -20,66 +20,67 @@ class Skipped(TypedDict):
 
 
 def skipped_json(files: Sequence[SkippedFile]) -> list[Skipped]:
-    """Returns the JSON of files that were left out."""
+    """Returns skipped files as JSON records."""
     return [{"path": file.path, "reason": file.reason} for file in files]
 
 
 class OtherFiles(TypedDict):
-    """Files that were left alone, having the ending of no image."""
+    """Files that were ignored, since their suffix is not that of an image."""
 
     total: int
     by_suffix: dict[str, int]
-    """Ending -> number of files, most first."""
+    """Suffix -> number of files, most frequent first."""
 
 
 class CollectionChange(TypedDict):
-    """What an ingest did to one collection, in images; of a dry run what it would have done."""
+    """What an ingest did to one collection, in numbers of images; in a dry run, what it would do."""
 
     name: str
     provider: str | None
-    """The execution provider that embedded; null where nothing was embedded."""
+    """The execution provider that embedded images; null if none was embedded."""
     added: int
     updated: int
     moved: int
     unchanged: int
     removed: int
     excluded: int
-    """Of those removed, how many are excluded now."""
+    """How many of the removed points are excluded by the rules."""
     removed_paths: Sequence[str]
-    """Paths of the points that were removed, by `--prune` or since they are excluded."""
+    """Paths of the removed points: of deleted files (`--prune`) and of excluded ones."""
     away_paths: Sequence[str]
-    """Paths of points that stay, for their folders are empty or links lead nowhere; without `--prune` only of
-    those whose images were found elsewhere, too."""
+    """Paths of points that stay because their folder is empty or a link is broken; without `--prune`, only
+    those whose images were also found elsewhere.
+    """
 
 
 class Excluded(TypedDict):
-    """What was left out by `--exclude` or by default, but for what is hidden."""
+    """Files and folders left out by `--exclude` or by default; hidden ones are not counted."""
 
     folders: int
-    """They were not looked into."""
+    """Excluded folders; the images in them are not counted."""
     images: int
 
 
 class OverlappingDataset(TypedDict):
-    """Another dataset of the same collections whose folder is this one's, lies in it or around it."""
+    """Another dataset of the same collections whose folder equals, contains or is inside this one's."""
 
     dataset: str
     root: str
 
 
 class GoneDataset(TypedDict):
-    """Another dataset of the same collections whose folder is gone, and whose images are here, too."""
+    """Another dataset of the same collections whose folder no longer exists; some of its images are here."""
 
     dataset: str
     root: str
-    """Where its folder was."""
+    """Its former folder."""
     points: int
     shared: int
-    """How many of its points have the bytes of an image of this dataset."""
+    """How many of its points have the same bytes as an image of this dataset."""
 
 
 class Ingest(TypedDict):
-    """The report of one run, also where it is interrupted."""
+    """The report of one run, also of an interrupted one."""
 
     schema: Literal[1]
     dataset: str
@@ -88,7 +89,7 @@ class Ingest(TypedDict):
     store: str
     """`embedded`, `embedded:DIR` or a server's URL without credentials."""
     interrupted: bool
-    """Whether it was ended by Ctrl-C, so that not all images were considered; the same command goes on."""
+    """Whether Ctrl-C ended it before all images were considered; the same command continues."""
     found: int
     """Image files that were considered."""
     not_taken: int
@@ -99,38 +100,38 @@ class Ingest(TypedDict):
     linked_folders: int
     """Links to folders that were not followed."""
     rules: FolderRules
-    """Those that the folder was walked by."""
+    """The rules applied to the folder."""
     split_classes: list[str]
-    """The classes, where all are parts of a split, as train and val, with folders in them; else none."""
+    """The classes, if all are named like parts of a split (train, val) and have subfolders; else empty."""
     unused_labels: int
-    """Rows of the labels that name no image here."""
+    """Rows of the label table that match no image here."""
     overlapping_datasets: list[OverlappingDataset]
     gone_datasets: list[GoneDataset]
     collections: list[CollectionChange]
     took_ms: int
     images_per_second: float
     from_stored: int
-    """Vectors of a head that were computed from stored vectors of its base."""
+    """Vectors computed by a head from stored vectors of its base network."""
 
 
 class FailedIngest(TypedDict):
-    """One of several folders that could not be ingested; the others are."""
+    """One of several folders that could not be ingested; the others are still ingested."""
 
     schema: Literal[1]
     dataset: str
     root: Path
     error: str
-    """What is wrong with it."""
+    """The error message."""
 
 
 class Status(TypedDict):
-    """All collections of the store, on one line."""
+    """All collections of the store, in one object."""
 
     schema: Literal[1]
     store: str
     collections: list[CollectionStatus]
     ingest_under_way: str | None
-    """Which process ingests into the store now; null where none does, and of a server."""
+    """The process that is ingesting into the store; null if there is none, and for a server."""
 
 
 class Rebuild(TypedDict):
@@ -138,38 +139,38 @@ class Rebuild(TypedDict):
 
     schema: Literal[1]
     name: str
-    """The collection."""
+    """Name of the collection."""
     store: str
     points: int
     """Points of the new collection."""
     gone: int
-    """Points that were given up since their images are away."""
+    """Points dropped because their images no longer exist."""
     left_out: Sequence[Path]
-    """Absolute paths of images that are there and could not be taken in."""
+    """Absolute paths of existing images that could not be ingested."""
     skipped: list[Skipped]
     embedded: int
     taken_over: int
-    """Vectors that were copied from the old collection."""
+    """Vectors copied from the old collection."""
     took_ms: int
 
 
 class Removed(TypedDict):
-    """How many points one collection lost."""
+    """How many points were removed from one collection."""
 
     name: str
     removed: int
 
 
 class Removal(TypedDict):
-    """What was removed from collections: the images that every criterion allows."""
+    """What was removed from collections: the images that match every criterion."""
 
     schema: Literal[1]
     dataset: str | None
-    """Null for any."""
+    """The dataset to match; null for any."""
     paths: Sequence[str]
-    """Empty for any."""
+    """The paths to match; empty for any."""
     classes: Sequence[str]
-    """Empty for any; "" for images without a class."""
+    """The classes to match; empty for any, "" for images without a class."""
     store: str
     collections: list[Removed]
 
@@ -180,4 +181,4 @@ LINES = {
     "rebuild": [(Rebuild,)],
     "remove": [(Removal,)],
 }
-"""Subcommand -> the forms of a line; the keys of all records of one form stand side by side."""
+"""Subcommand -> the possible records of a line; all keys of one record are listed together."""

@@ -30,7 +30,7 @@ def rebuild_(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Go on without images that are missing or cannot be read.")
+        bool, typer.Option("--force", help="Rebuild without images that are missing or cannot be read.")
     ] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
@@ -57,11 +57,11 @@ def rebuild_(
 
 def _rebuild_text(report: RebuildReport) -> str:
     out = f", {len(report.left_out)} left out" if report.left_out else ""
-    gone = f", {report.gone} whose images are away went with the old one" if report.gone else ""
+    gone = f", {report.gone} dropped, since their images no longer exist" if report.gone else ""
     taken = format_count(report.taken_over, "vector")
     how = f" ({taken} taken over, {report.embedded} embedded)" if report.taken_over else ""
     points = format_count(report.points, "point")
-    return f"{report.name}: {points} made anew in {report.took_s:.1f} s{how}{out}{gone}"
+    return f"{report.name}: {points} rebuilt in {report.took_s:.1f} s{how}{out}{gone}"
 
 
 def _rebuild_json(report: RebuildReport) -> records.Rebuild:

@@ -33,7 +33,7 @@ def remove(
         typer.Option(
             "--dataset",
             metavar="NAME",
-            help="Only images of this dataset; alone: the whole dataset and its name.",
+            help="Only images of this dataset; if given alone, all of them and its name.",
         ),
     ] = None,
     path: Annotated[
@@ -60,7 +60,7 @@ def remove(
 ) -> None:
     """Remove a dataset, or images by path or class, from the collections; the files stay.
 
-    Of --dataset, --path and --class all that are given must hold.
+    Images must match all of --dataset, --path and --class that are given.
     """
     selection = Selection(dataset=dataset, paths=path or (), classes=class_name or ())
     settings = Settings.from_environment()
@@ -92,9 +92,9 @@ def _json(selection: Selection, removed: Sequence[Holding], store: str) -> Remov
 
 
 def _say_what_goes(selection: Selection, meant: Holdings) -> None:
-    """Says how many images will be removed and names the first, and which paths and classes match none."""
+    """Prints how many images will be removed, the first of them, and paths and classes without a match."""
     for each in meant.unmatched:
-        say(f"warning: {each} names no image here")
+        say(f"warning: {each} matches no image here")
     for holding in meant.found:
         say(f"{holding.collection} holds {format_count(holding.points, 'point')} {selection}")
     images = {(image.dataset, image.path) for holding in meant.found for image in holding.images}
@@ -112,7 +112,7 @@ def _confirm(question: str) -> None:
     """Asks for confirmation on the terminal.
 
     Raises:
-        UsageError: there is no terminal to ask on.
+        UsageError: stdin is not a terminal.
         LookalikeError: the answer is no.
     """
     if sys.stdin is None or not sys.stdin.isatty():

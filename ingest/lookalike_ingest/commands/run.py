@@ -63,7 +63,7 @@ def run(
         typer.Option("--dataset", metavar="NAME", help="Name of the dataset; default: the folder's name."),
     ] = None,
     new_root: Annotated[
-        bool, typer.Option("--new-root", help="DIR is the new place of a dataset whose folder has moved.")
+        bool, typer.Option("--new-root", help="DIR is the new location of a dataset whose folder was moved.")
     ] = False,
     labels: Annotated[
         Path | None,
@@ -79,7 +79,7 @@ def run(
     ] = None,
     max_per_class: Annotated[
         int | None,
-        typer.Option("--max-per-class", min=1, metavar="N", help="Take at most N random images per class."),
+        typer.Option("--max-per-class", min=1, metavar="N", help="Ingest at most N random images per class."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="Random seed of --max-per-class; default: 0.")
@@ -89,7 +89,7 @@ def run(
         typer.Option(
             "--exclude",
             metavar="PATTERN",
-            help="Leave out files and folders that match, by gitignore's rules; remembered, may be repeated.",
+            help="Exclude files and folders that match a gitignore pattern; remembered, may be repeated.",
         ),
     ] = None,
     no_exclude: Annotated[
@@ -99,7 +99,7 @@ def run(
         bool | None,
         typer.Option(
             "--default-excludes/--no-default-excludes",
-            help="Leave out hidden files and folders of systems, such as @eaDir (default), or take them.",
+            help="Exclude hidden files and system folders such as @eaDir (default), or include them.",
         ),
     ] = None,
     follow_links: Annotated[
@@ -145,7 +145,7 @@ def run(
     if exclude and no_exclude:
         raise UsageError("--exclude replaces the remembered patterns; leave --no-exclude out")
     if seed is not None and max_per_class is None:
-        raise UsageError("--seed is for --max-per-class: it says which images are taken")
+        raise UsageError("--seed has an effect only with --max-per-class: it selects the random sample")
     choice = ModelChoice(
         backbones=backbone or (),
         weights=weights,
@@ -168,7 +168,7 @@ def run(
         rules.check_for(asked.root)
     if labels is not None and others:
         raise UsageError(
-            "a table's paths are below one folder; ingest each folder by itself",
+            "the paths of a label table are relative to one folder; ingest each folder separately",
             argument=Argument.LABELS,
         )
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
@@ -215,7 +215,7 @@ def _show_report(
     """Shows a report, and returns the errors in it.
 
     Raises:
-        KeyboardInterrupt: it was interrupted.
+        KeyboardInterrupt: the ingest was interrupted.
     """
     _warn(report, dry_run=request.dry_run)
     if as_json:
@@ -232,7 +232,7 @@ def _show_report(
 
 
 def _raise_worst(problems: Sequence[LookalikeError]) -> None:
-    """Raises the error with the highest exit code, and says the others before."""
+    """Raises the error with the highest exit code, after printing the others."""
     if problems:
         *others, worst = sorted(problems, key=lambda problem: problem.exit_code)
         for other in others:
@@ -249,7 +249,7 @@ def _warn(report: IngestReport, *, dry_run: bool) -> None:
             say(f"{verb} {collection.name} since they are excluded: {excluded} of these")
         say_dropped_calibration(collection.name, collection.calibration_dropped)
     if report.unused_labels:
-        say(f"warning: {format_count(report.unused_labels, 'row')} of the labels without an image here")
+        say(f"warning: no image here for {format_count(report.unused_labels, 'row')} of the label table")
 
 
 def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:

@@ -11,7 +11,8 @@ from lookalike_core.cli.console import Verbose, show
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to draw in; made if missing.")],
     query: Annotated[
-        Path | None, typer.Option("--query", help="Also draw a query image, not of the set, to this file.")
+        Path | None,
+        typer.Option("--query", help="Also draw a query image that is not in the set, to this file."),
     ] = None,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:

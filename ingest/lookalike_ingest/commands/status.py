@@ -42,7 +42,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     )
     again = f"ingest rebuild {collection.name}"
     hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
-    hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
+    hints += [f"an unfinished rebuild exists: {again}"] if collection.rebuild_begun else []
     classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
     head = f" and the head {identity.head}" if identity.head else ""
     short = manifest.vector_quantization

@@ -1,4 +1,4 @@
-"""Heads from collections: what is held out, what a head keeps, what is refused. Heads' models, too."""
+"""Fitting heads to collections: held-out images, what a head records, refusals, and the models of heads."""
 
 import io
 import json
@@ -50,17 +50,17 @@ from lookalike_exporter.spec import ModelSpec
 from refusals import refuses
 
 PARITY = 0.99999
-"""Least cosine between what the graph gives and what numpy makes of the base's vectors."""
+"""Least cosine between the graph's output and the head applied to the base's vectors in NumPy."""
 
 
 @pytest.fixture
 def base(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
-    """A small model without a head: 64 values."""
+    """Exports a small model without a head: 64 values."""
     return ensure_exported(tiny_spec, settings=home)
 
 
 def images_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> TrainingImages:
-    """Random unit vectors around one direction a class, with made-up hashes."""
+    """Returns random unit vectors around one direction per class, with artificial hashes."""
     random = np.random.default_rng(seed)
     classes = [name for name, count in counts.items() for _ in range(count)]
     centres = {name: np.random.default_rng(number).normal(size=length) for number, name in enumerate(counts)}
@@ -80,7 +80,7 @@ def stored(
     distance: Distance = Distance.COSINE,
     extra: Sequence[ImagePoint] = (),
 ) -> str:
-    """A collection of them, raw vectors of several lengths; its name."""
+    """Stores a collection of these images, with raw vectors of several lengths; returns its name."""
     store = EmbeddedStore(home.qdrant_dir)
     manifest = CollectionManifest(
         identity=base.manifest.identity,
@@ -105,7 +105,7 @@ def stored(
 
 
 def point(path: str, class_name: str | None, sha256: str, vector: np.ndarray) -> ImagePoint:
-    """A point of the dataset `data`."""
+    """Returns a point of the dataset `data`."""
     payload = Payload(
         dataset="data",
         path=path,
@@ -121,14 +121,14 @@ def point(path: str, class_name: str | None, sha256: str, vector: np.ndarray) ->
 
 
 def fitted(home: Settings, *names: str, **options: object) -> Head:
-    """By the function behind the command."""
+    """Fits a head with the command's function."""
     request = FitRequest(collections=names, name="pets", **options)  # type: ignore[arg-type]
     store = EmbeddedStore(home.qdrant_dir)
     return fit_head(request, store=store, settings=home).head
 
 
 def test_a_fifth_of_each_class_is_held_out_by_its_bytes_alone() -> None:
-    """Whatever the order of the images; another seed holds others out; two are always learned from."""
+    """The order of the images does not matter; another seed holds out others; two are always trained on."""
     images = images_of({"cat": 50, "dog": 20, "cow": 3, "ant": 2})
     parts = split_images(images, seed=0)
     assert Counter(images.classes[row] for row in parts.held_out) == {"cat": 10, "dog": 4, "cow": 1}
@@ -142,7 +142,7 @@ def test_a_fifth_of_each_class_is_held_out_by_its_bytes_alone() -> None:
 
 
 def test_nothing_is_learned_from_held_out_images(base: ModelFile) -> None:
-    """Wrong classes and other vectors there leave every byte of the layer as it is; in training not."""
+    """Other classes and vectors of held-out images give the same bytes; of training images other ones."""
     images = images_of({"cat": 40, "dog": 40, "cow": 40})
     request = FitRequest(collections=["some"], name="pets")
     parts = split_images(images, seed=0)
@@ -169,7 +169,7 @@ def test_nothing_is_learned_from_held_out_images(base: ModelFile) -> None:
 
 
 def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: ModelFile) -> None:
-    """From Euclid collections, cosine ones, and both together, copies counted once."""
+    """They are from Euclid and cosine collections and from both together, with duplicates counted once."""
     images = images_of({"cat": 15, "dog": 15})
     cosine = stored(home, base, images)
     euclid = stored(home, base, images, distance=Distance.EUCLID)
@@ -183,7 +183,7 @@ def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: Mod
 
 
 def test_images_left_out_of_fitting_are_counted(home: Settings, base: ModelFile) -> None:
-    """Without a class, copies, the same bytes in two classes, and the only one of a class."""
+    """Reasons are: no class, duplicates, the same bytes in two classes, and only one image of a class."""
     images = images_of({"cat": 6, "dog": 6})
     vector = images.vectors[0]
     extra = [
@@ -201,7 +201,7 @@ def test_images_left_out_of_fitting_are_counted(home: Settings, base: ModelFile)
 
 
 def test_a_file_of_two_datasets_is_one_image_with_one_class(home: Settings, base: ModelFile) -> None:
-    """The outermost dataset that gives a class decides: nothing is unlabelled, contradictory or a copy."""
+    """The outermost dataset with a class decides: no image is unlabelled, contradictory or a duplicate."""
     images = images_of({"cat": 6, "dog": 6})
     name = stored(home, base, images)
     alone = fitted(home, name)
@@ -232,7 +232,7 @@ def test_a_file_of_two_datasets_is_one_image_with_one_class(home: Settings, base
 
 
 def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
-    """The one ONNX model gives what numpy makes of the base's vectors, and an image of nothing is NaN."""
+    """The ONNX model gives the head applied to the base's vectors; an image without features gives NaN."""
     head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})), dims=16)
     model = get_headed_model(head, settings=home)
     onnx.checker.check_model(model.path, full_check=True)
@@ -246,7 +246,7 @@ def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
     assert np.isnan(head.apply(np.zeros((1, 64), dtype=np.float32))).all()
 
 
-def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile) -> None:
+def test_the_model_records_its_training_data(home: Settings, base: ModelFile) -> None:
     """Base, classes, split, method, candidates and held-out results are in its metadata."""
     head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})))
     model = get_headed_model(head, settings=home)
@@ -264,7 +264,7 @@ def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile
 
 
 def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFile) -> None:
-    """It is what was written; where it is gone or another, the message says how to make it again."""
+    """It equals what was written; if it is missing or different, the message says how to restore it."""
     head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})))
     again = read_head("pets", home)
     assert (again.key, again.classes, again.trained) == (head.key, ("cat", "dog"), head.trained)
@@ -280,7 +280,7 @@ def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFi
 
 
 def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
-    """Written by an earlier version; it is the same head, and gives the same space."""
+    """An earlier version wrote it; it is the same head, with the same vector space."""
     home.heads_dir.mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "former_heads" / "pets.npz", head_path("pets", home))
     head = read_head("pets", home)
@@ -292,16 +292,16 @@ def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
 def test_a_damaged_head_is_refused(home: Settings, content: bytes) -> None:
-    """Its file is named."""
+    """The message names its file."""
     path = head_path("pets", home)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"pets\.npz is no head"):
+    with pytest.raises(ModelError, match=r"pets\.npz is not a valid head file"):
         read_head("pets", home)
 
 
 def changed(head: Head, home: Settings, **changes: object) -> None:
-    """The head's file with other arrays, or with other words in what it says."""
+    """Writes the head's file with other arrays or another description."""
     path = write_head(head, home)
     with np.load(path) as archive:
         arrays = dict(archive)
@@ -317,7 +317,7 @@ def changed(head: Head, home: Settings, **changes: object) -> None:
 
 
 def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) -> None:
-    """Values that are not finite, shapes that do not fit, words of another kind, and a head on a head."""
+    """Values are not finite, shapes or types do not fit, or the base has a head itself."""
     head = train_head(
         FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {}
     )
@@ -343,12 +343,14 @@ def test_a_head_with_invalid_arrays_is_refused(home: Settings, base: ModelFile) 
         {"base": replace(head.base, identity=identity).to_json()},
     ):
         changed(head, home, **change)
-        with refuses(ModelError, match=r"pets\.npz is no head .*exporter fit .*--name pets --force"):
+        with refuses(
+            ModelError, match=r"pets\.npz is not a valid head file .*exporter fit .*--name pets --force"
+        ):
             read_head("pets", home)
 
 
 def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings, base: ModelFile) -> None:
-    """The file is named, and what it says of itself; an older one says no name."""
+    """The message has the file and the name in it; files of older versions have none."""
     head = train_head(
         FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {}
     )
@@ -366,8 +368,8 @@ def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings,
     assert read_head("pets", home).key == head.key
 
 
-def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> None:
-    """An array that says to be larger than its file is damage, and no lack of memory."""
+def test_an_array_that_declares_more_than_its_file_takes_no_memory(home: Settings) -> None:
+    """It is reported as damage, and not as a lack of memory."""
     path = head_path("pets", home)
     path.parent.mkdir(parents=True)
     header = io.BytesIO()
@@ -375,7 +377,7 @@ def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> Non
     np.lib.format.write_array_header_1_0(header, huge)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("weight.npy", header.getvalue())
-    with pytest.raises(ModelError, match=r"pets\.npz is no head .*weight is cut short"):
+    with pytest.raises(ModelError, match=r"pets\.npz is not a valid head file .*weight is truncated"):
         read_head("pets", home)
 
 
@@ -383,7 +385,7 @@ def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> Non
 def test_a_collection_of_thousands_of_classes_of_two_images_makes_a_head(
     home: Settings, base: ModelFile
 ) -> None:
-    """As product photos are: whatever is drawn to choose the layer, none is held out and none is left out."""
+    """Product photos are like that; no image is held out or left out."""
     counts = {f"c{number:04}": 2 for number in range(2_000)}
     head = fitted(home, stored(home, base, images_of(counts)), dims=16)
     assert head.classes == sorted(counts)
@@ -395,7 +397,7 @@ def test_a_collection_of_thousands_of_classes_of_two_images_makes_a_head(
 def test_the_second_of_two_concurrent_fits_of_one_name_is_refused(
     home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """It waits while the first writes, finds the name taken then, and leaves no model."""
+    """It waits while the first one writes, then finds the name taken, and writes no model."""
     name = stored(home, base, images_of({"cat": 12, "dog": 12}))
     ended: dict[int, object] = {}
 
@@ -428,7 +430,7 @@ def test_the_second_of_two_concurrent_fits_of_one_name_is_refused(
 
 
 def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
-    """Others' files are data."""
+    """Files from others are read as data only."""
     path = head_path("pets", home)
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
@@ -437,10 +439,10 @@ def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
         read_head("pets", home)
 
 
-def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
+def test_an_equal_head_is_not_written_again_and_a_different_one_needs_force(
     home: Settings, base: ModelFile
 ) -> None:
-    """The file stays as it is until somebody insists."""
+    """The existing file is unchanged without `force`."""
     name = stored(home, base, images_of({"cat": 12, "dog": 12}))
     first = fitted(home, name)
     before = head_path("pets", home).stat()
@@ -451,11 +453,11 @@ def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
     assert fitted(home, name, dims=8, force=True).key == read_head("pets", home).key != first.key
 
 
-def test_too_little_to_learn_from_is_refused(home: Settings, base: ModelFile) -> None:
-    """Unlabelled points only, one class, one image a class, a class that nobody has."""
+def test_too_little_training_data_is_refused(home: Settings, base: ModelFile) -> None:
+    """All points are unlabelled, there is one class or one image per class, or a class has no images."""
     images = images_of({"cat": 4, "dog": 1})
     name = stored(home, base, images)
-    with pytest.raises(UsageError, match="there is 1 class of two images or more, and 1 more with one image"):
+    with pytest.raises(UsageError, match="there is 1 class of two images or more, and 1 more with only one"):
         fitted(home, name)
     with pytest.raises(UsageError, match="'cow'"):
         fitted(home, name, classes=["cow", "cat"])
@@ -469,7 +471,7 @@ def test_too_little_to_learn_from_is_refused(home: Settings, base: ModelFile) ->
 
 
 def stored_more(home: Settings, name: str) -> str:
-    """The same collection with enough images."""
+    """Stores the same collection with enough images."""
     images = images_of({"cat": 4, "dog": 4})
     with EmbeddedStore(home.qdrant_dir).open(name) as collection:
         rows = zip(images.classes, images.sha256, images.vectors, strict=True)
@@ -477,8 +479,10 @@ def stored_more(home: Settings, name: str) -> str:
     return name
 
 
-def test_collections_of_two_spaces_or_none_are_refused(home: Settings, base: ModelFile) -> None:
-    """Both are named, and what is there where one is missing."""
+def test_missing_collections_and_collections_of_two_spaces_are_refused(
+    home: Settings, base: ModelFile
+) -> None:
+    """The message names both, or the existing ones if one is missing."""
     name = stored(home, base, images_of({"cat": 4, "dog": 4}))
     other = ModelFile(
         path=base.path,
@@ -497,13 +501,13 @@ def test_collections_of_two_spaces_or_none_are_refused(home: Settings, base: Mod
     "name", ["", "Pets", "a-b", "../x", "avg", "cosine", "vgg", "w0123abcd", "block5_pool", "x" * 41, "a\n"]
 )
 def test_reserved_names_are_refused_for_heads(name: str) -> None:
-    """In a collection's name, on some file system, or in a terminal."""
+    """They would be ambiguous in a collection's name, or invalid on some file system or in a terminal."""
     with refuses(UsageError, match="--name"):
         check_name(name)
 
 
 def test_a_head_is_part_of_the_identity_and_of_the_name(base: ModelFile) -> None:
-    """Identities without one keep their key and their JSON."""
+    """Identities without a head keep their key and their JSON."""
     plain = base.manifest.identity
     headed = plain.with_head("pets-0a1b2c3d", dimension=8)
     assert "head" not in plain.to_json()
@@ -513,7 +517,7 @@ def test_a_head_is_part_of_the_identity_and_of_the_name(base: ModelFile) -> None
 
 
 def test_vectors_that_are_not_finite_are_refused(base: ModelFile) -> None:
-    """Stores hold none; whoever hands them over is told."""
+    """Stores do not hold any, but callers of the library may pass them."""
     images = images_of({"cat": 6, "dog": 6})
     images.vectors[0, 0] = np.nan
     with pytest.raises(LookalikeError, match="not finite"):

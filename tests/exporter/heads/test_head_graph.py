@@ -1,4 +1,4 @@
-"""Models of a base and a head, whatever the base computes in: beside numpy, kept optimized, made again."""
+"""Models of a base and a head in each precision: against NumPy, as optimized graphs, and exported again."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from onnx import numpy_helper
 from refusals import refuses
 
 PARITY = 0.99999
-"""Least cosine between what the graph gives and what numpy makes of the base's vectors."""
+"""Least cosine between the graph's output and the head applied to the base's vectors in NumPy."""
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
 
@@ -35,7 +35,7 @@ def base(
     draw: Callable[..., list[Path]],
     home: Settings,
 ) -> ModelFile:
-    """VGG16's first two convolutions: 64 values, in each precision."""
+    """Exports VGG16's first two convolutions in each precision: 64 values."""
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights), precision=request.param)
     draw(tmp_path / "pictures", "a.png", "b.png", "c.png")
     spec = add_activation_ranges(spec, tmp_path / "pictures", settings=home)
@@ -44,7 +44,7 @@ def base(
 
 @pytest.fixture
 def head(base: ModelFile, home: Settings) -> Head:
-    """A random one of 16 values, as it is read from its file."""
+    """Returns a random head of 16 values, read from its file."""
     random = np.random.default_rng(1)
     made = Head(
         name="pets",
@@ -61,14 +61,12 @@ def head(base: ModelFile, home: Settings) -> Head:
 
 @pytest.fixture
 def model(head: Head, home: Settings) -> ModelFile:
-    """The one model of both."""
+    """Exports the model of base and head."""
     return get_headed_model(head, settings=home)
 
 
-def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
-    model: ModelFile, head: Head, base: ModelFile
-) -> None:
-    """An int8 base has no fp32 beside it: its own vectors are what the head was fitted to."""
+def test_the_graph_agrees_with_the_head_in_numpy(model: ModelFile, head: Head, base: ModelFile) -> None:
+    """An int8 base has no fp32 model: the head was fitted to its own vectors."""
     plain, found = (Embedder.load(each.path, provider="cpu").embed(IMAGES) for each in (base, model))
     assert found.shape == (4, 16)
     assert (found * head.apply(plain)).sum(axis=1).min() >= PARITY
@@ -78,10 +76,10 @@ def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
     assert model.manifest.activation_ranges == base.manifest.activation_ranges
 
 
-def test_a_head_of_images_that_were_prepared_otherwise_has_to_be_fitted_again(
+def test_a_head_of_former_preprocessing_has_to_be_fitted_again(
     head: Head, model: ModelFile, home: Settings
 ) -> None:
-    """Even where its model is there: the images that it would be given are others."""
+    """This holds even if its model is in the cache, because images are now prepared differently."""
     assert model.path.is_file()
     former = replace(head.base.identity, preprocessing="crop-bicubic-224+caffe")
     old = replace(head, base=replace(head.base, identity=former))
@@ -89,8 +87,8 @@ def test_a_head_of_images_that_were_prepared_otherwise_has_to_be_fitted_again(
         get_headed_model(old, settings=home)
 
 
-def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_path: Path) -> None:
-    """To the last bit, when it is made and when it is opened."""
+def test_a_cached_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_path: Path) -> None:
+    """They are equal to the last bit, both when it is written and when it is loaded."""
     plain = Embedder.load(model.path, provider="cpu").embed(IMAGES)
     for _ in range(2):
         kept = Embedder.load(model.path, provider="cpu", kept_in=tmp_path / "optimized")
@@ -99,10 +97,10 @@ def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_pat
     assert len(list((tmp_path / "optimized").glob("*.onnx"))) == 1
 
 
-def test_lost_models_are_made_again_from_weights_and_head(
+def test_lost_models_are_exported_again_from_weights_and_head(
     model: ModelFile, head: Head, home: Settings
 ) -> None:
-    """The ranges of an int8 base lie in the head's file, so that no image is looked at."""
+    """The head's file has the activation ranges of an int8 base, so that no image is needed."""
     before = Embedder.load(model.path, provider="cpu").embed(IMAGES)
     shutil.rmtree(home.models_dir)
     again = get_headed_model(head, settings=home)
@@ -113,7 +111,7 @@ def test_lost_models_are_made_again_from_weights_and_head(
 def test_another_model_in_the_place_of_a_headed_one_is_replaced(
     model: ModelFile, head: Head, base: ModelFile, home: Settings
 ) -> None:
-    """And another head's model neither: both are made again."""
+    """The model of another head is replaced, too."""
     own = model.path.read_bytes()
     other = replace(head, name="other", bias=head.bias + 1)
     for wrong in (base, get_headed_model(other, settings=home)):
@@ -122,18 +120,18 @@ def test_another_model_in_the_place_of_a_headed_one_is_replaced(
         assert model.path.read_bytes() == own
 
 
-def test_verify_finds_a_sound_model_sound(model: ModelFile, head: Head, base: ModelFile) -> None:
-    """Every check is made, and none is left out."""
+def test_a_sound_model_passes_all_checks(model: ModelFile, head: Head, base: ModelFile) -> None:
+    """No check is skipped."""
     report = verify_headed_model(model, head, base)
     assert {check.name: check.outcome for check in report.checks} == dict.fromkeys(
         ("ONNX checker", "input and output", "manifest", "session", "numpy side by side"), Outcome.OK
     )
 
 
-def test_verify_finds_a_model_that_gives_something_else(
+def test_a_model_with_other_output_or_another_head_fails(
     model: ModelFile, head: Head, base: ModelFile
 ) -> None:
-    """Another bias in the graph, and a head that is another one by now."""
+    """The graph has another bias, or the head has been replaced since."""
     graph = onnx.load(model.path)
     for kernel in graph.graph.initializer:
         if kernel.name == "head/bias":

@@ -1,4 +1,4 @@
-"""The layer that is fitted: what it learns, what it leaves alone, what it refuses."""
+"""The fitted layer: what it improves, what it keeps, what it refuses."""
 
 from dataclasses import asdict, replace
 
@@ -11,7 +11,7 @@ from lookalike_exporter.heads.metric_learning import (
     FittedLayer,
     LabelledUnits,
     Method,
-    _candidates,
+    _list_candidates,
     _sample,
     _solve_ridge,
     fit_layer,
@@ -40,7 +40,7 @@ def mapped(layer: FittedLayer, vectors: np.ndarray) -> np.ndarray:
 
 
 def test_a_layer_improves_neighbours_of_held_out_images() -> None:
-    """Of the classes that it was fitted to."""
+    """The images are of classes that it was fitted to."""
     training, others = made(), made(seed=1)
     layer = fit_layer(training)
     before, after = measure_neighbours(others, training), measure_neighbours(others, training, layer=layer)
@@ -68,7 +68,7 @@ def test_fewer_values_are_the_principal_components() -> None:
 
 
 def test_unseen_classes_keep_their_precision() -> None:
-    """Those that the layer was not fitted to lose next to nothing."""
+    """Classes that the layer was not fitted to lose next to nothing."""
     images = made(classes=8, each=20)
     layer = fit_layer(images.of(images.classes < 4))
     unseen = images.of(images.classes >= 4)
@@ -80,7 +80,7 @@ def test_unseen_classes_keep_their_precision() -> None:
 
 
 def test_the_chosen_candidate_does_no_harm_to_held_out_classes() -> None:
-    """It is the best on seen classes of those within the loss that is allowed on others."""
+    """It is the best on seen classes, among candidates within the allowed loss on unseen ones."""
     layer = fit_layer(made())
     scores = {score.candidate: score for score in layer.scores}
     chosen = scores[layer.candidate]
@@ -93,7 +93,7 @@ def test_the_chosen_candidate_does_no_harm_to_held_out_classes() -> None:
 
 
 def test_mean_average_precision_equals_scikit_learns() -> None:
-    """Over the whole ranking of each query."""
+    """It is computed over the whole ranking of each query."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
     found = measure_neighbours(queries, gallery)
     similarity = queries.vectors @ gallery.vectors.T
@@ -106,7 +106,7 @@ def test_mean_average_precision_equals_scikit_learns() -> None:
 
 
 def test_precision_at_10_is_that_of_search_evaluate() -> None:
-    """Divided by ten: with three relevant images the best possible is 0.3."""
+    """It divides by ten: with three relevant images the best possible value is 0.3."""
     queries, gallery = made(each=2, seed=3), made(each=3, seed=4)
     found = measure_neighbours(queries, gallery)
     nearest = np.argsort(-queries.vectors @ gallery.vectors.T, axis=1)[:, :10]
@@ -123,19 +123,19 @@ def test_precision_at_10_is_that_of_search_evaluate() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_few_classes_are_enough(classes: int) -> None:
-    """Fewer than four are never held out in cross-validation."""
+    """With fewer than four, none is held out in cross-validation."""
     layer = fit_layer(made(classes=classes, each=5))
     assert np.isfinite(layer.weight).all()
     assert all(score.unseen is None for score in layer.scores)
 
 
 def test_two_images_a_class_are_enough() -> None:
-    """Folds are then fitted to one image a class."""
+    """Folds are then fitted to one image per class."""
     assert np.isfinite(fit_layer(made(each=2)).weight).all()
 
 
 def test_a_sample_of_many_classes_chooses_the_layer() -> None:
-    """With two images of each; the layer is fitted to all classes."""
+    """It has two images of each class in it; the layer is fitted to all classes."""
     training = made(classes=1_600, each=2)
     layer = fit_layer(training)
     assert np.isfinite(layer.weight).all()
@@ -145,7 +145,7 @@ def test_a_sample_of_many_classes_chooses_the_layer() -> None:
 
 
 def test_the_sample_holds_two_images_of_small_classes() -> None:
-    """Large classes do not crowd out small ones."""
+    """Large classes do not displace small ones."""
     many, large = made(classes=1_000, each=2), made(classes=3, each=800)
     training = LabelledUnits(
         vectors=np.concatenate([many.vectors, large.vectors]),
@@ -157,18 +157,18 @@ def test_the_sample_holds_two_images_of_small_classes() -> None:
 
 
 def test_logistic_regression_is_not_tried_on_large_data() -> None:
-    """All other candidates are."""
+    """All other candidates are tried."""
     training = made()
     assert {score.candidate.method for score in fit_layer(training).scores} == set(Method)
     size = training.vectors.size * 6
     for most, tried in ((size, set(Method)), (size - 1, set(Method) - {Method.LOGISTIC})):
-        assert {each.method for each in _candidates(training, logistic_at_most=most)} == tried
+        assert {each.method for each in _list_candidates(training, logistic_at_most=most)} == tried
 
 
 @pytest.mark.parametrize("each", [3, 30], ids=["fewer images than values", "more"])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_ridge_equals_scikit_learns(classes: int, each: int) -> None:
-    """For centred vectors, and up to a common scale of the directions."""
+    """The directions are equal up to a common scale, for centred vectors."""
     training = made(classes=classes, each=each)
     centred = training.vectors - training.vectors.mean(axis=0)
     expected = np.atleast_2d(RidgeClassifier(alpha=0.7).fit(centred, training.classes).coef_).T
@@ -180,13 +180,13 @@ def test_ridge_equals_scikit_learns(classes: int, each: int) -> None:
 
 
 def test_figures_do_not_depend_on_the_block_size() -> None:
-    """However few queries are ranked together."""
+    """Any number of queries may be ranked together."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
     assert measure_neighbours(queries, gallery, at_once=4) == measure_neighbours(queries, gallery)
 
 
 def test_unusable_training_data_is_refused() -> None:
-    """One class, one image of a class, NaN, and more values than there are."""
+    """There is one class, one image per class, NaN, or `dims` is larger than the vectors."""
     training = made()
     with pytest.raises(UsageError, match="only one class"):
         fit_layer(training.of(training.classes == 0))
