@@ -44,7 +44,7 @@ def collection(both_stores: Store, name: str) -> Iterator[Collection]:
 def test_a_class_is_known_in_either_normal_form(
     collection: Collection, typed: str | None, stored: str | None
 ) -> None:
-    """As systems compose and take apart the letters of names; no class is one, too."""
+    """Systems compose or decompose accented letters; the empty class is known, too."""
     assert find_class(typed, [collection]) == stored
 
 
@@ -56,10 +56,10 @@ def test_a_class_is_known_in_either_normal_form(
         ("zzz", "there: Café, Turtle, bonsai and 2 more", (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch")),
     ],
 )
-def test_an_unknown_class_is_refused_with_the_nearest(
+def test_an_unknown_class_is_refused_with_similar_names(
     collection: Collection, typed: str, said: str, choices: tuple[str, ...]
 ) -> None:
-    """For people in the message, for programs as data."""
+    """They are in the message, and as data in the error."""
     with pytest.raises(UsageError) as refused:
         find_class(typed, [collection])
     message = unicodedata.normalize("NFC", str(refused.value))
@@ -67,8 +67,10 @@ def test_an_unknown_class_is_refused_with_the_nearest(
     assert (refused.value.argument, refused.value.choices) == (Argument.CLASS, choices)
 
 
-def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: str, home: Settings) -> None:
-    """Before anything is read."""
+def test_every_function_with_a_class_filter_refuses_an_unknown_class(
+    both_stores: Store, name: str, home: Settings
+) -> None:
+    """No image is read before that."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         with refuses(UsageError, match="--class: there is no class turtel"):
             searcher.resolve_options(QueryOptions(class_name="turtel"))
@@ -79,7 +81,7 @@ def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: s
 
 
 def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home: Settings) -> None:
-    """Only images of it come."""
+    """Only images of that class are found."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
         answer = answer_of(searcher, "watch/1.png", options)

@@ -81,7 +81,7 @@ def test_neighbours_equal_brute_force(
     exact: bool,
     copies: bool,
 ) -> None:
-    """Of each image once, in order; never itself, its copies only on request, thirty of them or not."""
+    """Each image is listed once, in order; never itself, and its exact duplicates only on request."""
     sevens = ComparisonLimits(at_once=7)
     found = list(find_all_neighbours(collection, limit=10, include_copies=copies, exact=exact, limits=sevens))
     by_id = {point.payload.id: point for point in points}
@@ -105,7 +105,7 @@ def test_neighbours_equal_brute_force(
 def test_a_filter_applies_to_queries_and_hits(
     collection: Collection, points: list[ImagePoint], exact: bool, where: PointFilter
 ) -> None:
-    """Of one dataset, one class, or no class."""
+    """A filter by one dataset, one class, or no class leaves out all other queries and hits."""
     fitting = [
         point
         for point in points
@@ -125,7 +125,7 @@ def test_a_filter_applies_to_queries_and_hits(
 def test_folding_equals_a_plain_loop(
     collection: Collection, points: list[ImagePoint], exact: bool, copies: bool
 ) -> None:
-    """Over the whole ranking of each image, thirty copies in it or not; without a threshold none is."""
+    """Near-duplicates are folded over each image's whole ranking; without a threshold none are."""
     units = {each.payload.id: each.vector / np.linalg.norm(each.vector) for each in points}
     whole = find_all_neighbours(collection, limit=60, include_copies=copies, exact=exact)
     folded = find_all_scenes(collection, limit=5, above=0.9, include_copies=copies, exact=exact)
@@ -151,7 +151,7 @@ def test_folding_equals_a_plain_loop(
 
 @WAYS
 def test_few_images_have_few_neighbours(store: Store, exact: bool) -> None:
-    """None in an empty collection, none for an image that is alone, one for each of two."""
+    """An empty collection has no queries, a single image no neighbours, and each of two images has one."""
     for count in range(3):
         points = [point_of(f"{row}.jpg", [1, row]) for row in range(count)]
         with collection_of(store, points) as collection:
@@ -160,8 +160,8 @@ def test_few_images_have_few_neighbours(store: Store, exact: bool) -> None:
 
 
 @WAYS
-def test_points_deleted_meanwhile_are_left_out(store: Store, exact: bool) -> None:
-    """It neither asks nor answers."""
+def test_points_deleted_during_a_search_are_left_out(store: Store, exact: bool) -> None:
+    """A deleted point is neither a query nor a hit."""
 
     class Forgetful:
         """A collection whose scan still has an image that has gone."""
@@ -183,7 +183,7 @@ def test_points_deleted_meanwhile_are_left_out(store: Store, exact: bool) -> Non
 
 
 def test_large_collections_are_searched_by_the_store(store: Store) -> None:
-    """More images than are compared in time, or more bytes than there should be in memory."""
+    """The store is searched where there are too many images, or bytes of vectors, for brute force."""
     with collection_of(store, [point_of(f"{row}.jpg", [1, row]) for row in range(3)]) as collection:
         assert is_small(collection)
         too_large = ComparisonLimits(exact_bytes=3 * 2 * 4 - 1)

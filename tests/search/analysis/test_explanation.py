@@ -88,7 +88,7 @@ def library(
 
 @pytest.mark.parametrize("distance", Distance)
 def test_shares_sum_to_the_score(library: Library, distance: Distance) -> None:
-    """To the collection's own; where it compares by distance, to the cosine of its vectors."""
+    """In a Euclidean collection they sum to the cosine similarity of its vectors."""
     images = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
     found = library.explain(images, distance).explanation
     with library.store.open(library.name(distance)) as collection:
@@ -105,7 +105,7 @@ def test_shares_sum_to_the_score(library: Library, distance: Distance) -> None:
 
 @pytest.mark.parametrize("distance", Distance)
 def test_shares_sum_to_the_score_of_vectors_of_another_provider(library: Library, distance: Distance) -> None:
-    """Half a per cent off in each value, as after roundings to bfloat16: the stored ones are meant."""
+    """The stored values are half a per cent off, as after rounding to bfloat16; the shares sum to theirs."""
     name = library.name(distance)
     cat, dog = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
     off = np.random.default_rng(0).uniform(0.995, 1.005, dog.stored[name].shape)
@@ -123,7 +123,7 @@ def test_shares_sum_to_the_score_of_vectors_of_another_provider(library: Library
 
 
 def test_a_stored_vector_of_another_image_is_refused(library: Library) -> None:
-    """No difference between providers is so large; the message names the image and the way out."""
+    """Providers never differ that much; the message names the image and the remedy."""
     cat, dog = library.see("cat/1.png", "dog/1.png")
     name = library.name(Distance.COSINE)
     turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
@@ -135,7 +135,7 @@ def test_a_stored_vector_of_another_image_is_refused(library: Library) -> None:
 def test_an_ingested_file_is_embedded_as_a_query_and_read_as_a_neighbour(
     library: Library,
 ) -> None:
-    """As in a search, which embeds the file that it is asked with and finds what is stored."""
+    """A search does the same: it embeds the query's file and compares it with stored vectors."""
     file = str(library.root / "cat/1.png")
     with library.store.open(library.name(Distance.COSINE)) as collection:
         query, neighbour, indexed = (
@@ -147,7 +147,7 @@ def test_an_ingested_file_is_embedded_as_a_query_and_read_as_a_neighbour(
 
 
 def test_an_image_is_given_by_file_path_or_id(library: Library) -> None:
-    """All three are the same image, and are shown whole."""
+    """All three name the same image, which is shown whole."""
     with library.store.open(library.name(Distance.COSINE)) as collection:
         [id_] = [payload.id for payload in collection.scan() if payload.path == "cat/1.png"]
     file, path, by_id = library.see(str(library.root / "cat/1.png"), "cat/1.png", id_)
@@ -157,7 +157,7 @@ def test_an_image_is_given_by_file_path_or_id(library: Library) -> None:
 
 
 def test_bytes_and_pixels_are_explained_like_the_file(library: Library) -> None:
-    """Bytes are shown whole; pixels as the networks see them; a vector has none."""
+    """An image from bytes is shown whole, one from pixels as the networks see it; a vector is refused."""
     file = library.root / "cat/1.png"
     [named] = library.see(str(file))
     with Image.open(file) as image, library.store.open(library.name(Distance.COSINE)) as collection:
@@ -175,7 +175,7 @@ def test_bytes_and_pixels_are_explained_like_the_file(library: Library) -> None:
 
 
 def test_what_is_no_image_is_refused(library: Library) -> None:
-    """Neither a folder nor a name that nothing has."""
+    """A folder and an unknown name are refused."""
     with pytest.raises(UsageError, match="is a folder; name one image"):
         library.see(str(library.root / "cat"))
     with pytest.raises(ImageError, match=r"no image of .* has it for its path or id"):
@@ -183,7 +183,7 @@ def test_what_is_no_image_is_refused(library: Library) -> None:
 
 
 def test_an_indexed_image_with_a_changed_file_is_refused(library: Library) -> None:
-    """What would be explained is not what the collection holds; the file itself can be asked about."""
+    """The collection holds the vector of the old file; the new file itself can be explained."""
     file = library.root / "dog/1.png"
     kept = file.read_bytes()
     file.write_bytes((library.root / "cat/1.png").read_bytes())
@@ -201,7 +201,7 @@ def test_an_indexed_image_with_a_changed_file_is_refused(library: Library) -> No
 
 @pytest.mark.parametrize("pooling", [Pooling.MAX, Pooling.FLATTEN, Pooling.NONE])
 def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: Pooling) -> None:
-    """Their similarity is no sum over pairs of cells; the message says what to ingest with."""
+    """Other similarities are no sums over pairs of cells; the message says what to ingest with."""
     manifest = library.store.manifest(library.name(Distance.COSINE))
     other: CollectionManifest = replace(manifest, identity=replace(manifest.identity, pooling=pooling))
     with refuses(UsageError, match=r"cell by cell: its vectors .* make it with: .* --pooling avg"):
@@ -211,7 +211,7 @@ def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: P
 def test_an_image_with_zero_features_is_refused(
     write_weights: Callable[..., Path], tmp_path: Path, home: Settings, draw: Draw
 ) -> None:
-    """Kernels below zero leave nothing behind a ReLU, so that there is nothing to share."""
+    """Negative kernels leave only zeros after a ReLU."""
     [image] = draw(tmp_path, "cat.png")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "w.h5", kernel=1.0)))
     wanted = IngestRequest(

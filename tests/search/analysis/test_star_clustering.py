@@ -54,12 +54,12 @@ def belongs(count: int, pairs: Pairs, *, block: int = 100) -> list[int]:
 def test_each_row_belongs_to_the_nearest_earlier_centre(
     count: int, pairs: Pairs, expected: list[int], block: int
 ) -> None:
-    """However many are looked at at once."""
+    """The result does not depend on the size of blocks."""
     assert belongs(count, pairs, block=block) == expected
 
 
 def test_every_member_is_near_its_own_centre() -> None:
-    """On random nearness: what is kept is near to no better one that is kept, all else to the best match."""
+    """On random similarities, no centre is near an earlier centre, and others belong to the nearest one."""
     random = np.random.default_rng(2)
     pairs = {
         (a, b): float(random.uniform(0.99, 1))
@@ -83,7 +83,7 @@ def test_every_member_is_near_its_own_centre() -> None:
 
 
 def test_a_row_without_known_neighbours_is_a_centre() -> None:
-    """It was deleted meanwhile."""
+    """Its point was deleted while the collection was read."""
     kept_of, similarity = find_stars(2, iter([np.arange(2)]), lambda _: [])
     assert kept_of.tolist() == [0, 1]
     assert similarity.tolist() == [1, 1]

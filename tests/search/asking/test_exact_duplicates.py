@@ -55,7 +55,7 @@ def left_out(answer: Answer) -> list[str]:
 def test_exact_duplicates_of_the_query_are_listed(
     ask: Callable[..., Answer], tmp_path: Path, backbones: tuple[str, ...]
 ) -> None:
-    """Each is listed once, with its file; the query itself and neighbours are not."""
+    """Each is listed once, with its file; the query and its neighbours are not listed."""
     answer = ask("cat/1.png", backbones=backbones)
     assert left_out(answer) == ["dog/copy of 1.png", "more:a/copy of 1.png"]
     assert answer.left_out_total == 2
@@ -83,7 +83,7 @@ def test_filters_apply_to_exact_duplicates_too(ask: Callable[..., Answer]) -> No
 
 
 def test_at_most_limit_exact_duplicates_are_listed(ask: Callable[..., Answer]) -> None:
-    """All are counted: a placeholder image may be indexed thousands of times."""
+    """The total counts all: a placeholder image may be indexed thousands of times."""
     answer = ask("cat/1.png", limit=1)
     assert left_out(answer) == ["dog/copy of 1.png"]
     assert answer.left_out_total == 2

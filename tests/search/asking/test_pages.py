@@ -46,10 +46,10 @@ def names(both_stores: Store, fill: Fill) -> list[str]:
 
 @pytest.mark.parametrize("asked", [[0], [1], [0, 1]], ids=["cosine", "euclid", "fused"])
 @pytest.mark.parametrize("size", [10, 33])
-def test_pages_are_parts_of_the_whole(
+def test_pages_partition_the_ranking(
     both_stores: Store, home: Settings, names: list[str], asked: list[int], size: int
 ) -> None:
-    """Without a gap or a repeat, ranks going on, to the last image; the query's bytes are on none."""
+    """Ranks go on without gap or repeat to the last image; the query's exact duplicates are on no page."""
     chosen = [names[each] for each in asked]
     with Searcher.opened(*chosen, store=both_stores, settings=home) as searcher:
         whole = answer_of(searcher, QUERY, QueryOptions(limit=1000))
@@ -101,7 +101,7 @@ def test_neighbours_beyond_the_cut_off_are_not_shown_and_do_not_vote(
 
 
 def test_a_cut_off_may_leave_no_neighbours(ask: Callable[..., Answer]) -> None:
-    """There is no verdict either."""
+    """Then there is no verdict, either."""
     answer = ask(Distance.COSINE, min_score=0.99)
     assert (answer.hits, answer.verdict) == ([], None)
 
@@ -134,7 +134,7 @@ def test_a_cut_off_of_the_other_metric_is_refused(
 
 
 def test_a_cut_off_of_fused_scores_is_refused(both_stores: Store, home: Settings, names: list[str]) -> None:
-    """It is neither a similarity nor a distance."""
+    """A fused score is neither a similarity nor a distance."""
     with (
         Searcher.opened(*names, store=both_stores, settings=home) as searcher,
         refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
@@ -161,7 +161,7 @@ def test_an_answer_without_neighbours_tells_why(
     counts: tuple[int, int],
     words: str,
 ) -> None:
-    """They are passed over, or not near enough, and then the nearest is told; or there is none."""
+    """The offset passed over all, none is near enough (with the nearest score), or there are none."""
     around = {f"cat/{n}.png": [cos(radians(10 * n)), sin(radians(10 * n))] for n in range(6)}
     name = fill(
         both_stores,

@@ -64,7 +64,7 @@ def images_of(answer: Answer) -> list[str]:
 def test_two_pages_are_the_first_twenty_scenes(
     both_stores: Store, home: Settings, names: list[str], asked: list[int]
 ) -> None:
-    """Without a gap or a repeat, by one verdict; a page lists no image that is on another."""
+    """Pages continue without gap or repeat and have one verdict; no image is on two pages."""
     with Searcher.opened(*(names[each] for each in asked), store=both_stores, settings=home) as searcher:
 
         def page(offset: int, limit: int) -> Answer:
@@ -92,7 +92,7 @@ def test_two_pages_are_the_first_twenty_scenes(
 def test_of_tied_images_the_first_one_represents_the_scene(
     both_stores: Store, fill: Fill, home: Settings, asked: list[int]
 ) -> None:
-    """Folded or not, it is the same one, whatever order a store has them in."""
+    """The same image represents it with and without folding, in whatever order the store returns ties."""
     equal = {f"cat/{number:02}.png": [1.0, 0.3] for number in np.random.default_rng(3).permutation(60)}
     images = {QUERY: [1.0, 0.0], **equal, "cat/far.png": [0.2, 1.0]}
     names = [
@@ -140,7 +140,7 @@ def name_of(places: Sequence[Any]) -> set[tuple[str, str]]:
 def test_folding_overlap_cut_off_and_duplicates_work_together(
     both_stores: Store, mixed: str, home: Settings, tmp_path: Path
 ) -> None:
-    """Folded, in two datasets, beside an equal path of another, cut off by score, and with a copy left out.
+    """Hits are folded, in two datasets, cut off by score, and without an exact duplicate of the query.
 
     The cosine of the last image of the second scene is 0.762, that of the others 0.777 and 0.781.
     """
@@ -184,7 +184,7 @@ def test_folding_overlap_cut_off_and_duplicates_work_together(
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_neighbours_of_all_fold_each_file_once(both_stores: Store, mixed: str, exact: bool) -> None:
-    """Though two datasets have it; the first of them asks."""
+    """Two datasets hold the file; the first of them is the query."""
     with both_stores.open(mixed) as collection:
         found = {
             payload.path: {scene.hit.payload.path: len(scene.near) for scene in scenes}

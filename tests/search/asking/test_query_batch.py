@@ -42,7 +42,7 @@ def searcher(tiny_weights: Path, tmp_path: Path, draw: Draw) -> Iterator[Searche
 
 
 def test_a_folder_is_answered_image_by_image(searcher: Searcher, tmp_path: Path) -> None:
-    """In the order of names, with the reason for what cannot be read; other files are counted."""
+    """Answers are in the order of names, with the reason for an unreadable file; other files are counted."""
     others: list[tuple[str, int]] = []
 
     def note(folder: str, found: OtherFiles) -> None:
@@ -58,7 +58,7 @@ def test_a_folder_is_answered_image_by_image(searcher: Searcher, tmp_path: Path)
 
 
 def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> None:
-    """By the names that they were given by; of a folder of them, what cannot be read is left out and told."""
+    """Answers show their names as given; unreadable images in a folder of examples are reported."""
     left_out: list[ImageError] = []
     folder = tmp_path / "queries"
     outcomes = list(
@@ -78,7 +78,7 @@ def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> Non
 
 
 def test_an_unknown_dataset_is_refused_everywhere(searcher: Searcher) -> None:
-    """As the commands refuse it: an answer without hits would say that nothing is near."""
+    """An answer without hits would be mistaken for an empty neighbourhood."""
     [network] = searcher.networks
     elsewhere = PointFilter(dataset="elsewhere")
     calls: list[Callable[[], object]] = [
@@ -105,7 +105,7 @@ def test_brute_force_and_the_store_find_the_same_neighbours(searcher: Searcher) 
 
 
 def test_an_unreadable_example_ends_the_batch(searcher: Searcher, tmp_path: Path) -> None:
-    """A wrong name ends it before anything is read."""
+    """An empty name ends it before any file is read."""
     damaged = tmp_path / "queries/b.png"
     with pytest.raises(ImageError):
         list(answer_all(searcher, ["dog/1.png"], QueryOptions(), positives=[damaged]))
