@@ -128,7 +128,7 @@ def open_index(
         store.close()
         then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
-            f"there is no collection {collection} in {store.label}; there: {there}{then}",
+            f"there is no collection {collection} in {store.label}; available: {there}{then}",
             collection=collection,
             holder=holder,
         )

@@ -219,7 +219,7 @@ def _missing_collection(
     there = ", ".join(store.names()) or "none"
     if store.local is not None and (folder := store.local.missing) is not None:
         there = f"none, for {describe_missing(folder)}"
-    missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
+    missing = f"there is no collection {asked} in the store {store.label}; available: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := find_other_store(candidate, store, settings):
             return CollectionMissingError(
@@ -255,7 +255,7 @@ def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None
     if dataset is not None and known is None:
         names = " or ".join(manifest.collection for manifest in manifests)
         nearest = find_similar_names(dataset, there)
-        said = f"nearest: {', '.join(nearest)}" if nearest else f"there: {', '.join(there) or 'none'}"
+        said = f"nearest: {', '.join(nearest)}" if nearest else f"available: {', '.join(there) or 'none'}"
         raise UsageError(
             f"there is no dataset {dataset} in {names}; {said}",
             argument=Argument.DATASET,

@@ -162,7 +162,7 @@ def test_a_map_of_some_images_says_so(library: Any) -> None:
     """Drawn from all classes alike; so few are placed by their principal components."""
     done = library("search", "map", "--distance", "euclid", "--limit", "3", "--html", "few.html")
     assert done.code == 0, done.err
-    assert "3 images of 24, drawn from all classes alike, placed by principal components" in done.out
+    assert "3 images of 24, a random sample stratified by class, placed by principal components" in done.out
     assert "placing 3 of 24 images" in done.err
     text = (library.folder / "few.html").read_text(encoding="utf-8")
     assert "a random sample of all classes alike" in text

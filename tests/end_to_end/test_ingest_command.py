@@ -513,7 +513,7 @@ def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Pa
     assert len(list(two_datasets.rglob("*.png"))) == 12
     done = shell("ingest", "remove", "--dataset", "again", "--yes")
     assert done.code == 2
-    assert "no collection here holds a dataset 'again'; there: 'pictures'" in done.err
+    assert "no collection here holds a dataset 'again'; available: 'pictures'" in done.err
 
 
 def test_a_dataset_is_removed_from_one_collection(shell: Any, two_datasets: Path) -> None:

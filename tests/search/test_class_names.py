@@ -4,13 +4,13 @@ import unicodedata
 from collections.abc import Callable, Iterator
 
 import pytest
+from all_hits import all_hits
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.text import nfc
-from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.class_names import find_class
@@ -53,7 +53,11 @@ def test_a_class_is_known_in_either_normal_form(
     [
         ("turtel", "nearest: Turtle", ("Turtle", *OTHERS)),
         ("turtle", "nearest: Turtle", ("Turtle", *OTHERS)),
-        ("zzz", "there: Café, Turtle, bonsai and 2 more", (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch")),
+        (
+            "zzz",
+            "available: Café, Turtle, bonsai and 2 more",
+            (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch"),
+        ),
     ],
 )
 def test_an_unknown_class_is_refused_with_similar_names(
@@ -75,9 +79,7 @@ def test_every_function_with_a_class_filter_refuses_an_unknown_class(
         with refuses(UsageError, match="--class: there is no class turtel"):
             searcher.resolve_options(QueryOptions(class_name="turtel"))
         with refuses(UsageError, match="there is no class turtel"):
-            find_all_neighbours(
-                searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel")
-            )
+            all_hits(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
 
 
 def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home: Settings) -> None:
@@ -85,7 +87,7 @@ def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
         answer = answer_of(searcher, "watch/1.png", options)
-        [*rows] = find_all_neighbours(
+        rows = all_hits(
             searcher.networks[0].collection, limit=3, where=PointFilter(class_name=options.class_name)
         )
     assert {hit.payload.class_name for hit in answer.hits} == {nfc(CAFE)}

@@ -213,7 +213,7 @@ def test_the_error_of_a_missing_collection_ends_with_the_command_that_makes_it(
     """The exit code is 6; layer, pooling and weights in its name become options."""
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
-    said = f"there is no collection {asked} in the store embedded:somewhere; there: none. Make it with: "
+    said = f"there is no collection {asked} in the store embedded:somewhere; available: none. Make it with: "
     assert full_message(missing.value) == said + command
 
 
@@ -223,7 +223,7 @@ def test_the_error_of_a_missing_collection_lists_those_that_are_there(
 ) -> None:
     """The name may be mistyped."""
     store = shelve(manifest(RESNET, COSINE), manifest(RESNET, EUCLID))
-    with pytest.raises(CollectionMissingError, match="there: resnet101v2-cosine, resnet101v2-euclid"):
+    with pytest.raises(CollectionMissingError, match="available: resnet101v2-cosine, resnet101v2-euclid"):
         choose(store, **options)
 
 
@@ -238,7 +238,7 @@ def test_the_error_of_a_missing_collection_names_the_other_store_that_has_it(
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
     said = "vgg16-euclid is in another store; search it with: --store embedded"
-    assert full_message(missing.value).endswith(f"there: none. {said}")
+    assert full_message(missing.value).endswith(f"available: none. {said}")
 
 
 def test_unreadable_collections_are_not_called_missing(

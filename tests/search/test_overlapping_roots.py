@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from all_hits import all_hits
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.overlapping_roots import first_by_rule
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
-from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
@@ -96,7 +96,7 @@ def test_a_search_of_one_dataset_returns_its_own_points(searcher: Searcher) -> N
 def test_every_file_is_one_query_and_one_hit(searcher: Searcher, exact: bool, include_copies: bool) -> None:
     """This holds for brute force and for the store's search, which return as many hits as requested."""
     collection = searcher.networks[0].collection
-    rows = list(find_all_neighbours(collection, limit=12, exact=exact, include_copies=include_copies))
+    rows = all_hits(collection, limit=12, exact=exact, include_copies=include_copies)
     assert len(rows) == COUNT + 2
     for payload, hits in rows:
         found = [hit.payload.id for hit in hits]
@@ -150,7 +150,7 @@ def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) 
 def test_a_linked_file_is_one_query_and_counts_once(linking: Searcher) -> None:
     """This holds for all neighbours and for an evaluation."""
     collection = linking.networks[0].collection
-    rows = list(find_all_neighbours(collection, limit=12))
+    rows = all_hits(collection, limit=12)
     assert [len(hits) for _, hits in rows] == [4] * 5
     assert len(load_labelled(collection).payloads) == 5
 
@@ -278,7 +278,7 @@ def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
         labelled = load_labelled(collection)
         assert (len(labelled.payloads), labelled.unlabelled) == (COUNT + 1, 0)
         for exact in (True, False):
-            rows = list(find_all_neighbours(collection, limit=3, exact=exact))
+            rows = all_hits(collection, limit=3, exact=exact)
             assert {payload.class_name for payload, _ in rows} == {"cat", "dog", "cars"}
     run = calibrate_collection(both_stores, name)
     assert (run.calibration.images, run.unlabelled) == (COUNT + 1, 0)

@@ -145,6 +145,7 @@ class Calibration:
     threshold: Threshold
     """The nearness under which a query is out-of-distribution."""
     reliability: Reliability
+    """How far the chances are off on held-out images."""
     revision: str | None = None
     """What the collection's points were called when they were read; see `Collection.mark_revision`."""
 

@@ -28,13 +28,16 @@ class Verification(TypedDict):
     failed: bool
     """Whether any check failed; the exit code is 1 then."""
     checks: Sequence[Check]
+    """All checks, in order."""
 
 
 class Split(TypedDict):
     """How many images of the collections a head was fitted to and measured on."""
 
     training: int
+    """Images that the head was fitted to."""
     held_out: int
+    """Images that it was measured on."""
     left_out: dict[LeftOut, int]
     """Images that were neither, by reason."""
 
@@ -43,6 +46,7 @@ class Candidate(TypedDict):
     """How a layer can be fitted."""
 
     method: Method
+    """How the layer is fitted."""
     strength: float | None
     """Strength of the regularization; null where the method has none."""
     pull: float
@@ -76,7 +80,9 @@ class HeadFigures(TypedDict):
     precision_at_1: float
     mean_average_precision: float
     queries: int
+    """Number of queries."""
     best_possible: BestFitFigures
+    """The figures of a perfect ranking."""
 
 
 class BeforeAndAfter(TypedDict):
@@ -109,12 +115,15 @@ class FittedHead(TypedDict):
     collections: list[str]
     """The collections whose vectors it was fitted to."""
     seed: int
+    """The seed of the split."""
     split: Split
+    """How the images were divided."""
     method: Candidate
     """The candidate that was taken."""
     candidates: list[CandidateScore]
     """All candidates that were tried."""
     held_out_against_training: BeforeAndAfter
+    """How good neighbours are without and with the head."""
 
 
 LINES = {

@@ -17,6 +17,7 @@ class Skipped(TypedDict):
     path: str
     """Relative to the dataset's root, with `/`."""
     reason: SkipReason
+    """Why it was left out."""
 
 
 def skipped_json(files: Sequence[SkippedFile]) -> list[Skipped]:
@@ -28,6 +29,7 @@ class OtherFiles(TypedDict):
     """Files that were left alone, having the ending of no image."""
 
     total: int
+    """Number of files."""
     by_suffix: dict[str, int]
     """Ending -> number of files, most first."""
 
@@ -36,13 +38,19 @@ class CollectionChange(TypedDict):
     """What an ingest did to one collection, in images; of a dry run what it would have done."""
 
     name: str
+    """The name of the collection."""
     provider: str | None
     """The execution provider that embedded; null where nothing was embedded."""
     added: int
+    """Images that were new."""
     updated: int
+    """Images with other bytes or another class."""
     moved: int
+    """Images with another path."""
     unchanged: int
+    """Images that were the same."""
     removed: int
+    """Points that were removed."""
     excluded: int
     """Of those removed, how many are excluded now."""
     removed_paths: Sequence[str]
@@ -58,6 +66,7 @@ class Excluded(TypedDict):
     folders: int
     """They were not looked into."""
     images: int
+    """Number of images."""
 
 
 class OverlappingDataset(TypedDict):
@@ -65,6 +74,7 @@ class OverlappingDataset(TypedDict):
 
     dataset: str
     root: str
+    """Absolute path of its folder."""
 
 
 class GoneDataset(TypedDict):
@@ -74,6 +84,7 @@ class GoneDataset(TypedDict):
     root: str
     """Where its folder was."""
     points: int
+    """Number of its points."""
     shared: int
     """How many of its points have the bytes of an image of this dataset."""
 
@@ -86,7 +97,6 @@ class Ingest(TypedDict):
     root: Path
     """Absolute path of the folder."""
     store: str
-    """`embedded`, `embedded:DIR` or a server's URL without credentials."""
     interrupted: bool
     """Whether it was ended by Ctrl-C, so that not all images were considered; the same command goes on."""
     found: int
@@ -94,8 +104,11 @@ class Ingest(TypedDict):
     not_taken: int
     """Images that `--max-per-class` left out."""
     skipped: list[Skipped]
+    """Files that could not be read."""
     other_files: OtherFiles
+    """Files that are not images."""
     excluded: Excluded
+    """What the rules left out."""
     linked_folders: int
     """Links to folders that were not followed."""
     rules: FolderRules
@@ -105,10 +118,15 @@ class Ingest(TypedDict):
     unused_labels: int
     """Rows of the labels that name no image here."""
     overlapping_datasets: list[OverlappingDataset]
+    """Datasets whose folders overlap with this one."""
     gone_datasets: list[GoneDataset]
+    """Datasets whose folder is gone and whose images are here."""
     collections: list[CollectionChange]
+    """What was done to each collection."""
     took_ms: int
+    """Duration in milliseconds."""
     images_per_second: float
+    """Images that were read, by the duration."""
     from_stored: int
     """Vectors of a head that were computed from stored vectors of its base."""
 
@@ -119,6 +137,7 @@ class FailedIngest(TypedDict):
     schema: Literal[1]
     dataset: str
     root: Path
+    """Absolute path of the folder."""
     error: str
     """What is wrong with it."""
 
@@ -129,6 +148,7 @@ class Status(TypedDict):
     schema: Literal[1]
     store: str
     collections: list[CollectionStatus]
+    """The status of each collection."""
     ingest_under_way: str | None
     """Which process ingests into the store now; null where none does, and of a server."""
 
@@ -147,17 +167,22 @@ class Rebuild(TypedDict):
     left_out: Sequence[Path]
     """Absolute paths of images that are there and could not be taken in."""
     skipped: list[Skipped]
+    """Images that could not be read."""
     embedded: int
+    """Images that were embedded again."""
     taken_over: int
     """Vectors that were copied from the old collection."""
     took_ms: int
+    """Duration in milliseconds."""
 
 
 class Removed(TypedDict):
     """How many points one collection lost."""
 
     name: str
+    """The name of the collection."""
     removed: int
+    """Number of points."""
 
 
 class Removal(TypedDict):
@@ -172,6 +197,7 @@ class Removal(TypedDict):
     """Empty for any; "" for images without a class."""
     store: str
     collections: list[Removed]
+    """The collections that lost points."""
 
 
 LINES = {

@@ -52,29 +52,6 @@ def is_small(
     return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
 
 
-def find_all_neighbours(
-    collection: Collection,
-    *,
-    limit: int,
-    where: PointFilter = EVERYTHING,
-    include_copies: bool = False,
-    exact: bool | None = None,
-    limits: ComparisonLimits = COMPARISON_LIMITS,
-) -> Iterator[Neighbours]:
-    """Yields each image with its nearest neighbours, best first, by dataset and path; each file once.
-
-    `where` filters queries and hits alike; its `excluded_sha256` is not used. An image is never its own
-    neighbour, and exact duplicates of it are only with `include_copies`. Scores are Qdrant's own. `exact` is
-    brute force, with all vectors in memory; None takes that for small collections. Otherwise the store is
-    searched as for a query, and only payloads are in memory, about 1 KB each. Points that are written or
-    deleted meanwhile may be missing.
-
-    Raises:
-        UsageError: the collection has no such dataset or class.
-    """
-    return _images(collection, where, include_copies=include_copies, exact=exact, limits=limits).every(limit)
-
-
 def find_all_scenes(
     collection: Collection,
     *,
@@ -85,10 +62,19 @@ def find_all_scenes(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
-    """Yields each image with its `limit` nearest scenes, otherwise as `find_all_neighbours`.
+    """Yields each image with its `limit` nearest scenes, best first, by dataset and path; each file once.
 
     Hits whose cosine similarity to a better ranked one is over `above` are folded into that one, and more
     hits are searched until there are `limit` scenes or no further hits. Without `above` each hit is a scene.
+
+    `where` filters queries and hits alike; its `excluded_sha256` is not used. An image is never its own hit,
+    and its exact duplicates are hits only with `include_copies`. Scores are Qdrant's own. `exact` is brute
+    force, with all vectors in memory, and the default for small collections. Otherwise the store is searched
+    as for a query, and only payloads are in memory, about 1 KB each. Points that are written or deleted
+    during the search may be missing.
+
+    Raises:
+        UsageError: the collection has no such dataset or class.
     """
     images = _images(collection, where, include_copies=include_copies, exact=exact, limits=limits)
     if above is None:

@@ -135,9 +135,7 @@ def explain_pair(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
         ManifestError, WeightsError, ImageError: as `explain_by`.
     """
     for name, manifest in pair.manifests.items():
-        found = explain_by(manifest, name, pair.query, pair.neighbour, settings=settings)
-        _logger.info("%s: its network runs on %s", name, found.provider)
-        yield found
+        yield explain_by(manifest, name, pair.query, pair.neighbour, settings=settings)
 
 
 def load_image(
@@ -201,8 +199,7 @@ def explain_by(
     require_average(name, manifest)
     model = get_feature_model(manifest, settings=settings)
     embedder = Embedder.from_settings(model.path, settings, expected=model.manifest, images=2)
-    if embedder.notice:
-        _logger.warning("%s", embedder.notice)
+    embedder.log_provider(_logger)
     images = (query, neighbour)
     one, other = (_features(embedder, model.shape, image) for image in images)
     vectors = _compared_vectors(name, manifest, images, settings)

@@ -9,7 +9,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.neighbours.cosine import clip_cosine
+from lookalike_core.neighbours.cosine import paired_cosines
 from lookalike_core.neighbours.rank_fusion import Chance, FloatMatrix, FusionRule, fuse_similarities, ranks
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.overlapping_roots import (
@@ -244,20 +244,19 @@ def _similarities(
     network: SearchedCollection, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
 ) -> Mapping[str, float]:
     """Returns by id the similarity of its point in this network's collection; -inf where it is excluded."""
-    one = vector.astype(np.float64)
     vectors = network.collection.vectors([payload.id for payload in points.values()])
-    near = {}
-    for id_, payload in points.items():
-        if payload.id not in vectors:
-            continue
-        other = vectors[payload.id].astype(np.float64)
-        if payload.sha256 in excluded:
-            near[id_] = -np.inf
-        elif network.manifest.distance is Distance.COSINE:
-            near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
-        else:
-            near[id_] = -float(np.linalg.norm(one - other))
-    return near
+    held = {id_: payload for id_, payload in points.items() if payload.id in vectors}
+    if not held:
+        return {}
+    others = np.array([vectors[payload.id] for payload in held.values()], dtype=np.float64)
+    if network.manifest.distance is Distance.COSINE:
+        near = paired_cosines(others, vector)
+    else:
+        near = -np.linalg.norm(others - vector.astype(np.float64), axis=1)
+    return {
+        id_: -np.inf if payload.sha256 in excluded else float(similarity)
+        for (id_, payload), similarity in zip(held.items(), near, strict=True)
+    }
 
 
 def _placing(network: SearchedCollection, similarity: float, place: float) -> Placing | None:

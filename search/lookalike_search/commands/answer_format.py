@@ -105,20 +105,16 @@ def _number_headings(
     near = [] if options.without_near_above is None else ["near"]
     if len(manifests) == 1:
         chance = ["same class"] if calibrated else []
-        return ["rank", _score_name(manifests[0]), *chance, *near]
+        return ["rank", manifests[0].distance.score_name, *chance, *near]
     names = [manifest.identity.backbone for manifest in manifests]
     if len(set(names)) < len(names):
         names = [manifest.collection for manifest in manifests]
     columns = [
         column
         for name, manifest in zip(names, manifests, strict=True)
-        for column in (f"{name} rank", _score_name(manifest))
+        for column in (f"{name} rank", manifest.distance.score_name)
     ]
     return ["rank", options.fusion, *columns, *near]
-
-
-def _score_name(manifest: CollectionManifest) -> str:
-    return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
 def _numbers(

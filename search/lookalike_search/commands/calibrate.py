@@ -74,7 +74,7 @@ def _neighbour_lines(run: CalibrationRun) -> Iterator[str]:
     """Yields the curve from score to chance, nearest first, at knots about evenly spaced in chance."""
     curve = run.calibration.neighbours
     levels = np.linspace(curve.chances[0], curve.chances[-1], ROWS)
-    yield f"{_score_name(run):>10}  same class, of the {run.calibration.k} nearest"
+    yield f"{run.distance.score_name:>10}  same class, of the {run.calibration.k} nearest"
     for row in np.unique(np.searchsorted(curve.chances, levels))[::-1]:
         yield f"{run.score(curve.knots[row]):10.4f}  {percent(curve.chances[row])}"
 
@@ -89,18 +89,13 @@ def _verdict_lines(calibration: Calibration) -> Iterator[str]:
 
 
 def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
-    found, side = run.calibration.threshold, "under" if run.higher_is_nearer else "over"
-    yield (
-        f"unlike anything indexed: nearest image's {_score_name(run)} {side} {run.score(found.nearness):.4f}"
-    )
+    found, side = run.calibration.threshold, "under" if run.distance.higher_is_nearer else "over"
+    limit = f"{run.distance.score_name} {side} {run.score(found.nearness):.4f}"
+    yield f"unlike anything indexed: nearest image's {limit}"
     yield (
         f"that refuses {found.refused:.1%} of the images here, and would refuse {found.caught:.1%} of them "
         "if none of their class were here"
     )
-
-
-def _score_name(run: CalibrationRun) -> str:
-    return "similarity" if run.higher_is_nearer else "distance"
 
 
 def _json(run: CalibrationRun, store: str) -> "records.CollectionCalibration":

@@ -34,7 +34,7 @@ def evaluation_lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     """Returns tables of figures, of the whole and of each class, and how the setting compares with others."""
     evaluation, differences = setting.evaluation, setting.differences
     count, classes = len(evaluation.images.payloads), len(evaluation.images.vectors.names)
-    near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
+    near = f"near-duplicates (similarity over {options.near_above:g}) of {evaluation.near_identical} queries"
     lines = [
         f"{evaluation.collection}: {count} images of {_classes(classes)}, each asked for the others",
         f"left out: copies of the query's bytes, and {_left_out(evaluation)}",

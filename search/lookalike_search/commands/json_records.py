@@ -32,13 +32,16 @@ class Milliseconds(TypedDict):
     load: float
     """Loading the model; 0 after the first answer, and where nothing was embedded."""
     embed: float
+    """Reading and embedding the query."""
     search: float
+    """Searching the collections."""
 
 
 class Verdict(Labelled):
     """The class that wins the vote of the nearest neighbours that have a class."""
 
     rule: VoteRule
+    """The rule of the vote."""
     k: int
     """How many neighbours may vote."""
     voters: int
@@ -71,8 +74,11 @@ class NearHit(Classified, AlsoIn):
     """As a neighbour's."""
     dataset: str
     path: str
+    """Relative to the dataset's root, with `/`."""
     file: Path | None
+    """Absolute path; null where the dataset's root is unknown."""
     id: str
+    """The point's UUID."""
 
 
 class Folded(TypedDict):
@@ -152,11 +158,17 @@ class FusedSpaces(TypedDict):
     """The collections that were searched; lists are in their order."""
 
     collection: list[str]
+    """The names of the collections."""
     backbone: list[str]
+    """The backbones of their networks."""
     layer: list[str]
+    """The Keras layers that vectors are taken from."""
     pooling: list[Pooling]
+    """How feature maps became vectors."""
     distance: list[Distance]
+    """The distances that vectors are compared by."""
     fusion: FusionRule
+    """The rule by which rankings were fused."""
 
 
 class Outcome(TypedDict):
@@ -165,8 +177,8 @@ class Outcome(TypedDict):
     provider: str | None
     """The execution provider that embedded the query; null where every vector was stored."""
     store: str
-    """`embedded`, `embedded:DIR` or a server's URL without credentials."""
     took_ms: Milliseconds
+    """How long each step took."""
     verdict: Verdict | None
     """Null where no neighbour has a class, where `--class` was given, or for what is unlike anything."""
     unlike_anything: bool | None
@@ -200,15 +212,19 @@ class Unreadable(TypedDict):
 
     schema: Literal[1]
     query: str
+    """The query as it was named."""
     error: SkipReason
+    """Why it cannot be read."""
 
 
 class PlainNearHit(Classified):
     """A near-duplicate of a neighbour in a table of all neighbours."""
 
     score: float
+    """Cosine similarity to the query, or Euclidean distance (lower is nearer)."""
     dataset: str
     path: str
+    """Relative to the dataset's root, with `/`."""
 
 
 class PlainFolded(TypedDict):
@@ -222,9 +238,12 @@ class PlainHit(Classified, PlainFolded):
     """One neighbour in a table of all neighbours."""
 
     rank: int
+    """From 1."""
     score: float
+    """Cosine similarity, or Euclidean distance (lower is nearer)."""
     dataset: str
     path: str
+    """Relative to the dataset's root, with `/`."""
 
 
 class ImageNeighbours(Classified):
@@ -233,7 +252,9 @@ class ImageNeighbours(Classified):
     schema: Literal[1]
     dataset: str
     path: str
+    """Relative to the dataset's root, with `/`."""
     hits: list[PlainHit]
+    """Its neighbours, best first."""
 
 
 class Member(Classified):
@@ -241,14 +262,19 @@ class Member(Classified):
 
     dataset: str
     path: str
+    """Relative to the dataset's root, with `/`."""
     file: Path | None
     """Absolute path; null where the dataset's root is unknown."""
     state: FileState
     """What has become of the file since it was ingested."""
     sha256: str
+    """SHA-256 of the file's bytes, in hex."""
     width: int
+    """In pixels, as the image is shown."""
     height: int
+    """In pixels, as the image is shown."""
     bytes: int
+    """Size of the file."""
 
 
 class OtherMember(Member):
@@ -280,6 +306,7 @@ class DuplicateGroup(TypedDict):
     frees: int
     """Bytes of disk that deleting all that is redundant would free."""
     kept: Member
+    """The image whose file is the one to keep."""
     others: list[OtherMember]
     """Most similar first."""
 
@@ -288,18 +315,24 @@ class Interval(TypedDict):
     """A mean and its 95 % bootstrap interval; null of too few queries."""
 
     value: float | None
+    """The mean."""
     low: float | None
+    """The lower end of the interval."""
     high: float | None
+    """The upper end of the interval."""
 
 
 class CalibrationError(TypedDict):
     """Expected calibration errors on held-out halves."""
 
     bins: int
+    """Number of bins."""
     neighbours: float
+    """Of neighbours' chances, by bins of equal width."""
     neighbours_equal_mass: float
     """By bins that hold equally many neighbours."""
     verdict: Mapping[VoteRule, float]
+    """Of verdicts' chances, for each rule of the vote."""
 
 
 class BestFigures(TypedDict):
@@ -320,8 +353,8 @@ class Figures(TypedDict):
     precision_at_10: Interval
     mean_average_precision: Interval
     at_least_5_of_10: Interval
-    """Share of the queries of whose ten neighbours five or more have the right class."""
     best_possible: BestFigures
+    """The figures of a perfect ranking."""
 
 
 class Abstaining(TypedDict):
@@ -337,6 +370,7 @@ class ClassFigures(Labelled, Figures):
     """The figures of the queries of one class."""
 
     pictures: int
+    """Images of the class."""
 
 
 class Confusion(TypedDict):
@@ -356,7 +390,9 @@ class Difference(Interval):
     to: str
     """The other setting."""
     figure: str
+    """The figure that is compared."""
     pictures: int
+    """Images that both settings hold."""
     p: float
     """By a paired sign-flip test, corrected (Holm) for all comparisons of the setting."""
     certain: bool
@@ -367,8 +403,11 @@ class Index(TypedDict):
     """What the store's index finds, beside exact search."""
 
     has_index: bool
+    """Whether the store has an ANN index."""
     indexed_vectors: int
+    """Vectors that the index covers."""
     points: int
+    """Points of the collection."""
     overlap: Interval
     """Share of the exact ten that the index finds."""
     all_the_same: Interval
@@ -390,12 +429,16 @@ class HeadPart(TypedDict):
     """The queries that a head was fitted to, was not fitted to, or whose classes it never saw."""
 
     part: Part
+    """Whether the head was fitted to these queries, to their classes only, or to neither."""
     pictures: int
+    """Number of queries."""
     classes: int
+    """Number of their classes."""
     precision_at_1: Interval
     precision_at_10: Interval
     mean_average_precision: Interval
     best_possible: BestHeadFigures
+    """The figures of a perfect ranking."""
 
 
 class Evaluation(Figures):
@@ -403,13 +446,14 @@ class Evaluation(Figures):
 
     schema: Literal[1]
     collection: str
+    """The name of the collection; of a fusion a name made of theirs and the rule."""
     store: str
     pictures: int
     """Images with a class, each of which is a query."""
     unlabelled: int
     """Images without a class, which are left out."""
     near_identical: int
-    """Queries that have a near-identical image."""
+    """Queries that have a near-duplicate."""
     alone: int
     """Queries without another image of their class: nothing can be right, and no figure counts them."""
     in_small_classes: int
@@ -423,7 +467,9 @@ class Evaluation(Figures):
     abstaining: Abstaining | None
     """Null for too few images, and where fused."""
     classes: list[ClassFigures]
+    """The figures of each class."""
     confusion: Confusion
+    """Which classes the neighbours of each class have."""
     differences: list[Difference]
     """Against each other setting."""
     fusion: Fusion | None
@@ -438,20 +484,25 @@ class NeighbourChance(TypedDict):
     """A point of the curve from score to chance, which is straight between its points."""
 
     score: float
+    """Score of a neighbour."""
     chance: float
+    """Chance that a neighbour of this score has the query's class."""
 
 
 class VerdictChance(TypedDict):
     """A point of the curve from share of the vote to chance, which is straight between its points."""
 
     share: float
+    """Share of the vote."""
     chance: float
+    """Chance that a verdict with this share is right."""
 
 
 class UnlikeThreshold(TypedDict):
     """Below which similarity (above which distance) of its nearest image a query is unlike anything."""
 
     score: float
+    """The threshold."""
     refused: float
     """Share of the images here that it refuses."""
     caught: float
@@ -467,16 +518,23 @@ class CollectionCalibration(TypedDict):
     created_at: str
     """ISO 8601, in UTC."""
     pictures: int
+    """Images with a class, from which it was learned."""
     unlabelled: int
+    """Images without a class, which are left out."""
     classes: int
+    """Number of classes."""
     k: int
     """Neighbours of each image."""
     pairs: int
     """Images times neighbours, without copies."""
     expected_calibration_error: CalibrationError
+    """How far chances are off on held-out images."""
     neighbours: list[NeighbourChance]
+    """The curve from score to chance for neighbours."""
     verdicts: dict[VoteRule, list[VerdictChance]]
+    """The curve from share of the vote to chance, for each rule of the vote."""
     threshold: UnlikeThreshold
+    """The threshold for queries that are unlike anything indexed."""
 
 
 class Explanation(TypedDict):
@@ -484,7 +542,9 @@ class Explanation(TypedDict):
 
     schema: Literal[1]
     query: str
+    """The query as it was named."""
     neighbour: str
+    """The neighbour as it was named."""
     collection: str
     backbone: str
     layer: str
@@ -500,7 +560,9 @@ class Explanation(TypedDict):
     cosine: float
     """Cosine similarity of the vectors that `search query` compares."""
     query_vector: Literal["stored", "computed"]
+    """Whether the query's vector was read from the collection or computed."""
     neighbour_vector: Literal["stored", "computed"]
+    """Whether the neighbour's vector was read from the collection or computed."""
     agreement: float
     """Cosine of these vectors and the sums of the cells."""
     query_shares: list[list[float]]
@@ -515,10 +577,14 @@ class Place(Classified):
     """Where an image lies on the map."""
 
     id: str
+    """The point's UUID."""
     dataset: str
     path: str
+    """Relative to the dataset's root, with `/`."""
     x: float
+    """Horizontal place; units have no meaning."""
     y: float
+    """Vertical place; units have no meaning."""
 
 
 class CollectionMap(TypedDict):
@@ -534,7 +600,9 @@ class CollectionMap(TypedDict):
     total: int
     """Images in the collection."""
     seed: int
+    """The seed of the sample and of the layout."""
     method: Method
+    """How images were placed."""
     perplexity: float | None
     """Of t-SNE; null for other methods."""
     kl_divergence: float | None
@@ -546,6 +614,7 @@ class CollectionMap(TypedDict):
     same_class_in_space: float | None
     """Share of the 10 nearest in the collection that have an image's class."""
     places: list[Place]
+    """The place of each image."""
 
 
 LINES = {

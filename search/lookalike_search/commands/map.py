@@ -67,7 +67,7 @@ def _lines(drawn: CollectionMap) -> Iterator[str]:
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
     shown = f"{len(sampled.payloads):,} images"
     if len(sampled.payloads) < sampled.total:
-        shown += f" of {sampled.total:,}, drawn from all classes alike"
+        shown += f" of {sampled.total:,}, a random sample stratified by class"
     yield f"{sampled.collection}: {shown}, {_way(drawn)}"
     if projection.kl_divergence is not None:
         yield f"KL divergence {projection.kl_divergence:.4f}"

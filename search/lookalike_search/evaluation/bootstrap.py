@@ -1,7 +1,6 @@
 """Means over queries with bootstrap intervals. Pure."""
 
 from dataclasses import dataclass
-from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,6 @@ class Estimate:
     """The lower end of the interval."""
     high: float
     """The upper end of the interval."""
-
-    def to_json(self) -> dict[str, float | None]:
-        """Returns its three numbers; None for NaN, which is no JSON: there is no figure."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        return {key: None if isnan(number) else number for key, number in numbers.items()}
 
 
 def estimate(values: NDArray[np.float64], *, seed: int = 0) -> Estimate:

@@ -8,7 +8,7 @@ from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
-from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
@@ -24,11 +24,11 @@ class CalibrationRun:
     collection: str
     calibration: Calibration
     unlabelled: int
-    higher_is_nearer: bool
+    distance: Distance
 
     def score(self, nearness: float) -> float:
         """Returns a nearness as Qdrant's own score: cosine similarity, or Euclidean distance."""
-        return float(nearness if self.higher_is_nearer else -nearness)
+        return float(nearness if self.distance.higher_is_nearer else -nearness)
 
 
 def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
@@ -56,7 +56,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
         collection=name,
         calibration=calibration,
         unlabelled=images.unlabelled,
-        higher_is_nearer=images.vectors.higher_is_nearer,
+        distance=manifest.distance,
     )
 
 

@@ -136,8 +136,8 @@ def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Valu
             "too few have a class, or ingest with --labels",
         ),
         (
-            CollectionMissingError("there: none.", hint=Hint(Action.INGEST)),
-            "there: none. Make it with: ingest run DIR",
+            CollectionMissingError("available: none.", hint=Hint(Action.INGEST)),
+            "available: none. Make it with: ingest run DIR",
         ),
     ],
 )

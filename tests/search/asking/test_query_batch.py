@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from all_hits import all_hits
 from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.settings import Settings
@@ -12,7 +13,6 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
-from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.analysis.duplicates import find_duplicates
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
@@ -83,11 +83,11 @@ def test_an_unknown_dataset_is_refused_everywhere(searcher: Searcher) -> None:
     elsewhere = PointFilter(dataset="elsewhere")
     calls: list[Callable[[], object]] = [
         lambda: list(answer_all(searcher, ["dog/1.png"], QueryOptions(dataset="elsewhere"))),
-        lambda: find_all_neighbours(network.collection, limit=3, where=elsewhere),
+        lambda: all_hits(network.collection, limit=3, where=elsewhere),
         lambda: find_duplicates(network.collection, where=elsewhere),
     ]
     for call in calls:
-        with pytest.raises(UsageError, match=r"there is no dataset elsewhere in .*; there: data"):
+        with pytest.raises(UsageError, match=r"there is no dataset elsewhere in .*; available: data"):
             call()
 
 
@@ -97,7 +97,7 @@ def test_brute_force_and_the_store_find_the_same_neighbours(searcher: Searcher) 
     ways = [
         [
             (payload.id, [hit.payload.id for hit in hits])
-            for payload, hits in find_all_neighbours(network.collection, limit=3, exact=exact)
+            for payload, hits in all_hits(network.collection, limit=3, exact=exact)
         ]
         for exact in (None, True, False)
     ]
