@@ -94,7 +94,7 @@ def check_text(value: object, name: str) -> str:
         UsageError: the value is no text.
     """
     if not isinstance(value, str):
-        raise UsageError(f"{name} is or has {value!r}, which is no text", argument=name)
+        raise UsageError(f"{name} must be text; {value!r} is none", argument=name)
     return value
 
 
@@ -111,7 +111,7 @@ def list_texts(named: object, name: str, *, is_several: bool = False) -> list[st
         if all(isinstance(one, str) for one in texts):
             return [one for one in texts if isinstance(one, str)]
     wanted = "several texts or paths" if is_several else "a text or path, or several"
-    raise UsageError(f"{name} is {wanted}, not {named!r}", argument=name)
+    raise UsageError(f"{name} must be {wanted}, not {named!r}", argument=name)
 
 
 def _out_of_range(value: object, name: str, what: str, least: float, most: float) -> UsageError:

@@ -35,10 +35,10 @@ class FusedIndex(Searchable):
         self.indexes = tuple(indexes)
         if len(self.indexes) < _FEWEST:
             raise UsageError(
-                f"{len(self.indexes)} index is nothing to fuse; give at least two", argument="indexes"
+                f"fusion needs at least two indexes, not {len(self.indexes)}", argument="indexes"
             )
         if len({id(index) for index in self.indexes}) < len(self.indexes):
-            raise UsageError("the same index is given twice; give others to fuse", argument="indexes")
+            raise UsageError("the same index is given twice; fuse different indexes", argument="indexes")
 
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"

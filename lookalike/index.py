@@ -115,11 +115,13 @@ def open_index(
         UsageError: arguments do not fit together.
     """
     if collection is not None and (model is not None or distance is not None):
-        raise UsageError("a collection knows its model and distance; leave those out, or leave its name out")
+        raise UsageError(
+            "a collection has its own model and distance; leave those out, or leave its name out"
+        )
     if isinstance(model, str):
         model = Model(model, provider=provider, threads=threads)
     elif model is not None and (provider is not None or threads is not None):
-        raise UsageError("the model says what it runs on; leave provider and threads out")
+        raise UsageError("a Model has its own provider and threads; leave those out")
     settings = model._settings if model else settings_for(provider, threads)
     metric = check_choice(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_store_address(place), settings))
@@ -252,9 +254,7 @@ class Index(Searchable):
         if (name := self._existing()) is None:
             holder = _ingest_under_way(self._store)
             then = f"{holder} is adding images" if holder else "add a folder of images first"
-            raise CollectionMissingError(
-                f"there is nothing in the index in {self._store.label} yet; {then}", holder=holder
-            )
+            raise CollectionMissingError(f"the index in {self._store.label} is empty; {then}", holder=holder)
         return name
 
     @property
@@ -339,7 +339,7 @@ class Index(Searchable):
             ManifestError: the collection holds another embedding space, or is not of Lookalike.
         """
         if class_level is not None and not isinstance(class_level, int):
-            raise UsageError(f"class_level is a whole number, not {class_level!r}")
+            raise UsageError(f"class_level must be a whole number, not {class_level!r}")
         whose = describe_dataset(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
         if isinstance(labels, str | os.PathLike):
             labels = load_labels(Path(labels).expanduser(), whose.root)

@@ -80,7 +80,7 @@ class Model:
                 precision=precision,
             )
         elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
-            raise UsageError("a head says which network it belongs to; give nothing beside it")
+            raise UsageError("a head has its own network, layer, weights and precision; leave those out")
         else:
             self._wanted = read_head(head, settings)
         self._embedder: Embedder | None = None
@@ -154,7 +154,7 @@ class Model:
         if path is None:
             return get_model(self._wanted, settings=self._settings).path
         if isinstance(self._wanted, Head):
-            raise UsageError("the model of a head is kept among the models; export it without a path")
+            raise UsageError("the model of a head is exported only into the model cache; leave the path out")
         return export_to(Path(path).expanduser(), self._wanted, settings=self._settings).path
 
     def verify(self, images: str | os.PathLike[str] | None = None) -> VerifyReport:

@@ -57,7 +57,7 @@ class Point:
     class_name: str | None
     """Its class; None where it has none."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     sha256: str
     """The SHA-256 of the file's bytes, in hex."""
     width: int
@@ -99,7 +99,7 @@ class NearDuplicate:
     dataset: str
     """The name of its dataset."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     id: str
     """The id of its point."""
     also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
@@ -127,7 +127,7 @@ class Hit:
     dataset: str
     """The name of its dataset."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     id: str
     """The id of its point."""
     chance: float | None = None

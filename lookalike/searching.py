@@ -173,7 +173,7 @@ class Searchable(ABC):
         )
         listed = several(images)
         answers = []
-        for answer in _counted(_answers(networks, listed, options, positives, negatives), listed):
+        for answer in _count_answers(_answers(networks, listed, options, positives, negatives), listed):
             if answer.error is not None and raise_errors:
                 raise answer.error
             answers.append(answer)
@@ -224,7 +224,7 @@ def several(images: Iterable[ImageInput] | str | os.PathLike[str], name: str = "
     return list(images)
 
 
-def _counted(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
+def _count_answers(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
     """Yields the answers with a progress bar for several; with a folder among them it has no total."""
     if len(images) == 1 and not _is_folder(images[0]):
         yield from answers

@@ -1,4 +1,4 @@
-"""The classes that collections have, found by the names that people type."""
+"""Finds the classes of collections by the names that people type."""
 
 from collections.abc import Sequence
 

@@ -121,7 +121,7 @@ def test_the_text_says_what_only_one_holds_and_how_the_index_does(both: Any) -> 
     assert f"precision@10 against {RESNET} over 56 shared images:" in fused
     assert "index" not in fused
     assert "calibration error" not in fused
-    for words in ("by the store, without index", "searches exactly", "share of the exact ten"):
+    for words in ("by the store, without index", "searches exactly", "recall@10"):
         assert alone.count(words) == 2
 
 

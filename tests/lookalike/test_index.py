@@ -280,7 +280,7 @@ def test_a_search_is_filtered_by_class_and_dataset(index: lookalike.Index, image
 
 def test_a_query_that_is_no_image_is_refused(index: lookalike.Index, tmp_path: Path) -> None:
     """A URL is not fetched, and arbitrary bytes are no image."""
-    with pytest.raises(errors.ImageError, match="is a URL, and images are not fetched"):
+    with pytest.raises(errors.ImageError, match="is a URL, which is not downloaded"):
         index.search("https://example.com/cat.jpg")
     for few in (b"a", b"abc"):
         with pytest.raises(errors.ImageError) as refused:

@@ -372,7 +372,7 @@ def test_resolving_one_collection_refuses_several(
     shelve: Shelve, home: Settings, selector: CollectionSelector
 ) -> None:
     """It does not select the first of them."""
-    with pytest.raises(UsageError, match="this takes one collection"):
+    with pytest.raises(UsageError, match="only one collection can be used here"):
         selector.resolve_one(shelve(*ALL_DEFAULT), settings=home)
 
 
@@ -384,6 +384,6 @@ def test_the_error_of_a_missing_collection_names_an_ingest_under_way(shelve: She
         choose(store)
     said = full_message(caught.value)
     assert f"An ingest into this store is under way, by process {os.getpid()} (" in said
-    assert said.endswith("and may be making it; ask again when it is done")
+    assert said.endswith("and may be making it; try again when it is done")
     assert caught.value.holder == f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     assert caught.value.exit_code == 6

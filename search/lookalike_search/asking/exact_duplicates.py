@@ -13,7 +13,7 @@ from lookalike_search.asking.searched_collection import SearchedCollection
 def find_exact_duplicates(
     networks: Sequence[SearchedCollection], examples: Sequence[Example], where: PointFilter
 ) -> list[ExactDuplicate]:
-    """Returns the images that `where` means by their hashes, without the examples, by dataset and path.
+    """Returns the images whose hashes `where` excludes, without the examples, sorted by dataset and path.
 
     Each file is listed once, however many datasets and collections hold it.
     """

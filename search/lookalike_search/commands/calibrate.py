@@ -56,7 +56,7 @@ def _lines(run: CalibrationRun) -> list[str]:
     calibration = run.calibration
     count, classes = calibration.images, calibration.classes
     return [
-        f"{run.collection}: calibrated by {count} images of {classes} classes, each asked for the others",
+        f"{run.collection}: calibrated on {count} images of {classes} classes, each a query for the others",
         f"left out: copies of the query's bytes, and {run.unlabelled} images without a class",
         "",
         *reliability_lines(calibration.reliability),

@@ -36,7 +36,7 @@ def evaluation_lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     count, classes = len(evaluation.images.payloads), len(evaluation.images.vectors.names)
     near = f"near-duplicates (similarity over {options.near_above:g}) of {evaluation.near_identical} queries"
     lines = [
-        f"{evaluation.collection}: {count} images of {_classes(classes)}, each asked for the others",
+        f"{evaluation.collection}: {count} images of {_classes(classes)}, each a query for the others",
         f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
         f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         *_small_class_lines(evaluation),
@@ -70,11 +70,11 @@ def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
     """Yields how many queries cannot have only right neighbours, since their classes are too small."""
     alone, few = evaluation.alone, evaluation.in_small_classes
     if alone.any():
-        queries = f"{_queries(evaluation, alone)}, for which nothing can be right"
+        queries = f"{_queries(evaluation, alone)}, for which no neighbour can be right"
         yield f"no other image of their class: {queries}; no figure counts them"
     if few.any():
-        queries = _queries(evaluation, few)
-        yield f"fewer than {SHOWN} others of their class: {queries}, of whose {SHOWN} not all can be right"
+        queries = f"{_queries(evaluation, few)}, whose {SHOWN} neighbours cannot all be right"
+        yield f"fewer than {SHOWN} others of their class: {queries}"
 
 
 def _queries(evaluation: Evaluation, queries: NDArray[np.bool_]) -> str:
@@ -111,8 +111,8 @@ def _index_lines(found: IndexFigures) -> Iterator[str]:
         yield f"{f'by the index, of {found.covered} vectors':30}   value   95 % interval"
     else:
         yield f"{'by the store, without index':30}   value   95 % interval   (it searches exactly, too)"
-    yield _row("share of the exact ten", found.overlap)
-    yield _row("queries with all of them", found.complete)
+    yield _row("recall@10", found.overlap)
+    yield _row("queries with full recall", found.complete)
     yield from (_row(FIGURES[key], each) for key, each in found.figures.items())
     yield ""
 

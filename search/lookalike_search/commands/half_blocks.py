@@ -57,16 +57,16 @@ def illustrate(
     """
     title, heading, *rest = map(one_line, table)
     count = len(neighbours)
-    lines: list[Line] = [*_beside(query, title), [" " * COLUMNS, f"  {heading}"]]
+    lines: list[Line] = [*_join_lines(query, title), [" " * COLUMNS, f"  {heading}"]]
     for file, row in zip(neighbours, rest[:count], strict=True):
-        lines += _beside(file, row)
+        lines += _join_lines(file, row)
     return "\n".join([_render(lines, system), *rest[count:]])
 
 
 Line = list["Text | str"]
 
 
-def _beside(file: Path | None, row: str) -> list[Line]:
+def _join_lines(file: Path | None, row: str) -> list[Line]:
     """Returns the lines of a thumbnail, the last one with the row behind it."""
     lines: list[Line] = [[_characters(*pair)] for pair in _pairs_of_lines(file)]
     lines[-1].append(f"  {row}")

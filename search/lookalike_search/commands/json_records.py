@@ -602,7 +602,7 @@ class CollectionMap(TypedDict):
     seed: int
     """The seed of the sample and of the layout."""
     method: Method
-    """How images were placed."""
+    """The method by which images were placed."""
     perplexity: float | None
     """Of t-SNE; null for other methods."""
     kl_divergence: float | None

@@ -78,7 +78,9 @@ def neighbours(
     near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="csv, or jsonl: an object per image; default: as --output ends."),
+        typer.Option(
+            "--format", help="csv, or jsonl (an object per image); default: by the suffix of --output."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of stdout.")
@@ -96,7 +98,7 @@ def neighbours(
     chosen = open_chosen_collection(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source), _table(output) as table:
         in_numpy = exact or (not indexed and is_small(source, where))
-        how = "compared all with all" if in_numpy else "asked of the store's own search"
+        how = "by brute force" if in_numpy else "by the store's own search"
         how += f", near-duplicates folded (similarity over {near_above:g})" if without_near else ""
         found = find_all_scenes(
             source,
@@ -107,7 +109,7 @@ def neighbours(
             above=near_above if without_near else None,
         )
         with progress.shown_by(None) if _is_on_terminal(table) else nullcontext():  # no bar between its lines
-            count = write(table, _shown(found, source, where), without_near)
+            count = write(table, _show_progress(found, source, where), without_near)
         say(f"collection: {source.name}, {count} images, {how}")
 
 
@@ -145,7 +147,9 @@ def _is_on_terminal(table: Table) -> bool:
     return isinstance(table, TableOutput) and table.is_terminal
 
 
-def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilter) -> Iterator[SceneList]:
+def _show_progress(
+    found: Iterable[SceneList], collection: Collection, where: PointFilter
+) -> Iterator[SceneList]:
     """Yields what it is given and shows a progress bar."""
     with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:

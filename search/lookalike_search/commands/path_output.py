@@ -20,7 +20,7 @@ def require_one_output(*, paths: bool, print0: bool, as_json: bool) -> None:
         UsageError: more than one is asked for.
     """
     if paths + print0 + as_json > 1:
-        raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+        raise UsageError("--paths, --print0 and --json are different forms of output; use one of them")
 
 
 def show_files(files: Iterable[Path], *, print0: bool) -> None:

@@ -159,7 +159,7 @@ def query(
     with store_in_use(store, settings) as opened:
         names = selector.resolve(opened, settings=settings)
         if fusion is not None and len(names) == 1:
-            raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
+            raise UsageError("--fusion is for several collections; pass --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings) as searcher:
             say(f"collection: {', '.join(names)}")
             manifests = [network.manifest for network in searcher.networks]

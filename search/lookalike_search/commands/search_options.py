@@ -59,10 +59,10 @@ def number_option(
     most: float | None = None,
 ) -> Any:  # noqa: ANN401 - as above
     """Returns an option that takes a number from `least` to `most`."""
-    return typer.Option(name, min=least, max=most, metavar=metavar, callback=_no_nan, help=help_text)
+    return typer.Option(name, min=least, max=most, metavar=metavar, callback=_refuse_nan, help=help_text)
 
 
-def _no_nan(value: float | None) -> float | None:
+def _refuse_nan(value: float | None) -> float | None:
     """Refuses NaN, which Typer takes to be within any range."""
     if value is not None and isnan(value):
         raise typer.BadParameter("it must be a number")

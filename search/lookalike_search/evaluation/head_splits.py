@@ -24,9 +24,9 @@ class Part(StrEnum):
 
 
 MEANINGS = {
-    Part.TRAINED: "seen classes, images that the head learned from: these figures flatter",
-    Part.HELD_OUT: "seen classes, images that it did not learn from",
-    Part.UNSEEN: "classes that it never saw",
+    Part.TRAINED: "training images of the head: these figures are too good",
+    Part.HELD_OUT: "held-out images of the classes that the head was fitted to",
+    Part.UNSEEN: "classes that the head was not fitted to",
 }
 """What people are told of a part; of fused collections, what one of the heads saw was seen."""
 

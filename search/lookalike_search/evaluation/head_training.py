@@ -30,7 +30,7 @@ def read_head_training(
             head = read_collection_head(identity, settings, collection=name)
         except LookalikeError as error:
             _logger.warning(
-                "warning: figures are not split by what the head was learned from: %s",
+                "warning: figures are not split by the training images of the head: %s",
                 error,
                 extra={"hint": error.hint},
             )

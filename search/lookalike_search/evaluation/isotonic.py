@@ -106,7 +106,7 @@ def fit_isotonic(values: FloatVector, right: BoolVector) -> Curve:
 
     at = np.concatenate([values, [values.max(), values.min()]]).astype(np.float64)
     fitted = IsotonicRegression(y_min=0, y_max=1).fit(at, np.concatenate([right, [False, True]]))
-    return _simplified(fitted.X_thresholds_, fitted.y_thresholds_)
+    return _simplify(fitted.X_thresholds_, fitted.y_thresholds_)
 
 
 def expected_calibration_error(
@@ -124,7 +124,7 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(chances))
 
 
-def _simplified(knots: FloatVector, chances: FloatVector) -> Curve:
+def _simplify(knots: FloatVector, chances: FloatVector) -> Curve:
     """Keeps at most `MAX_KNOTS` knots, such that chances change as little as possible, by 0.04 at most.
 
     Of knots whose chances differ by less than a tolerance only the first and the last are kept.

@@ -51,13 +51,13 @@ def plan_evaluation(
     takes_pairs = selector.all and (both or selector.backbone is None)
     if rules and not (takes_pairs or both or names[1:]):
         raise UsageError(
-            "one collection is not fused", argument=Argument.FUSION, hint=Hint(Action.ADD_COLLECTIONS)
+            "fusion needs several collections", argument=Argument.FUSION, hint=Hint(Action.ADD_COLLECTIONS)
         )
     names = selector.resolve(store, settings=settings)
     is_required = both or bool(rules)
     pairs = [names] if is_required else []
     if takes_pairs:
-        pairs = _pairs(store, settings, selector.distance, is_required=is_required)
+        pairs = _find_pairs(store, settings, selector.distance, is_required=is_required)
     default = list(FusionRule) if selector.all else [FusionRule.RRF]
     return Plan(
         collections=names,
@@ -67,7 +67,7 @@ def plan_evaluation(
     )
 
 
-def _pairs(
+def _find_pairs(
     store: Store, settings: Settings, distance: Distance | None, *, is_required: bool
 ) -> list[list[str]]:
     """Returns the pair of each distance that both networks have; raises if a required one is missing."""

@@ -197,7 +197,7 @@ def _comparable_values(
     return [
         each.values
         if images is each.images and not near
-        else _values_beside(
+        else _evaluate_again(
             each.collection,
             images,
             [other for other in shared.networks if near and other is not images],
@@ -207,7 +207,7 @@ def _comparable_values(
     ]
 
 
-def _values_beside(
+def _evaluate_again(
     name: str,
     images: LabelledImages,
     others: Sequence[LabelledImages],

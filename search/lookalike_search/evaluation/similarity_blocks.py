@@ -165,6 +165,6 @@ def _cross_fit_chances(
         rows, nearness = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
         chances = cross_fit(neighbour_cases(images.classes, rows, nearness), half)
         if chances is None:
-            raise UsageError("there are too few different images to learn chances from")
+            raise UsageError("there are too few different images to learn a calibration from")
         pairs.append(chances)
     return _CrossFitted(half=half, chances=list(zip(*pairs, strict=True)))

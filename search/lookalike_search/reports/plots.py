@@ -75,7 +75,7 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
         "svg": {"Creator": _MADE_BY, "Date": None},
         "pdf": {"Creator": _MADE_BY, "CreationDate": None},
     }
-    with _drawing() as figure:
+    with _open_figure() as figure:
         side = _side(len(best.confusion))
         figure.set_size_inches(_INCHES, _INCHES)
         _draw_confusion(_axes(figure, 0, 0, side, side), best, is_one_of=len(evaluations))
@@ -97,7 +97,7 @@ def is_plot(file: Path) -> bool:
 
 
 @contextmanager
-def _drawing() -> Iterator["Figure"]:
+def _open_figure() -> Iterator["Figure"]:
     """Yields an empty figure: names are not parsed as formulas, and missing glyphs warn of nothing."""
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -178,7 +178,7 @@ def test_what_is_no_image_is_refused(library: Library) -> None:
     """A folder and an unknown name are refused."""
     with pytest.raises(UsageError, match="is a folder; name one image"):
         library.see(str(library.root / "cat"))
-    with pytest.raises(ImageError, match=r"no image of .* has it for its path or id"):
+    with pytest.raises(ImageError, match=r"no image of .* has this path or id"):
         library.see("cat/2.png")
 
 
@@ -221,7 +221,7 @@ def test_an_image_with_zero_features_is_refused(
     run_ingest(wanted, store=library.store, settings=home, stop=StopRequest())
     [seen] = library.see(str(image))
     dark = replace(seen, name="dark.png", pixels=np.zeros_like(seen.pixels))
-    with pytest.raises(ImageError, match=r"the network sees nothing in dark\.png") as caught:
+    with pytest.raises(ImageError, match=r"dark\.png has no embedding") as caught:
         library.explain([seen, dark], Distance.COSINE)
     assert caught.value.reason is SkipReason.NO_EMBEDDING
 
