@@ -335,7 +335,7 @@ def _values(name: str | None, backbone: str | None, distance: str | None) -> dic
 
 
 def _value(part: str, *, wheel: bool) -> tuple[Argument, Value]:
-    """Returns the option that a part of a collection's name stands for."""
+    """Returns the option that a part of a collection's name means."""
     if re.fullmatch("w[0-9a-f]{8}", part):
         return Argument.WEIGHTS, f"FILE|{WeightsKind.IMAGENET_WHEEL}" if wheel else None
     if part == Precision.INT8:

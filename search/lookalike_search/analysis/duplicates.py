@@ -299,7 +299,7 @@ def _group_contents(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_F
 
 
 def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Group:
-    """Returns a group of `members`, which come in order of preference."""
+    """Returns a group of `members`, which are in order of preference."""
     order = partial(_preference, near.reference)
     pairs = zip(order(members[0].image), order(members[1].image), KeptBecause, strict=True)
     because = next((why for one, other, why in pairs if one != other), KeptBecause.PATH)

@@ -149,7 +149,7 @@ class Answer:
 
     @property
     def class_name(self) -> str | None:
-        """The query's own class, where it is known."""
+        """The query's own class, if it is known."""
         return self.indexed.class_name if self.indexed else None
 
 

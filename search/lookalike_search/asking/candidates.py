@@ -56,7 +56,7 @@ class Query:
     """One query: `vectors` holds one float32 `[D]` for each network, `where` filters the points.
 
     In a fusion the `candidates` nearest of each network are ranked first, whatever the limit is; all other
-    hits come behind them.
+    hits rank behind them.
     """
 
     networks: Sequence[SearchedCollection]

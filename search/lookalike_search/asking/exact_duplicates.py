@@ -15,7 +15,7 @@ def find_exact_duplicates(
 ) -> list[ExactDuplicate]:
     """Returns the images whose hashes `where` excludes, without the examples, sorted by dataset and path.
 
-    Each file is listed once, however many datasets and collections hold it.
+    Each file is listed once, even if several datasets and collections hold it.
     """
     found: dict[str, ExactDuplicate] = {}
     if where.only_sha256:

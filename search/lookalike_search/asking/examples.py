@@ -29,7 +29,7 @@ from lookalike_search.asking.searched_collection import SearchedCollection, mill
 class Example:
     """A query image, or another example, that was read: `vectors` holds one float32 `[D]` for each network.
 
-    `sha256` holds the hashes of its bytes: several where a stale collection knows an older one. `indexed` is
+    `sha256` holds the hashes of its bytes: several where a stale collection holds an older one. `indexed` is
     its payload, None where it is not indexed. `provider` is what embedded it, None where all vectors were
     stored. `embed_ms` is what reading and embedding took: its share, where several were embedded together.
     """
@@ -226,7 +226,7 @@ def require_unchanged(source: Source, sha256: str) -> None:
     """Refuses an indexed image whose file has changed: `sha256` is that of the bytes that were read now.
 
     Raises:
-        ImageError: a collection knows another hash.
+        ImageError: a collection holds another hash.
     """
     if any(payload.sha256 != sha256 for payload in source.payloads):
         raise ImageError(

@@ -40,7 +40,7 @@ def calibrate(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Learn how likely neighbours and verdicts are right, which queries then show."""
+    """Learn how likely neighbours and verdicts are right; queries show it from then on."""
     settings = Settings.from_environment()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
     with store_in_use(store, settings) as opened:
@@ -57,7 +57,7 @@ def _lines(run: CalibrationRun) -> list[str]:
     count, classes = calibration.images, calibration.classes
     return [
         f"{run.collection}: calibrated on {count} images of {classes} classes, each a query for the others",
-        f"left out: copies of the query's bytes, and {run.unlabelled} images without a class",
+        f"left out: exact duplicates of the query, and {run.unlabelled} images without a class",
         "",
         *reliability_lines(calibration.reliability),
         "",
@@ -71,7 +71,7 @@ def _lines(run: CalibrationRun) -> list[str]:
 
 
 def _neighbour_lines(run: CalibrationRun) -> Iterator[str]:
-    """Yields the curve from score to chance, nearest first, at knots about evenly spaced in chance."""
+    """Yields the rows of the curve from score to chance, nearest first, at about equal steps of chance."""
     curve = run.calibration.neighbours
     levels = np.linspace(curve.chances[0], curve.chances[-1], ROWS)
     yield f"{run.distance.score_name:>10}  same class, of the {run.calibration.k} nearest"

@@ -96,7 +96,7 @@ def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iter
 
 
 def _arithmetic_lines(explained: Explained) -> Iterator[str]:
-    """Yields where vectors and cells come from, and how well the two agree."""
+    """Yields lines that say where vectors and cells come from, and how well the two agree."""
     query, neighbour = ("stored" if each.is_stored else "computed here" for each in explained.compared)
     filled = explained.manifest.provider or "an unrecorded provider"
     yield f"vectors: the query's {query}, the neighbour's {neighbour}; the collection was filled on {filled}"

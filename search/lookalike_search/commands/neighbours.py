@@ -150,7 +150,7 @@ def _is_on_terminal(table: Table) -> bool:
 def _show_progress(
     found: Iterable[SceneList], collection: Collection, where: PointFilter
 ) -> Iterator[SceneList]:
-    """Yields what it is given and shows a progress bar."""
+    """Yields the images unchanged and shows a progress bar."""
     with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:
             yield each
@@ -158,7 +158,7 @@ def _show_progress(
 
 
 class _UnixLines:
-    """Writes rows that `csv` ends with CR LF, so that it quotes names with either of them, with LF alone."""
+    """Writes rows with LF, of a `csv` writer with CR LF, which quotes names with either character."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -168,7 +168,7 @@ class _UnixLines:
 
 
 def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """Writes a row for each neighbour, with how many are folded into it; returns the number of images."""
+    """Writes a row for each neighbour, with the number folded into it; returns the number of images."""
     writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow([*COLUMNS, "near"] if with_near else COLUMNS)
     for count, (payload, scenes) in enumerate(found, start=1):  # noqa: B007 - what is left is the count

@@ -1,4 +1,4 @@
-"""Options that several subcommands of `search` share, and the collection that they select."""
+"""Defines options that subcommands of `search` share, and opens the collection that they select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +63,7 @@ def number_option(
 
 
 def _refuse_nan(value: float | None) -> float | None:
-    """Refuses NaN, which Typer takes to be within any range."""
+    """Refuses NaN, which Typer accepts in any range."""
     if value is not None and isnan(value):
         raise typer.BadParameter("it must be a number")
     return value
@@ -88,7 +88,7 @@ def open_chosen_collection(
     backbone: str | None,
     distance: Distance | None,
 ) -> Iterator[tuple[Store, Collection]]:
-    """The one collection that the options lead to, open for reading, and the store that holds it."""
+    """Yields the store, and the one collection that the options select, open for reading."""
     settings = Settings.from_environment()
     selector = CollectionSelector(
         names=[name] if name is not None else (), backbone=backbone, distance=distance

@@ -32,7 +32,7 @@ class CalibrationRun:
 
 
 def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
-    """Learns how often neighbours of a score are right, and how often verdicts are, and records that.
+    """Learns how often neighbours and verdicts are right, and stores that as the collection's calibration.
 
     The collection is closed while it is learned from. `seed` draws the halves that are held out.
 
@@ -40,7 +40,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
         CollectionMissingError: there is no such collection.
         StoreError: the collection may only be read.
         UsageError: too few images have a class, or there are too few classes.
-        LookalikeError: the collection has changed meanwhile; nothing was recorded.
+        LookalikeError: the collection changed during the calibration; nothing was stored.
     """
     if store.local is not None:
         store.local.require_writable(name)
