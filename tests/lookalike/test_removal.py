@@ -129,12 +129,12 @@ def test_a_class_without_images_is_named(filled: lookalike.Index, classes: list[
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda index: index.remove(paths=None), "paths is a text or path, or several, not None"),
-        (lambda index: index.remove(classes=[1]), "classes is a text or path"),
+        (lambda index: index.remove(paths=None), "paths must be a text or path, or several, not None"),
+        (lambda index: index.remove(classes=[1]), "classes must be a text or path"),
         (lambda index: index.add_many("one"), "folders must be several texts or paths, not 'one'"),
-        (lambda index: index.remove(paths=b"a"), "paths is a text or path, or several"),
+        (lambda index: index.remove(paths=b"a"), "paths must be a text or path, or several"),
         (lambda index: index.add(".", class_level="2"), "class_level must be a whole number, not '2'"),
-        (lambda index: index.add(".", exclude=[None]), "exclude is a text or path"),
+        (lambda index: index.add(".", exclude=[None]), "exclude must be a text or path"),
     ],
 )
 def test_arguments_of_another_type_are_named(

@@ -56,7 +56,7 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         free_port = listener.getsockname()[1]
-    monkeypatch.setattr(choice, "where_else", functools.partial(find_other_store, local_port=free_port))
+    monkeypatch.setattr(choice, "find_other_store", functools.partial(find_other_store, local_port=free_port))
 
     def choose_with(
         store: EmbeddedStore,
@@ -249,7 +249,7 @@ def test_unreadable_collections_are_not_called_missing(
     store = shelve(whole)
     (store.directory / whole.collection / "manifest.json").write_text('{"schema":')
     with pytest.raises(
-        CollectionMissingError, match=rf"no collection .* can be read: {whole.collection}; what"
+        CollectionMissingError, match=rf"no collection .* can be read: {whole.collection}; the messages"
     ):
         choose(store)
     said.clear()
@@ -314,7 +314,7 @@ def test_the_error_of_a_missing_network_ends_with_the_command_that_makes_it(
     command: str,
 ) -> None:
     """The exit code is 6."""
-    with refuses(CollectionMissingError, match=f"both networks.*{command}"):
+    with refuses(CollectionMissingError, match=f"each network.*{command}"):
         choose_of_both(shelve(*there), distance=distance)
 
 
