@@ -261,7 +261,7 @@ class AddReport:
     removed: int
     """Images that were taken out of the index."""
     excluded: int
-    """Those of the removed that the rules leave out now."""
+    """Removed images that the rules now exclude."""
     away: Sequence[str]
     """Paths that `prune` kept since their folders are empty, as of an unmounted disk; without `prune` only
     those whose images were found elsewhere."""

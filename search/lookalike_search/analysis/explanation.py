@@ -298,7 +298,7 @@ def _compared_vectors(
 def _require_agreement(name: str, image: SeenImage, compared: ComparedVector) -> None:
     if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
         raise ManifestError(
-            f"the stored vector of {image.name} in {name} is not that of its image by this model (cosine "
+            f"the stored vector of {image.name} in {name} was not computed from it by this model (cosine "
             f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT})",
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),

@@ -293,7 +293,7 @@ class OtherMember(Member):
 
 
 class DuplicateGroup(TypedDict):
-    """The same image several times."""
+    """A group of duplicates, or of images that are only similar."""
 
     schema: Literal[1]
     collection: str
