@@ -1,4 +1,4 @@
-"""What callers give is checked before anything is done, and is refused in one way."""
+"""Arguments are checked before anything is done, and refused in one way."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ ELSEWHERE = {"add", "add_many", "remove"}
 
 
 class Opened:
-    """What is asked: an index, two that are fused, and a model."""
+    """An index, two fused indexes, and a model."""
 
     def __init__(self, index: lookalike.Index, fused: lookalike.FusedIndex, model: lookalike.Model) -> None:
         self.index, self.fused, self.model = index, fused, model
@@ -68,7 +68,7 @@ def opened(
     tiny_model: lookalike.Model,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Opened]:
-    """The same images by both distances."""
+    """Yields the same images for both distances."""
     with lookalike.open(tmp_path_factory.mktemp("other"), model=tiny_model, distance="euclid") as other:
         other.add(images)
         yield Opened(index, lookalike.fuse([index, other]), tiny_model)

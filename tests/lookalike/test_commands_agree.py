@@ -1,4 +1,4 @@
-"""The library and the commands find the same, to the last bit."""
+"""The library and the commands return the same, to the last bit."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def both(
     library_home: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Both]:
-    """Commands run while the index is closed: a store on the disk belongs to one process."""
+    """Yields both; commands run while the index is closed, since one process holds an embedded store."""
     folder = tmp_path_factory.mktemp("both")
     shell, place = make_shell(folder), folder / "photos.index"
     variables = {"LOOKALIKE_HOME": str(library_home), "LOOKALIKE_STORE": f"embedded:{place}"}
@@ -55,7 +55,7 @@ COMMANDS = (QUERY, NARROWED, EXAMPLES, EVALUATE, STATUS, NEIGHBOURS, DUPLICATES,
 
 
 def hits(answer: lookalike.Answer) -> list[dict[str, Any]]:
-    """As `search query --json` writes them."""
+    """Returns hits in the form of `search query --json`."""
     return [
         {
             "rank": hit.rank,

@@ -1,4 +1,4 @@
-"""`import lookalike` takes nothing with it, and offers what it says."""
+"""The imports of `import lookalike`, and its public names."""
 
 import inspect
 import subprocess
@@ -25,7 +25,7 @@ HEAVY = (
 
 
 def run(program: str) -> str:
-    """What a new Python prints."""
+    """Returns what a new Python process prints."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -73,7 +73,7 @@ def test_types_of_arguments_are_public(name: str) -> None:
 
 
 def public_methods(thing: object) -> list[Any]:
-    """Functions and class methods of a class, or the function itself."""
+    """Returns functions and class methods of a class, or the function itself."""
     if not isinstance(thing, type):
         return [thing] if inspect.isfunction(thing) else []
     members = [getattr(thing, name) for name in dir(thing) if not name.startswith("_")]
@@ -81,7 +81,7 @@ def public_methods(thing: object) -> list[Any]:
 
 
 def classes_in(hint: Any) -> set[type]:
-    """The classes in an annotation, however deep, with those of the options in a `TypedDict`."""
+    """Returns the classes in an annotation at any depth, with those of options in a `TypedDict`."""
     inner = get_type_hints(hint).values() if is_typeddict(hint) else get_args(hint)
     return set().union(*map(classes_in, inner)) if inner else {hint} if isinstance(hint, type) else set()
 

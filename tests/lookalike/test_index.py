@@ -1,4 +1,4 @@
-"""An index from its first folder to its last answer: drawn images, a small real model, a real store."""
+"""An index from its first folder to its last answer, with drawn images, a small real model and a store."""
 
 import io
 import os
@@ -23,7 +23,7 @@ Draw = Callable[..., list[Path]]
 
 
 def places(answer: lookalike.Answer) -> list[tuple[float, str]]:
-    """Score and path of each hit."""
+    """Returns the score and path of each hit."""
     return [(hit.score, hit.path) for hit in answer]
 
 

@@ -1,4 +1,4 @@
-"""A model without an index: what it is told, and what it gives."""
+"""A model without an index: arguments, vectors and errors."""
 
 import io
 from collections.abc import Callable

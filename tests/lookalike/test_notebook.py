@@ -1,4 +1,4 @@
-"""In a notebook's kernel: what is shown, how far long work has come, and that it can be interrupted."""
+"""Output in a notebook's kernel: pages, progress bars, and interruption."""
 
 import html
 import json
@@ -34,7 +34,7 @@ CELLS = (
 
 
 def run(cells: tuple[str, ...], folder: Path) -> list[list[dict[str, Any]]]:
-    """The outputs of each cell, in a kernel of its own."""
+    """Returns the outputs of each cell, in a kernel of its own."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
@@ -46,7 +46,7 @@ def run(cells: tuple[str, ...], folder: Path) -> list[list[dict[str, Any]]]:
 
 
 def given(images: Path, weights: Path, place: Path) -> str:
-    """Names that the cells use."""
+    """Returns the names that the cells use."""
     return f"IMAGES, WEIGHTS, PLACE = {str(images)!r}, {str(weights)!r}, {str(place)!r}"
 
 
@@ -54,13 +54,13 @@ def given(images: Path, weights: Path, place: Path) -> str:
 def outputs(
     images: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[list[dict[str, Any]]]:
-    """Those of `CELLS`."""
+    """Returns the outputs of `CELLS`."""
     folder = tmp_path_factory.mktemp("notebook")
     return run((given(images, tiny_weights, folder / "photos.index") + OPEN, *CELLS), folder)[1:]
 
 
 def result(output: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a cell's last line gave, by media type."""
+    """Returns the value of a cell's last line, by media type."""
     [data] = [each["data"] for each in output if each["output_type"] == "execute_result"]
     return dict(data)
 

@@ -1,4 +1,4 @@
-"""What an index finds out about itself, and how it shows that."""
+"""Records of analyses of an index, and their display."""
 
 import html
 import re
@@ -20,7 +20,7 @@ DISTANCE_TOLERANCE = 1e-5
 def euclid(
     images: Path, tiny_model: lookalike.Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lookalike.Index]:
-    """The same images by their Euclidean distances, in a store of their own."""
+    """Yields a Euclidean index of the same images, in a store of its own."""
     place = tmp_path_factory.mktemp("euclid") / "photos.index"
     with lookalike.open(place, model=tiny_model, distance="euclid") as one:
         one.add(images)
@@ -177,7 +177,7 @@ def test_a_fitted_head_is_a_model(index: lookalike.Index, images: Path) -> None:
 
 
 def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
-    """One of each record that shows itself."""
+    """Returns one of each record that is displayed as a page."""
     return [
         index.search(images / "cat/1.png"),
         index.duplicates(),

@@ -1,4 +1,4 @@
-"""Taking images out of an index: which of them a path means."""
+"""Removing images from an index: the meaning of paths and classes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ TWO = ("cat/1.png", "dog/2.png")
 
 @pytest.fixture
 def filled(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> Iterator[lookalike.Index]:
-    """Two datasets in folders beside each other."""
+    """Yields an index of two datasets in folders beside each other."""
     draw(tmp_path / "one", *ONE)
     draw(tmp_path / "two", *TWO, seed=9)
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
@@ -35,7 +35,7 @@ def filled(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> Iterator[
 
 
 def left(index: lookalike.Index) -> set[str]:
-    """What is still there, by dataset and path."""
+    """Returns dataset and path of the remaining images."""
     return {f"{point.dataset}/{point.path}" for point in index.points()}
 
 

@@ -1,4 +1,4 @@
-"""The tutorial is true: its blocks run in their order, and print what the page shows."""
+"""The tutorial: its blocks run in order, and print what the page shows."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ MODELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Code of the page, with the line that it begins in and what the page says it prints."""
+    """Code of the page, with its first line and the output that the page shows."""
 
     line: int
     code: str
@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks() -> list[Block]:
-    """Each block of Python, with the output that stands below it."""
+    """Returns each block of Python, with the output below it."""
     text = PAGE.read_text(encoding="utf-8")
     found = re.finditer(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", text, re.MULTILINE | re.DOTALL)
     return [
@@ -44,7 +44,7 @@ def blocks() -> list[Block]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to be in, with what `ingest sample` draws."""
+    """Changes into a folder with the images of `ingest sample`."""
     monkeypatch.chdir(tmp_path)
     draw_sample(Path("photos"))
     draw_query(Path("apple.jpg"), "apple")

@@ -1,4 +1,4 @@
-"""Classes by the names that people type, in both stores."""
+"""Finding classes by typed names, in both stores."""
 
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ OTHERS = (nfc(CAFE), "bonsai", "ketch", "watch")
 
 @pytest.fixture
 def name(both_stores: Store, fill: Callable[..., str]) -> str:
-    """A collection with two images of each class."""
+    """Returns a collection with two images of each class."""
     images = [f"{each}/{number}.png" for each in CLASSES for number in (1, 2)]
     return fill(both_stores, {image: [1, place] for place, image in enumerate(images)})
 
 
 @pytest.fixture
 def collection(both_stores: Store, name: str) -> Iterator[Collection]:
-    """The same, open."""
+    """Yields that collection, open."""
     with both_stores.open(name) as opened:
         yield opened
 

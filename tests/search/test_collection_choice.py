@@ -33,7 +33,7 @@ Choose = Callable[..., str]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
-    """Gives a home whose embedded store is another than the one under test."""
+    """Returns a home whose embedded store is not the one under test."""
     return Settings(home=tmp_path / "home", provider="cpu")
 
 

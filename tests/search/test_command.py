@@ -1,4 +1,4 @@
-"""What `search` imports: each subcommand what it uses, when it is asked for."""
+"""Imports of `search` and its subcommands."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ SAY_MODULES = (
 
 
 def imported(*arguments: str) -> set[str]:
-    """The modules of a whole process at its end, by the first part of their names."""
+    """Returns the top-level modules that a whole process has imported."""
     process = subprocess.run(
         [sys.executable, "-c", SAY_MODULES, *arguments], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The confusion as `search evaluate --json` has it."""
+"""The confusion matrix in `search evaluate --json`."""
 
 import numpy as np
 from lookalike_search.commands.evaluation_format import confusion_json

@@ -1,4 +1,4 @@
-"""Datasets of which one lies in the other's folder: a file is one image, in both stores."""
+"""Datasets whose folders overlap: a file is one image, in both stores."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -52,13 +52,13 @@ def name(both_stores: Store, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def searcher(both_stores: Store, name: str, home: Settings) -> Iterator[Searcher]:
-    """Open."""
+    """Yields a searcher of that collection."""
     with Searcher.opened(name, store=both_stores, settings=home) as opened:
         yield opened
 
 
 def files(answer: Answer) -> list[str]:
-    """The files of the hits, by name."""
+    """Returns the names of the hits' files."""
     return [hit.file.name for hit in answer.hits if hit.file]
 
 
@@ -207,17 +207,17 @@ def grown(both_stores: Store, tmp_path: Path) -> Iterator[Callable[[str | None],
 
 
 def vector_of(number: int) -> list[float]:
-    """The farther, the higher."""
+    """Returns the vector of a path: a higher number is farther."""
     return [1, 0.01 * number]
 
 
 def sha_of(number: int) -> str:
-    """Of the file's bytes."""
+    """Returns the SHA-256 of the file's bytes."""
     return f"{number:064x}"
 
 
 def ingest_inner(store: Store, name: str, root: Path) -> None:
-    """The folder `pets` becomes the dataset `inner`, with classes of its own."""
+    """Makes the folder `pets` the dataset `inner`, with classes of its own."""
     with store.open(name) as collection:
         collection.record_dataset("inner", str(root / "zoo" / "pets"))
         collection.upsert(

@@ -1,4 +1,4 @@
-"""Every image asks for its neighbours: on both stores, by the store and by numpy, against brute force."""
+"""Nearest neighbours of every image, on both stores, by the store and by numpy, against brute force."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,14 +23,14 @@ WAYS = pytest.mark.parametrize("exact", [False, True], ids=["store", "numpy"])
 
 @pytest.fixture(scope="module", params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Both kinds of store."""
+    """Yields a store of each kind."""
     with store_of(request.param, tmp_path_factory.mktemp("qdrant")) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def points() -> list[ImagePoint]:
-    """60 images: two datasets, three classes and none, one image three times and one thirty times."""
+    """Returns 60 points: two datasets, three classes and none, one image three times and one thirty times."""
     random = np.random.default_rng(5)
     vectors = random.normal(size=(60, 8)) + 1
     vectors[1:3] = vectors[0]
@@ -53,14 +53,14 @@ def points() -> list[ImagePoint]:
 def collection(
     request: pytest.FixtureRequest, store: Store, points: list[ImagePoint]
 ) -> Iterator[Collection]:
-    """All of them, with either distance."""
+    """Yields a collection of all points, for either distance."""
     datasets = {"data": "/data", "other": "/other"}
     with collection_of(store, points, distance=request.param, dimension=8, datasets=datasets) as one:
         yield one
 
 
 def expected(asks: ImagePoint, points: list[ImagePoint], distance: Distance, *, copies: bool) -> list[float]:
-    """The scores of the ten nearest, in plain numpy."""
+    """Returns the scores of the ten nearest, in plain numpy."""
     scores = []
     for other in points:
         if other is asks or (not copies and other.payload.sha256 == asks.payload.sha256):

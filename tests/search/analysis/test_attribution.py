@@ -1,4 +1,4 @@
-"""The parts of a similarity: exact sums, in float64, and where in an image they lie."""
+"""Parts of a similarity: exact sums in float64, and the part of an image with the largest shares."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ EXACT = 1e-9
 
 
 def features(seed: int, *shape: int, low: float = 0.0) -> NDArray[np.float32]:
-    """Random features, positive as behind a ReLU unless told otherwise."""
+    """Returns random features, positive as after a ReLU by default."""
     return np.random.default_rng(seed).uniform(low, 1, shape).astype(np.float32)
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Of the means over all cells, computed independently of the parts."""
+    """Returns the cosine of the means over all cells, computed independently of the parts."""
     a, b = (each.reshape(-1, each.shape[-1]).astype(np.float64).mean(axis=0) for each in (one, other))
     return float(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)))
 

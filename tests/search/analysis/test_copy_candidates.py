@@ -1,4 +1,4 @@
-"""Which images may be copies of which, and what hangs together by that."""
+"""Candidates for near-duplicates, and their connected components."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 
 
 def found(row: int, **scores: float) -> Nearest:
-    """What is near to a row: `found(1, r2=0.97)`."""
+    """Returns the near rows of a row: `found(1, r2=0.97)`."""
     rows = np.array([int(name[1:]) for name in scores], dtype=np.int64)
     return Nearest(row=row, rows=rows, scores=np.array(list(scores.values()), dtype=np.float32))
 

@@ -1,4 +1,4 @@
-"""Groups of the same image: what belongs together, what is kept, what could go."""
+"""Groups of duplicates: what is grouped, which file is kept, and which files are redundant."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ from refusals import refuses
 
 @pytest.fixture(scope="module", params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Both kinds of store."""
+    """Yields a store of each kind."""
     with store_of(request.param, tmp_path_factory.mktemp("qdrant")) as one:
         yield one
 
@@ -44,7 +44,7 @@ EITHER_WAY = pytest.mark.parametrize("found", [None, STORE_ASKED], ids=["numpy",
 
 
 def drawn(shows: str, width: int = 100, note: str = "", **options: Any) -> bytes:
-    """A PNG in which something is written, four to three, with a note by which its bytes differ."""
+    """Returns a PNG of a text, 4:3, with a comment that makes its bytes differ."""
     image = Image.new("RGB", (400, 300), "seashell")
     pen = ImageDraw.Draw(image)
     pen.text((30, 60), shows, fill="navy", font=ImageFont.load_default(120))
@@ -64,7 +64,7 @@ class Folder:
     def point(
         self, path: str, degrees: float, data: bytes | None = None, *, shows: str = "one", **fields: Any
     ) -> ImagePoint:
-        """A file, and a point whose vector has a direction in the plane; bytes differ unless given."""
+        """Writes a file and returns its point, with a vector in the plane; bytes differ unless given."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         fields = {"width": 100} | fields
@@ -80,13 +80,13 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """An empty one."""
+    """Returns an empty folder."""
     return Folder(root=tmp_path / "data")
 
 
 @pytest.fixture
 def found(request: pytest.FixtureRequest, store: Store, folder: Folder) -> Any:
-    """The groups among points: `found(points, above=..., where=..., distance=..., limits=...)`."""
+    """Returns the groups among points: `found(points, above=..., where=..., distance=..., limits=...)`."""
     asked: ComparisonLimits | None = getattr(request, "param", None)
 
     def find(
@@ -106,21 +106,21 @@ def found(request: pytest.FixtureRequest, store: Store, folder: Folder) -> Any:
 
 @contextmanager
 def collecting(store: Store, points: list[ImagePoint], folder: Folder, distance: Distance) -> Iterator[Any]:
-    """A collection whose dataset lies in the folder."""
+    """Yields a collection whose dataset is in the folder."""
     datasets = {"data": str(folder.root), "other": str(folder.root)}
     with collection_of(store, points, distance=distance, datasets=datasets) as collection:
         yield collection
 
 
 def change(file: Path) -> None:
-    """Gives a file other bytes, as many as before."""
+    """Replaces the bytes of a file by as many others."""
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
 
 
 def shown(groups: list[Group]) -> list[tuple[str, list[str]]]:
-    """Each group as the path that is kept and the others'."""
+    """Returns for each group the path that is kept and those of the others."""
     return [(g.kept.payload.path, [other.payload.path for other in g.others]) for g in groups]
 
 

@@ -1,4 +1,4 @@
-"""Real images, models and collections: what is taken apart is the score that the collection gives."""
+"""Explanations of similarities, with real images, models and collections."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,22 +41,22 @@ class Library:
     home: Settings
 
     def name(self, distance: Distance) -> str:
-        """The collection of this distance."""
+        """Returns the name of the collection of this distance."""
         [name] = [name for name in self.store.names() if name.endswith(distance)]
         return name
 
     @property
     def store(self) -> EmbeddedStore:
-        """Where the collections are."""
+        """The store of the collections."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     def see(self, *words: str, distance: Distance = Distance.COSINE) -> list[SeenImage]:
-        """The images of these names."""
+        """Returns the images of these names."""
         with self.store.open(self.name(distance)) as collection:
             return [load_image(word, [collection], max_pixels=10**6) for word in words]
 
     def explain(self, images: Sequence[SeenImage], distance: Distance) -> Explained:
-        """The similarity of two images, taken apart."""
+        """Returns the explanation of the similarity of two images."""
         name = self.name(distance)
         manifest = self.store.manifest(name)
         return explain_by(manifest, name, *images, settings=self.home)
@@ -66,7 +66,7 @@ class Library:
 def library(
     request: pytest.FixtureRequest, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
 ) -> Library:
-    """With VGG16's first pooling, and with a layer of ResNet101V2 whose values are of both signs."""
+    """Returns a library of VGG16's first pooling, and of a layer of ResNet101V2 with negative values."""
     folder = tmp_path_factory.mktemp("library")
     draw(folder / "data", "cat/1.png", size=(90, 40))
     draw(folder / "data", "dog/1.png", size=(40, 70))
@@ -227,7 +227,7 @@ def test_an_image_with_zero_features_is_refused(
 
 
 def _resnet_weights(path: Path) -> Path:
-    """Random values for ResNet101V2 up to its first batch norm."""
+    """Writes random weights of ResNet101V2 up to its first batch norm."""
     random = np.random.default_rng(0)
     layers = [layer for layer in resnet101v2().up_to("conv2_block1_preact_bn").layers if layer.variables]
     with h5py.File(path, "w") as file:

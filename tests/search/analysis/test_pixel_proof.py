@@ -1,4 +1,4 @@
-"""What is proven to be a copy on its pixels, and what is not, however alike it looks."""
+"""Near-duplicates that are proven on their pixels, and similar images that are not."""
 
 import io
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def page(amount: str = "1283.40", *, size: tuple[int, int] = (620, 877)) -> Image.Image:
-    """A page of text with an amount in it."""
+    """Returns a page of text with an amount in it."""
     image = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(image)
     for row in range(24):
@@ -25,7 +25,7 @@ def page(amount: str = "1283.40", *, size: tuple[int, int] = (620, 877)) -> Imag
 
 
 def photo(seed: int = 0, moved: int = 0) -> Image.Image:
-    """Clouds of colour with grain, and a thing in front of them."""
+    """Returns clouds of colour with grain, and an object in front of them."""
     random = np.random.default_rng(seed)
     clouds = Image.fromarray(random.integers(0, 255, (9, 12, 3)).astype(np.uint8)).resize((600, 450))
     image = np.asarray(clouds).astype(int) + np.random.default_rng(seed + moved).integers(
@@ -37,7 +37,7 @@ def photo(seed: int = 0, moved: int = 0) -> Image.Image:
 
 
 def drawing(ink: str = "crimson") -> Image.Image:
-    """A thin line, a disc and a bar."""
+    """Returns a thin line, a disc and a bar."""
     image = Image.new("RGB", (400, 300), "white")
     pen = ImageDraw.Draw(image)
     pen.line([(20, 20), (120, 250), (220, 60), (380, 280)], fill=ink, width=2)
@@ -46,20 +46,20 @@ def drawing(ink: str = "crimson") -> Image.Image:
 
 
 def code(seed: int) -> Image.Image:
-    """Black and white squares."""
+    """Returns black and white squares."""
     modules = np.random.default_rng(seed).integers(0, 2, (25, 25)).astype(np.uint8) * 255
     return Image.fromarray(np.pad(modules, 3, constant_values=255)).resize((310, 310), 0).convert("RGB")
 
 
 def artwork(radius: int, ink: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """A disc on a transparent ground of the same colour."""
+    """Returns a disc on a transparent ground of the same colour."""
     image = Image.new("RGBA", (300, 300), (*ink, 0))
     ImageDraw.Draw(image).ellipse((150 - radius, 150 - radius, 150 + radius, 150 + radius), fill=(*ink, 255))
     return image
 
 
 def mask(seed: int) -> Image.Image:
-    """Numbers of things at their places, as segmentation has them: nearly black to look at."""
+    """Returns a segmentation mask: class numbers, nearly black to the eye."""
     random, image = np.random.default_rng(seed), Image.new("L", (400, 300))
     pen = ImageDraw.Draw(image)
     for number in range(1, 4):
@@ -69,19 +69,19 @@ def mask(seed: int) -> Image.Image:
 
 
 def note(words: str) -> Image.Image:
-    """Pale letters."""
+    """Returns pale letters."""
     image = Image.new("RGB", (600, 300), "white")
     ImageDraw.Draw(image).text((40, 80), words, fill=(240, 240, 240), font=ImageFont.load_default(24))
     return image
 
 
 def swatch(red: int) -> Image.Image:
-    """One colour."""
+    """Returns an image of one colour."""
     return Image.new("RGB", (300, 300), (red, 40, 60))
 
 
 def line_plot(ink: str) -> Image.Image:
-    """A line of 2 pixels with axes."""
+    """Returns a line of 2 pixels with axes."""
     image = Image.new("RGB", (640, 480), "white")
     pen = ImageDraw.Draw(image)
     pen.rectangle((80, 60, 600, 420), outline="black")
@@ -91,14 +91,14 @@ def line_plot(ink: str) -> Image.Image:
 
 
 def whole(image: Image.Image, kind: str = "PNG", **options: Any) -> WholeImage:
-    """As it is read from a file of that kind."""
+    """Returns the image as it is read from a file of that format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return decode_whole(file, "x", edge=EDGE)
 
 
 def smaller(image: Image.Image, part: float, way: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
-    """A part of its size."""
+    """Returns the image reduced by a factor."""
     return image.resize((round(part * image.width), round(part * image.height)), way)
 
 

@@ -1,4 +1,4 @@
-"""Places on a map: finite, repeatable, and as true as they are said to be."""
+"""Places on a map: finite, reproducible, and faithful as measured."""
 
 import warnings
 
@@ -19,7 +19,7 @@ EACH = 30
 
 
 def clusters(seed: int = 0, dimension: int = 64) -> NDArray[np.float32]:
-    """`EACH` vectors around each of `CLUSTERS` centres, far from each other."""
+    """Returns `EACH` vectors around each of `CLUSTERS` centres, far from each other."""
     random = np.random.default_rng(seed)
     centres = np.repeat(random.normal(0, 10, (CLUSTERS, dimension)), EACH, axis=0)
     return (centres + random.normal(0, 1, centres.shape)).astype(np.float32)
@@ -27,7 +27,7 @@ def clusters(seed: int = 0, dimension: int = 64) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def placed() -> Projection:
-    """The clusters in two dimensions."""
+    """Returns the clusters in two dimensions."""
     return project(clusters(), seed=0)
 
 

@@ -1,4 +1,4 @@
-"""Which images stand for which, on examples worked by hand."""
+"""Star clustering, on examples worked by hand."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,7 +11,7 @@ Pairs = Mapping[tuple[int, int], float]
 
 
 def near(pairs: Pairs) -> Callable[[IntVector], Iterator[Nearest]]:
-    """Nearness by a table, in both directions."""
+    """Returns a search of near rows by a table, in both directions."""
 
     def look(rows: IntVector) -> Iterator[Nearest]:
         for row in rows.tolist():
@@ -26,7 +26,7 @@ def near(pairs: Pairs) -> Callable[[IntVector], Iterator[Nearest]]:
 
 
 def belongs(count: int, pairs: Pairs, *, block: int = 100) -> list[int]:
-    """To whom each row belongs."""
+    """Returns the centre of each row."""
     blocks = (np.arange(start, min(start + block, count)) for start in range(0, count, block))
     return find_stars(count, blocks, near(pairs))[0].tolist()
 

@@ -1,4 +1,4 @@
-"""Files are decoded and compared: how often, with what, and what becomes of those that cannot be read."""
+"""Proofs of near-duplicates: decoding, caching, and files that cannot be read."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +20,7 @@ Write = Callable[[str, int], ImageFile]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A file that shows a word, so many pixels wide."""
+    """Writes a file that shows a word, with a given width in pixels."""
 
     def one(word: str, width: int) -> ImageFile:
         image = Image.new("RGB", (400, 300), "seashell")
@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def image_file(file: Path, width: int, height: int) -> ImageFile:
-    """A file as it was ingested."""
+    """Returns a file as it was ingested."""
     status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
     shown = {"width": width, "height": height, "bytes": status.st_size}
     payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
@@ -42,7 +42,7 @@ def image_file(file: Path, width: int, height: int) -> ImageFile:
 
 
 def proven(files: Sequence[ImageFile], **limits: int) -> list[int]:
-    """Which each is a copy of, where every one before it is a candidate."""
+    """Returns the original of each file, where every earlier file is a candidate."""
     near = Candidates(len(files))
     for row in range(len(files)):
         later = np.arange(row + 1, len(files))

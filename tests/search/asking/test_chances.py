@@ -1,4 +1,4 @@
-"""What a calibration adds to an answer, in both stores; it is made by hand, so that each chance is known."""
+"""Estimated chances in answers, in both stores, by a calibration made by hand."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ TOLERANCE = 1e-6
 
 @pytest.fixture
 def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibration) -> Callable[..., str]:
-    """`calibrated(**changes)` makes a collection with a calibration whose chance is the similarity itself."""
+    """Makes a collection with a calibration whose chance is the similarity: `calibrated(**changes)`."""
 
     def make(*, backbone: str = "vgg16", **changes: Any) -> str:
         name = fill(both_stores, IMAGES, backbone=backbone)
@@ -53,7 +53,7 @@ def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibr
 
 @pytest.fixture
 def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
-    """`ask(names, path, also=..., **options)`."""
+    """Returns an answer: `ask(names, path, also=..., **options)`."""
 
     def asked(*names: str, path: str = "cat/1.png", also: str | None = None, **options: Any) -> Answer:
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
@@ -63,7 +63,7 @@ def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
 
 
 def chances(answer: Answer) -> list[float | None]:
-    """Of the neighbours, best first."""
+    """Returns the chances of the neighbours, best first."""
     return [hit.chance for hit in answer.hits]
 
 

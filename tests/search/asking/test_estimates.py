@@ -1,4 +1,4 @@
-"""What a calibration says of an answer, and when it says nothing."""
+"""Estimates for an answer by a calibration, and cases without an estimate."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ def asked(
     verdict: Verdict | None = VERDICT,
     rule: VoteRule = VoteRule.MAJORITY,
 ) -> Estimates:
-    """Three neighbours, one of them without a class."""
+    """Returns three neighbours, one of them without a class."""
     hits = [
         Neighbour(
             rank=rank, score=score, payload=point_of("1.png", [1, 0], class_name=name).payload, file=None
@@ -93,7 +93,7 @@ def test_a_query_is_out_of_distribution_by_its_nearest_neighbour(calibration: Ca
 
 
 class Held:
-    """As much of a collection as is asked."""
+    """The part of a collection that estimates read."""
 
     name = "mine"
 
@@ -103,19 +103,19 @@ class Held:
         self.manifest = Manifest(calibration, Distance(distance), key)
 
     def count(self) -> int:
-        """Its points."""
+        """Returns the number of its points."""
         return self.points
 
 
 class Manifest:
-    """As much of a manifest as is asked."""
+    """The part of a manifest that estimates read."""
 
     def __init__(self, calibration: Calibration | None, distance: Distance, key: str) -> None:
         self.calibration, self.distance, self.key = calibration, distance, key
 
     @property
     def identity(self) -> "Manifest":
-        """Its key is what matters."""
+        """An identity with a key."""
         return self
 
 

@@ -1,4 +1,4 @@
-"""Images with the query's bytes, which an answer leaves out and names, in both stores."""
+"""Exact duplicates of the query, which an answer leaves out and lists, in both stores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ COPIES = {
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callable[..., Answer]:
-    """`ask(name, positives, **options)` of collections of one network each."""
+    """Returns an answer from collections of one network each: `ask(name, positives, **options)`."""
 
     def asked(
         name: str,
@@ -47,7 +47,7 @@ def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callabl
 
 
 def left_out(answer: Answer) -> list[str]:
-    """As `IMAGES` has them."""
+    """Returns the exact duplicates, by the names of `IMAGES`."""
     return [f"{each.payload.dataset}:{each.payload.path}".removeprefix("data:") for each in answer.left_out]
 
 

@@ -7,7 +7,7 @@ from lookalike_search.asking.examples import combine
 
 
 def vector(*values: float) -> np.ndarray:
-    """float32."""
+    """Returns a float32 vector."""
     return np.array(values, dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Two collections answer together, in both stores, without a model: everything asked about is indexed."""
+"""Fused searches of two collections, in both stores, without a model: all queries are indexed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ OTHER = {
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]:
-    """`ask(name, one=..., other=..., candidates=..., **options)`: of a cosine and a Euclidean collection."""
+    """Returns an answer of a cosine and a Euclidean collection: `ask(name, one=..., other=..., ...)`."""
 
     def asked(
         name: str,
@@ -66,13 +66,13 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
 
 @contextmanager
 def opened(names: list[str], store: Store, home: Settings) -> Iterator[Searcher]:
-    """A searcher over several collections."""
+    """Yields a searcher over several collections."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         yield searcher
 
 
 def nearness(query: str, one: Vectors, other: Vectors) -> tuple[list[str], list[np.ndarray]]:
-    """Every image but the query, with both similarities as plain numpy has them; NaN where it is not."""
+    """Returns both similarities of every image but the query, by plain numpy; NaN where it is missing."""
     keys = [key for key in dict.fromkeys([*one, *other]) if key != query]
 
     def cosine(a: Any, b: Any) -> float:
@@ -186,7 +186,7 @@ def test_the_limit_does_not_change_the_order_of_fused_hits(
 
 
 def record_line(store: Store, name: str, calibration: Calibration, *, points: int) -> None:
-    """A calibration whose chance rises with the similarity from end to end."""
+    """Stores a calibration whose chance rises linearly with the similarity."""
     line = Curve(knots=(-1.0, 1.0), chances=(0.0, 1.0))
     identity = store.manifest(name).identity.key
     with store.open(name) as collection:
@@ -196,7 +196,7 @@ def record_line(store: Store, name: str, calibration: Calibration, *, points: in
 
 
 def ranks_of(hit: Neighbour) -> list[int | None]:
-    """In each network."""
+    """Returns the ranks in each network."""
     return [placing.rank if placing else None for placing in hit.placings.values()]
 
 

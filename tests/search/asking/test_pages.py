@@ -1,4 +1,4 @@
-"""Neighbours page by page, and those that are near enough, in both stores."""
+"""Pages of neighbours, and cut-offs by score, in both stores."""
 
 from collections.abc import Callable
 from math import cos, radians, sin
@@ -25,7 +25,7 @@ COUNT = 130
 
 
 def random_images(seed: int) -> dict[str, list[float]]:
-    """Of two classes; each third one is as near as the one before it."""
+    """Returns random images of two classes; each third one is as near as the one before it."""
     vectors = np.random.default_rng(seed).normal(size=(COUNT, 4)).astype(np.float32)
     vectors[2::3] = vectors[1::3][: len(vectors[2::3])]
     return {
@@ -36,7 +36,7 @@ def random_images(seed: int) -> dict[str, list[float]]:
 
 @pytest.fixture
 def names(both_stores: Store, fill: Fill) -> list[str]:
-    """A cosine and a Euclidean collection; two images have the bytes of the query."""
+    """Returns a cosine and a Euclidean collection; two images have the bytes of the query."""
     copies = {QUERY: "same", "cat/004.png": "same", "dog/051.png": "same"}
     return [
         fill(both_stores, random_images(1), backbone="resnet101v2", copies=copies),
@@ -68,7 +68,7 @@ def test_pages_partition_the_ranking(
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]:
-    """`ask(distance, **options)`: of images at an angle of 0, 20, 40, 60 and 80 degrees to the query."""
+    """Returns an answer from images at 0, 20, 40, 60 and 80 degrees: `ask(distance, **options)`."""
     images = {
         f"{'cat' if angle < 30 else 'dog'}/{angle}.png": [cos(radians(angle)), sin(radians(angle))]
         for angle in (0, 20, 40, 60, 80)

@@ -1,4 +1,4 @@
-"""Pages of folded answers, and all that an answer says of a hit at once, in both stores."""
+"""Pages of folded answers, and all details of a hit at once, in both stores."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ ABOVE = 0.999
 
 
 def bursts(seed: int) -> dict[str, list[float]]:
-    """Thirty scenes of 1 to 20 frames, of which every third has no class, behind a query; all shuffled."""
+    """Returns 30 scenes of 1 to 20 frames, a third of them without a class, and a query; all shuffled."""
     random = np.random.default_rng(seed)
     images = {QUERY: random.normal(size=8)}
     for scene in range(SCENES):
@@ -43,7 +43,7 @@ def bursts(seed: int) -> dict[str, list[float]]:
 
 @pytest.fixture
 def names(both_stores: Store, fill: Fill) -> list[str]:
-    """A cosine and a Euclidean collection of the same scenes."""
+    """Returns a cosine and a Euclidean collection of the same scenes."""
     return [
         fill(both_stores, bursts(1), backbone="resnet101v2"),
         fill(both_stores, bursts(2), distance=Distance.EUCLID),
@@ -51,12 +51,12 @@ def names(both_stores: Store, fill: Fill) -> list[str]:
 
 
 def paths(hits: Sequence[Neighbour | NearDuplicate]) -> list[str]:
-    """In their order."""
+    """Returns the paths of the hits, in their order."""
     return [hit.payload.path for hit in hits]
 
 
 def images_of(answer: Answer) -> list[str]:
-    """The hits, and what is folded into them."""
+    """Returns the hits with what is folded into them."""
     return [path for hit in answer.hits for path in paths(hit.scene)]
 
 
@@ -109,7 +109,7 @@ def test_of_tied_images_the_first_one_represents_the_scene(
 
 @pytest.fixture
 def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
-    """`pets` lies in `all`; `other` has a path of `all`, and the bytes of the query once more."""
+    """Returns a collection: `pets` is below `all`; `other` has a path of `all` and the query's bytes."""
     roots = {name: str(tmp_path / folder) for name, folder in [("all", "all"), ("pets", "all/pets")]}
     manifest = manifest_of(datasets=roots | {"other": str(tmp_path / "other")})
     query = {"vector": [1, 0], "sha256": secrets.token_hex(32)}
@@ -133,7 +133,7 @@ def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
 
 
 def name_of(places: Sequence[Any]) -> set[tuple[str, str]]:
-    """Datasets and paths of the hit or JSON object, with those of `also_in`."""
+    """Returns datasets and paths of a hit or JSON object, with those of `also_in`."""
     return {(each["dataset"], each["path"]) for each in places}
 
 

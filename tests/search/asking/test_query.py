@@ -1,4 +1,4 @@
-"""Questions to a real collection: drawn images, a small real model, Qdrant's own engine."""
+"""Queries of a real collection: drawn images, a small real model, Qdrant's own engine."""
 
 import io
 import shutil
@@ -49,7 +49,7 @@ Draw = Callable[..., list[Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """Ingested images in `root`, searched in `home`."""
+    """Ingested images in `root`, with a home in `home`."""
 
     root: Path
     home: Settings
@@ -62,7 +62,7 @@ class Library:
         dataset: str = "data",
         distances: Sequence[Distance] = (Distance.COSINE,),
     ) -> None:
-        """Takes a folder in."""
+        """Ingests a folder."""
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=root or self.root), specs=[spec], distances=distances
         )
@@ -70,31 +70,31 @@ class Library:
 
     @property
     def store(self) -> EmbeddedStore:
-        """Where the collections are."""
+        """The store of the collections."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     def name(self, distance: Distance = Distance.COSINE) -> str:
-        """The one collection of this distance."""
+        """Returns the name of the collection of this distance."""
         [name] = [name for name in self.store.names() if name.endswith(distance)]
         return name
 
     def opened(self, distance: Distance = Distance.COSINE) -> AbstractContextManager[Searcher]:
-        """A searcher for a `with` block."""
+        """Returns a searcher for a `with` block."""
         name = self.name(distance)
         return Searcher.opened(name, store=self.store, settings=self.home)
 
     def ask(self, path: str) -> Answer:
-        """One question about a file below the root, with all that goes before it."""
+        """Opens the cosine collection and returns its answer to a file below the root."""
         with self.opened() as searcher:
             return ask(searcher, str(self.root / path), QueryOptions())
 
     def only_model(self) -> Path:
-        """The one model file."""
+        """Returns the only model file."""
         [model] = self.home.models_dir.glob("*.onnx")
         return model
 
     def scores(self, query: Path, files: list[Path], distance: Distance) -> list[float]:
-        """What Qdrant should say of each file, straight from the images."""
+        """Returns the expected score of each file, computed from the images."""
         embedder = Embedder.load(self.only_model(), provider="cpu")
         one, *others = embedder.embed(
             [decode(io.BytesIO(f.read_bytes()), f.name).pixels for f in [query, *files]]
@@ -106,7 +106,7 @@ class Library:
 
 @pytest.fixture(scope="module")
 def library(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Library:
-    """Seven images, two of which are the same, and one of another dataset; tests leave them as they are."""
+    """Returns seven images, two of them equal and one of another dataset; tests do not change them."""
     folder = tmp_path_factory.mktemp("library")
     draw(folder / "data", *IMAGES)
     draw(folder / "more", "cat/9.png")
@@ -121,38 +121,38 @@ def library(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: 
 
 @pytest.fixture
 def searcher(library: Library) -> Iterator[Searcher]:
-    """The cosine collection, open."""
+    """Yields a searcher of the cosine collection."""
     with library.opened() as searcher:
         yield searcher
 
 
 @pytest.fixture
 def own_library(tmp_path: Path, home: Settings, draw: Draw) -> Library:
-    """Two images that are not ingested yet, for tests that change what belongs to them."""
+    """Returns two images that are not ingested yet, for tests that change files."""
     draw(tmp_path / "data", "cat/1.png", "dog/1.png")
     return Library(root=tmp_path / "data", home=home)
 
 
 def ask(searcher: Searcher, name: Any, options: QueryOptions) -> Answer:
-    """One question by the one image of a name."""
+    """Returns the answer to the single image of a name."""
     return answer_of(searcher, name, options)
 
 
 def answers_of(searcher: Searcher, *queries: str) -> list[Answer]:
-    """The answers of one batch."""
+    """Returns the answers of one batch."""
     return [
         outcome for outcome in answer_all(searcher, queries, QueryOptions()) if isinstance(outcome, Answer)
     ]
 
 
 def one_of(read: Example | ImageError) -> Example:
-    """An image that could be read."""
+    """Returns a readable image."""
     assert isinstance(read, Example)
     return read
 
 
 def paths(answer: Answer) -> list[str]:
-    """Of the neighbours, best first, with the dataset where it is not `data`."""
+    """Returns the paths of the neighbours, best first, with a dataset other than `data`."""
     payloads = [hit.payload for hit in answer.hits]
     return [p.path if p.dataset == "data" else f"{p.dataset}:{p.path}" for p in payloads]
 
@@ -489,10 +489,10 @@ def test_an_array_without_pixels_has_a_problem(searcher: Searcher) -> None:
 
 
 class Endless(io.BytesIO):
-    """A stream of zeros without an end."""
+    """An endless stream of zeros."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """As many as are asked for."""
+        """Returns as many bytes as requested."""
         return bytes(size or 0)
 
 

@@ -1,4 +1,4 @@
-"""Folders and examples asked about together, without a command: what is yielded, what is called back."""
+"""Batches of folders and examples, without a command: answers and callbacks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ Draw = Callable[..., list[Path]]
 
 @pytest.fixture
 def searcher(tiny_weights: Path, tmp_path: Path, draw: Draw) -> Iterator[Searcher]:
-    """The one collection, open; beside its images lies a folder of queries, one of which is damaged."""
+    """Yields a searcher; beside its images is a folder of queries, one of which is damaged."""
     draw(tmp_path / "data", "cat/1.png", "dog/1.png", "dog/2.png")
     draw(tmp_path / "queries", "a.png", "c.png")
     (tmp_path / "queries/b.png").write_bytes(b"no image")

@@ -1,4 +1,4 @@
-"""What a name stands for: files first, then the indexed."""
+"""The meaning of a query's name: files first, then indexed images."""
 
 import hashlib
 import unicodedata
@@ -18,7 +18,7 @@ Fill = Callable[..., str]
 
 @pytest.fixture
 def collection(both_stores: Store, fill: Fill) -> Iterator[Collection]:
-    """Two datasets that share a path, one of which is called like a folder of the other."""
+    """Returns two datasets that share a path; one is named like a folder of the other."""
     name = fill(
         both_stores,
         {"cat/1.png": [1, 0], "cat/2.png": [0, 1], "data/3.png": [1, 1], "more:cat/1.png": [1, 2]},
@@ -28,7 +28,7 @@ def collection(both_stores: Store, fill: Fill) -> Iterator[Collection]:
 
 
 def found(name: str, collection: Collection, dataset: str | None = None) -> Source:
-    """The one image of a name."""
+    """Returns the single image of a name."""
     [source] = find_sources(name, [collection], dataset=dataset)
     return source
 

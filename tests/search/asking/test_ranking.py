@@ -1,4 +1,4 @@
-"""The order of neighbours, whatever part of it is asked for."""
+"""One order of neighbours for all pages."""
 
 import pytest
 from lookalike_search.asking.ranking import Search, search_deeper, take_nearest
@@ -7,14 +7,14 @@ IMAGES = [f"{number:03}" for number in range(300)]
 
 
 def search(depth: int) -> Search[str]:
-    """The nearest of `IMAGES`, of which a search that is no deeper misses those at 7, 35 and 120."""
+    """Returns the nearest of `IMAGES`; searches no deeper than 7, 35 and 120 miss the images there."""
     missed = {"007": 80, "035": 320, "120": 320}
     found = [name for name in IMAGES if depth >= missed.get(name, 0)][:depth]
     return Search(found=found, is_all=len(found) < depth)
 
 
 def first(count: int) -> list[str]:
-    """The first so many."""
+    """Returns the first hits."""
     return take_nearest(search_deeper(search, key=lambda name: name), count)[:count]
 
 

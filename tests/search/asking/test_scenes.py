@@ -1,4 +1,4 @@
-"""Near-duplicates among the hits are folded, in both stores, by one network and by several."""
+"""Folding of near-duplicates among hits, in both stores, by one network and by several."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,14 +39,14 @@ SCENES = {
 
 
 def ask(names: Sequence[str], store: Store, home: Settings, **options: Any) -> Answer:
-    """The query, with near-duplicates folded."""
+    """Returns the answer to the query, with near-duplicates folded."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")
         return answer_of(searcher, source, QueryOptions(**{"without_near_above": 0.999} | options))
 
 
 def folded(answer: Answer) -> dict[str, list[str]]:
-    """Path -> the paths that are folded into it, in the order of ranks."""
+    """Returns path -> the paths that are folded into it, in the order of ranks."""
     assert [hit.rank for hit in answer.hits] == list(range(1, len(answer.hits) + 1))
     return {hit.payload.path: [near.payload.path for near in hit.near] for hit in answer.hits}
 

@@ -1,4 +1,4 @@
-"""Who votes, in both stores: the k nearest that have a class, wherever images without one lie."""
+"""Votes of the k nearest with a class, in both stores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,20 +36,20 @@ BURIED = {
 
 
 def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
-    """Of one or several collections."""
+    """Returns an answer of one or several collections."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         return answer_of(searcher, path, QueryOptions(**options))
 
 
 def ask_few(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
-    """The same, with five candidates of each collection where several are fused."""
+    """Returns an answer of which each fused collection has five candidates."""
     with Searcher.opened(*names, store=store, settings=home) as opened:
         searcher = Searcher(opened.networks, candidates=5)
         return answer_of(searcher, path, QueryOptions(**options))
 
 
 def mostly_unlabelled() -> Mapping[str, Any]:
-    """150 images in two clouds, of which four in five have no class."""
+    """Returns 150 images in two clouds, four in five without a class."""
     random = np.random.default_rng(0)
     vectors = random.normal([3, 0, 0, 0], size=(150, 4))
     folders = ["cat/" if each[1] + each[2] > 0 else "dog/" for each in vectors]

@@ -1,4 +1,4 @@
-"""Thumbnails in a terminal: half blocks in two colours, beside rows that stay whole."""
+"""Thumbnails in a terminal: half blocks in two colours, beside rows that are not wrapped."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ ROW = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def plain(text: str) -> list[str]:
-    """The lines without colour codes."""
+    """Returns the lines without colour codes."""
     return ROW.sub("", text).split("\n")
 
 
 def save(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Path:
-    """An image of one colour."""
+    """Writes an image of one colour."""
     Image.new("RGB", size, colour).save(path)
     return path
 
@@ -69,7 +69,7 @@ def test_no_neighbours_leave_the_table_as_it_is(tmp_path: Path) -> None:
 
 
 class _Terminal:
-    """What stands for stdout."""
+    """A stand-in for stdout."""
 
     def __init__(self, *, is_terminal: bool = True, encoding: str = "utf-8") -> None:
         self._is_terminal = is_terminal

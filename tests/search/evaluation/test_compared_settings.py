@@ -1,4 +1,4 @@
-"""Which settings are compared, and that they are compared over the same queries among the same images."""
+"""Comparisons of settings, over the same queries among the same images."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -27,14 +27,14 @@ class Titles(SoleBar):
         self.titles: list[str] = []
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """Its title is kept."""
+        """Records the title."""
         self.titles.append(title)
         return super().__call__(title, unit=unit, total=total)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddedStore:
-    """An empty store."""
+    """Returns an empty store."""
     return EmbeddedStore(tmp_path / "qdrant")
 
 

@@ -36,7 +36,7 @@ def comparison(one: FloatVector, other: FloatVector) -> Comparison:
 
 
 def discordant(better: int, worse: int, count: int = 1_000) -> tuple[FloatVector, FloatVector]:
-    """Makes values of 0 or 1 that differ for so many queries, one way and the other."""
+    """Makes values of 0 or 1 that differ for given numbers of queries in either direction."""
     one, other = np.ones(count), np.ones(count)
     one[:better] = 0
     other[better : better + worse] = 0

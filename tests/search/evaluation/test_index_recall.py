@@ -1,4 +1,4 @@
-"""What an index found beside what there is, by hand."""
+"""Recall of an index, on examples worked by hand."""
 
 from dataclasses import replace
 

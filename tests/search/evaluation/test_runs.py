@@ -1,4 +1,4 @@
-"""Settings evaluated one after the other, in both stores, and what they are compared with."""
+"""Evaluations of settings one after the other, in both stores, and their comparisons."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -174,7 +174,7 @@ def test_recall_of_fewer_than_ten_neighbours_is_of_those(both_stores: Store, fil
 
 
 class Counting(SoleBar):
-    """Records what progress bars are told."""
+    """Records the calls of progress bars."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -182,13 +182,13 @@ class Counting(SoleBar):
         self._title = ""
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """One at a time."""
+        """Yields one bar at a time."""
         assert unit == "images"
         self._title, self.totals[title], self.done[title] = title, total or 0, 0
         return super().__call__(title, unit=unit, total=total)
 
     def advance(self, done: int, **_: int) -> None:
-        """Of the bar that is shown."""
+        """Counts for the current bar."""
         self.done[self._title] += done
 
 

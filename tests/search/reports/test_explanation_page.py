@@ -15,7 +15,7 @@ from page_rules import read_page
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """See `make_page`."""
+    """Returns the page of `make_page`."""
     return make_page(tmp_path)
 
 

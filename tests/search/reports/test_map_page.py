@@ -1,4 +1,4 @@
-"""The page of a map: a mark and a thumbnail an image, and colours for every eye."""
+"""The page of a map: a marker and a thumbnail for each image, and colours for every colour vision."""
 
 import itertools
 import re
@@ -42,7 +42,7 @@ SEEN_AS = {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
-    """See `make_map`."""
+    """Returns the page of `make_map`."""
     return make_map(tmp_path_factory.mktemp("map"), draw)
 
 
@@ -122,13 +122,13 @@ def test_colours_differ_for_every_colour_vision(colours: Sequence[str], ground: 
 
 
 def _linear(colour: str) -> NDArray[np.float64]:
-    """Of sRGB in hex (IEC 61966-2-1)."""
+    """Returns linear RGB of sRGB in hex (IEC 61966-2-1)."""
     value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def _oklab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lightness and two directions of colour, in hundredths (https://bottosson.github.io/posts/oklab/)."""
+    """Returns lightness and two colour axes, in hundredths (https://bottosson.github.io/posts/oklab/)."""
     cones = [
         [0.4122214708, 0.5363325363, 0.0514459929],
         [0.2119034982, 0.6806995451, 0.1073969566],

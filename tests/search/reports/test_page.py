@@ -1,4 +1,4 @@
-"""Pages as such: what is written into them stays text, and they ask for nothing."""
+"""Pages in general: values are escaped, and nothing is requested."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def _templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pages that only tests have, beside the real ones."""
+    """Adds two templates that only tests have."""
     monkeypatch.setattr(environment(), "loader", with_own_templates())
 
 

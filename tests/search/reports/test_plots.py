@@ -1,4 +1,4 @@
-"""Plots as files: whole, of a sensible size, with names as they are."""
+"""Plots as files: complete, of a sensible size, with names unchanged."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MOST_PIXELS = 5_000
 def evaluation(
     names: Sequence[str], *, title: str = "vgg16-cosine", noise: float = 0.5, each: int = 4
 ) -> Evaluation:
-    """Clouds of a few images a class, the noisier the more confused."""
+    """Returns an evaluation of clouds of a few images a class; noise makes confusion."""
     random = np.random.default_rng(0)
     classes = np.repeat(np.arange(len(names)), each)
     vectors = random.random((len(names), 16))[classes] + noise * random.random((len(classes), 16))
@@ -51,12 +51,12 @@ def evaluation(
 
 
 def numbered(count: int) -> list[str]:
-    """Names of classes."""
+    """Returns names of classes."""
     return [f"class {number}" for number in range(count)]
 
 
 def texts(file: Path) -> list[str]:
-    """The texts of an SVG, which is read as XML."""
+    """Returns the texts of an SVG, which is parsed as XML."""
     root = ET.parse(file).getroot()  # noqa: S314 - our own file
     return ["".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")]
 

@@ -1,4 +1,4 @@
-"""The pages of query, evaluate and duplicates: what they say."""
+"""The contents of the pages of query, evaluate and duplicates."""
 
 import base64
 import re
@@ -46,7 +46,7 @@ from report_pages import (
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collection:
-    """See `Collection`."""
+    """Returns a `Collection`."""
     return make_collection(tmp_path_factory.mktemp("pictures"), draw)
 
 
