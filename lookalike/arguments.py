@@ -94,7 +94,7 @@ def check_text(value: object, name: str) -> str:
         UsageError: the value is no text.
     """
     if not isinstance(value, str):
-        raise UsageError(f"{name} must be text; {value!r} is none", argument=name)
+        raise UsageError(f"{name} must be text, not {value!r}", argument=name)
     return value
 
 

@@ -157,13 +157,13 @@ def test_a_plot_and_a_table_hold_all_settings(both: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--fusion", "rrf"], 2, "--fusion: one collection"),
+        (["--fusion", "rrf"], 2, "--fusion: fusion needs several collections"),
         (
             ["--fusion", "rrf", "--collection", VGG, "--collection", VGG],
             2,
-            "--fusion: one collection",
+            "--fusion: fusion needs several collections",
         ),
-        (["--fusion", "rrf", "--all", "--backbone", "vgg"], 2, "--fusion: one collection"),
+        (["--fusion", "rrf", "--all", "--backbone", "vgg"], 2, "--fusion: fusion needs several collections"),
         (["--fusion", "mean", "--all"], 2, "mean"),
         (["--backbone", "both", "--collection", VGG], 2, "leave --backbone, --distance and --head out"),
         (

@@ -93,8 +93,8 @@ def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
     limit = f"{run.distance.score_name} {side} {run.score(found.nearness):.4f}"
     yield f"unlike anything indexed: nearest image's {limit}"
     yield (
-        f"that refuses {found.refused:.1%} of the images here, and would refuse {found.caught:.1%} of them "
-        "if none of their class were here"
+        f"this refuses {found.refused:.1%} of the indexed images, and would refuse {found.caught:.1%} "
+        "of them if no other of their class were indexed"
     )
 
 

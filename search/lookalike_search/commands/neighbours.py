@@ -158,7 +158,7 @@ def _show_progress(
 
 
 class _UnixLines:
-    """Writes rows with LF, of a `csv` writer with CR LF, which quotes names with either character."""
+    """Ends rows with LF; the `csv` writer uses CR LF, so that it quotes names with either character."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

@@ -228,7 +228,7 @@ def test_progress_counts_every_pass(rule: FusionRule) -> None:
     assert sum(told) == count_passes(2, rule) * COUNT
 
 
-def test_copies_of_one_image_have_no_chances_to_learn() -> None:
+def test_a_collection_of_one_image_has_no_calibration() -> None:
     """All images have the same bytes, so that none has a neighbour."""
     networks = [replace(each, copies=np.zeros(COUNT, dtype=np.int64)) for each in two_networks(cosine=True)]
     with pytest.raises(UsageError, match="too few different images"):

@@ -110,7 +110,7 @@ def test_overconfident_chances_have_their_known_error() -> None:
         assert honest < 0.01
 
 
-def test_copies_are_in_the_same_half() -> None:
+def test_exact_duplicates_are_in_the_same_half() -> None:
     """This holds for every seed; halves are of equal size, and seeds draw different ones."""
     copies = np.random.default_rng(0).integers(0, 90, 200)
     halves = [draw_half(copies, seed=seed) for seed in range(20)]
