@@ -93,7 +93,7 @@ def test_the_page_is_written_whole(library: Any) -> None:
     text = (library.folder / "why.html").read_text(encoding="utf-8")
     assert text.count('<rect class="cell"') == 2 * 196
     assert text.count("data:image/") == 2
-    assert "the collection compares by distance" in done.out
+    assert "the collection compares by Euclidean distance" in done.out
 
 
 @pytest.mark.parametrize(
