@@ -127,7 +127,7 @@ def test_a_stored_vector_of_another_image_is_refused(library: Library) -> None:
     cat, dog = library.see("cat/1.png", "dog/1.png")
     name = library.name(Distance.COSINE)
     turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
-    with refuses(ManifestError, match=r"the vector of dog/1\.png in .*: ingest rebuild") as caught:
+    with refuses(ManifestError, match=r"the stored vector of dog/1\.png in .*: ingest rebuild") as caught:
         library.explain([cat, turned], Distance.COSINE)
     assert caught.value.exit_code == 6
 
