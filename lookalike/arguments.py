@@ -1,4 +1,4 @@
-"""Checks of the library's arguments, within the ranges of the commands' options."""
+"""Checks the library's arguments by the ranges of the commands' options."""
 
 import os
 from collections.abc import Iterable
@@ -38,10 +38,10 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def check_whole(value: object, name: str, bounds: tuple[float, float] | None = None) -> int:
-    """Returns a whole number as `int`; NumPy's integers are taken, booleans are not.
+    """Returns a whole number as `int`; NumPy's integers are accepted, booleans are not.
 
     Raises:
-        UsageError: it is no whole number, or out of its range.
+        UsageError: the value is no whole number, or out of its range.
     """
     least, most = bounds or _RANGES[name]
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
@@ -50,10 +50,10 @@ def check_whole(value: object, name: str, bounds: tuple[float, float] | None = N
 
 
 def check_number(value: object, name: str) -> float:
-    """Returns a number as `float`; booleans and NaN are not taken.
+    """Returns a number as `float`; booleans and NaN are not accepted.
 
     Raises:
-        UsageError: it is no number, or out of its range.
+        UsageError: the value is no number, or out of its range.
     """
     least, most = _RANGES[name]
     if (
@@ -69,7 +69,7 @@ def check_choice(kind: type[_Choice], value: object, name: str) -> _Choice:
     """Returns the member of `kind` with this value.
 
     Raises:
-        UsageError: there is none; the error's `choices` are the values.
+        UsageError: no member has this value; the error's `choices` are the members' values.
     """
     if not isinstance(value, str) or value not in list(kind):
         raise UsageError(
@@ -88,13 +88,13 @@ def filter_by_dataset(dataset: str | None) -> PointFilter:
 
 
 def check_text(value: object, name: str) -> str:
-    """Returns a text.
+    """Returns a value that is text.
 
     Raises:
         UsageError: the value is no text.
     """
     if not isinstance(value, str):
-        raise UsageError(f"{name} is or has {value!r}, which is no text", argument=name)
+        raise UsageError(f"{name} must be text, not {value!r}", argument=name)
     return value
 
 
@@ -111,7 +111,7 @@ def list_texts(named: object, name: str, *, is_several: bool = False) -> list[st
         if all(isinstance(one, str) for one in texts):
             return [one for one in texts if isinstance(one, str)]
     wanted = "several texts or paths" if is_several else "a text or path, or several"
-    raise UsageError(f"{name} is {wanted}, not {named!r}", argument=name)
+    raise UsageError(f"{name} must be {wanted}, not {named!r}", argument=name)
 
 
 def _out_of_range(value: object, name: str, what: str, least: float, most: float) -> UsageError:

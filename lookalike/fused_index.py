@@ -1,4 +1,4 @@
-"""Several indexes whose rankings become one."""
+"""Searches several indexes as one, by fused rankings."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,25 +20,25 @@ from lookalike.searching import Searchable
 
 
 def fuse(indexes: Iterable[Index]) -> "FusedIndex":
-    """Returns indexes as one, whose rankings are fused: `search(image, rule="rrf")`.
+    """Returns several indexes as one, which fuses their rankings: `search(image, rule="rrf")`.
 
     Raises:
-        UsageError: they are fewer than two, or one of them is given twice.
+        UsageError: there are fewer than two indexes, or one of them is given twice.
     """
     return FusedIndex(indexes)
 
 
 class FusedIndex(Searchable):
-    """Several indexes that are searched as one; each of them is closed by itself."""
+    """Several indexes that are searched as one; closing them is up to the caller."""
 
     def __init__(self, indexes: Iterable[Index]) -> None:
         self.indexes = tuple(indexes)
         if len(self.indexes) < _FEWEST:
             raise UsageError(
-                f"{len(self.indexes)} index is nothing to fuse; give at least two", argument="indexes"
+                f"fusion needs at least two indexes, not {len(self.indexes)}", argument="indexes"
             )
         if len({id(index) for index in self.indexes}) < len(self.indexes):
-            raise UsageError("the same index is given twice; give others to fuse", argument="indexes")
+            raise UsageError("the same index is given twice; fuse different indexes", argument="indexes")
 
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"
@@ -60,15 +60,15 @@ class FusedIndex(Searchable):
     ) -> Evaluation:
         """Measures how good the fused neighbours are, over the images that all indexes hold.
 
-        The `differences` of what is returned compare it with each index alone.
+        The `differences` of the evaluation compare the fusion with each index alone.
 
         Args:
             rule: How rankings become one: `rrf`, `zscore` or `calibrated`.
-            dataset: As for `Index.evaluate`, and so are all the others.
+            dataset: As for `Index.evaluate`, and so are all other arguments.
             k: How many neighbours vote.
             near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
-            without_near: Leave near-duplicates of the asking image out.
-            seed: Of the bootstrap.
+            without_near: Leave out near-duplicates of the query.
+            seed: The seed of the bootstrap.
 
         Raises:
             UsageError: the indexes share too few images with a class, or two collections have the same name.

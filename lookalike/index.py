@@ -112,14 +112,16 @@ def open_index(
     Raises:
         CollectionMissingError: there is no collection of this name.
         StoreError: the store cannot be reached, or refuses.
-        UsageError: arguments do not fit together.
+        UsageError: arguments contradict each other.
     """
     if collection is not None and (model is not None or distance is not None):
-        raise UsageError("a collection knows its model and distance; leave those out, or leave its name out")
+        raise UsageError(
+            "a collection has its own model and distance; leave those out, or leave its name out"
+        )
     if isinstance(model, str):
         model = Model(model, provider=provider, threads=threads)
     elif model is not None and (provider is not None or threads is not None):
-        raise UsageError("the model says what it runs on; leave provider and threads out")
+        raise UsageError("a Model has its own provider and threads; leave those out")
     settings = model._settings if model else settings_for(provider, threads)
     metric = check_choice(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_store_address(place), settings))
@@ -128,7 +130,7 @@ def open_index(
         store.close()
         then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
-            f"there is no collection {collection} in {store.label}; there: {there}{then}",
+            f"there is no collection {collection} in {store.label}; available: {there}{then}",
             collection=collection,
             holder=holder,
         )
@@ -152,12 +154,12 @@ def list_collections(place: str | os.PathLike[str] | None = None) -> list[Collec
 
 
 def _ingest_under_way(store: Store) -> str | None:
-    """Returns which process ingests into a store; None where none does, or the store is on a server."""
+    """Returns the process that ingests into a store; None where there is none, and for a server."""
     return None if store.local is None else store.local.ingest_under_way()
 
 
 def _store_address(place: str | os.PathLike[str] | None) -> str | None:
-    """Returns the address of a store; a folder is an embedded one."""
+    """Returns the address of a store; that of a folder means an embedded store."""
     if place is None:
         return None
     text = os.fspath(place)
@@ -231,7 +233,7 @@ class Index(Searchable):
         return self._opened().count() if self._existing() else 0
 
     def __bool__(self) -> bool:
-        """Returns True, also for an empty index."""
+        """Returns True, since an index has a length, and an empty one would be false."""
         return True
 
     def close(self) -> None:
@@ -247,14 +249,12 @@ class Index(Searchable):
         """The name of the collection.
 
         Raises:
-            CollectionMissingError: nothing was added yet; its `holder` is a process that is adding images.
+            CollectionMissingError: no images were added yet; its `holder` is a process that is adding images.
         """
         if (name := self._existing()) is None:
             holder = _ingest_under_way(self._store)
             then = f"{holder} is adding images" if holder else "add a folder of images first"
-            raise CollectionMissingError(
-                f"there is nothing in the index in {self._store.label} yet; {then}", holder=holder
-            )
+            raise CollectionMissingError(f"the index in {self._store.label} is empty; {then}", holder=holder)
         return name
 
     @property
@@ -269,12 +269,12 @@ class Index(Searchable):
 
     @property
     def classes(self) -> dict[str, int]:
-        """Class -> its number of images, counted exactly; `""` is no class."""
+        """Class -> its exact number of images; `""` is no class."""
         return self._opened().tally("class")
 
     @property
     def datasets(self) -> dict[str, int]:
-        """Dataset -> its number of images, counted exactly."""
+        """Dataset -> its exact number of images."""
         return self._opened().tally("dataset")
 
     @shows_progress
@@ -308,21 +308,21 @@ class Index(Searchable):
             dataset: The name of the dataset; by default the folder's.
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
-            new_root: Confirm that the dataset's folder has moved here.
-            prune: Remove the points of deleted files; with `force` even where all files are missing, or a
-                folder is empty, as where a disk is not mounted.
+            new_root: Confirm that the dataset's folder has moved to `folder`.
+            prune: Remove the points of deleted files; with `force` even where all files are missing or a
+                folder is empty, as when a disk is not mounted.
             force: See `prune`.
-            dry_run: Only count what would be done.
+            dry_run: Report what would be done, and change nothing.
             exclude: A gitignore pattern, or several: matching files are left out, and removed from the index.
                 None keeps the stored patterns, an empty list clears them.
             default_excludes: Leave out hidden files, and those of systems (`@eaDir`, `$RECYCLE.BIN`). This
-                and the next two arguments are stored with the dataset, which None keeps.
+                and the next two arguments are stored with the dataset; None keeps the stored value.
             follow_links: Follow links to folders.
-            class_level: The folder that names an image's class: 1 is the first below `folder`, 2 the one in
-                it; -1 is the image's own.
-            max_per_class: Add a random sample of at most so many images of each class.
+            class_level: The level of the folder that names an image's class: 1 is below `folder`, 2 one level
+                deeper; -1 is the image's own folder.
+            max_per_class: Add a random sample of at most this many images of each class.
             seed: The seed of that sample.
-            rehash: Read every file again, also those whose size and times are unchanged.
+            rehash: Read every file again, even if its size and times are unchanged.
             batch_size: Images in a batch; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
             quantize: Vector quantization of a new collection: `int8` or `int4`.
@@ -339,7 +339,7 @@ class Index(Searchable):
             ManifestError: the collection holds another embedding space, or is not of Lookalike.
         """
         if class_level is not None and not isinstance(class_level, int):
-            raise UsageError(f"class_level is a whole number, not {class_level!r}")
+            raise UsageError(f"class_level must be a whole number, not {class_level!r}")
         whose = describe_dataset(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
         if isinstance(labels, str | os.PathLike):
             labels = load_labels(Path(labels).expanduser(), whose.root)
@@ -514,7 +514,7 @@ class Index(Searchable):
 
     @shows_progress
     def calibrate(self, *, seed: int = 0) -> Calibration:
-        """Fits a calibration and stores it with the index: answers then have probabilities.
+        """Fits a calibration and stores it with the index, so that answers have probabilities.
 
         Adding or removing images drops it.
 
@@ -608,7 +608,7 @@ class Index(Searchable):
 
     @shows_progress
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
-        """Returns a map: at most `limit` images, sampled from all classes alike, in two dimensions.
+        """Returns a map in two dimensions of at most `limit` images, a random sample stratified by class.
 
         Raises:
             CollectionError: there are no images.
@@ -629,7 +629,7 @@ class Index(Searchable):
     ) -> int:
         """Removes images from the index, and returns how many; the files stay.
 
-        Images have to match all given arguments. A value that matches no image, among others that do, is
+        Images have to match all given arguments. A value that matches no image, beside others that do, is
         logged. The next `add` of the folder adds images again whose files exist.
 
         Args:
@@ -639,7 +639,7 @@ class Index(Searchable):
             classes: Only images of any of these classes; "" for those without a class.
 
         Raises:
-            UsageError: there is no such dataset, no image matches, or nothing is given.
+            UsageError: there is no such dataset, no image matches, or no argument is given.
         """
         selection = Selection(
             dataset=dataset, paths=list_texts(paths, "paths"), classes=list_texts(classes, "classes")
@@ -654,10 +654,10 @@ class Index(Searchable):
     def rebuild(
         self, *, quantize: str | None = None, force: bool = False, batch_size: int | None = None
     ) -> RebuildReport:
-        """Builds the collection again from its folders with this version.
+        """Builds the collection again from its folders, with this version of the library.
 
-        The report's `replaced` says whether the new one replaced the old one, which stays where images are
-        missing or unreadable, unless `force` drops those. `quantize` is as for `add`.
+        The report's `replaced` says whether the new collection replaced the old one, which is kept where
+        images are missing or unreadable, unless `force` drops these. `quantize` is as for `add`.
         """
         options = RebuildOptions(
             batch_size=None if batch_size is None else check_whole(batch_size, "batch_size"),
@@ -680,7 +680,7 @@ class Index(Searchable):
         """Returns the collection with its model.
 
         Raises:
-            CollectionMissingError: nothing was added yet.
+            CollectionMissingError: no images were added yet.
         """
         with self._lock:
             name = self.collection
@@ -692,7 +692,7 @@ class Index(Searchable):
         return self._store.open(self.collection)
 
     def _existing(self) -> str | None:
-        """Returns the name of the collection, found once; None before anything was added."""
+        """Returns the name of the collection, which is looked up once; None before images were added."""
         with self._lock:
             self._store.require_open()
             if self._name is None:
@@ -718,7 +718,7 @@ class Index(Searchable):
         return self._distance or Distance.COSINE
 
     def _wanted(self, existing: str | None) -> ModelSpec | Head:
-        """Returns the model for images that are added."""
+        """Returns the model that embeds added images."""
         if self._model is not None:
             return self._model._wanted
         if existing is None:

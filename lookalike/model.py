@@ -1,4 +1,4 @@
-"""Models: they embed images, with or without an index."""
+"""Models embed images, with or without an index."""
 
 import os
 from collections.abc import Iterable, Sized
@@ -52,7 +52,7 @@ class Model:
     A model may be used from several threads. It is exported if needed, and loaded, when it is first used.
 
     Raises:
-        UsageError: the arguments do not fit together, or there is no such backbone, layer or head.
+        UsageError: the arguments contradict each other, or there is no such backbone, layer or head.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Model:
 
         Raises:
             ImageError: an image cannot be read, or has more than `max_pixels`.
-            UsageError: something is no image.
+            UsageError: an object is no image.
             WeightsError, ModelError, ProviderError: the model is not available or cannot be run.
         """
         size, most = check_whole(batch_size, "batch_size"), check_whole(max_pixels, "max_pixels")
@@ -154,7 +154,7 @@ class Model:
         if path is None:
             return get_model(self._wanted, settings=self._settings).path
         if isinstance(self._wanted, Head):
-            raise UsageError("the model of a head is kept among the models; export it without a path")
+            raise UsageError("the model of a head is exported only into the model cache; leave the path out")
         return export_to(Path(path).expanduser(), self._wanted, settings=self._settings).path
 
     def verify(self, images: str | os.PathLike[str] | None = None) -> VerifyReport:

@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 
 class ShownAsPage(ABC):
-    """A record that a notebook shows as a self-contained page."""
+    """Base class of records that a notebook shows as a self-contained page."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Progress of long work: `with lookalike.progress.shown_by(show_bar):` shows it by a function of yours.
+"""Shows progress of long work by a function of yours: `with lookalike.progress.shown_by(show_bar):`.
 
 `show_bar(title, unit=..., total=...)` returns a context manager of a `Bar`; None hides all bars. Notebooks
 show bars by default.

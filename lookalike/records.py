@@ -1,4 +1,4 @@
-"""What an index returns: records of plain values and arrays; some are shown as pages in a notebook."""
+"""Records that an index returns, of plain values and arrays; some are shown as pages in a notebook."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +49,7 @@ class Point:
     """An image of an index, without its vector."""
 
     id: str
-    """A UUID, which follows from the dataset and the path."""
+    """A UUID, computed from the dataset and the path."""
     dataset: str
     """The name of its dataset."""
     path: str
@@ -57,7 +57,7 @@ class Point:
     class_name: str | None
     """Its class; None where it has none."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     sha256: str
     """The SHA-256 of the file's bytes, in hex."""
     width: int
@@ -99,7 +99,7 @@ class NearDuplicate:
     dataset: str
     """The name of its dataset."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     id: str
     """The id of its point."""
     also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
@@ -107,7 +107,7 @@ class NearDuplicate:
 
     @classmethod
     def _of(cls, found: FoundNearDuplicate) -> "NearDuplicate":
-        """Returns the record of what a search folded."""
+        """Returns the record of a folded hit."""
         return cls(**_describe(found))
 
 
@@ -127,13 +127,13 @@ class Hit:
     dataset: str
     """The name of its dataset."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     id: str
     """The id of its point."""
     chance: float | None = None
     """The estimated probability that it has the query's class; None where the index is not calibrated."""
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
-    """Of a fused index: collection -> rank and score there, None where the image is not in it."""
+    """For a fused index: collection -> rank and score there, None where the image is not in it."""
     also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """Other datasets that hold the same file, since their folders overlap -> its path there."""
     near: Sequence[NearDuplicate] = field(default=(), repr=False, hash=False)
@@ -141,7 +141,7 @@ class Hit:
 
     @classmethod
     def _of(cls, neighbour: Neighbour) -> "Hit":
-        """Returns the record of what a search found."""
+        """Returns the record of a hit."""
         return cls(
             **_describe(neighbour),
             rank=neighbour.rank,
@@ -156,7 +156,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
     """The nearest neighbours of one image, best first: a sequence of `Hit`."""
 
     query: str
-    """The path of the image, or a word for an image without one."""
+    """The path of the image, or a description of one without a path."""
     hits: Sequence[Hit]
     """The neighbours, best first."""
     verdict: Verdict | None = None
@@ -193,7 +193,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
         manifests: Sequence[CollectionManifest],
         options: QueryOptions,
     ) -> "Answer":
-        """Returns the record of what a search found in collections of these manifests."""
+        """Returns the record of a search's answer from collections with these manifests."""
         shared: dict[str, Any] = {
             "query": outcome.query,
             "collections": [manifest.name or manifest.collection for manifest in manifests],
@@ -261,16 +261,16 @@ class AddReport:
     removed: int
     """Images that were taken out of the index."""
     excluded: int
-    """Those of the removed that the rules leave out now."""
+    """Removed images that the rules now exclude."""
     away: Sequence[str]
-    """Paths in folders that are empty, as of a disk that is not mounted, which `prune` kept; without `prune`
-    only those that were found elsewhere, too."""
+    """Paths that `prune` kept since their folders are empty, as of an unmounted disk; without `prune` only
+    those whose images were found elsewhere."""
     removed_paths: Sequence[str]
     """The paths of the removed images."""
     linked_folders: int
     """Links to folders that were not followed."""
     split_classes: Sequence[str]
-    """The classes, where all are named like the parts of a split, as train and val."""
+    """The classes, if all are named like parts of a split, such as train and val; else none."""
     rules: FolderRules
     """The rules by which the folder was searched for images."""
     gone_datasets: Sequence[GoneDataset]
@@ -284,9 +284,9 @@ class AddReport:
     took_s: float
     """Duration in seconds."""
     images_per_second: float
-    """Images that were read, by the duration."""
+    """Images that were read, divided by the duration."""
     calibration_dropped: bool
-    """Whether a calibration was dropped, since the images changed."""
+    """Whether a calibration was dropped because the images changed."""
 
     @classmethod
     def _of(cls, report: IngestReport) -> "AddReport":
@@ -338,11 +338,11 @@ class Evaluation(ShownAsPage):
     mean_average_precision: Estimate
     """The mean of the queries' average precision over the whole ranking."""
     at_least_5_of_10: Estimate
-    """The share of queries of whose 10 nearest at least 5 have their class."""
+    """The share of queries with at least 5 of their class among their 10 nearest."""
     best_possible: Mapping[str, float]
     """Figure -> its value for a perfect ranking, below 1 where classes are small."""
     alone: int
-    """Images with no other of their class, which no figure counts."""
+    """Images that are the only one of their class, which no figure counts."""
     in_small_classes: int
     """Images with fewer than ten others of their class."""
     accuracy: Mapping[VoteRule, Estimate]
@@ -358,9 +358,9 @@ class Evaluation(ShownAsPage):
     values: Mapping[str, NDArray[np.float64]]
     """Figure -> the values of single queries, float64 `[N]`, NaN where the figure does not count them."""
     differences: Sequence[Comparison]
-    """Of fused indexes: the differences from each index alone, over the images that both hold."""
+    """For fused indexes: the differences from each index alone, over the images that both hold."""
     details: FoundEvaluation = field(repr=False)
-    """The evaluation in full."""
+    """The evaluation with all its figures."""
     _setting: Setting = field(repr=False)
     _manifest: CollectionManifest = field(repr=False)
     _k: int = field(repr=False)
@@ -402,7 +402,7 @@ class Duplicates(ShownAsPage, Sequence[Group]):
     collection: str
     """The name of the collection."""
     groups: Sequence[Group]
-    """The groups: of each, `kept` is the file to keep; of the `others` the `redundant` could be deleted."""
+    """The groups: `kept` is the file to keep of each, and its `redundant` others could be deleted."""
     above: float
     """The cosine similarity over which images are shown as similar."""
 
@@ -437,7 +437,7 @@ class Duplicates(ShownAsPage, Sequence[Group]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Neighbours:
-    """The nearest neighbours of each of N images, as arrays; iterating yields each point with its hits."""
+    """The nearest neighbours of each of N images, as arrays; iteration yields each point with its hits."""
 
     points: Sequence[Point]
     """The N images."""
@@ -451,7 +451,7 @@ class Neighbours:
 
     @classmethod
     def _of(cls, found: Sequence[SceneList], manifest: CollectionManifest, *, k: int) -> "Neighbours":
-        """Returns the record of what every image found."""
+        """Returns the record of every image's neighbours."""
         places = {payload.id: row for row, (payload, _) in enumerate(found)}
         rows = np.full((len(found), k), -1, dtype=np.int64)
         scores = np.full((len(found), k), np.nan)
@@ -499,7 +499,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Map(ShownAsPage):
-    """A random sample of an index in two dimensions, where similar images lie together."""
+    """A random sample of an index in two dimensions, where similar images are near each other."""
 
     collection: str
     """The name of the collection."""
@@ -513,12 +513,12 @@ class Map(ShownAsPage):
     """1 where all neighbours on the map are neighbours in the index, about 0.5 where places are random; None
     for fewer than 21 images."""
     details: CollectionMap = field(repr=False)
-    """The map in full."""
+    """The map with its projection and measurements."""
     _seed: int = field(repr=False)
 
     @classmethod
     def _of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
-        """Returns the record of a map that was drawn with a seed."""
+        """Returns the record of a map with its seed."""
         sampled = drawn.sampled
         return cls(
             collection=sampled.collection,
@@ -540,27 +540,27 @@ class Map(ShownAsPage):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explanation(ShownAsPage):
-    """Where in two images their similarity comes from, by cells of their centre squares."""
+    """The shares of cells of two images' centre squares in their similarity."""
 
     collection: str
     """The name of the collection."""
     score: float
-    """What a search with the query shows for the neighbour."""
+    """The score of the neighbour in a search with the query."""
     cosine: float
     """The cosine similarity of the two vectors."""
     query_shares: NDArray[np.float64]
     """Float64 `[H, W]`: what each cell of the query adds to `cosine`; they sum up to it."""
     neighbour_shares: NDArray[np.float64]
-    """Float64 `[H, W]`: the same of the neighbour."""
+    """Float64 `[H, W]`: what each cell of the neighbour adds to `cosine`."""
     provider: str
     """The execution provider that computed the cells."""
     details: Explained = field(repr=False)
-    """The explanation in full."""
+    """The explanation with its images and vectors."""
     _images: tuple[SeenImage, SeenImage] = field(repr=False)
 
     @classmethod
     def _of(cls, explained: Explained, images: tuple[SeenImage, SeenImage]) -> "Explanation":
-        """Returns the record of what a network makes of two images."""
+        """Returns the record of an explanation by one network."""
         return cls(
             collection=explained.collection,
             score=explained.score,
@@ -590,5 +590,5 @@ def _describe(found: Neighbour | FoundNearDuplicate) -> dict[str, Any]:
 
 
 def _identify(image: Payload | Point) -> dict[str, Any]:
-    """Returns the fields that say which image it is."""
+    """Returns the fields that identify the image."""
     return {"id": image.id, "dataset": image.dataset, "path": image.path, "class_name": image.class_name}

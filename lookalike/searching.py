@@ -1,4 +1,4 @@
-"""The search for one image or for many, which an index and a fused index share."""
+"""Searches by one image or by many, for an index and a fused index."""
 
 import os
 from abc import ABC, abstractmethod
@@ -55,20 +55,20 @@ class Searchable(ABC):
 
         Args:
             image: The path of a file, a file's bytes, a file opened in binary, an image of Pillow, uint8
-                `[H, W, 3]` in sRGB, or, of one index, a feature vector, float `[D]`; or what is indexed: an
-                id, a path below a dataset's folder, a hit or a point.
+                `[H, W, 3]` in sRGB, or, for a single index, a feature vector, float `[D]`; or an indexed
+                image: an id, a path below a dataset's folder, a hit or a point.
             limit: How many neighbours, 1 to 10,000.
-            offset: How many of the nearest to pass over, up to 100,000: pages of one `limit` have each
+            offset: How many of the nearest to skip, up to 100,000; pages of the same `limit` have each
                 neighbour once.
             min_score: Only neighbours of at least this cosine similarity, -1 to 1; others do not vote either.
-            max_distance: The same for an index with Euclidean distances: at most this distance.
-            where: Which images to look at.
-            exact: Compare with every image, past the store's index.
-            include_self: Keep images whose bytes equal the query's, which are left out otherwise. What is
-                given as pixels or as a vector has no bytes, so that an indexed one finds itself.
+            max_distance: Only neighbours within this Euclidean distance, for a Euclidean index.
+            where: Search only these images.
+            exact: Search by brute force instead of the store's index.
+            include_self: Keep images with the same bytes as the query, which are left out otherwise.
+                Pixels and vectors have no bytes, so that an indexed image finds itself.
             positives: More examples of what is wanted: an image, or several.
             negatives: Examples of what is not wanted.
-            rule: Of a fused index, how rankings become one: `rrf` (the default), `zscore` or `calibrated`.
+            rule: For a fused index, how rankings become one: `rrf` (the default), `zscore` or `calibrated`.
             vote: How the neighbours' classes become a verdict: `nearer-ties`, `majority`, `weighted` or
                 `nearest-class`.
             k: How many neighbours vote.
@@ -78,8 +78,8 @@ class Searchable(ABC):
 
         Raises:
             ImageError: the image cannot be read; `.reason` says why.
-            CollectionMissingError: nothing was added yet.
-            UsageError: the image is nothing of the above or a folder, or an argument is out of its range.
+            CollectionMissingError: no images were added yet.
+            UsageError: the image is a folder or of another type, or an argument is out of its range.
         """
         if _is_folder(image):
             raise UsageError(f"{image!s} is a folder; name one image, or use search_many")
@@ -130,23 +130,23 @@ class Searchable(ABC):
         Args:
             images: Images, as for `search`; folders among them, or the path of one alone, stand for all
                 images below them, by name.
-            limit: As for `search`, and so are all the others.
-            offset: How many of the nearest to pass over.
+            limit: As for `search`, and so are all other arguments.
+            offset: How many of the nearest to skip.
             min_score: Only neighbours of at least this cosine similarity.
             max_distance: Only neighbours of at most this Euclidean distance.
-            where: Which images to look at.
-            exact: Compare with every image.
-            include_self: Keep images whose bytes equal the query's.
+            where: Search only these images.
+            exact: Search by brute force.
+            include_self: Keep images with the same bytes as the query.
             positives: More examples of what is wanted, which go with every image.
             negatives: Examples of what is not wanted, which go with every image.
-            rule: Of a fused index, how rankings become one.
+            rule: For a fused index, how rankings become one.
             vote: How the neighbours' classes become a verdict.
             k: How many neighbours vote.
             without_near: Show each scene once: fold near-duplicates into the nearest of them.
             near_above: The cosine similarity over which two images count as near-duplicates.
             max_pixels: Images of more pixels are refused.
-            raise_errors: Without it what cannot be read is answered by no hits, and the answer's `error` says
-                why.
+            raise_errors: Raise for an unreadable image; otherwise its answer has no hits, and an `error` with
+                the reason.
 
         Raises:
             ImageError: an image cannot be read, with `raise_errors`; an example cannot be read.
@@ -173,7 +173,7 @@ class Searchable(ABC):
         )
         listed = several(images)
         answers = []
-        for answer in _counted(_answers(networks, listed, options, positives, negatives), listed):
+        for answer in _count_answers(_answers(networks, listed, options, positives, negatives), listed):
             if answer.error is not None and raise_errors:
                 raise answer.error
             answers.append(answer)
@@ -184,7 +184,7 @@ class Searchable(ABC):
         """Returns the collections that are searched, with their models.
 
         Raises:
-            CollectionMissingError: nothing was added to one of the indexes yet.
+            CollectionMissingError: no images were added to one of the indexes yet.
         """
 
 
@@ -192,7 +192,7 @@ def points_where(where: Where | None) -> PointFilter:
     """Returns the filter for a `Where`, or for all points.
 
     Raises:
-        UsageError: it is no `Where`, or a name in it is no text.
+        UsageError: the value is no `Where`, or a name in it is no text.
     """
     if where is None:
         return PointFilter()
@@ -207,7 +207,7 @@ def points_where(where: Where | None) -> PointFilter:
 
 
 def plain_query(image: ImageInput) -> QueryInput:
-    """Returns an image as the stage below takes it: a hit or a point by its id."""
+    """Returns an image as the search stage expects it: the id for a hit or a point."""
     return image.id if isinstance(image, Hit | Point) else image
 
 
@@ -215,7 +215,7 @@ def several(images: Iterable[ImageInput] | str | os.PathLike[str], name: str = "
     """Returns images as a list; a single path, hit, point or file's bytes becomes a list of one.
 
     Raises:
-        UsageError: it is neither an image nor several.
+        UsageError: the value is neither an image nor a list of them.
     """
     if isinstance(images, str | os.PathLike | bytes | Hit | Point):
         return [images]
@@ -224,8 +224,8 @@ def several(images: Iterable[ImageInput] | str | os.PathLike[str], name: str = "
     return list(images)
 
 
-def _counted(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
-    """Yields the answers with a progress bar for several; with a folder among them it has no total."""
+def _count_answers(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
+    """Yields the answers with a progress bar for several images; a folder among them leaves out its total."""
     if len(images) == 1 and not _is_folder(images[0]):
         yield from answers
         return

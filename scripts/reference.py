@@ -189,10 +189,31 @@ def _is_record(hint: object) -> bool:
 
 def _keys(record: type) -> list[list[str]]:
     docs, optional = member_docs(record), getattr(record, "__optional_keys__", frozenset())
+    if is_typeddict(record):
+        docs = _SHARED_KEYS | docs
     return [
         [f"`{key}`{', *optional*' if key in optional else ''}", _shape(hint), plain(docs.get(key, ""))]
         for key, hint in get_type_hints(record).items()
     ]
+
+
+_SHARED_KEYS = {
+    "schema": "The version of this form.",
+    "class": "The class; null where there is none.",
+    "dataset": "The name of the dataset.",
+    "collection": "The name of the collection.",
+    "store": "`embedded`, `embedded:DIR` or a server's URL without credentials.",
+    "backbone": "The backbone of its network.",
+    "layer": "The Keras layer that vectors are taken from.",
+    "pooling": "How a feature map became one vector.",
+    "distance": "The distance that vectors are compared by.",
+    "precision_at_1": "Share of nearest neighbours that have the query's class.",
+    "precision_at_5": "Share of the 5 nearest that have the query's class.",
+    "precision_at_10": "Share of the 10 nearest that have the query's class.",
+    "mean_average_precision": "Mean of the queries' average precision over the whole ranking.",
+    "at_least_5_of_10": "Share of the queries of whose 10 nearest at least 5 have their class.",
+}
+"""Key -> its meaning in every record that has no other below it."""
 
 
 def _shape(hint: Any) -> str:  # noqa: ANN401 - any annotation

@@ -6,7 +6,7 @@ file and the same pixels, if Keras is installed. Checks that cannot be made are 
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +90,6 @@ class VerifyReport:
     def failed(self) -> bool:
         """Whether a check failed; skipped ones do not count."""
         return any(check.outcome is Outcome.FAILED for check in self.checks)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
-        return {"failed": self.failed, "checks": [asdict(check) for check in self.checks]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,8 +118,8 @@ def find_holdings(selection: Selection, *, store: Store, among: Sequence[str] = 
         return Holdings(found=found, unmatched=[] if whole else finder.unmatched())
     there = ", ".join(map(repr, sorted(known))) or "none"
     if selection.dataset is None or find_name(selection.dataset, known):
-        raise UsageError(f"no collection here holds an image {selection}; datasets there: {there}")
-    raise UsageError(f"no collection here holds a dataset {selection.dataset!r}; there: {there}")
+        raise UsageError(f"no collection here holds an image {selection}; available datasets: {there}")
+    raise UsageError(f"no collection here holds a dataset {selection.dataset!r}; available: {there}")
 
 
 @dataclass(slots=True)

@@ -1,1 +1,1 @@
-"""Stage 3: an image is asked about, its nearest neighbours come out."""
+"""Stage 3: finds the nearest neighbours of an image in a collection."""

@@ -1,4 +1,4 @@
-"""The classes that collections have, found by the names that people type."""
+"""Finds the classes of collections by the names that people type."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def _unknown(name: str, there: Sequence[str], collections: Sequence[Collection])
         said = f"nearest: {', '.join(nearest)}"
     else:
         more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
-        said = f"there: {', '.join(there[:_NAMED]) or 'none'}{more}"
+        said = f"available: {', '.join(there[:_NAMED]) or 'none'}{more}"
     return UsageError(f"{what}; {said}", argument=Argument.CLASS, choices=similar_first(nearest, there))
 
 

@@ -1,4 +1,4 @@
-"""Selects collections by name, backbone, distance and head, and says what there is where none fits."""
+"""Selects collections by name, backbone, distance and head; errors list what is available."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,10 +28,10 @@ BOTH = "both"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSelector:
-    """A selection of collections: those of these `names`, or those that the other fields leave.
+    """A selection of collections: those of these `names`, or those that fit the other fields.
 
-    `backbone` is a backbone's name in whatever case, or `both` for a collection of each network. `head` is
-    the name of a new last layer. `all` takes every collection that fits, and not the preferred one alone.
+    `backbone` is a backbone's name in any case, or `both` for a collection of each network. `head` is the
+    name of a new last layer. `all` selects every collection that fits instead of the preferred one.
     """
 
     names: Sequence[str] = ()
@@ -48,14 +48,14 @@ class CollectionSelector:
     def resolve(self, store: Store, *, settings: Settings) -> list[str]:
         """Returns the names of the collections: at least one, and several where they are to be fused.
 
-        Those named come in their order, each once. Of several that fit, those without a head go first, then
-        those with default weights, layer and pooling, then ResNet101V2 before VGG16, then cosine before
-        Euclid. Of `both`, the preferred one of each network, of one distance: cosine where both have it. Of
-        `all`, all that fit, sorted.
+        Given `names` keep their order, each once. Of several that fit, those without a head are preferred,
+        then those with default weights, layer and pooling, then ResNet101V2 to VGG16, then cosine to Euclid.
+        `both` selects the preferred one of each network, of one distance: cosine where both have it. `all`
+        selects all that fit, sorted.
 
         Raises:
-            CollectionMissingError: none fits; the message names those there are and how to make one, or the
-                other store where one is.
+            CollectionMissingError: none fits; the message lists the collections and says how to make one, or
+                names the other store that has it.
             UsageError: several fit equally well, or fields contradict each other.
         """
         self.check()
@@ -67,17 +67,17 @@ class CollectionSelector:
             return names
         if self.is_both and not self.all:
             return self._resolve_both(store, settings)
-        fitting = self._fitting(store, settings)
+        fitting = self._find_fitting(store, settings)
         return sorted(fitting) if self.all else [_preferred(fitting)]
 
     def resolve_one(self, store: Store, *, settings: Settings) -> str:
-        """Returns the name of the one collection, for what cannot be done with several.
+        """Returns the name of the one collection that fits.
 
         Raises:
-            CollectionMissingError, UsageError: as `resolve`; several are meant.
+            CollectionMissingError, UsageError: as `resolve`, or several collections are selected.
         """
         if self.is_both or self.all or len(self.names) > 1:
-            raise UsageError("this takes one collection", hint=Hint(Action.ONE_COLLECTION))
+            raise UsageError("only one collection can be used here", hint=Hint(Action.ONE_COLLECTION))
         [name] = self.resolve(store, settings=settings)
         return name
 
@@ -85,24 +85,24 @@ class CollectionSelector:
         """Refuses fields that contradict each other.
 
         Raises:
-            UsageError: they do.
+            UsageError: some do.
         """
         if self.head is not None and (self.all or self.is_both):
             raise UsageError(
-                "a head is for one collection, and neither for all nor for both networks",
+                "a head selects one collection, not all or both networks",
                 argument=Argument.HEAD,
                 hint=Hint(Action.LEAVE_OUT, dict.fromkeys([Argument.ALL, Argument.BACKBONE])),
             )
         if self.names and self.all:
             raise UsageError(
-                "every collection is taken",
+                "all collections are selected, so that a name has no effect",
                 argument=Argument.ALL,
                 hint=Hint(Action.LEAVE_OUT, {Argument.COLLECTION: None}),
             )
         if self.names and (self.backbone or self.distance or self.head):
             others = (Argument.BACKBONE, Argument.DISTANCE, Argument.HEAD)
             raise UsageError(
-                "the name says which collection is meant",
+                "the name already selects the collection",
                 argument=Argument.COLLECTION,
                 hint=Hint(Action.LEAVE_OUT, dict.fromkeys(others)),
             )
@@ -111,7 +111,7 @@ class CollectionSelector:
         """Returns the preferred collection of each network, of one distance."""
         manifests = dict(readable_manifests(store))
         found = {
-            metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
+            metric: {record.name: _select(manifests, record.name, metric) for record in BACKBONES}
             for metric in ([self.distance] if self.distance else Distance)
         }
         for fitting in found.values():
@@ -121,15 +121,15 @@ class CollectionSelector:
         missing = next(name for name, each in fitting.items() if not each)
         error = _missing_collection(store, settings=settings, backbone=missing, distance=metric)
         raise CollectionMissingError(
-            f"both networks are asked for, each by a collection of its own: {error}",
+            f"a collection of each network is needed: {error}",
             holder=error.holder,
             hint=error.hint,
         )
 
-    def _fitting(self, store: Store, settings: Settings) -> dict[str, CollectionManifest]:
-        """Returns the collections of this backbone, distance and head: at least one."""
+    def _find_fitting(self, store: Store, settings: Settings) -> dict[str, CollectionManifest]:
+        """Returns the collections of this backbone, distance and head; raises if there is none."""
         backbone = None if self.backbone is None or self.is_both else get_backbone(self.backbone).name
-        fitting = _of(dict(readable_manifests(store)), backbone, self.distance)
+        fitting = _select(dict(readable_manifests(store)), backbone, self.distance)
         if not fitting:
             raise _missing_collection(store, settings=settings, backbone=backbone, distance=self.distance)
         if self.head is None:
@@ -156,8 +156,8 @@ def collection_of_model(
 ) -> str | None:
     """Returns the name of the collection of a model's vectors; None where there is none.
 
-    Cosine goes before Euclid. A model with the official weights is compared with the manifests alone; one of
-    other weights is exported if it is not here.
+    Cosine goes before Euclid. A model with the official weights is compared with the manifests alone; one
+    with other weights is exported if needed.
 
     Raises:
         WeightsError, ManifestError, StoreLockedError: as `ensure_exported`.
@@ -190,7 +190,7 @@ def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, setting
     return ensure_exported(spec, settings=settings).manifest.identity == identity
 
 
-def _of(
+def _select(
     manifests: Mapping[str, CollectionManifest], backbone: str | None, distance: Distance | None
 ) -> dict[str, CollectionManifest]:
     """Returns the collections of a backbone and distance; None is any."""
@@ -209,17 +209,17 @@ def _missing_collection(
     backbone: str | None = None,
     distance: Distance | None = None,
 ) -> CollectionMissingError:
-    """Returns the error for a missing collection: what there is, and how to find, await or make it."""
-    if name is None and (unread := _unreadable(store)):
+    """Returns the error for a missing collection: what is available, and how to find, await or make it."""
+    if name is None and (unread := _list_unreadable(store)):
         return CollectionMissingError(
             f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
-            "what is wrong with each, and what to do, stands above"
+            "the messages above say why, and what to do"
         )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
     if store.local is not None and (folder := store.local.missing) is not None:
         there = f"none, for {describe_missing(folder)}"
-    missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
+    missing = f"there is no collection {asked} in the store {store.label}; available: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := find_other_store(candidate, store, settings):
             return CollectionMissingError(
@@ -229,7 +229,7 @@ def _missing_collection(
             )
     if store.local is not None and (holder := store.local.ingest_under_way()) is not None:
         return CollectionMissingError(
-            f"{missing} An ingest into this store is under way, by {holder}, and may be making it; ask again "
+            f"{missing} An ingest into this store is under way, by {holder}, and may be making it; try again "
             "when it is done",
             collection=name,
             holder=holder,
@@ -238,7 +238,7 @@ def _missing_collection(
     return CollectionMissingError(missing, collection=name, hint=Hint(Action.INGEST, values))
 
 
-def _unreadable(store: Store) -> list[str]:
+def _list_unreadable(store: Store) -> list[str]:
     """Returns the names of all collections if none of them can be read, else none."""
     names = store.names()
     return [] if any(True for _ in readable_manifests(store)) else names
@@ -248,14 +248,14 @@ def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None
     """Returns the dataset's name as the collections have it, which may be in another Unicode form.
 
     Raises:
-        UsageError: none of them has it; the message names those there are.
+        UsageError: none of them has it; the message lists the datasets.
     """
     there = sorted({name for manifest in manifests for name in manifest.datasets})
     known = find_name(dataset, there) if dataset is not None else None
     if dataset is not None and known is None:
         names = " or ".join(manifest.collection for manifest in manifests)
         nearest = find_similar_names(dataset, there)
-        said = f"nearest: {', '.join(nearest)}" if nearest else f"there: {', '.join(there) or 'none'}"
+        said = f"nearest: {', '.join(nearest)}" if nearest else f"available: {', '.join(there) or 'none'}"
         raise UsageError(
             f"there is no dataset {dataset} in {names}; {said}",
             argument=Argument.DATASET,
@@ -285,7 +285,7 @@ def resolve_filter(where: PointFilter, collection: Collection) -> PointFilter:
 
 
 def spell_dataset(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
-    """Returns the same as `resolve_dataset`, but an unknown dataset is kept, and matches nothing."""
+    """Returns the filter as `resolve_dataset` does, but keeps an unknown dataset, which matches nothing."""
     if where.dataset is None:
         return where
     return replace(where, dataset=find_name(where.dataset, manifest.datasets) or where.dataset)
@@ -314,7 +314,7 @@ def _default_names(backbone: str | None, distance: Distance | None) -> Iterator[
 
 
 def _values_with_head(name: str | None, settings: Settings) -> dict[Argument, Value]:
-    """Returns the options that make the collection of this name, if it is of a head that is here."""
+    """Returns the options that make the collection of this name, if its head exists here."""
     *middle, metric = (name or "").split("-")
     heads = [part for part in middle[1:] if NAME.fullmatch(part) and head_path(part, settings).is_file()]
     if len(heads) != 1 or metric not in list(Distance):
@@ -335,7 +335,7 @@ def _values(name: str | None, backbone: str | None, distance: str | None) -> dic
 
 
 def _value(part: str, *, wheel: bool) -> tuple[Argument, Value]:
-    """Returns the option that a part of a collection's name stands for."""
+    """Returns the option that a part of a collection's name means."""
     if re.fullmatch("w[0-9a-f]{8}", part):
         return Argument.WEIGHTS, f"FILE|{WeightsKind.IMAGENET_WHEEL}" if wheel else None
     if part == Precision.INT8:

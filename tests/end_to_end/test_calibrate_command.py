@@ -72,7 +72,7 @@ def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
     done = copied("search", "calibrate", "--distance", "euclid")
     assert done.code == 0, done.err
     for words in (
-        "calibrated by 24 images of 2 classes",
+        "calibrated on 24 images of 2 classes",
         "1 images without a class",
         "expected calibration error, 10 bins, on held-out halves",
         "distance  same class, of the 10 nearest",

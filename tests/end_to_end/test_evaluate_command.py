@@ -110,7 +110,7 @@ def test_the_table_of_queries_has_a_row_for_each(ingested: Any) -> None:
 def test_the_text_says_what_was_left_out(ingested: Any) -> None:
     """Figures with intervals, verdicts, classes with the worst first."""
     out = ingested("search", "evaluate", "--distance", "euclid", "--without-near", "--near-above", "0.9").out
-    for words in ("12 images of 3 classes", "near-identical (similarity over 0.9)", "left out"):
+    for words in ("12 images of 3 classes", "near-duplicates (similarity over 0.9)", "left out"):
         assert words in out
     for words in ("precision@10", "mean average precision", "verdict of 10 neighbours", "nearer-ties"):
         assert words in out

@@ -121,7 +121,7 @@ def test_the_text_says_what_only_one_holds_and_how_the_index_does(both: Any) -> 
     assert f"precision@10 against {RESNET} over 56 shared images:" in fused
     assert "index" not in fused
     assert "calibration error" not in fused
-    for words in ("by the store, without index", "searches exactly", "share of the exact ten"):
+    for words in ("by the store, without index", "searches exactly", "recall@10"):
         assert alone.count(words) == 2
 
 
@@ -157,13 +157,13 @@ def test_a_plot_and_a_table_hold_all_settings(both: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--fusion", "rrf"], 2, "--fusion: one collection"),
+        (["--fusion", "rrf"], 2, "--fusion: fusion needs several collections"),
         (
             ["--fusion", "rrf", "--collection", VGG, "--collection", VGG],
             2,
-            "--fusion: one collection",
+            "--fusion: fusion needs several collections",
         ),
-        (["--fusion", "rrf", "--all", "--backbone", "vgg"], 2, "--fusion: one collection"),
+        (["--fusion", "rrf", "--all", "--backbone", "vgg"], 2, "--fusion: fusion needs several collections"),
         (["--fusion", "mean", "--all"], 2, "mean"),
         (["--backbone", "both", "--collection", VGG], 2, "leave --backbone, --distance and --head out"),
         (

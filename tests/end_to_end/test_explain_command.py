@@ -93,18 +93,18 @@ def test_the_page_is_written_whole(library: Any) -> None:
     text = (library.folder / "why.html").read_text(encoding="utf-8")
     assert text.count('<rect class="cell"') == 2 * 196
     assert text.count("data:image/") == 2
-    assert "the collection compares by distance" in done.out
+    assert "the collection compares by Euclidean distance" in done.out
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["-", "-"], 2, "standard input can be read once"),
+        (["-", "-"], 2, "standard input can be read only once"),
         (["pictures/cat", "cat/1.png"], 2, "is a folder; name one image"),
         (["cat/99.png", "cat/1.png"], 4, "no image of"),
         (["cat/0.png", "cat/1.png", "--html", "."], 2, "is a folder; name the file"),
         (["cat/0.png", "cat/1.png", "--collection", "nothing"], 6, "there is no collection nothing"),
-        (["cat/0.png", "cat/1.png", "--backbone", "both"], 6, "both networks are asked for"),
+        (["cat/0.png", "cat/1.png", "--backbone", "both"], 6, "a collection of each network is needed"),
         (["broken.png", "cat/1.png"], 4, "broken.png"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_collection_of_another_pooling_is_refused(shell: Any, draw: Any) -> No
     assert shell.ingest("pictures", "--pooling", "max").code == 0
     done = shell("search", "explain", "cat/0.png", "cat/1.png")
     assert (done.code, done.out) == (2, "")
-    assert "keep each channel's largest value" in done.err
+    assert "keep only each channel's largest value" in done.err
     assert "--pooling avg" in done.err
 
 
@@ -159,13 +159,13 @@ def test_a_map_has_a_place_for_every_image(library: Any) -> None:
 
 
 def test_a_map_of_some_images_says_so(library: Any) -> None:
-    """Drawn from all classes alike; so few are placed by their principal components."""
+    """The sample is stratified by class; so few images are placed by their principal components."""
     done = library("search", "map", "--distance", "euclid", "--limit", "3", "--html", "few.html")
     assert done.code == 0, done.err
-    assert "3 images of 24, drawn from all classes alike, placed by principal components" in done.out
+    assert "3 images of 24, a random sample stratified by class, placed by principal components" in done.out
     assert "placing 3 of 24 images" in done.err
     text = (library.folder / "few.html").read_text(encoding="utf-8")
-    assert "a random sample of all classes alike" in text
+    assert "a random sample stratified by class" in text
     assert all(name in text for name in ("cat", "dog", "eel"))
 
 
@@ -195,7 +195,7 @@ def test_images_that_are_all_the_same_make_a_map(shell: Any) -> None:
     assert shell.ingest("pictures").code == 0
     done = shell("search", "map", "--html", "map.html")
     assert done.code == 0, done.err
-    assert "all with the same vector: their places say nothing" in done.out
+    assert "all with the same vector: their places mean nothing" in done.out
     text = (shell.folder / "map.html").read_text(encoding="utf-8")
     assert text.count("(no class): ") == 6
     assert "All have the same vector" in text

@@ -149,13 +149,13 @@ def test_the_head_is_asked_by_name(fitted: Any) -> None:
 
 
 def test_evaluate_tells_what_was_seen_from_what_was_not(fitted: Any) -> None:
-    """Learned from, held out, and the class that the head never saw; null where there is no head."""
+    """Training and held-out images, and the class that the head was not fitted to; null without a head."""
     done = fitted("search", "evaluate", "--head", "pets", "--json")
     assert done.code == 0, done.err
     parts = {part["part"]: (part["pictures"], part["classes"]) for part in done.json[0]["head"]}
     assert parts == {"trained": (20, 2), "held-out": (4, 2), "unseen": (12, 1)}
     assert fitted("search", "evaluate", "--json").json[0]["head"] is None
-    assert "never saw" in fitted("search", "evaluate", "--head", "pets").out
+    assert "not fitted to" in fitted("search", "evaluate", "--head", "pets").out
 
 
 def test_explain_says_why_it_cannot(fitted: Any) -> None:

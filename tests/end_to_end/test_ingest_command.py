@@ -513,7 +513,7 @@ def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Pa
     assert len(list(two_datasets.rglob("*.png"))) == 12
     done = shell("ingest", "remove", "--dataset", "again", "--yes")
     assert done.code == 2
-    assert "no collection here holds a dataset 'again'; there: 'pictures'" in done.err
+    assert "no collection here holds a dataset 'again'; available: 'pictures'" in done.err
 
 
 def test_a_dataset_is_removed_from_one_collection(shell: Any, two_datasets: Path) -> None:
@@ -684,7 +684,7 @@ def test_status_and_query_say_that_an_ingest_is_under_way(shell: Any, images: Pa
         for words in (("query", images / "circle/crimson.png"), ("evaluate",), ("duplicates",)):
             done = shell("search", *words)
             assert done.code == 6
-            assert f"A{said[1:]}, and may be making it; ask again when it is done" in done.err
+            assert f"A{said[1:]}, and may be making it; try again when it is done" in done.err
             assert "ingest run" not in done.err
     (status,) = shell("ingest", "status", "--json").json
     assert status["ingest_under_way"] is None

@@ -15,7 +15,7 @@ def test_the_table_has_a_row_for_each_neighbour(ingested: Any) -> None:
     """In the order of images and ranks; the first is what a query by the image finds first."""
     done = ingested("search", "neighbours", "--distance", "cosine", "--limit", "3")
     assert done.code == 0, done.err
-    assert "12 images, compared all with all" in done.err
+    assert "12 images, by brute force" in done.err
     assert done.out.splitlines()[0] == HEAD
     assert "\r" not in done.out
     rows = list(csv.DictReader(io.StringIO(done.out)))
@@ -39,8 +39,8 @@ def test_the_index_and_numpy_find_the_same(ingested: Any, distance: str) -> None
     """As objects, a line an image; which way it was is said."""
     words = ("search", "neighbours", "--distance", distance, "--json")
     exact, indexed = ingested(*words, "--exact"), ingested(*words, "--indexed")
-    assert "compared all with all" in exact.err
-    assert "asked of the store's own search" in indexed.err
+    assert "by brute force" in exact.err
+    assert "by the store's own search" in indexed.err
     assert len(exact.json) == len(indexed.json) == 12
     for one, other in zip(exact.json, indexed.json, strict=True):
         assert list(one) == ["schema", "dataset", "path", "class", "hits"]

@@ -257,7 +257,7 @@ def test_a_store_whose_folder_is_not_there_is_said_with_what_is_like_it(shell: A
     said = f"none, for {shell.folder}/fotos.index does not exist, but {shell.folder}/photos.index does"
     assert said in done.err
     done = shell("search", "query", "query.png", "--store", "embedded:photos.index")
-    assert "there: none. Make it with" in done.err
+    assert "available: none. Make it with" in done.err
 
 
 def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:

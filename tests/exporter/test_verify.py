@@ -70,15 +70,6 @@ def test_a_whole_network_has_no_unchecked_layers() -> None:
     assert list(_list_other_layers(ModelSpec.of("resnet"))) == []
 
 
-def test_the_report_converts_to_json(model: ModelFile, spec: ModelSpec) -> None:
-    """It is one object, with plain strings."""
-    report = verify_model(model, spec)
-    data = report.to_json()
-    assert data["failed"] is False
-    assert data["checks"][0]["outcome"] == "ok"
-    assert [check["name"] for check in data["checks"]] == [check.name for check in report.checks]
-
-
 def test_changed_weights_fail_the_fingerprint(
     model: ModelFile, spec: ModelSpec, save: Any, vgg_arrays: Any
 ) -> None:

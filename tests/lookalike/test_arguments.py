@@ -1,4 +1,4 @@
-"""What callers give is checked before anything is done, and is refused in one way."""
+"""Arguments are checked before anything is done, and refused in one way."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ ELSEWHERE = {"add", "add_many", "remove"}
 
 
 class Opened:
-    """What is asked: an index, two that are fused, and a model."""
+    """An index, two fused indexes, and a model."""
 
     def __init__(self, index: lookalike.Index, fused: lookalike.FusedIndex, model: lookalike.Model) -> None:
         self.index, self.fused, self.model = index, fused, model
@@ -68,7 +68,7 @@ def opened(
     tiny_model: lookalike.Model,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Opened]:
-    """The same images by both distances."""
+    """Yields the same images for both distances."""
     with lookalike.open(tmp_path_factory.mktemp("other"), model=tiny_model, distance="euclid") as other:
         other.add(images)
         yield Opened(index, lookalike.fuse([index, other]), tiny_model)
@@ -112,7 +112,7 @@ def _cases() -> Iterator[Any]:
 def test_invalid_arguments_are_refused_by_name(
     opened: Opened, tmp_path: Path, holder: str, name: str, parameter: str, bad: object
 ) -> None:
-    """As `UsageError`, whatever kind of value it is; the argument is in the error."""
+    """Values of every wrong kind raise `UsageError`, whose `argument` is the parameter's name."""
     call = getattr(getattr(opened, holder) if holder else lookalike, name)
     first = [tmp_path / "store"] if name == "open" else FIRST.get(name, [])
     with pytest.raises(errors.UsageError) as refused:
@@ -121,14 +121,14 @@ def test_invalid_arguments_are_refused_by_name(
 
 
 def test_every_public_parameter_is_in_the_table() -> None:
-    """A new one is either checked here, or no number and of no closed set."""
+    """A new parameter has to be checked, or listed as neither a number nor a choice."""
     named = {key for _, _, call in CALLS for key in inspect.signature(call).parameters} - {"self"}
     assert named == (set(OF_ALL) | FREE) & named
     assert set(OF_ALL) <= named
 
 
 def test_a_number_out_of_its_range_comes_with_its_bounds(opened: Opened) -> None:
-    """As data; those of a choice are its choices."""
+    """The error has them as data, or the choices of an enumeration."""
     with pytest.raises(errors.UsageError, match="limit is 0; it must be a whole number from 1 to") as refused:
         opened.index.search("1.png", limit=0)
     assert refused.value.bounds == (1, 10_000)
@@ -139,12 +139,12 @@ def test_a_number_out_of_its_range_comes_with_its_bounds(opened: Opened) -> None
 
 
 def test_numbers_of_numpy_are_numbers(opened: Opened) -> None:
-    """As they come out of arrays."""
+    """Values taken from arrays are accepted."""
     assert len(opened.index.search("1.png", limit=np.int64(3), min_score=np.float32(-1))) == 3  # type: ignore[arg-type]
 
 
 def test_a_single_name_needs_no_list(opened: Opened, images: Path) -> None:
-    """A class, a folder, an image: alone as in a list, and never letter by letter."""
+    """A single class, folder or image equals a list of one; a text is not split into letters."""
     for classes in ("zebra", ["zebra"]):
         with pytest.raises(errors.UsageError, match="zebra"):
             opened.index.fit_head("some", classes=classes)
@@ -159,7 +159,7 @@ def test_a_single_name_needs_no_list(opened: Opened, images: Path) -> None:
 
 
 def test_add_many_has_the_options_of_add(index: lookalike.Index) -> None:
-    """All but those that belong to one folder, which it refuses as Python refuses a parameter."""
+    """Options that belong to one folder are refused as unknown parameters."""
     of_one = {"self", "folder", "dataset", "labels"}
     assert AddOptions.__annotations__.keys() == inspect.signature(index.add).parameters.keys() - of_one
     with pytest.raises(TypeError, match="no parameter dataset"):

@@ -1,4 +1,4 @@
-"""The library and the commands find the same, to the last bit."""
+"""The library and the commands return the same, to the last bit."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def both(
     library_home: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Both]:
-    """Commands run while the index is closed: a store on the disk belongs to one process."""
+    """Yields both; commands run while the index is closed, since one process holds an embedded store."""
     folder = tmp_path_factory.mktemp("both")
     shell, place = make_shell(folder), folder / "photos.index"
     variables = {"LOOKALIKE_HOME": str(library_home), "LOOKALIKE_STORE": f"embedded:{place}"}
@@ -55,7 +55,7 @@ COMMANDS = (QUERY, NARROWED, EXAMPLES, EVALUATE, STATUS, NEIGHBOURS, DUPLICATES,
 
 
 def hits(answer: lookalike.Answer) -> list[dict[str, Any]]:
-    """As `search query --json` writes them."""
+    """Returns hits in the form of `search query --json`."""
     return [
         {
             "rank": hit.rank,
@@ -71,8 +71,8 @@ def hits(answer: lookalike.Answer) -> list[dict[str, Any]]:
     ]
 
 
-def test_ten_neighbours_are_those_of_the_command(both: Both) -> None:
-    """Rank, score and chance, of one image alone and of several together."""
+def test_neighbours_equal_those_of_the_command(both: Both) -> None:
+    """Rank, score and chance are equal, for one query and for several."""
     files = [both.images / "cat/1.png", both.images / "dog/3.png"]
     answers = both.index.search_many(files)
     for said, answer in zip(both.ask(*QUERY), answers, strict=True):
@@ -85,8 +85,8 @@ def test_ten_neighbours_are_those_of_the_command(both: Both) -> None:
     assert len(answers[0]) == 10
 
 
-def test_filters_and_examples_are_those_of_the_command(both: Both) -> None:
-    """Each option by its argument."""
+def test_filters_and_examples_equal_those_of_the_command(both: Both) -> None:
+    """Each option has its argument."""
     narrowed = both.index.search(
         both.images / "cat/1.png",
         where=lookalike.Where(class_name="dog"),
@@ -98,8 +98,8 @@ def test_filters_and_examples_are_those_of_the_command(both: Both) -> None:
     assert hits(examples) == both.ask(*EXAMPLES)[0]["hits"]
 
 
-def test_an_evaluation_is_that_of_the_command(both: Both) -> None:
-    """Figures, intervals, votes, and who is taken for whom."""
+def test_an_evaluation_equals_that_of_the_command(both: Both) -> None:
+    """Figures, intervals, votes and the confusion are equal."""
     [said], found = both.ask(*EVALUATE), both.index.evaluate()
     for name in ("precision_at_1", "precision_at_5", "precision_at_10", "mean_average_precision"):
         figure = getattr(found, name)
@@ -112,8 +112,8 @@ def test_an_evaluation_is_that_of_the_command(both: Both) -> None:
     assert (found.alone, found.in_small_classes) == (said["alone"], said["in_small_classes"])
 
 
-def test_what_is_there_is_what_the_command_counts(both: Both) -> None:
-    """Points, datasets, classes and the manifest."""
+def test_counts_equal_those_of_the_command(both: Both) -> None:
+    """Points, datasets, classes and the manifest are equal."""
     [said] = both.ask(*STATUS)[0]["collections"]
     assert both.index.collection == said["name"]
     assert len(both.index) == said["points"]
@@ -122,16 +122,16 @@ def test_what_is_there_is_what_the_command_counts(both: Both) -> None:
     assert json.loads(json.dumps(both.index.manifest.to_json())) == said["manifest"]
 
 
-def test_neighbours_of_all_are_those_of_the_command(both: Both) -> None:
-    """Every score of every image."""
+def test_all_neighbours_equal_those_of_the_command(both: Both) -> None:
+    """Every score of every image is equal."""
     found = both.index.neighbours(k=5)
     said = both.ask(*NEIGHBOURS)
     assert [point.path for point in found.points] == [each["path"] for each in said]
     np.testing.assert_array_equal(found.scores, [[hit["score"] for hit in each["hits"]] for each in said])
 
 
-def test_duplicates_are_those_of_the_command(both: Both) -> None:
-    """The same groups, with the same file to keep."""
+def test_duplicates_equal_those_of_the_command(both: Both) -> None:
+    """Groups and the files to keep are equal."""
     said = both.ask(*DUPLICATES)
     found = both.index.duplicates()
     assert [group.kept.payload.path for group in found] == [each["kept"]["path"] for each in said]
@@ -140,8 +140,8 @@ def test_duplicates_are_those_of_the_command(both: Both) -> None:
     ]
 
 
-def test_an_explanation_is_that_of_the_command(both: Both) -> None:
-    """Every share of every cell."""
+def test_an_explanation_equals_that_of_the_command(both: Both) -> None:
+    """Every share of every cell is equal."""
     [said], found = both.ask(*EXPLAIN), both.index.explain("cat/1.png", "cat/2.png")
     assert (found.score, found.cosine) == (said["score"], said["cosine"])
     assert found.query_shares.tolist() == said["query_shares"]

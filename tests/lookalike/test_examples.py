@@ -35,8 +35,8 @@ def run(tiny_weights: Path, tmp_path: Path) -> Run:
     return example
 
 
-def test_every_program_is_run_here() -> None:
-    """A new one wants its test."""
+def test_every_example_has_a_test() -> None:
+    """A new program in `examples/` needs a test in this module."""
     tested = Path(__file__).read_text(encoding="utf-8")
     programs = sorted(path.name for path in EXAMPLES.glob("*.py"))
     assert programs
@@ -44,7 +44,7 @@ def test_every_program_is_run_here() -> None:
 
 
 def test_ten_neighbours_are_shown(run: Run, images: Path) -> None:
-    """A second time nothing is new."""
+    """A second run embeds nothing."""
     first = run("ten_neighbours.py", images, images / "cat/1.png").splitlines()
     assert first[0] == "26 images, 26 of them new, 0 skipped"
     assert len(first) == 11
@@ -53,7 +53,7 @@ def test_ten_neighbours_are_shown(run: Run, images: Path) -> None:
 
 
 def test_near_duplicates_are_written(run: Run, images: Path, tmp_path: Path) -> None:
-    """The two files of the same bytes are a group; one of them could go."""
+    """The two files with the same bytes are a group, and one of them is redundant."""
     printed = run("near_duplicates.py", images, "duplicates.csv")
     with (tmp_path / "duplicates.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -66,7 +66,7 @@ def test_near_duplicates_are_written(run: Run, images: Path, tmp_path: Path) -> 
 
 
 def test_a_classifier_agrees_with_scikit_learn(run: Run, images: Path) -> None:
-    """On the same vectors both vote alike."""
+    """Both classify the same vectors alike."""
     printed = run("nearest_neighbour_classifier.py", images, "--train", 8, "-k", 3)
     assert "17 images indexed, 9 held out, 3 neighbours vote" in printed
     right = dict(re.findall(r"^(\S+): +(\S+) right$", printed, flags=re.MULTILINE))

@@ -1,4 +1,4 @@
-"""An index from its first folder to its last answer: drawn images, a small real model, a real store."""
+"""An index from its first folder to its last answer, with drawn images, a small real model and a store."""
 
 import io
 import os
@@ -23,12 +23,12 @@ Draw = Callable[..., list[Path]]
 
 
 def places(answer: lookalike.Answer) -> list[tuple[float, str]]:
-    """Score and path of each hit."""
+    """Returns the score and path of each hit."""
     return [(hit.score, hit.path) for hit in answer]
 
 
 def test_a_folder_is_added_and_searched(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """Every image once; a second time nothing is left to do."""
+    """Every image is indexed once; a second `add` changes nothing."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         assert len(index) == 0
         report = index.add(images, dataset="mine")
@@ -51,7 +51,7 @@ def test_a_folder_is_added_and_searched(tiny_model: lookalike.Model, images: Pat
 def test_the_collections_of_a_store_are_listed(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
-    """Each with its points, datasets and classes; a folder without any has none."""
+    """Each has its points, datasets and classes; an empty folder has no collections."""
     assert lookalike.list_collections(tmp_path / "photos.index") == []
     draw(tmp_path / "one", "cat/1.png", "2.png")
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
@@ -67,7 +67,7 @@ def test_the_collections_of_a_store_are_listed(
 def test_several_folders_are_several_datasets(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
-    """Each a dataset; one of them can be taken out again."""
+    """Each can be removed alone."""
     draw(tmp_path / "one", "1.png", "2.png")
     draw(tmp_path / "two", "3.png", seed=1)
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
@@ -80,10 +80,10 @@ def test_several_folders_are_several_datasets(
             index.remove("one")
 
 
-def test_a_report_has_what_the_command_says_as_data(
+def test_a_report_has_the_messages_of_the_command_as_data(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
-    """Of other datasets, rules, and paths that went."""
+    """It has other datasets, folder rules, and removed paths."""
     draw(tmp_path / "all", "1.png", "cat/2.png")
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(tmp_path / "all")
@@ -98,10 +98,10 @@ def test_a_report_has_what_the_command_says_as_data(
         assert index.add(tmp_path / "new", prune=True).removed_paths == ("1.png",)
 
 
-def test_rules_of_a_folder_are_arguments_and_remembered(
+def test_rules_of_a_folder_are_arguments_and_stored(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
-    """Patterns, what systems make, links to folders, and which folder names the class."""
+    """They are patterns, default excludes, links to folders, and the folder that names the class."""
     draw(tmp_path / "data", "train/cat/1.png", "train/rejected/2.png", "val/dog/3.png", "@eaDir/4.png")
     draw(tmp_path / "linked", "bird/5.png", seed=5)
     (tmp_path / "data" / "test").symlink_to(tmp_path / "linked", target_is_directory=True)
@@ -120,7 +120,7 @@ def test_rules_of_a_folder_are_arguments_and_remembered(
 
 
 def test_unreadable_files_are_in_the_report(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
-    """With its path and the reason."""
+    """Each has its path and the reason."""
     draw(tmp_path / "data", "1.png")
     (tmp_path / "data" / "broken.jpg").write_bytes(b"no image")
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
@@ -131,7 +131,7 @@ def test_unreadable_files_are_in_the_report(tiny_model: lookalike.Model, draw: D
 
 
 def test_labels_override_folders(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
-    """As a mapping, and as a CSV file."""
+    """They are given as a mapping or as a CSV file."""
     draw(tmp_path / "data", "a/1.png", "a/2.png")
     table = tmp_path / "labels.csv"
     table.write_text("path,class\na/1.png,cat\n", encoding="utf-8")
@@ -142,10 +142,10 @@ def test_labels_override_folders(tiny_model: lookalike.Model, draw: Draw, tmp_pa
         assert index.classes == {"a": 1, "cat": 1}
 
 
-def test_at_most_so_many_images_of_each_class_are_added(
+def test_max_per_class_limits_the_images_added(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """A dry run counts it and stores nothing."""
+    """A dry run counts them and stores nothing."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         assert index.add(images, max_per_class=3, dry_run=True).added == 7
         assert len(index) == 0
@@ -167,7 +167,7 @@ def test_at_most_so_many_images_of_each_class_are_added(
 def test_a_query_may_be_a_path_bytes_a_file_pixels_or_a_pillow_image(
     index: lookalike.Index, draw: Draw, tmp_path: Path, given: Callable[[Path], Any]
 ) -> None:
-    """All of them have the same neighbours at the same scores."""
+    """All have the same neighbours with the same scores."""
     [file] = draw(tmp_path, "query.png", seed=5)
     assert places(index.search(given(file))) == places(index.search(file))
     assert len(index.search(given(file))) == 10
@@ -176,7 +176,7 @@ def test_a_query_may_be_a_path_bytes_a_file_pixels_or_a_pillow_image(
 def test_a_query_may_be_a_feature_vector(
     index: lookalike.Index, tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
-    """The model's own, as float32 or as the floats that it became elsewhere."""
+    """The model's own vector is searched with, as float32 or float64."""
     [file] = draw(tmp_path, "query.png", seed=5)
     [vector] = tiny_model.embed([file])
     expected = places(index.search(file))
@@ -186,7 +186,7 @@ def test_a_query_may_be_a_feature_vector(
 
 
 def test_a_query_may_be_an_indexed_image(index: lookalike.Index, images: Path) -> None:
-    """By its id, its path, a hit or a point; itself and its copy are not among its neighbours."""
+    """It is given by id, path, hit or point; itself and its exact duplicate are no neighbours."""
     point = next(point for point in index.points() if point.path == "cat/0.png")
     expected = [hit.path for hit in index.search(images / "cat/0.png")]
     assert not {"cat/0.png", "cat/copy.png"} & set(expected)
@@ -196,7 +196,7 @@ def test_a_query_may_be_an_indexed_image(index: lookalike.Index, images: Path) -
 
 
 def test_include_self_keeps_exact_duplicates(index: lookalike.Index, images: Path) -> None:
-    """The file itself and another of the same bytes come first."""
+    """The file itself and an exact duplicate are the first hits."""
     answer = index.search(images / "cat/0.png", include_self=True, limit=2)
     assert {hit.path for hit in answer} == {"cat/0.png", "cat/copy.png"}
     assert answer[0].score == pytest.approx(1, abs=SCORE_TOLERANCE)
@@ -205,7 +205,7 @@ def test_include_self_keeps_exact_duplicates(index: lookalike.Index, images: Pat
 def test_an_answer_lists_the_exact_duplicates_it_leaves_out(
     index: lookalike.Index, images: Path, tiny_model: lookalike.Model, tmp_path: Path
 ) -> None:
-    """The other image of the same bytes, and nothing where there is none or it is kept; fused, too."""
+    """The list is empty where there are none or they are hits; the same holds for a fused index."""
     answer = index.search(images / "cat/0.png")
     assert [(point.path, point.file) for point in answer.left_out] == [
         ("cat/copy.png", images / "cat/copy.png")
@@ -223,7 +223,7 @@ def test_an_answer_lists_the_exact_duplicates_it_leaves_out(
 
 
 def test_pages_continue_where_the_last_one_ended(index: lookalike.Index, images: Path) -> None:
-    """Each hit once, its rank that among all; of many images as of one."""
+    """Each hit is on one page with its rank among all, for one image and for many."""
     whole = index.search(images / "dog/0.png", limit=25)
     pages = [index.search(images / "dog/0.png", limit=5, offset=start) for start in range(0, 25, 5)]
     assert [hit for page in pages for hit in page] == list(whole)
@@ -232,7 +232,7 @@ def test_pages_continue_where_the_last_one_ended(index: lookalike.Index, images:
 
 
 def test_hits_reach_the_minimal_score(index: lookalike.Index, images: Path) -> None:
-    """From a similarity on; a distance is not what this index compares by."""
+    """`min_score` is a similarity; `max_distance` is refused for a cosine index."""
     whole = index.search(images / "dog/0.png", limit=24)
     score = whole[6].score
     assert list(index.search(images / "dog/0.png", limit=24, min_score=score)) == [
@@ -243,8 +243,8 @@ def test_hits_reach_the_minimal_score(index: lookalike.Index, images: Path) -> N
         index.search(images / "dog/0.png", max_distance=1)
 
 
-def test_an_unknown_class_is_an_error_with_the_nearest_names(index: lookalike.Index, images: Path) -> None:
-    """As data; of the neighbours of all images too."""
+def test_an_unknown_class_is_an_error_with_similar_names(index: lookalike.Index, images: Path) -> None:
+    """The error has them as data; `neighbours` of all images raises it, too."""
     where = lookalike.Where(class_name="dgo")
     for search in (
         lambda: index.search(images / "dog/0.png", where=where),
@@ -258,7 +258,7 @@ def test_an_unknown_class_is_an_error_with_the_nearest_names(index: lookalike.In
 
 
 def test_a_search_is_filtered_by_class_and_dataset(index: lookalike.Index, images: Path) -> None:
-    """To a class, to those without one, to a dataset; one that is not there is an error."""
+    """It may be a class, no class, or a dataset; an unknown dataset is an error."""
     cats = index.search(images / "dog/0.png", where=lookalike.Where(class_name="cat"), limit=20)
     assert {hit.class_name for hit in cats} == {"cat"}
     [alone] = index.search(images / "dog/0.png", where=lookalike.Where(class_name=""))
@@ -279,8 +279,8 @@ def test_a_search_is_filtered_by_class_and_dataset(index: lookalike.Index, image
 
 
 def test_a_query_that_is_no_image_is_refused(index: lookalike.Index, tmp_path: Path) -> None:
-    """A URL is not fetched; a few bytes of anything are no image."""
-    with pytest.raises(errors.ImageError, match="is a URL, and images are not fetched"):
+    """A URL is not fetched, and arbitrary bytes are no image."""
+    with pytest.raises(errors.ImageError, match="is a URL, which is not downloaded"):
         index.search("https://example.com/cat.jpg")
     for few in (b"a", b"abc"):
         with pytest.raises(errors.ImageError) as refused:
@@ -289,14 +289,14 @@ def test_a_query_that_is_no_image_is_refused(index: lookalike.Index, tmp_path: P
 
 
 def test_an_index_is_not_fused_with_itself(index: lookalike.Index) -> None:
-    """At once, and not when it is searched."""
+    """The error is raised by `fuse`, before any search."""
     with pytest.raises(errors.UsageError, match="the same index is given twice") as refused:
         lookalike.fuse([index, index])
     assert refused.value.argument == "indexes"
 
 
 def test_unknown_model_names_are_errors_with_the_known_ones() -> None:
-    """As data."""
+    """The error has them as data."""
     with pytest.raises(errors.UsageError) as backbone:
         lookalike.Model("alexnet")
     assert (backbone.value.argument, backbone.value.choices) == ("backbone", ("resnet101v2", "vgg16"))
@@ -308,7 +308,7 @@ def test_unknown_model_names_are_errors_with_the_known_ones() -> None:
 
 
 def test_near_duplicates_are_folded_on_request(index: lookalike.Index, images: Path) -> None:
-    """Into the nearest of them, in a search and in the neighbours of all; a threshold is a similarity."""
+    """They are folded into the nearest hit, in a search and for all images, above a cosine similarity."""
     plain = index.search(images / "dog/0.png", limit=30)
     folded = index.search(images / "dog/0.png", limit=30, without_near=True, near_above=0.9)
     assert 1 < len(folded) < len(plain) == 25
@@ -330,7 +330,7 @@ def test_near_duplicates_are_folded_on_request(index: lookalike.Index, images: P
 
 
 def test_examples_go_with_a_search(index: lookalike.Index, images: Path) -> None:
-    """None of them is among the hits, and they change the scores."""
+    """They change the scores, and are no hits."""
     alone, together = (
         index.search(images / "dog/0.png", positives=also, limit=24)
         for also in ([], [images / "dog/1.png", images / "dog/2.png"])
@@ -340,7 +340,7 @@ def test_examples_go_with_a_search(index: lookalike.Index, images: Path) -> None
 
 
 def test_batches_are_answered_like_single_queries(index: lookalike.Index, images: Path) -> None:
-    """In their order; a folder stands for all images below it."""
+    """Answers are in the order of queries; a folder stands for all images below it."""
     files = [images / "cat/1.png", images / "dog/1.png", images / "1.png"]
     answers = index.search_many(files, where=lookalike.Where(class_name="cat"))
     assert [answer.query for answer in answers] == [str(file) for file in files]
@@ -353,7 +353,7 @@ def test_batches_are_answered_like_single_queries(index: lookalike.Index, images
 
 
 def test_one_of_many_queries_may_be_unreadable(index: lookalike.Index, images: Path, tmp_path: Path) -> None:
-    """It is raised, or stands in its place with the reason while the others are answered."""
+    """It raises an error, or has an answer with the reason while the others are answered."""
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
     files = [images / "cat/1.png", broken, images / "dog/1.png"]
@@ -367,7 +367,7 @@ def test_one_of_many_queries_may_be_unreadable(index: lookalike.Index, images: P
 
 
 def test_what_is_no_image_is_refused(index: lookalike.Index, images: Path) -> None:
-    """Whatever it is, by an error of ours."""
+    """Every other object raises an error of the library."""
     for given in (17, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros(3, np.int64)):
         with pytest.raises(errors.UsageError):
             index.search(given)  # type: ignore[arg-type]
@@ -380,7 +380,7 @@ def test_what_is_no_image_is_refused(index: lookalike.Index, images: Path) -> No
 
 
 def test_arguments_out_of_their_range_are_refused(index: lookalike.Index, images: Path) -> None:
-    """Before anything is read."""
+    """No image is read before that."""
     ranges: list[dict[str, Any]] = [{"offset": -1}, {"min_score": 1.5}, {"min_score": float("nan")}]
     for wrong in ({"limit": 0}, {"k": 0}, {"vote": "loud"}, {"rule": "rrf"}, *ranges, {"max_distance": -1}):
         with pytest.raises(errors.UsageError):
@@ -390,7 +390,7 @@ def test_arguments_out_of_their_range_are_refused(index: lookalike.Index, images
 def test_points_and_vectors_are_records_and_arrays(
     index: lookalike.Index, tiny_model: lookalike.Model, images: Path
 ) -> None:
-    """In one order; those of a cosine index have length 1."""
+    """Both have the same order; vectors of a cosine index have length 1."""
     ids, matrix = index.vectors()
     points = index.points()
     assert [point.id for point in points] == ids
@@ -406,7 +406,7 @@ def test_points_and_vectors_are_records_and_arrays(
 def test_a_collection_is_opened_by_its_name(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """It knows its model, for searching and for adding; another name is an error that lists those there."""
+    """Its model is known for searching and adding; an unknown name is an error that lists the collections."""
     place = tmp_path / "photos.index"
     with lookalike.open(place, model=tiny_model, distance="euclid") as index:
         index.add(images)
@@ -425,7 +425,7 @@ def test_a_collection_is_opened_by_its_name(
 def test_one_store_holds_a_collection_of_each_model_and_distance(
     tiny_model: lookalike.Model, tiny_weights: Path, images: Path, tmp_path: Path
 ) -> None:
-    """Each is opened by what makes it."""
+    """A model and a distance open their own collection."""
     place = tmp_path / "photos.index"
     pool = lookalike.Model("vgg16", weights=tiny_weights, layer="block1_pool")
     names = set()
@@ -444,7 +444,7 @@ def test_one_store_holds_a_collection_of_each_model_and_distance(
 def test_the_environment_names_the_default_store(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for the commands."""
+    """The library reads the same variables as the commands."""
     monkeypatch.setenv("LOOKALIKE_STORE", f"embedded:{tmp_path / 'store'}")
     with lookalike.open(model=tiny_model) as index:
         index.add(images)
@@ -453,7 +453,7 @@ def test_the_environment_names_the_default_store(
 
 
 def test_an_empty_index_says_what_to_do(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """Nothing is made by looking."""
+    """Reading from it creates nothing."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         for use in (index.points, lambda: index.search(images / "cat/1.png"), index.evaluate):
             with pytest.raises(errors.CollectionMissingError, match="add a folder"):
@@ -462,7 +462,7 @@ def test_an_empty_index_says_what_to_do(tiny_model: lookalike.Model, images: Pat
 
 
 def test_a_with_block_releases_the_store(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """Another one can have it then; what is used afterwards says that it is closed."""
+    """Another index can open the store then; a closed index raises an error that says so."""
     place = tmp_path / "photos.index"
     with lookalike.open(place, model=tiny_model) as index:
         index.add(images)
@@ -475,7 +475,7 @@ def test_a_with_block_releases_the_store(tiny_model: lookalike.Model, images: Pa
 
 
 def test_deleted_files_are_pruned(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """Where that is asked for; a folder that moved is said to have moved."""
+    """This needs `prune`; a moved folder is reported as moved."""
     root = shutil.copytree(images, tmp_path / "photos")
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(root)
@@ -489,7 +489,7 @@ def test_deleted_files_are_pruned(tiny_model: lookalike.Model, images: Path, tmp
 
 
 def test_a_collection_is_rebuilt(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """It is searched as before, by short forms of its vectors."""
+    """It is searched as before, with quantized vectors."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(images)
         before = index.search(images / "cat/1.png")
@@ -503,7 +503,7 @@ def test_a_collection_is_rebuilt(tiny_model: lookalike.Model, images: Path, tmp_
 def test_an_index_may_be_opened_again_in_one_process(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """As where a notebook's cell is run a second time; what nobody refers to any more holds nothing."""
+    """A notebook's cell may be run twice; an unreferenced index releases its store."""
     place = tmp_path / "photos.index"
     for expected in (26, 0):
         index = lookalike.open(place, model=tiny_model)
@@ -515,7 +515,7 @@ def test_an_index_may_be_opened_again_in_one_process(
 def test_a_read_only_index_is_searched_and_refuses_writes(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """Its folder is what the error is about; neither reading nor refusing changes anything in it."""
+    """The error's `path` is its folder; neither a search nor a refused write changes a file."""
     place = tmp_path / "photos.index"
     with lookalike.open(place, model=tiny_model) as index:
         index.add(images)
@@ -540,7 +540,7 @@ def test_a_read_only_index_is_searched_and_refuses_writes(
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
 def test_an_index_names_the_process_that_fills_it(tiny_model: lookalike.Model, tmp_path: Path) -> None:
-    """Which process that is stands in the error, too."""
+    """The error has it as `holder`, too."""
     place = tmp_path / "photos.index"
     with EmbeddedStore(place).local.ingesting(), lookalike.open(place, model=tiny_model) as index:
         with pytest.raises(

@@ -1,4 +1,4 @@
-"""A model without an index: what it is told, and what it gives."""
+"""A model without an index: arguments, vectors and errors."""
 
 import io
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Draw = Callable[..., list[Path]]
 def test_vectors_are_those_of_the_exported_model(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path, library_home: Path
 ) -> None:
-    """Float32 `[N, D]`, in the order of the images, whatever they were given as."""
+    """They are float32 `[N, D]` in the order of the images, for every type of input."""
     one, other = draw(tmp_path, "a.png", "b.png")
     found = tiny_model.embed([one, Image.open(other), one.read_bytes(), np.asarray(Image.open(other))])
     assert found.dtype == np.float32
@@ -38,7 +38,7 @@ def test_vectors_are_those_of_the_exported_model(
 def test_weights_of_a_fine_tuned_model_are_those_of_its_network(
     name: str, save_as: Callable[[Path, Model], Path], tmp_path: Path, images: Path
 ) -> None:
-    """With the network as a layer of another model, in each format of Keras."""
+    """The network is a layer of another model, in each of Keras' formats."""
     random = np.random.default_rng(7)
     layers = Model(
         block1_conv1={
@@ -56,7 +56,7 @@ def test_weights_of_a_fine_tuned_model_are_those_of_its_network(
 
 
 def test_vectors_do_not_depend_on_the_batch_size(tiny_model: lookalike.Model, images: Path) -> None:
-    """Any number of images, out of an iterator that is read once."""
+    """Images may be any number, and come from an iterator."""
     files = sorted(images.rglob("*.png"))
     np.testing.assert_allclose(
         tiny_model.embed(iter(files), batch_size=4), tiny_model.embed(files), rtol=0, atol=1e-6
@@ -64,12 +64,12 @@ def test_vectors_do_not_depend_on_the_batch_size(tiny_model: lookalike.Model, im
 
 
 def test_embedding_no_images_gives_an_empty_array(tiny_model: lookalike.Model) -> None:
-    """Float32 `[0, D]`."""
+    """Its shape is `[0, D]`, its type float32."""
     assert tiny_model.embed([]).shape == (0, 64)
 
 
 def test_an_unreadable_image_is_an_error_with_its_reason(tiny_model: lookalike.Model, tmp_path: Path) -> None:
-    """As data, for programs."""
+    """The error has the reason as data."""
     file = tmp_path / "empty.jpg"
     file.touch()
     with pytest.raises(errors.ImageError) as caught:
@@ -81,7 +81,7 @@ def test_an_unreadable_image_is_an_error_with_its_reason(tiny_model: lookalike.M
 
 
 def test_what_is_no_single_image_is_refused(tiny_model: lookalike.Model, tmp_path: Path) -> None:
-    """A folder, or a vector."""
+    """A folder and a vector are refused."""
     for given in (tmp_path, np.ones(64, np.float32)):
         with pytest.raises(errors.UsageError):
             tiny_model.embed([given])
@@ -90,7 +90,7 @@ def test_what_is_no_single_image_is_refused(tiny_model: lookalike.Model, tmp_pat
 def test_an_error_of_a_missing_image_names_the_missing_folder(
     tiny_model: lookalike.Model, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model has no index that the name could be looked for in."""
+    """A model has no index to look the name up in."""
     monkeypatch.chdir(images)
     with pytest.raises(errors.ImageError) as refused:
         tiny_model.embed(["kitten/0.png"])
@@ -110,27 +110,27 @@ def test_an_error_of_a_missing_image_names_the_missing_folder(
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_at_once(wrong: dict[str, str]) -> None:
-    """Before anything is fetched or loaded."""
+    """Nothing is downloaded or loaded before that."""
     with pytest.raises(errors.UsageError):
         lookalike.Model(**wrong)
 
 
-def test_a_missing_weights_file_is_an_error_of_weights(tmp_path: Path) -> None:
-    """When the model is first needed."""
+def test_a_missing_weights_file_is_a_weights_error(tmp_path: Path) -> None:
+    """It is raised when the model is first used."""
     model = lookalike.Model("vgg16", weights=tmp_path / "absent.h5")
     with pytest.raises(errors.WeightsError):
         model.embed([])
 
 
 def test_names_alone_mean_the_official_weights() -> None:
-    """Short or long, with the default layer."""
+    """Short and full names mean the default layer, too."""
     assert repr(lookalike.Model()) == "Model('resnet101v2', layer='post_relu')"
     assert repr(lookalike.Model("vgg")) == "Model('vgg16', layer='block5_pool')"
     assert (lookalike.Model().dimension, lookalike.Model("vgg").dimension) == (2048, 512)
 
 
 def test_a_model_is_exported_and_verified(tiny_model: lookalike.Model, tmp_path: Path) -> None:
-    """Among the models, or to a path of one's own; what is verified is that file."""
+    """It is written to the model cache or to a given path; the check reads that file."""
     kept = tiny_model.export()
     assert kept.suffix == ".onnx"
     assert tiny_model.export() == kept

@@ -1,4 +1,4 @@
-"""In a notebook's kernel: what is shown, how far long work has come, and that it can be interrupted."""
+"""Output in a notebook's kernel: pages, progress bars, and interruption."""
 
 import html
 import json
@@ -34,7 +34,7 @@ CELLS = (
 
 
 def run(cells: tuple[str, ...], folder: Path) -> list[list[dict[str, Any]]]:
-    """The outputs of each cell, in a kernel of its own."""
+    """Returns the outputs of each cell, in a kernel of its own."""
     from nbformat.v4 import new_code_cell, new_notebook
 
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
@@ -46,7 +46,7 @@ def run(cells: tuple[str, ...], folder: Path) -> list[list[dict[str, Any]]]:
 
 
 def given(images: Path, weights: Path, place: Path) -> str:
-    """Names that the cells use."""
+    """Returns the names that the cells use."""
     return f"IMAGES, WEIGHTS, PLACE = {str(images)!r}, {str(weights)!r}, {str(place)!r}"
 
 
@@ -54,21 +54,21 @@ def given(images: Path, weights: Path, place: Path) -> str:
 def outputs(
     images: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[list[dict[str, Any]]]:
-    """Those of `CELLS`."""
+    """Returns the outputs of `CELLS`."""
     folder = tmp_path_factory.mktemp("notebook")
     return run((given(images, tiny_weights, folder / "photos.index") + OPEN, *CELLS), folder)[1:]
 
 
 def result(output: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a cell's last line gave, by media type."""
+    """Returns the value of a cell's last line, by media type."""
     [data] = [each["data"] for each in output if each["output_type"] == "execute_result"]
     return dict(data)
 
 
-def test_a_notebook_finds_what_a_program_finds(
+def test_a_notebook_gives_the_same_vectors_and_hits(
     outputs: list[list[dict[str, Any]]], index: lookalike.Index, images: Path
 ) -> None:
-    """To the last bit."""
+    """They are equal to the last bit."""
     assert result(outputs[0])["text/plain"] == "26"
     found = [(hit.score, hit.path) for hit in index.search(images / "cat/1.png")]
     # of copies either may come first
@@ -76,29 +76,29 @@ def test_a_notebook_finds_what_a_program_finds(
 
 
 @pytest.mark.parametrize("cell", [2, 3, 4, 5])
-def test_records_show_themselves(outputs: list[list[dict[str, Any]]], cell: int) -> None:
-    """As a page in a frame, with thumbnails in it."""
+def test_records_are_displayed_as_pages(outputs: list[list[dict[str, Any]]], cell: int) -> None:
+    """A page is in a frame, with its thumbnails."""
     [page] = re.findall(r'<iframe srcdoc="([^"]*)"', result(outputs[cell])["text/html"])
     assert "data:image/" in html.unescape(page)
 
 
 @pytest.mark.parametrize("cell", [0, 6])
-def test_long_work_shows_how_far_it_has_come(outputs: list[list[dict[str, Any]]], cell: int) -> None:
-    """A bar in the cell's output, at its end once the work is done; nothing else is printed."""
+def test_long_work_shows_a_progress_bar(outputs: list[list[dict[str, Any]]], cell: int) -> None:
+    """The cell's output has a bar that reaches its end, and nothing else is printed."""
     shown = [each["data"]["text/html"] for each in outputs[cell] if each["output_type"] == "display_data"]
     assert any(re.search(r'<progress value="26" max="26">|: 26 images', each) for each in shown)
     assert not [each for each in outputs[cell] if each["output_type"] == "stream"]
 
 
 def test_one_search_shows_no_bar(outputs: list[list[dict[str, Any]]]) -> None:
-    """It is over at once."""
+    """It is too short for a progress bar."""
     assert [each["output_type"] for each in outputs[1]] == ["execute_result"]
 
 
-def test_elsewhere_nothing_is_shown(
+def test_outside_notebooks_no_bar_is_shown(
     index: lookalike.Index, images: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Unless somebody asks for it."""
+    """`shown_by` can set a bar."""
     index.search_many(images)
     assert capfd.readouterr() == ("", "")
     bars = SoleBar()
@@ -139,7 +139,7 @@ except KeyboardInterrupt:
 def test_an_interrupted_cell_stops_and_the_next_goes_on(
     images: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:
-    """What was written stays, the index can be used, and nothing of it is embedded again."""
+    """Images that were written stay, the index stays usable, and none is embedded twice."""
     goes_on = 'again = index.add(IMAGES, dataset="mine")\n[stopped, again.unchanged, again.added, len(index)]'
     cells = (given(images, tiny_weights, tmp_path / "photos.index") + OPEN, INTERRUPTED, goes_on)
     *_, output = run(cells, tmp_path)

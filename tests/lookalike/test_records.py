@@ -1,4 +1,4 @@
-"""What an index finds out about itself, and how it shows that."""
+"""Records of analyses of an index, and their display."""
 
 import html
 import re
@@ -20,7 +20,7 @@ DISTANCE_TOLERANCE = 1e-5
 def euclid(
     images: Path, tiny_model: lookalike.Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lookalike.Index]:
-    """The same images by their Euclidean distances, in a store of their own."""
+    """Yields a Euclidean index of the same images, in a store of its own."""
     place = tmp_path_factory.mktemp("euclid") / "photos.index"
     with lookalike.open(place, model=tiny_model, distance="euclid") as one:
         one.add(images)
@@ -28,7 +28,7 @@ def euclid(
 
 
 def test_an_evaluation_has_figures_with_intervals(index: lookalike.Index) -> None:
-    """By name, and those of single queries as arrays in the order of their points."""
+    """Figures have names; values of single queries are arrays in the order of the points."""
     found = index.evaluate()
     for figure in (found.precision_at_1, found.precision_at_10, found.mean_average_precision):
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
@@ -41,7 +41,7 @@ def test_an_evaluation_has_figures_with_intervals(index: lookalike.Index) -> Non
 
 
 def test_too_few_images_are_not_evaluated(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """One image has a class, and nothing to find."""
+    """A single image with a class has no relevant images."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(images / "cat", labels={"1.png": "cat"})
         with pytest.raises(errors.UsageError, match="too few to evaluate"):
@@ -51,7 +51,7 @@ def test_too_few_images_are_not_evaluated(tiny_model: lookalike.Model, images: P
 def test_a_calibrated_index_gives_probabilities(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """Until something is added; an index that is open already knows it at once."""
+    """The open index uses a new calibration at once; adding images drops it."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
         index.add(images)
         query = images / "cat/1.png"
@@ -69,7 +69,7 @@ def test_a_calibrated_index_gives_probabilities(
 
 
 def test_neighbours_of_all_are_those_of_each(index: lookalike.Index, images: Path) -> None:
-    """As arrays, and as points with hits."""
+    """They are given as arrays, and as points with hits."""
     found = index.neighbours(k=4)
     assert found.rows.shape == found.scores.shape == (26, 4)
     assert len(found) == 26
@@ -84,7 +84,7 @@ def test_neighbours_of_all_are_those_of_each(index: lookalike.Index, images: Pat
 
 
 def test_missing_neighbours_are_marked(index: lookalike.Index) -> None:
-    """By -1 and NaN."""
+    """Rows are -1 and scores NaN."""
     found = index.neighbours(k=20, where=lookalike.Where(class_name="dog"))
     assert found.rows.shape == (12, 20)
     assert (found.rows[:, 11:] == -1).all()
@@ -93,7 +93,7 @@ def test_missing_neighbours_are_marked(index: lookalike.Index) -> None:
 
 
 def test_duplicates_are_found_and_nothing_is_deleted(index: lookalike.Index, images: Path) -> None:
-    """Of the two files with the same bytes one could go."""
+    """One of the two files with the same bytes is redundant."""
     found = index.duplicates(above=1)
     [group] = found
     assert {group.kept.payload.path, group.others[0].payload.path} == {"cat/0.png", "cat/copy.png"}
@@ -106,7 +106,7 @@ def test_duplicates_are_found_and_nothing_is_deleted(index: lookalike.Index, ima
 
 
 def test_a_similarity_is_explained_cell_by_cell(index: lookalike.Index, images: Path) -> None:
-    """The shares of either image sum up to it, and it is the score of a search."""
+    """The shares of either image sum to the cosine, which is the score of a search."""
     found = index.explain(images / "cat/1.png", images / "cat/2.png")
     assert found.query_shares.sum() == pytest.approx(found.cosine)
     assert found.neighbour_shares.sum() == pytest.approx(found.cosine)
@@ -118,7 +118,7 @@ def test_a_similarity_is_explained_cell_by_cell(index: lookalike.Index, images: 
 
 
 def test_a_map_has_a_place_for_each_point(index: lookalike.Index) -> None:
-    """The same for the same seed; at most so many as are asked for."""
+    """The same seed gives the same places; `limit` bounds the sample."""
     found = index.map(seed=3)
     assert found.places.shape == (26, 2)
     assert np.isfinite(found.places).all()
@@ -129,7 +129,7 @@ def test_a_map_has_a_place_for_each_point(index: lookalike.Index) -> None:
 
 
 def test_indexes_are_fused(index: lookalike.Index, euclid: lookalike.Index, images: Path) -> None:
-    """By each rule that needs no calibration; each hit knows where it stands in either."""
+    """All rules without calibration are tried; each hit has its placings in both indexes."""
     both = lookalike.fuse([index, euclid])
     query = images / "cat/1.png"
     answer = both.search(query, rule="rrf")
@@ -152,7 +152,7 @@ def test_a_fused_index_is_evaluated_beside_each_of_its_indexes(
     tiny_model: lookalike.Model,
     tmp_path: Path,
 ) -> None:
-    """With the rule that is asked for; the differences are those of the same queries."""
+    """The given rule is used; differences are over the same queries."""
     found = lookalike.fuse([index, euclid]).evaluate(rule="zscore")
     assert found.collection == f"{index.collection} + {euclid.collection} (zscore)"
     assert len(found.values["precision_at_1"]) == len(index.evaluate().values["precision_at_1"])
@@ -166,7 +166,7 @@ def test_a_fused_index_is_evaluated_beside_each_of_its_indexes(
 
 
 def test_a_fitted_head_is_a_model(index: lookalike.Index, images: Path) -> None:
-    """It is fitted to the classes of an index, embeds, and is measured on images that it did not see."""
+    """It is fitted to an index's classes, embeds images, and is measured on held-out images."""
     report = index.fit_head("pets", seed=1)
     assert report.made
     assert report.head.classes == ["cat", "dog"]
@@ -177,7 +177,7 @@ def test_a_fitted_head_is_a_model(index: lookalike.Index, images: Path) -> None:
 
 
 def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
-    """One of each record that shows itself."""
+    """Returns one of each record that is displayed as a page."""
     return [
         index.search(images / "cat/1.png"),
         index.duplicates(),
@@ -188,7 +188,7 @@ def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
 
 
 def test_records_are_shown_as_pages(index: lookalike.Index, images: Path) -> None:
-    """In a frame that may run its own scripts only, with its thumbnails in it and nothing asked for."""
+    """The frame runs its own scripts only, holds the thumbnails and requests nothing."""
     for record in shown(index, images):
         frame = record._repr_html_()
         [page] = re.findall(
@@ -201,14 +201,14 @@ def test_records_are_shown_as_pages(index: lookalike.Index, images: Path) -> Non
 
 
 def test_an_answer_shows_the_names_of_its_files(index: lookalike.Index, images: Path) -> None:
-    """The query, the collection, and each hit with its class."""
+    """It names the query, the collection, and each hit with its class."""
     answer = index.search(images / "cat/1.png", limit=3)
     for text in (index.collection, "cat/1.png", *(hit.path for hit in answer)):
         assert text in answer.to_html()
 
 
 def test_an_unreadable_query_shows_its_error(index: lookalike.Index, tmp_path: Path) -> None:
-    """Instead of hits."""
+    """Its answer has no hits."""
     [answer] = index.search_many([tmp_path / "absent.png"], raise_errors=False)
     assert "absent.png" in answer.to_html()
     assert len(answer) == 0

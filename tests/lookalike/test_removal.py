@@ -1,4 +1,4 @@
-"""Taking images out of an index: which of them a path means."""
+"""Removing images from an index: the meaning of paths and classes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ TWO = ("cat/1.png", "dog/2.png")
 
 @pytest.fixture
 def filled(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> Iterator[lookalike.Index]:
-    """Two datasets in folders beside each other."""
+    """Yields an index of two datasets in folders beside each other."""
     draw(tmp_path / "one", *ONE)
     draw(tmp_path / "two", *TWO, seed=9)
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
@@ -35,7 +35,7 @@ def filled(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> Iterator[
 
 
 def left(index: lookalike.Index) -> set[str]:
-    """What is still there, by dataset and path."""
+    """Returns dataset and path of the remaining images."""
     return {f"{point.dataset}/{point.path}" for point in index.points()}
 
 
@@ -57,7 +57,7 @@ ALL = {f"one/{path}" for path in ONE} | {f"two/{path}" for path in TWO}
 def test_a_star_is_a_wildcard_unless_a_path_contains_it(
     filled: lookalike.Index, paths: Sequence[str], gone: set[str]
 ) -> None:
-    """Whatever else files may be called, and however a path is written."""
+    """Other special characters of names are literal; a path may be written in any form."""
     assert filled.remove(paths=paths) == len(gone)
     assert left(filled) == ALL - gone
 
@@ -78,7 +78,7 @@ def test_a_star_is_a_wildcard_unless_a_path_contains_it(
 def test_a_file_path_is_used_where_no_image_has_the_path(
     filled: lookalike.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, gone: set[str]
 ) -> None:
-    """With steps upwards, doubled slashes, and over a link."""
+    """It may have `..`, double slashes, and links."""
     (tmp_path / "link").symlink_to(tmp_path / "two", target_is_directory=True)
     monkeypatch.chdir(tmp_path / "two" / "dog")
     assert filled.remove(paths=path) == len(gone)
@@ -88,7 +88,7 @@ def test_a_file_path_is_used_where_no_image_has_the_path(
 def test_dot_dot_after_a_link_follows_the_link(
     filled: lookalike.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the shell, which opens `link/../cat/1.png`, has it; the text alone would mean another file."""
+    """`link/../cat/1.png` is resolved as the shell does, not by its text."""
     (tmp_path / "one" / "link").symlink_to(tmp_path / "two" / "dog", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     assert filled.remove(paths="one/link/../cat/1.png") == 1
@@ -97,7 +97,7 @@ def test_dot_dot_after_a_link_follows_the_link(
 
 @pytest.mark.parametrize("path", ["", ".", "./", "cat/..", Path()])
 def test_a_path_without_images_is_refused(filled: lookalike.Index, path: Any) -> None:
-    """It would mean whatever the working directory holds, or everything."""
+    """An empty path could mean the working directory or all images."""
     with pytest.raises(errors.UsageError, match="names no image and no folder") as refused:
         filled.remove(paths=path)
     assert refused.value.argument == errors.Argument.PATH
@@ -105,7 +105,7 @@ def test_a_path_without_images_is_refused(filled: lookalike.Index, path: Any) ->
 
 
 def test_paths_without_images_among_others_are_logged(filled: lookalike.Index, said: list[str]) -> None:
-    """Paths and classes, each by itself."""
+    """Each path and class is logged by itself."""
     assert filled.remove(paths=["cat", "none"], classes=["cat", "bird"]) == 3
     assert said[-2:] == [
         "warning: class 'bird' matches no image here",
@@ -121,7 +121,7 @@ def test_paths_without_images_among_others_are_logged(filled: lookalike.Index, s
     ],
 )
 def test_a_class_without_images_is_named(filled: lookalike.Index, classes: list[str], message: str) -> None:
-    """In a sentence, also where it is an image without a class."""
+    """The message has it in words, also for images without a class."""
     with pytest.raises(errors.UsageError, match=message):
         filled.remove(paths="cat", classes=classes)
 
@@ -129,18 +129,18 @@ def test_a_class_without_images_is_named(filled: lookalike.Index, classes: list[
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda index: index.remove(paths=None), "paths is a text or path, or several, not None"),
-        (lambda index: index.remove(classes=[1]), "classes is a text or path"),
-        (lambda index: index.add_many("one"), "folders is several texts or paths, not 'one'"),
-        (lambda index: index.remove(paths=b"a"), "paths is a text or path, or several"),
-        (lambda index: index.add(".", class_level="2"), "class_level is a whole number, not '2'"),
-        (lambda index: index.add(".", exclude=[None]), "exclude is a text or path"),
+        (lambda index: index.remove(paths=None), "paths must be a text or path, or several, not None"),
+        (lambda index: index.remove(classes=[1]), "classes must be a text or path"),
+        (lambda index: index.add_many("one"), "folders must be several texts or paths, not 'one'"),
+        (lambda index: index.remove(paths=b"a"), "paths must be a text or path, or several"),
+        (lambda index: index.add(".", class_level="2"), "class_level must be a whole number, not '2'"),
+        (lambda index: index.add(".", exclude=[None]), "exclude must be a text or path"),
     ],
 )
 def test_arguments_of_another_type_are_named(
     filled: lookalike.Index, call: Callable[[Any], object], named: str
 ) -> None:
-    """Before anything is done."""
+    """They are refused before anything is removed."""
     with pytest.raises(errors.UsageError, match=named):
         call(filled)
     assert left(filled) == ALL

@@ -20,7 +20,7 @@ Draw = Callable[..., list[Path]]
 def test_threads_search_while_another_adds(
     tiny_model: lookalike.Model, images: Path, draw: Draw, tmp_path: Path
 ) -> None:
-    """Every answer is whole, and none fails, though the collection is closed and loaded in between."""
+    """Every answer is complete, although the collection is closed and loaded in between."""
     folders = [tmp_path / f"more{number}" for number in range(4)]
     for seed, folder in enumerate(folders):
         draw(folder, *(f"new/{number}.png" for number in range(6)), seed=seed + 10)
@@ -56,7 +56,7 @@ def test_threads_search_while_another_adds(
 def test_threads_that_add_wait_for_each_other(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:
-    """The first of them makes the collection; all images are in it in the end."""
+    """The first creates the collection; in the end it has all images."""
     folders = [tmp_path / f"folder{number}" for number in range(4)]
     for seed, folder in enumerate(folders):
         draw(folder, "1.png", "2.png", seed=seed)
@@ -68,7 +68,7 @@ def test_threads_that_add_wait_for_each_other(
 
 
 def test_threads_embed_what_one_thread_embeds(tiny_weights: Path, images: Path) -> None:
-    """The model is loaded once, by whoever comes first."""
+    """The model is loaded once."""
     files = sorted(images.rglob("*.png"))
     expected = lookalike.Model("vgg16", weights=tiny_weights, layer="block1_conv1").embed(files)
     model = lookalike.Model("vgg16", weights=tiny_weights, layer="block1_conv1")
@@ -78,8 +78,10 @@ def test_threads_embed_what_one_thread_embeds(tiny_weights: Path, images: Path) 
         np.testing.assert_array_equal(vectors, expected)
 
 
-def test_closing_waits_for_what_is_added(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """All of it is there afterwards."""
+def test_closing_waits_for_an_add_in_progress(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """All its images are in the index afterwards."""
     place = tmp_path / "photos.index"
     index = lookalike.open(place, model=tiny_model)
     index.add(images, max_per_class=1)
@@ -106,10 +108,10 @@ EmbeddedStore(pathlib.Path(sys.argv[1]), lock_timeout_s=0).open(sys.argv[2])
 """
 
 
-def test_another_process_has_it_once_it_is_closed(
+def test_another_process_can_open_a_closed_index(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """A store on the disk belongs to one process at a time."""
+    """An embedded store belongs to one process at a time."""
     place = tmp_path / "photos.index"
     with lookalike.open(place, model=tiny_model) as index:
         index.add(images)
@@ -121,10 +123,10 @@ def test_another_process_has_it_once_it_is_closed(
         assert len(again) == 26
 
 
-def test_a_store_that_another_process_holds_says_who(
+def test_an_error_names_the_process_that_holds_the_store(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
 ) -> None:
-    """Once it was waited for; here by a process that is told to wait for nothing."""
+    """It is raised after the lock's timeout, which is zero here."""
     place = tmp_path / "photos.index"
     with lookalike.open(place, model=tiny_model) as index:
         index.add(images)
@@ -136,10 +138,10 @@ def test_a_store_that_another_process_holds_says_who(
     assert f"in use by process {os.getpid()}" in done.stderr
 
 
-def test_an_interrupted_add_goes_on_with_the_next(
+def test_an_interrupted_add_is_resumed_by_the_next(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever was written stays, and the index can be used at once."""
+    """Images that were written stay, and the index can be searched at once."""
     from lookalike_core.stores.shared import SharedCollection
 
     upsert, calls = SharedCollection.upsert, []

@@ -1,4 +1,4 @@
-"""The tutorial is true: its blocks run in their order, and print what the page shows."""
+"""The tutorial: its blocks run in order, and print what the page shows."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ MODELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Code of the page, with the line that it begins in and what the page says it prints."""
+    """Code of the page, with its first line and the output that the page shows."""
 
     line: int
     code: str
@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks() -> list[Block]:
-    """Each block of Python, with the output that stands below it."""
+    """Returns each block of Python, with the output below it."""
     text = PAGE.read_text(encoding="utf-8")
     found = re.finditer(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", text, re.MULTILINE | re.DOTALL)
     return [
@@ -44,7 +44,7 @@ def blocks() -> list[Block]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to be in, with what `ingest sample` draws."""
+    """Changes into a folder with the images of `ingest sample`."""
     monkeypatch.chdir(tmp_path)
     draw_sample(Path("photos"))
     draw_query(Path("apple.jpg"), "apple")
@@ -63,8 +63,8 @@ def printed(folder: Path, vgg: Path, resnet: Path) -> Iterator[tuple[Block, str]
         yield block, out.getvalue().replace(str(folder), HOME)
 
 
-def test_whatever_prints_is_shown_with_its_output() -> None:
-    """And what stands for the models is on the page, each once."""
+def test_code_that_prints_is_shown_with_its_output() -> None:
+    """Each path of a model is on the page once."""
     assert [block.line for block in blocks() if ("print(" in block.code) != bool(block.shown)] == []
     whole = "".join(block.code for block in blocks())
     assert {named: whole.count(named) for named in MODELS} == dict.fromkeys(MODELS, 1)
@@ -72,7 +72,7 @@ def test_whatever_prints_is_shown_with_its_output() -> None:
 
 @pytest.mark.slow
 def test_the_tutorial_prints_what_it_shows(folder: Path) -> None:
-    """Every block in its order, with the weights of both networks."""
+    """Every block is run in order, with the weights of both networks."""
     vgg, resnet = WEIGHTS / "vgg16_imagenet_notop.h5", WEIGHTS / "resnet101v2_imagenet_conv1_to_conv4.h5"
     if not (vgg.is_file() and resnet.is_file()):
         pytest.skip(f"the weights of the tutorial are not in {WEIGHTS}")

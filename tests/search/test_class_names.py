@@ -1,16 +1,16 @@
-"""Classes by the names that people type, in both stores."""
+"""Finding classes by typed names, in both stores."""
 
 import unicodedata
 from collections.abc import Callable, Iterator
 
 import pytest
+from all_hits import all_hits
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.text import nfc
-from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.class_names import find_class
@@ -25,14 +25,14 @@ OTHERS = (nfc(CAFE), "bonsai", "ketch", "watch")
 
 @pytest.fixture
 def name(both_stores: Store, fill: Callable[..., str]) -> str:
-    """A collection with two images of each class."""
+    """Returns a collection with two images of each class."""
     images = [f"{each}/{number}.png" for each in CLASSES for number in (1, 2)]
     return fill(both_stores, {image: [1, place] for place, image in enumerate(images)})
 
 
 @pytest.fixture
 def collection(both_stores: Store, name: str) -> Iterator[Collection]:
-    """The same, open."""
+    """Yields that collection, open."""
     with both_stores.open(name) as opened:
         yield opened
 
@@ -44,7 +44,7 @@ def collection(both_stores: Store, name: str) -> Iterator[Collection]:
 def test_a_class_is_known_in_either_normal_form(
     collection: Collection, typed: str | None, stored: str | None
 ) -> None:
-    """As systems compose and take apart the letters of names; no class is one, too."""
+    """Systems compose or decompose accented letters; the empty class is known, too."""
     assert find_class(typed, [collection]) == stored
 
 
@@ -53,13 +53,17 @@ def test_a_class_is_known_in_either_normal_form(
     [
         ("turtel", "nearest: Turtle", ("Turtle", *OTHERS)),
         ("turtle", "nearest: Turtle", ("Turtle", *OTHERS)),
-        ("zzz", "there: Café, Turtle, bonsai and 2 more", (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch")),
+        (
+            "zzz",
+            "available: Café, Turtle, bonsai and 2 more",
+            (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch"),
+        ),
     ],
 )
-def test_an_unknown_class_is_refused_with_the_nearest(
+def test_an_unknown_class_is_refused_with_similar_names(
     collection: Collection, typed: str, said: str, choices: tuple[str, ...]
 ) -> None:
-    """For people in the message, for programs as data."""
+    """They are in the message, and as data in the error."""
     with pytest.raises(UsageError) as refused:
         find_class(typed, [collection])
     message = unicodedata.normalize("NFC", str(refused.value))
@@ -67,23 +71,23 @@ def test_an_unknown_class_is_refused_with_the_nearest(
     assert (refused.value.argument, refused.value.choices) == (Argument.CLASS, choices)
 
 
-def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: str, home: Settings) -> None:
-    """Before anything is read."""
+def test_every_function_with_a_class_filter_refuses_an_unknown_class(
+    both_stores: Store, name: str, home: Settings
+) -> None:
+    """No image is read before that."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         with refuses(UsageError, match="--class: there is no class turtel"):
             searcher.resolve_options(QueryOptions(class_name="turtel"))
         with refuses(UsageError, match="there is no class turtel"):
-            find_all_neighbours(
-                searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel")
-            )
+            all_hits(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
 
 
 def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home: Settings) -> None:
-    """Only images of it come."""
+    """Only images of that class are found."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
         answer = answer_of(searcher, "watch/1.png", options)
-        [*rows] = find_all_neighbours(
+        rows = all_hits(
             searcher.networks[0].collection, limit=3, where=PointFilter(class_name=options.class_name)
         )
     assert {hit.payload.class_name for hit in answer.hits} == {nfc(CAFE)}

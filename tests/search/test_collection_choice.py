@@ -33,7 +33,7 @@ Choose = Callable[..., str]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
-    """Gives a home whose embedded store is another than the one under test."""
+    """Returns a home whose embedded store is not the one under test."""
     return Settings(home=tmp_path / "home", provider="cpu")
 
 
@@ -56,7 +56,7 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         free_port = listener.getsockname()[1]
-    monkeypatch.setattr(choice, "where_else", functools.partial(find_other_store, local_port=free_port))
+    monkeypatch.setattr(choice, "find_other_store", functools.partial(find_other_store, local_port=free_port))
 
     def choose_with(
         store: EmbeddedStore,
@@ -125,7 +125,7 @@ SPECIAL = [
 def test_resnet_is_preferred_to_vgg_and_cosine_to_euclid(
     shelve: Shelve, choose: Choose, options: dict[str, object], chosen: str
 ) -> None:
-    """Among the collections that fit the options."""
+    """The preference is among the collections that fit the options."""
     assert choose(shelve(*ALL_DEFAULT), **options) == chosen
 
 
@@ -135,7 +135,7 @@ def test_the_preferred_backbone_outranks_the_preferred_distance(shelve: Shelve, 
 
 
 def test_default_layer_and_weights_outrank_backbone_and_distance(shelve: Shelve, choose: Choose) -> None:
-    """A special collection beside a plain one is selected by its name."""
+    """A collection with another layer or weights is selected only by name, where a default one fits."""
     assert choose(shelve(*SPECIAL, manifest(VGG, EUCLID))) == "vgg16-euclid"
 
 
@@ -143,13 +143,13 @@ def test_default_layer_and_weights_outrank_backbone_and_distance(shelve: Shelve,
 def test_the_only_collection_that_fits_is_selected(
     shelve: Shelve, choose: Choose, special: CollectionManifest
 ) -> None:
-    """Also a special one, without any option."""
+    """This holds without options, and for another layer, pooling or weights."""
     assert choose(shelve(special)) == special.collection
     assert choose(shelve(special, *ALL_DEFAULT[:2]), backbone="resnet") == special.collection
 
 
 def test_a_tie_is_refused(shelve: Shelve, choose: Choose) -> None:
-    """Exit 2, with the names of all that fit and the option that selects one."""
+    """The exit code is 2; the message names all that fit and the option that selects one."""
     with refuses(UsageError, match="--collection") as refused:
         choose(shelve(*SPECIAL))
     assert [special.collection for special in SPECIAL if special.collection not in str(refused.value)] == []
@@ -157,19 +157,19 @@ def test_a_tie_is_refused(shelve: Shelve, choose: Choose) -> None:
 
 @pytest.mark.parametrize("wanted", [*SPECIAL, ALL_DEFAULT[0]], ids=lambda wanted: wanted.collection)
 def test_a_name_selects_any_collection(shelve: Shelve, choose: Choose, wanted: CollectionManifest) -> None:
-    """Also one that the other options would not select."""
+    """It selects one that the defaults would not."""
     assert choose(shelve(*SPECIAL, *ALL_DEFAULT), name=wanted.collection) == wanted.collection
 
 
 @pytest.mark.parametrize("options", [{"backbone": "vgg"}, {"distance": COSINE}])
 def test_a_name_excludes_other_options(shelve: Shelve, choose: Choose, options: dict[str, object]) -> None:
-    """Exit 2 rather than a guess."""
+    """The exit code is 2."""
     with refuses(UsageError, match="^--collection: .*; leave --backbone, --distance and --head out$"):
         choose(shelve(*ALL_DEFAULT), name="vgg16-cosine", **options)
 
 
 def test_an_unknown_backbone_is_wrong_usage(shelve: Shelve, choose: Choose) -> None:
-    """It is no missing collection."""
+    """The exit code is 2, not 6."""
     with pytest.raises(UsageError, match="there is no backbone 'alexnet'"):
         choose(shelve(*ALL_DEFAULT), backbone="alexnet")
 
@@ -210,10 +210,12 @@ def test_an_unknown_backbone_is_wrong_usage(shelve: Shelve, choose: Choose) -> N
 def test_the_error_of_a_missing_collection_ends_with_the_command_that_makes_it(
     shelve: Shelve, choose: Choose, options: dict[str, object], asked: str, command: str
 ) -> None:
-    """Exit 6; layer, pooling and weights in its name become options."""
+    """The exit code is 6; layer, pooling and weights in its name become options."""
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
-    said = f"there is no collection {asked} in the store embedded:somewhere; there: none. Create it with: "
+    said = (
+        f"there is no collection {asked} in the store embedded:somewhere; available: none. Create it with: "
+    )
     assert full_message(missing.value) == said + command
 
 
@@ -221,9 +223,9 @@ def test_the_error_of_a_missing_collection_ends_with_the_command_that_makes_it(
 def test_the_error_of_a_missing_collection_lists_those_that_are_there(
     shelve: Shelve, choose: Choose, options: dict[str, object]
 ) -> None:
-    """Perhaps one of them was meant."""
+    """The name may be mistyped."""
     store = shelve(manifest(RESNET, COSINE), manifest(RESNET, EUCLID))
-    with pytest.raises(CollectionMissingError, match="there: resnet101v2-cosine, resnet101v2-euclid"):
+    with pytest.raises(CollectionMissingError, match="available: resnet101v2-cosine, resnet101v2-euclid"):
         choose(store, **options)
 
 
@@ -233,23 +235,23 @@ def test_the_error_of_a_missing_collection_lists_those_that_are_there(
 def test_the_error_of_a_missing_collection_names_the_other_store_that_has_it(
     shelve: Shelve, choose: Choose, home: Settings, options: dict[str, object]
 ) -> None:
-    """It may have been made before a variable was set, or a server started."""
+    """A variable or a started server may have changed the default store."""
     shelve(manifest(VGG, EUCLID), directory=home.qdrant_dir)
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
     said = "vgg16-euclid is in another store; search it with: --store embedded"
-    assert full_message(missing.value).endswith(f"there: none. {said}")
+    assert full_message(missing.value).endswith(f"available: none. {said}")
 
 
 def test_unreadable_collections_are_not_called_missing(
     shelve: Shelve, choose: Choose, said: list[str]
 ) -> None:
-    """The log says of each what to do."""
+    """The log has the remedy for each."""
     whole = manifest(RESNET)
     store = shelve(whole)
     (store.directory / whole.collection / "manifest.json").write_text('{"schema":')
     with pytest.raises(
-        CollectionMissingError, match=rf"no collection .* can be read: {whole.collection}; what"
+        CollectionMissingError, match=rf"no collection .* can be read: {whole.collection}; the messages"
     ):
         choose(store)
     said.clear()
@@ -258,7 +260,7 @@ def test_unreadable_collections_are_not_called_missing(
 
 
 def test_the_file_of_an_image_lies_below_the_root_of_its_dataset() -> None:
-    """A dataset that the manifest does not name has none."""
+    """A dataset that is not in the manifest has no file path."""
     assert file_of(manifest(), "data", "cat/1.jpg") == Path("/pictures/data/cat/1.jpg")
     assert file_of(manifest(), "unknown", "cat/1.jpg") is None
 
@@ -278,14 +280,14 @@ def choose_of_both(choose: Choose, home: Settings) -> Both:
 
 
 def test_both_networks_are_taken_with_the_same_distance(shelve: Shelve, choose_of_both: Both) -> None:
-    """Cosine where both have it, by default."""
+    """The default is cosine where both networks have it."""
     store = shelve(*ALL_DEFAULT, *SPECIAL)
     assert choose_of_both(store, distance=None) == ["resnet101v2-cosine", "vgg16-cosine"]
     assert choose_of_both(store, distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
 
 
 def test_both_networks_are_taken_with_a_distance_that_both_have(shelve: Shelve, choose_of_both: Both) -> None:
-    """Euclid if one of them lacks cosine; special collections serve if there is no other."""
+    """It is Euclid if one lacks cosine; other layers or weights are selected if there is no default one."""
     store = shelve(
         manifest(VGG, COSINE), manifest(VGG, EUCLID), manifest(RESNET, EUCLID, pooling=Pooling.MAX)
     )
@@ -313,8 +315,8 @@ def test_the_error_of_a_missing_network_ends_with_the_command_that_makes_it(
     distance: Distance | None,
     command: str,
 ) -> None:
-    """Exit 6."""
-    with refuses(CollectionMissingError, match=f"both networks.*{command}"):
+    """The exit code is 6."""
+    with refuses(CollectionMissingError, match=f"each network.*{command}"):
         choose_of_both(shelve(*there), distance=distance)
 
 
@@ -332,13 +334,13 @@ def test_the_error_of_a_missing_network_ends_with_the_command_that_makes_it(
 def test_contradicting_fields_are_refused(
     shelve: Shelve, home: Settings, selector: CollectionSelector
 ) -> None:
-    """Before the store is read."""
+    """They are refused before the store is read."""
     with refuses(UsageError, match="leave"):
         selector.resolve(shelve(*ALL_DEFAULT), settings=home)
 
 
 def test_all_selects_every_collection_that_fits(shelve: Shelve, home: Settings) -> None:
-    """Sorted; with both networks, all of them."""
+    """The names are sorted; for both networks, all collections are selected."""
     store = shelve(*ALL_DEFAULT, *SPECIAL)
 
     def chosen(**fields: Any) -> list[str]:
@@ -371,19 +373,19 @@ def test_names_keep_their_order_without_repetitions(shelve: Shelve, home: Settin
 def test_resolving_one_collection_refuses_several(
     shelve: Shelve, home: Settings, selector: CollectionSelector
 ) -> None:
-    """Rather than take the first of them."""
-    with pytest.raises(UsageError, match="this takes one collection"):
+    """It does not select the first of them."""
+    with pytest.raises(UsageError, match="only one collection can be used here"):
         selector.resolve_one(shelve(*ALL_DEFAULT), settings=home)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
 def test_the_error_of_a_missing_collection_names_an_ingest_under_way(shelve: Shelve, choose: Choose) -> None:
-    """It advises to wait, not to start another ingest; `holder` is the process."""
+    """It advises to wait for that ingest; `holder` is its process."""
     store = shelve()
     with store.local.ingesting(), pytest.raises(CollectionMissingError) as caught:
         choose(store)
     said = full_message(caught.value)
     assert f"An ingest into this store is under way, by process {os.getpid()} (" in said
-    assert said.endswith("and may be making it; ask again when it is done")
+    assert said.endswith("and may be making it; try again when it is done")
     assert caught.value.holder == f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     assert caught.value.exit_code == 6

@@ -1,4 +1,4 @@
-"""What `search` imports: each subcommand what it uses, when it is asked for."""
+"""Imports of `search` and its subcommands."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ SAY_MODULES = (
 
 
 def imported(*arguments: str) -> set[str]:
-    """The modules of a whole process at its end, by the first part of their names."""
+    """Returns the top-level modules that a whole process has imported."""
     process = subprocess.run(
         [sys.executable, "-c", SAY_MODULES, *arguments], capture_output=True, text=True, check=False
     )
@@ -24,7 +24,7 @@ def imported(*arguments: str) -> set[str]:
 
 
 def test_help_imports_no_library_but_its_own() -> None:
-    """It lists names and first lines alone."""
+    """`search --help` needs only the names and first lines of the subcommands."""
     modules = imported("--help")
     assert "typer" in modules
     assert modules.isdisjoint(
@@ -33,6 +33,6 @@ def test_help_imports_no_library_but_its_own() -> None:
 
 
 def test_a_query_imports_only_what_it_uses() -> None:
-    """Its help has its module imported."""
+    """Its help imports its module, but no ONNX Runtime, Pillow or store engine."""
     modules = imported("query", "--help")
     assert modules.isdisjoint(NEVER | {"onnxruntime", "PIL", "qdrant_edge"})

@@ -1,11 +1,11 @@
-"""The confusion as `search evaluate --json` has it."""
+"""The confusion matrix in `search evaluate --json`."""
 
 import numpy as np
 from lookalike_search.commands.evaluation_format import confusion_json
 
 
 def test_the_confusion_of_many_classes_has_no_whole_table() -> None:
-    """It grows with the square of the classes, and nearly all of it is 0."""
+    """It grows with the square of the number of classes and is mostly 0."""
     table = np.diag(np.arange(1, 102))
     table[3, 7] = 5
     found = confusion_json([str(number) for number in range(101)], table)

@@ -1,4 +1,4 @@
-"""Datasets of which one lies in the other's folder: a file is one image, in both stores."""
+"""Datasets whose folders overlap: a file is one image, in both stores."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from all_hits import all_hits
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.overlapping_roots import first_by_rule
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
-from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
@@ -52,18 +52,18 @@ def name(both_stores: Store, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def searcher(both_stores: Store, name: str, home: Settings) -> Iterator[Searcher]:
-    """Open."""
+    """Yields a searcher of that collection."""
     with Searcher.opened(name, store=both_stores, settings=home) as opened:
         yield opened
 
 
 def files(answer: Answer) -> list[str]:
-    """The files of the hits, by name."""
+    """Returns the names of the hits' files."""
     return [hit.file.name for hit in answer.hits if hit.file]
 
 
 def test_a_file_is_one_hit_that_names_the_other_dataset(searcher: Searcher) -> None:
-    """Whichever of both was asked with; the query itself is no copy of itself."""
+    """This holds for a query in either dataset; the query's other point is no exact duplicate of it."""
     [source] = searcher.find("all/pets/cat/00.png")
     answer = answer_of(searcher, source, QueryOptions(limit=12))
     assert files(answer) == [f"{number:02}.png" for number in range(1, 13)]
@@ -76,15 +76,15 @@ def test_a_file_is_one_hit_that_names_the_other_dataset(searcher: Searcher) -> N
 
 
 def test_pages_have_each_file_once(searcher: Searcher) -> None:
-    """Twice the points are behind them."""
+    """Most files have two points."""
     [source] = searcher.find("all/cars/1.png")
     pages = [answer_of(searcher, source, QueryOptions(limit=7, offset=start)) for start in range(0, 35, 7)]
     found = [file for page in pages for file in files(page)]
     assert sorted(found) == sorted(["2.png", *(f"{number:02}.png" for number in range(COUNT))])
 
 
-def test_one_dataset_alone_is_as_ever(searcher: Searcher) -> None:
-    """A hit in it says where else its file is."""
+def test_a_search_of_one_dataset_returns_its_own_points(searcher: Searcher) -> None:
+    """Each hit names the other dataset that holds its file."""
     [source] = searcher.find("all/cars/1.png")
     answer = answer_of(searcher, source, QueryOptions(dataset="pets"))
     assert {hit.payload.dataset for hit in answer.hits} == {"pets"}
@@ -93,12 +93,10 @@ def test_one_dataset_alone_is_as_ever(searcher: Searcher) -> None:
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("include_copies", [True, False])
-def test_every_file_asks_once_and_is_found_once(
-    searcher: Searcher, exact: bool, include_copies: bool
-) -> None:
-    """By numpy and by the store, with room for as many others as were asked for."""
+def test_every_file_is_one_query_and_one_hit(searcher: Searcher, exact: bool, include_copies: bool) -> None:
+    """This holds for brute force and for the store's search, which return as many hits as requested."""
     collection = searcher.networks[0].collection
-    rows = list(find_all_neighbours(collection, limit=12, exact=exact, include_copies=include_copies))
+    rows = all_hits(collection, limit=12, exact=exact, include_copies=include_copies)
     assert len(rows) == COUNT + 2
     for payload, hits in rows:
         found = [hit.payload.id for hit in hits]
@@ -108,7 +106,7 @@ def test_every_file_asks_once_and_is_found_once(
 
 
 def test_an_evaluation_counts_a_file_once(searcher: Searcher) -> None:
-    """In the dataset whose folder is outermost; one dataset alone has all of its own."""
+    """It counts in the dataset with the outermost folder; an evaluation of one dataset has all its images."""
     collection = searcher.networks[0].collection
     assert len(load_labelled(collection).payloads) == COUNT + 2
     assert load_labelled(collection).unlabelled == 0
@@ -138,7 +136,7 @@ def linking(both_stores: Store, tmp_path: Path, home: Settings) -> Iterator[Sear
 
 @pytest.mark.parametrize("source", ["all/link/cat/0.png", "pets/cat/0.png"])
 def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) -> None:
-    """Asked with either name of the query, which is no copy of itself."""
+    """This holds for a query by either path; it is no exact duplicate of itself."""
     [found] = linking.find(source)
     answer = answer_of(linking, found, QueryOptions(limit=12))
     assert files(answer) == ["1.png", "2.png", "3.png", "4.png"]
@@ -149,10 +147,10 @@ def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) 
     assert [each.path for each in alone.hits[0].also_in] == ["link/cat/1.png"]
 
 
-def test_a_file_that_a_link_leads_to_asks_and_counts_once(linking: Searcher) -> None:
-    """In all neighbours, and in an evaluation."""
+def test_a_linked_file_is_one_query_and_counts_once(linking: Searcher) -> None:
+    """This holds for all neighbours and for an evaluation."""
     collection = linking.networks[0].collection
-    rows = list(find_all_neighbours(collection, limit=12))
+    rows = all_hits(collection, limit=12)
     assert [len(hits) for _, hits in rows] == [4] * 5
     assert len(load_labelled(collection).payloads) == 5
 
@@ -167,10 +165,10 @@ def test_a_file_that_a_link_leads_to_asks_and_counts_once(linking: Searcher) -> 
         ([("zoo", "cat"), ("in", "dog")], "in"),
     ],
 )
-def test_the_outermost_dataset_that_gives_a_class_stands_for_a_file(
+def test_the_outermost_dataset_with_a_class_represents_a_file(
     points: list[tuple[str, str | None]], first: str
 ) -> None:
-    """Of two that lie equally deep the one whose name comes first, in whichever order they are met."""
+    """Of two at the same depth it is the first by name, in whichever order they are read."""
     roots = {"in": "/data/pets", "out": "/data", "zoo": "/data/pets"}
     payloads = [point_of("1.png", [1, 0], dataset=name, class_name=of).payload for name, of in points]
     assert first_by_rule(payloads, roots).dataset == first
@@ -209,17 +207,17 @@ def grown(both_stores: Store, tmp_path: Path) -> Iterator[Callable[[str | None],
 
 
 def vector_of(number: int) -> list[float]:
-    """The farther, the higher."""
+    """Returns the vector of a path: a higher number is farther."""
     return [1, 0.01 * number]
 
 
 def sha_of(number: int) -> str:
-    """Of the file's bytes."""
+    """Returns the SHA-256 of the file's bytes."""
     return f"{number:064x}"
 
 
 def ingest_inner(store: Store, name: str, root: Path) -> None:
-    """The folder `pets` becomes the dataset `inner`, with classes of its own."""
+    """Makes the folder `pets` the dataset `inner`, with classes of its own."""
     with store.open(name) as collection:
         collection.record_dataset("inner", str(root / "zoo" / "pets"))
         collection.upsert(
@@ -246,7 +244,7 @@ def test_an_overlapping_ingest_changes_no_class_and_no_verdict(
     vote: VoteRule,
     without_near_above: float | None,
 ) -> None:
-    """As long as the outer dataset gives classes, these count; each hit says what the other one gives."""
+    """Classes of the outer dataset count; each hit lists the inner dataset's class, too."""
     name = grown("pets")
     options = QueryOptions(limit=7, vote=vote, without_near_above=without_near_above)
     answers = []
@@ -268,7 +266,7 @@ def test_an_overlapping_ingest_changes_no_class_and_no_verdict(
 def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
     both_stores: Store, grown: Callable[[str | None], str], home: Settings, tmp_path: Path
 ) -> None:
-    """In queries, in the neighbours of all, in an evaluation and in a calibration."""
+    """It counts in queries, all neighbours, an evaluation and a calibration."""
     name = grown(None)
     ingest_inner(both_stores, name, tmp_path)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
@@ -280,16 +278,16 @@ def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
         labelled = load_labelled(collection)
         assert (len(labelled.payloads), labelled.unlabelled) == (COUNT + 1, 0)
         for exact in (True, False):
-            rows = list(find_all_neighbours(collection, limit=3, exact=exact))
+            rows = all_hits(collection, limit=3, exact=exact)
             assert {payload.class_name for payload, _ in rows} == {"cat", "dog", "cars"}
     run = calibrate_collection(both_stores, name)
     assert (run.calibration.images, run.unlabelled) == (COUNT + 1, 0)
 
 
-def test_an_indexed_file_is_known_by_the_point_that_stands_for_it(
+def test_an_indexed_file_is_known_by_the_point_that_represents_it(
     both_stores: Store, grown: Callable[[str | None], str], tmp_path: Path
 ) -> None:
-    """What a query of the file says of itself does not depend on which dataset was first."""
+    """The payload of a query does not depend on the order of the datasets."""
     name = grown(None)
     ingest_inner(both_stores, name, tmp_path)
     with both_stores.open(name) as collection:
@@ -306,7 +304,7 @@ FEW = 3
 def test_a_file_is_found_in_the_other_network_under_another_datasets_name(
     both_stores: Store, home: Settings, tmp_path: Path, vote: VoteRule
 ) -> None:
-    """One network has the outer dataset only, the other one the inner: each file has a score in both.
+    """One network has only the outer dataset, the other only the inner one; each file has a score in both.
 
     Its class is the outer dataset's, whichever network found it.
     """

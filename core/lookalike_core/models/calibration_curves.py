@@ -135,6 +135,7 @@ class Calibration:
     threshold: Threshold
     """The nearness under which a query is out-of-distribution."""
     reliability: Reliability
+    """How far the chances are off on held-out images."""
     revision: str | None = None
     """The revision of the points that were read; see `Collection.mark_revision`."""
 

@@ -28,13 +28,16 @@ class Verification(TypedDict):
     failed: bool
     """Whether any check failed; then the exit code is 1."""
     checks: Sequence[Check]
+    """All checks, in order."""
 
 
 class Split(TypedDict):
     """How many images of the collections a head was fitted to and evaluated on."""
 
     training: int
+    """Images that the head was fitted to."""
     held_out: int
+    """Images that it was measured on."""
     left_out: dict[LeftOut, int]
     """Images that were not used, by reason."""
 
@@ -43,6 +46,7 @@ class Candidate(TypedDict):
     """A way to fit a layer."""
 
     method: Method
+    """How the layer is fitted."""
     strength: float | None
     """Strength of the regularization; null if the method has none."""
     pull: float
@@ -77,7 +81,9 @@ class HeadFigures(TypedDict):
     precision_at_1: float
     mean_average_precision: float
     queries: int
+    """Number of queries."""
     best_possible: BestFitFigures
+    """The figures of a perfect ranking."""
 
 
 class BeforeAndAfter(TypedDict):
@@ -110,12 +116,15 @@ class FittedHead(TypedDict):
     collections: list[str]
     """The collections whose vectors it was fitted to."""
     seed: int
+    """The seed of the split."""
     split: Split
+    """How the images were divided."""
     method: Candidate
     """The candidate that was chosen."""
     candidates: list[CandidateScore]
     """All candidates that were tried."""
     held_out_against_training: BeforeAndAfter
+    """How good neighbours are without and with the head."""
 
 
 LINES = {

@@ -200,7 +200,7 @@ def _read_collections(
             if name not in store:
                 there = ", ".join(store.names()) or "none"
                 raise CollectionMissingError(
-                    f"there is no collection {name!a} in the store {store.label}; there: {there}"
+                    f"there is no collection {name!a} in the store {store.label}; available: {there}"
                 )
         collections = open_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)

@@ -136,7 +136,7 @@ def read_head(name: str, settings: Settings) -> Head:
     if path is None or not path.is_file():
         there = ", ".join(sorted(file.stem for file in settings.heads_dir.glob("*.npz"))) or "none"
         raise UsageError(
-            f"there is no head {name!a} in {settings.heads_dir}; there: {there}",
+            f"there is no head {name!a} in {settings.heads_dir}; available: {there}",
             path=path,
             hint=Hint(Action.FIT_HEAD),
         )

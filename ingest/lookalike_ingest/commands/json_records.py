@@ -17,6 +17,7 @@ class Skipped(TypedDict):
     path: str
     """Relative to the dataset's root, with `/`."""
     reason: SkipReason
+    """Why it was left out."""
 
 
 def skipped_json(files: Sequence[SkippedFile]) -> list[Skipped]:
@@ -28,6 +29,7 @@ class OtherFiles(TypedDict):
     """Files that were ignored, since their suffix is not that of an image."""
 
     total: int
+    """Number of files."""
     by_suffix: dict[str, int]
     """Suffix -> number of files, most frequent first."""
 
@@ -36,13 +38,19 @@ class CollectionChange(TypedDict):
     """What an ingest did to one collection, in numbers of images; in a dry run, what it would do."""
 
     name: str
+    """The name of the collection."""
     provider: str | None
     """The execution provider that embedded images; null if none was embedded."""
     added: int
+    """Images that were new."""
     updated: int
+    """Images with other bytes or another class."""
     moved: int
+    """Images with another path."""
     unchanged: int
+    """Images that were the same."""
     removed: int
+    """Points that were removed."""
     excluded: int
     """How many of the removed points are excluded by the rules."""
     removed_paths: Sequence[str]
@@ -59,6 +67,7 @@ class Excluded(TypedDict):
     folders: int
     """Excluded folders; the images in them are not counted."""
     images: int
+    """Number of images."""
 
 
 class OverlappingDataset(TypedDict):
@@ -66,6 +75,7 @@ class OverlappingDataset(TypedDict):
 
     dataset: str
     root: str
+    """Absolute path of its folder."""
 
 
 class GoneDataset(TypedDict):
@@ -75,6 +85,7 @@ class GoneDataset(TypedDict):
     root: str
     """Its former folder."""
     points: int
+    """Number of its points."""
     shared: int
     """How many of its points have the same bytes as an image of this dataset."""
 
@@ -87,7 +98,6 @@ class Ingest(TypedDict):
     root: Path
     """Absolute path of the folder."""
     store: str
-    """`embedded`, `embedded:DIR` or a server's URL without credentials."""
     interrupted: bool
     """Whether Ctrl-C ended it before all images were considered; the same command continues."""
     found: int
@@ -95,8 +105,11 @@ class Ingest(TypedDict):
     not_taken: int
     """Images that `--max-per-class` left out."""
     skipped: list[Skipped]
+    """Files that could not be read."""
     other_files: OtherFiles
+    """Files that are not images."""
     excluded: Excluded
+    """What the rules left out."""
     linked_folders: int
     """Links to folders that were not followed."""
     rules: FolderRules
@@ -106,10 +119,15 @@ class Ingest(TypedDict):
     unused_labels: int
     """Rows of the label table that match no image here."""
     overlapping_datasets: list[OverlappingDataset]
+    """Datasets whose folders overlap with this one."""
     gone_datasets: list[GoneDataset]
+    """Datasets whose folder is gone and whose images are here."""
     collections: list[CollectionChange]
+    """What was done to each collection."""
     took_ms: int
+    """Duration in milliseconds."""
     images_per_second: float
+    """Images that were read, by the duration."""
     from_stored: int
     """Vectors computed by a head from stored vectors of its base network."""
 
@@ -120,6 +138,7 @@ class FailedIngest(TypedDict):
     schema: Literal[1]
     dataset: str
     root: Path
+    """Absolute path of the folder."""
     error: str
     """The error message."""
 
@@ -130,6 +149,7 @@ class Status(TypedDict):
     schema: Literal[1]
     store: str
     collections: list[CollectionStatus]
+    """The status of each collection."""
     ingest_under_way: str | None
     """The process that is ingesting into the store; null if there is none, and for a server."""
 
@@ -148,17 +168,22 @@ class Rebuild(TypedDict):
     left_out: Sequence[Path]
     """Absolute paths of existing images that could not be ingested."""
     skipped: list[Skipped]
+    """Images that could not be read."""
     embedded: int
+    """Images that were embedded again."""
     taken_over: int
     """Vectors copied from the old collection."""
     took_ms: int
+    """Duration in milliseconds."""
 
 
 class Removed(TypedDict):
     """How many points were removed from one collection."""
 
     name: str
+    """The name of the collection."""
     removed: int
+    """Number of points."""
 
 
 class Removal(TypedDict):
@@ -173,6 +198,7 @@ class Removal(TypedDict):
     """The classes to match; empty for any, "" for images without a class."""
     store: str
     collections: list[Removed]
+    """The collections that lost points."""
 
 
 LINES = {

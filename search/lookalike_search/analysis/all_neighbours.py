@@ -27,11 +27,11 @@ _SPARE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonLimits:
-    """Up to which size brute force is used, and how many vectors are read or searched at once."""
+    """The largest collection for brute force, and the number of vectors read or searched at once."""
 
     exact_images: int = 50_000
     exact_bytes: int = 2**30
-    """Up to so many images, and so much memory for their vectors, brute force in numpy is as fast as the
+    """Up to `exact_images`, whose vectors take up to `exact_bytes`, brute force in numpy is as fast as the
     embedded store's index (benchmarks/neighbours.py)."""
 
     at_once: int = AT_ONCE
@@ -52,29 +52,6 @@ def is_small(
     return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
 
 
-def find_all_neighbours(
-    collection: Collection,
-    *,
-    limit: int,
-    where: PointFilter = EVERYTHING,
-    include_copies: bool = False,
-    exact: bool | None = None,
-    limits: ComparisonLimits = COMPARISON_LIMITS,
-) -> Iterator[Neighbours]:
-    """Yields each image with its nearest neighbours, best first, by dataset and path; each file once.
-
-    `where` filters queries and hits alike; its `excluded_sha256` is not used. An image is never its own
-    neighbour, and exact duplicates of it are only with `include_copies`. Scores are Qdrant's own. `exact` is
-    brute force, with all vectors in memory; None takes that for small collections. Otherwise the store is
-    searched as for a query, and only payloads are in memory, about 1 KB each. Points that are written or
-    deleted meanwhile may be missing.
-
-    Raises:
-        UsageError: the collection has no such dataset or class.
-    """
-    return _images(collection, where, include_copies=include_copies, exact=exact, limits=limits).every(limit)
-
-
 def find_all_scenes(
     collection: Collection,
     *,
@@ -85,17 +62,27 @@ def find_all_scenes(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
-    """Yields each image with its `limit` nearest scenes, otherwise as `find_all_neighbours`.
+    """Yields each image with its `limit` nearest scenes, best first, by dataset and path; each file once.
 
     Hits whose cosine similarity to a better ranked one is over `above` are folded into that one, and more
     hits are searched until there are `limit` scenes or no further hits. Without `above` each hit is a scene.
+
+    `where` filters queries and hits alike; its `excluded_sha256` is not used. An image is never its own hit,
+    and its exact duplicates are hits only with `include_copies`. Scores are Qdrant's own. `exact` is brute
+    force, with all vectors in memory, and the default for small collections. Otherwise the store is searched
+    as for a query, and only payloads are in memory, about 1 KB each. Points that are written or deleted
+    during the search may be missing.
+
+    Raises:
+        UsageError: the collection has no such dataset or class.
     """
-    images = _images(collection, where, include_copies=include_copies, exact=exact, limits=limits)
+    images = _open_images(collection, where, include_copies=include_copies, exact=exact, limits=limits)
     if above is None:
-        return ((asks, [Scene(hit=hit) for hit in hits]) for asks, hits in images.every(limit))
+        return ((asks, [Scene(hit=hit) for hit in hits]) for asks, hits in images.search_all(limit))
     folding: Folding[SearchHit] = Folding(above=above, vectors_of=lambda hits: [images.vectors(hits)])
     return (
-        (asks, _scenes(images, asks, hits, limit, folding)) for asks, hits in images.every(_FIRST * limit)
+        (asks, _fold_one(images, asks, hits, limit, folding))
+        for asks, hits in images.search_all(_FIRST * limit)
     )
 
 
@@ -103,10 +90,10 @@ _FIRST = 2
 """Hits for each wanted scene in the first search."""
 
 
-def _scenes(
+def _fold_one(
     images: "_Images", asks: Payload, hits: list[SearchHit], limit: int, folding: Folding[SearchHit]
 ) -> Sequence[Scene[SearchHit]]:
-    """Returns the scenes of one image, given its first hits."""
+    """Returns the scenes of one image; `hits` are those of its first search."""
     first_depth = _FIRST * limit
 
     def search(depth: int) -> Search[SearchHit]:
@@ -119,19 +106,19 @@ def _scenes(
 
 
 class _Images(Protocol):
-    """Searches a collection with each of its images, which is never its own hit; each file is there once."""
+    """Searches a collection with each of its images; no image is its own hit, and each file is one image."""
 
-    def every(self, limit: int) -> Iterator[Neighbours]:
-        """Yields each image with its `limit` nearest, or fewer where there are no more."""
+    def search_all(self, limit: int) -> Iterator[Neighbours]:
+        """Yields each image with its `limit` nearest, or with all others where they are fewer."""
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """Returns the `limit` nearest of one image, more than `every` gave it."""
+        """Returns the `limit` nearest of one image, for more hits than `search_all` returned."""
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
         """Returns the vectors of some hits, float32 `[N, D]`, not normalised."""
 
 
-def _images(
+def _open_images(
     collection: Collection,
     where: PointFilter,
     *,
@@ -163,13 +150,13 @@ class _ImagesInMemory:
         self._include_copies = include_copies
         self._exact = ExactSearch(vectors, cosine=collection.manifest.distance.higher_is_nearer)
 
-    def every(self, limit: int) -> Iterator[Neighbours]:
-        """Searches with many images at a time."""
+    def search_all(self, limit: int) -> Iterator[Neighbours]:
+        """Yields each image with its nearest, searching with many images at a time."""
         for rows in self._exact.blocks():
             yield from self._found(rows, limit)
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """Searches again."""
+        """Returns the `limit` nearest of one image from memory."""
         [(_, hits)] = self._found(np.array([self._rows[asks.id]]), limit)
         return hits
 
@@ -192,8 +179,9 @@ class _ImagesInMemory:
 class _ImagesOfStore:
     """Searches by the store; implements `_Images`.
 
-    Asks for a few more than are wanted, since exact duplicates are left out afterwards, and where those were
-    too few again with a filter, which is slower. `known` is the image of each point, by the point's id.
+    Requests a few more hits than `limit`, since exact duplicates are left out afterwards; where too few
+    remain it searches again with a filter, which is slower. `known` is the image of each point, by the
+    point's id.
     """
 
     def __init__(
@@ -212,8 +200,8 @@ class _ImagesOfStore:
         points = Counter(payload.id for payload in known.values())
         self._points_of_one = max(points.values(), default=1)
 
-    def every(self, limit: int) -> Iterator[Neighbours]:
-        """Searches with many images at a time."""
+    def search_all(self, limit: int) -> Iterator[Neighbours]:
+        """Yields each image with its nearest, searching with many images at a time."""
         for start in range(0, len(self._payloads), self._at_once):
             some = self._payloads[start : start + self._at_once]
             part, vectors = read_vectors(self._collection, some)
@@ -222,13 +210,13 @@ class _ImagesOfStore:
             wanted = self._points_of_one * (limit + min(most, _SPARE))
             answers = self._collection.query_many(vectors, limit=wanted, where=self._where)
             for payload, vector, answer in zip(part, vectors, answers, strict=True):
-                hits = self._others(payload, answer)[:limit]
+                hits = self._drop_duplicates(payload, answer)[:limit]
                 if len(hits) < limit and len(answer) == wanted:
                     hits = self._filtered(payload, vector, limit)
                 yield payload, hits
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """Searches with the filter; returns no hits for an image that was deleted meanwhile."""
+        """Returns the `limit` nearest of one image by a filtered search; none for a deleted image."""
         vector = self._collection.vectors([asks.id]).get(asks.id)
         return [] if vector is None else self._filtered(asks, vector, limit)
 
@@ -241,10 +229,10 @@ class _ImagesOfStore:
         others = replace(self._where, excluded_sha256=excluded)
         wanted = self._points_of_one * (limit + 1)
         [found] = self._collection.query_many(vector[np.newaxis], limit=wanted, where=others)
-        return self._others(asks, found)[:limit]
+        return self._drop_duplicates(asks, found)[:limit]
 
-    def _others(self, asks: Payload, found: Sequence[ScoredId]) -> list[SearchHit]:
-        """Returns each hit once, without the query and, unless they are wanted, its exact duplicates."""
+    def _drop_duplicates(self, asks: Payload, found: Sequence[ScoredId]) -> list[SearchHit]:
+        """Returns each hit once, without the query and, unless they are included, its exact duplicates."""
         hits: dict[str, SearchHit] = {}
         for each in found:
             payload = self._known.get(each.id, asks)

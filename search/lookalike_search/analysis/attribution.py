@@ -1,11 +1,11 @@
 """Splits a cosine similarity into the shares of image cells, exactly.
 
-Pure: feature maps in, shares out. With average pooling an image's vector is the mean of the cells of its
+Pure. With average pooling an image's vector is the mean of the cells of its
 last feature map, so the cosine similarity of two images is a sum over pairs of cells,
 
     cos(A, B) = sum_ij <a_i, b_j> / (|sum_i a_i| |sum_j b_j|),
 
-in which a cell's share is what all pairs that it is part of add up to. Nothing is estimated.
+in which a cell's share is the sum of all pairs that contain it. Nothing is estimated.
 
 What a collection compares are vectors that may have been computed elsewhere, by another execution provider
 in bfloat16 for instance, and differ a little from the sum of the cells computed here. That difference belongs
@@ -37,8 +37,7 @@ class Explanation:
 
     `query` and `neighbour` float64 `[H, W]` are the shares of the cells of each image: each sums to
     `cosine`. `pairs` float64 `[H * W, H * W]` are the parts of the pairs of cells, the query's in rows:
-    what a row sums to is that cell's share. A part is negative where cells speak against each other, as they
-    only can at layers without a ReLU.
+    the sum of a row is that cell's share. Parts can be negative only at layers without a ReLU.
     """
 
     cosine: float
@@ -58,10 +57,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Focus:
-    """Where an image's shares lie.
+    """Which part of an image has the largest shares.
 
-    `place` is the ninth of the image with most of them and `share` how much of the whole it has, a ninth
-    where they are spread evenly. Half of the whole comes from the `half` strongest of `cells` cells.
+    `place` is the ninth of the image with the largest part of their sum, `share` that part: a ninth where
+    they are spread evenly. The `half` strongest of `cells` cells have half of the sum.
     """
 
     place: str
@@ -86,7 +85,7 @@ def explain(
     """
     first, second = (_blocks(features.astype(np.float64)) for features in (query, neighbour))
     a, b = (
-        _summing_to(cells.reshape(-1, cells.shape[-1]), vector)
+        _scale_to_sum(cells.reshape(-1, cells.shape[-1]), vector)
         for cells, vector in ((first, query_vector), (second, neighbour_vector))
     )
     pairs = a @ b.T
@@ -115,7 +114,7 @@ def strongest_pairs(explanation: Explanation, count: int) -> list[Pair]:
 
 
 def find_focus(shares: FloatMatrix) -> Focus:
-    """Returns where in an image the shares `[H, W]` lie; those below zero do not count."""
+    """Returns the part of an image with the largest shares, of `[H, W]`; those below zero do not count."""
     positive = np.maximum(shares, 0)
     whole = float(positive.sum()) or 1.0
     rows, columns = (_thirds(cells) for cells in shares.shape)
@@ -141,7 +140,7 @@ def _blocks(features: FloatMatrix) -> FloatMatrix:
     return features
 
 
-def _summing_to(cells: FloatMatrix, vector: FloatVector | None) -> FloatMatrix:
+def _scale_to_sum(cells: FloatMatrix, vector: FloatVector | None) -> FloatMatrix:
     """Returns cells `[N, C]` that sum to the vector, or else to their own sum, scaled to length 1."""
     total = cells.sum(axis=0)
     direction = _direction(total)

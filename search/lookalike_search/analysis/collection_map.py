@@ -1,4 +1,4 @@
-"""A map of a collection: a sample of its images, their places, and how faithful these are."""
+"""Maps a collection: draws a sample of its images, places them, and measures how faithful the places are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
 
 
 def map_collection(sampled: Sampled, *, seed: int) -> CollectionMap:
-    """Returns the images' places in two dimensions, and how faithful these are."""
+    """Returns the images' places in two dimensions, and how faithful the places are."""
     names = {payload.class_name for payload in sampled.payloads if payload.class_name}
     numbers = {name: number for number, name in enumerate(sorted(names))}
     classes = np.array([numbers.get(payload.class_name or "", -1) for payload in sampled.payloads])

@@ -17,8 +17,8 @@ images are alike, as pages of text are, the nearest are taken."""
 def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool_]:
     """Returns which of `others` could be the image of `row` in another size, bool `[K]`; sizes are `[N, 2]`.
 
-    Each side of a copy is rounded to a pixel. Lines are thicker to the network in a smaller image, so that
-    its embedding is less similar than that of other near-duplicates.
+    Each side of a resized image is rounded to a pixel. After resizing lines are thicker, so that the
+    embedding is less similar than those of other near-duplicates.
     """
     width, height = sizes[row].tolist()
     is_other_size = (sizes[others] != sizes[row]).any(axis=1)

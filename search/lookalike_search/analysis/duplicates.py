@@ -46,7 +46,7 @@ SIMILAR_ABOVE = NEAR_ABOVE
 
 
 class Match(StrEnum):
-    """How an image matches the kept one of its group; only proven duplicates may be deleted."""
+    """How an image matches the kept one of its group; only exact and proven duplicates may be deleted."""
 
     IDENTICAL = "identical"
     """The same bytes."""
@@ -57,7 +57,7 @@ class Match(StrEnum):
 
 
 class KeptBecause(StrEnum):
-    """The first rule by which the kept file precedes the next best of its group."""
+    """The first rule that ranks the kept file before the next one of its group."""
 
     THERE = "the only one left as it was"
     FOLDER = "in a folder to keep"
@@ -71,14 +71,14 @@ class KeptBecause(StrEnum):
 class Member:
     """An image of a group.
 
-    `is_redundant` says that the file could be deleted: it is identical or proven, it and the kept one are
-    unchanged since they were ingested, they are two files, and it is in no folder to keep.
+    `is_redundant` says that the file could be deleted: it is an exact or proven duplicate, it and the kept
+    one are unchanged since they were ingested, they are two files, and it is in no folder to keep.
     """
 
     payload: Payload
     """The image as it was ingested."""
     file: Path | None
-    """Where it lies; None where the dataset's folder is not known."""
+    """The path of its file; None where the dataset's folder is not known."""
     state: FileState
     """Whether the file is unchanged since it was ingested."""
     similarity: float
@@ -90,11 +90,11 @@ class Member:
     frees: int
     """Bytes of disk that deleting all redundant files would free of this one; 0 for a link."""
     reference: Path | None = None
-    """The folder to keep that it lies in."""
+    """The folder to keep that holds it."""
 
     @property
     def is_identical(self) -> bool:
-        """Whether its bytes are those of the kept one."""
+        """Whether its bytes equal those of the kept image."""
         return self.match is Match.IDENTICAL
 
 
@@ -116,7 +116,7 @@ class Group:
 
     @property
     def redundant(self) -> list[Member]:
-        """The others that could be deleted."""
+        """The other images whose files could be deleted."""
         return [member for member in self.others if member.is_redundant]
 
     @property
@@ -137,23 +137,23 @@ def find_duplicates(
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
 ) -> list[Group]:
-    """Returns groups of images that are identical, proven to be the same or only similar; proven ones first.
+    """Returns groups of exact duplicates, proven near-duplicates and similar images; proven groups first.
 
-    Images whose cosine similarity is over 0.95 are compared on their pixels, from 0.85 on where they could be
-    one image in two sizes, and those over 0.99 shown as similar where that proves nothing; `above` stands for
-    all of these. With 1 only identical ones are found.
+    Images whose cosine similarity is over 0.95, or over 0.85 where they could be one image in two sizes, are
+    compared on their pixels; those over 0.99 are shown as similar where that proves nothing. `above` replaces
+    all three thresholds. With 1 only exact duplicates are found.
 
-    The file to keep is the first by: being there as it was ingested, lying in a folder of `keep_in`, most
-    pixels, most bytes, the oldest time of change, dataset and path. Every other one of a group was compared
-    with that file itself, and comes behind it by these rules: a chain in which each is like the next, but the
-    last not like the first, is not taken for one image. So every file that could go has one that stays, the
-    same and as large. Of those that are only similar, one with copies of its own has a group of its own.
+    The file to keep is the first by: unchanged since it was ingested, in a folder of `keep_in`, most pixels,
+    most bytes, oldest modification time, dataset and path. Every other file of a group was compared with that
+    file itself and ranks behind it, so that a chain of near-duplicates is not one group, and for every
+    redundant file one that shows the same at no smaller size is kept. An image that is only similar but has
+    duplicates of its own has a group of its own.
 
-    Similarity is that of the vectors' directions, whatever the collection's distance.
+    Similarity is cosine similarity, also in a Euclidean collection.
 
     Raises:
-        UsageError: the distance is Euclidean and the collection too large to compare all with all, a folder
-            to keep holds nothing of the collection, or it has no such dataset.
+        UsageError: the distance is Euclidean and the collection too large for brute force, a folder to keep
+            holds no file of the collection, or it has no such dataset.
     """
     neighbourhood = find_near(collection, above=above, where=where, keep_in=keep_in)
     return prove_groups(neighbourhood)
@@ -161,7 +161,7 @@ def find_duplicates(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbourhood:
-    """The images of a collection and what is near each; the collection itself is not needed any more.
+    """The images of a collection and the near ones of each: all that `prove_groups` needs of it.
 
     `contents` are files with the same bytes, in order of preference. `star_of` and `similarity` give, by the
     embedding alone, the centre that each content belongs to.
@@ -182,7 +182,7 @@ def find_near(
     keep_in: Sequence[Path] = (),
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Neighbourhood:
-    """Does the first half of `find_duplicates`: all that reads the collection."""
+    """Returns what `prove_groups` needs of a collection: the first half of `find_duplicates`."""
     manifest = collection.manifest
     where = resolve_dataset(where, manifest)
     reference = ReferenceFolders(keep_in, manifest)
@@ -216,12 +216,12 @@ def find_near(
 
 
 def prove_groups(near: Neighbourhood) -> list[Group]:
-    """Does the second half of `find_duplicates`: all that reads image files."""
+    """Returns the groups, comparing image files: the second half of `find_duplicates`."""
     clusters = list(near.candidates.clusters())
     with progress.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
         files = [same[0] for same in near.contents]
         copy_of = prove_copies(files, near.candidates, clusters, on_done=bar.advance)
-    together = (found for found in _together(near, copy_of) if len(found) > 1)
+    together = (found for found in _group_contents(near, copy_of) if len(found) > 1)
     several = [sorted(found, key=lambda one: _preference(near.reference, one.image)) for found in together]
     offers = Offers((members[0].image for members in several), near.reference)
     groups = [_group(members, near, offers) for members in several]
@@ -264,7 +264,7 @@ def _nearness(
     where: PointFilter,
     limits: ComparisonLimits,
 ) -> tuple[Sequence[Payload], Iterable[IntVector], Near]:
-    """Returns an image of each content, and a search of what is near among them, exact or by the store."""
+    """Returns a payload for each content, and a search for near ones among them, exact or by the store."""
     payloads = [images[0].payload for images in contents.values()]
     if is_small(collection, where, limits=limits):
         payloads, vectors = read_vectors(collection, payloads, at_once=limits.at_once)
@@ -281,8 +281,8 @@ def _nearness(
     )
 
 
-def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]:
-    """Returns groups: a content with its proven duplicates, or, without any, with what it is similar to."""
+def _group_contents(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]:
+    """Yields each content with its proven duplicates, or else with those it is similar to."""
     originals = copy_of.tolist()
     has_copies = {original for row, original in enumerate(originals) if row != original}
     together: dict[int, list[_Found]] = {}
@@ -299,7 +299,7 @@ def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]
 
 
 def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Group:
-    """Returns a group of `members`, which come in order of preference."""
+    """Returns a group of `members`, which are in order of preference."""
     order = partial(_preference, near.reference)
     pairs = zip(order(members[0].image), order(members[1].image), KeptBecause, strict=True)
     because = next((why for one, other, why in pairs if one != other), KeptBecause.PATH)

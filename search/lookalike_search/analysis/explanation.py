@@ -40,7 +40,7 @@ Emulated bfloat16 stays above 0.9997 in fp32 graphs and above 0.9994 in int8 one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenImage:
-    """An image: its name, its pixels for the networks, and how it is shown (whole, upright, reduced).
+    """An image: its name, its pixels for the networks, and a reduced, upright version to show.
 
     `stored` maps the names of collections that hold it to the vectors there, float32 `[D]`.
     """
@@ -70,7 +70,7 @@ class Explained:
     collection: str
     """The name of the collection."""
     manifest: CollectionManifest
-    """Its manifest, which also says what the network ran on when the collection was filled."""
+    """Its manifest, which also names the execution provider that filled the collection."""
     provider: str
     """The execution provider that the network runs on here."""
     explanation: Explanation
@@ -87,7 +87,7 @@ class Explained:
 
     @property
     def score(self) -> float:
-        """What a search with the query shows for the neighbour: cosine similarity, or Euclidean distance."""
+        """The score of the neighbour in a search with the query: cosine similarity, or Euclidean distance."""
         if self.manifest.distance is Distance.COSINE:
             return self.explanation.cosine
         one, other = (each.vector.astype(np.float64) for each in self.compared)
@@ -111,7 +111,7 @@ class SeenPair:
 def load_pair(
     query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
 ) -> SeenPair:
-    """Reads two images for `explanations`, which needs the collections no more.
+    """Reads two images for `explain_pair`, which does not read the collections.
 
     Raises:
         ImageError, UsageError: as `load_image` and `require_average`.
@@ -135,9 +135,7 @@ def explain_pair(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
         ManifestError, WeightsError, ImageError: as `explain_by`.
     """
     for name, manifest in pair.manifests.items():
-        found = explain_by(manifest, name, pair.query, pair.neighbour, settings=settings)
-        _logger.info("%s: its network runs on %s", name, found.provider)
-        yield found
+        yield explain_by(manifest, name, pair.query, pair.neighbour, settings=settings)
 
 
 def load_image(
@@ -145,9 +143,9 @@ def load_image(
 ) -> SeenImage:
     """Reads an image and its stored vectors.
 
-    The stored vectors are those that a search would use: it embeds a query that is a file again, so that a
-    file in an ingested folder has stored vectors as a neighbour only. Pixels are shown as the networks see
-    them.
+    The stored vectors are those that a search would use. A search embeds a query file again, so that a file
+    in an ingested folder has stored vectors only as a neighbour. An image given as pixels is shown as the
+    networks see it.
 
     Raises:
         ImageError: it cannot be read, its file is not known, or it was changed since it was ingested.
@@ -159,13 +157,13 @@ def load_image(
         raise source.problem
     if source.payloads and source.file is None:
         raise ImageError(
-            f"{name} is indexed, and where its file lies is not known; name the file itself",
+            f"{name} is indexed, but the path of its file is not known; name the file itself",
             reason=SkipReason.VANISHED,
         )
     if source.pixels is not None:
         return SeenImage(name=name, pixels=source.pixels, shown=encode(source.pixels, quality=QUALITY))
     if (opening := open_source(source)) is None:
-        raise UsageError("a feature vector cannot be explained; give the image that it is of")
+        raise UsageError("a feature vector cannot be explained; give the image that it was computed from")
     with opening as stream:
         sha256 = hash_stream(stream)
         require_unchanged(source, sha256)
@@ -201,8 +199,7 @@ def explain_by(
     require_average(name, manifest)
     model = get_feature_model(manifest, settings=settings)
     embedder = Embedder.from_settings(model.path, settings, expected=model.manifest, images=2)
-    if embedder.notice:
-        _logger.warning("%s", embedder.notice)
+    embedder.log_provider(_logger)
     images = (query, neighbour)
     one, other = (_features(embedder, model.shape, image) for image in images)
     vectors = _compared_vectors(name, manifest, images, settings)
@@ -235,14 +232,14 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
             replace(identity, head=None), manifest.distance, official=manifest.weights.official
         )
         raise UsageError(
-            f"{name} cannot be explained cell by cell: its head takes a mean off before it compares, "
-            "which is no sum over cells. Explain by the network without the head",
+            f"{name} cannot be explained cell by cell: its head subtracts a mean, so that its "
+            "similarity is no sum over cells. Explain it by the network without the head",
             hint=Hint(Action.USE, {Argument.COLLECTION: plain}),
         )
     why = {
-        Pooling.MAX: "keep each channel's largest value, and say nothing of the other cells",
-        Pooling.FLATTEN: "compare each cell with the one at the same place alone",
-        Pooling.NONE: f"come out of {identity.layer}, which has mixed all cells",
+        Pooling.MAX: "keep only each channel's largest value",
+        Pooling.FLATTEN: "compare each cell only with the one at the same place",
+        Pooling.NONE: f"are the output of {identity.layer}, which mixes all cells",
     }.get(identity.pooling)
     if why is not None:
         short = get_backbone(identity.backbone).short_name
@@ -257,7 +254,10 @@ def _features(embedder: Embedder, shape: tuple[int, int, int], image: SeenImage)
     """Returns the features of an image, float32 `[H, W, C]`."""
     features = embedder.embed_one(image.pixels).reshape(shape)
     if not (np.isfinite(features).all() and features.sum(axis=(0, 1)).any()):
-        raise ImageError(f"the network sees nothing in {image.name}", reason=SkipReason.NO_EMBEDDING)
+        raise ImageError(
+            f"{image.name} has no embedding: its features are zero or not finite",
+            reason=SkipReason.NO_EMBEDDING,
+        )
     return features
 
 
@@ -283,7 +283,7 @@ def _stored_vectors(
 def _compared_vectors(
     name: str, manifest: CollectionManifest, images: Sequence[SeenImage], settings: Settings
 ) -> list[FloatVector]:
-    """Returns the vectors that a search compares: stored ones, or else embedded here."""
+    """Returns the vectors that a search compares: the stored ones, or embedded ones where none is stored."""
     vectors = [image.stored.get(name) for image in images]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
@@ -298,7 +298,7 @@ def _compared_vectors(
 def _require_agreement(name: str, image: SeenImage, compared: ComparedVector) -> None:
     if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
         raise ManifestError(
-            f"the vector of {image.name} in {name} is not what its model gives for that image here (cosine "
+            f"the stored vector of {image.name} in {name} was not computed from it by this model (cosine "
             f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT})",
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),

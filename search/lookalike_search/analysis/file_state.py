@@ -28,7 +28,7 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:
-    """A payload and the state of its file; `status` is that of the file, following links."""
+    """A payload and the state of its file; `status` is `os.stat` of the file, following links."""
 
     payload: Payload
     file: Path | None
@@ -42,7 +42,7 @@ class ImageFile:
 
 
 def check_file(payload: Payload, manifest: CollectionManifest) -> ImageFile:
-    """Returns the state of an image's file without reading it: present where its size is the same."""
+    """Returns the state of an image's file by its size, without reading it."""
     return _check_size(payload, file_of(manifest, payload.dataset, payload.path))
 
 
@@ -93,7 +93,7 @@ class ReferenceFolders:
         self._shown = dict(zip(self._folders, folders, strict=True))
 
     def holding(self, payload: Payload) -> Path | None:
-        """Returns the folder, as it was given, that an image lies in."""
+        """Returns the folder that holds an image, as it was given; None if none does."""
         if not self._folders or payload.dataset not in self._roots:
             return None
         file = os.path.join(self._roots[payload.dataset], payload.path)  # noqa: PTH118 - of a million files
@@ -108,7 +108,7 @@ class ReferenceFolders:
         if not any(_is_within(root, real) or _is_within(real, root) for root in self._roots.values()):
             there = ", ".join(self._roots.values()) or "none"
             raise UsageError(
-                f"{folder} is not in the folder of a dataset; those are: {there}",
+                f"{folder} is in no dataset's folder; available: {there}",
                 argument=Argument.KEEP_IN,
                 path=folder,
             )

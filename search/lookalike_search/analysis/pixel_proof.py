@@ -65,8 +65,8 @@ Planes = NDArray[np.float32]
 def is_copy(kept: WholeImage, other: WholeImage) -> bool:
     """Returns whether `other` shows what `kept` shows, and nothing would be lost with it.
 
-    Never for files of several frames or pages, of which only one is compared; but the kept one may hold
-    further views, as phones' photos do. Nor where `other` has more pixels, deeper samples or other
+    Returns False for files of several frames or pages, of which only one is compared (the kept one may hold
+    further views, as phones' photos do), and where `other` has more pixels, deeper samples or other
     transparency.
     """
     if other.besides is not Besides.NOTHING or kept.besides is Besides.FRAMES:
@@ -89,7 +89,7 @@ def is_copy(kept: WholeImage, other: WholeImage) -> bool:
 def is_copy_in_detail(kept: WholeImage, other: WholeImage) -> bool:
     """Returns whether two images, decoded in full, agree in every tile, where small type is legible.
 
-    For images that `is_copy` accepted at a reduced size.
+    It is meant for images that `is_copy` accepted at a reduced size.
     """
     gain = _gain(_range(kept))
     return any(
@@ -114,7 +114,7 @@ def has_same_proportions(kept: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def have_same_proportions(kept: tuple[int, int], others: IntVector) -> NDArray[np.bool_]:
-    """Does what `has_same_proportions` does for many sizes, int64 `[N, 2]`; returns bool `[N]`."""
+    """Returns `has_same_proportions` for many sizes, int64 `[N, 2]`, as bool `[N]`."""
     (width, height), (other_width, other_height) = kept, others.T
     same: NDArray[np.bool_] = np.abs(width * other_height - height * other_width) <= width + height
     return same
@@ -151,16 +151,16 @@ def _may_agree(kept: WholeImage, other: WholeImage) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """An image in the size in which it is compared: uint8 `[H, W, 3]`, and its alpha channel `[H, W]`."""
+    """An image at the size of the comparison: uint8 `[H, W, 3]`, and its alpha channel `[H, W]`."""
 
     pixels: Pixels
     alpha: Pixels | None
 
 
 def _at_one_size(kept: WholeImage, other: WholeImage) -> Iterator[tuple[_Sized, _Sized]]:
-    """Yields both in the size of the smaller one, but at least half of the larger one's.
+    """Yields both images at the size of the smaller one, but at least half of the larger one's.
 
-    The way of resampling a reduced image is not known, so each is tried.
+    The filter that reduced an image is not known, so each is tried.
     """
     (height, width), (kept_height, kept_width) = other.pixels.shape[:2], kept.pixels.shape[:2]
     if 2 * max(height, width) + 1 < max(kept_height, kept_width):
@@ -177,7 +177,7 @@ def _sized(image: WholeImage, width: int, height: int, way: Resampling) -> _Size
 
 
 def _tiles(one: _Sized, other: _Sized) -> Iterator[tuple[_Sized, _Sized]]:
-    """Yields both in overlapping tiles, so that every window of a comparison is within one tile."""
+    """Yields both images in overlapping tiles, so that every window of a comparison is within one tile."""
     height, width = one.pixels.shape[:2]
     for top in range(0, max(1, height - OVERLAP), TILE):
         for left in range(0, max(1, width - OVERLAP), TILE):
@@ -206,7 +206,7 @@ def _agree(one: Planes, other: Planes, *, is_smaller: bool) -> bool:
     blur, most = (0.0, MOST_HUE_SMALLER) if is_smaller else (1.0, MOST_HUE)
     if max(_most_other_hue(*pair, blur=blur) for pair in ((one, other), (other, one))) > most:
         return False
-    halves = (_boxed(each[1:3], 2) for each in (one, other))
+    halves = (_average_boxes(each[1:3], 2) for each in (one, other))
     return _least_similar(*halves, blur=0.7) >= LEAST_COLOUR
 
 
@@ -250,7 +250,7 @@ def _agree_coarsely(one: Planes, other: Planes) -> bool:
     for side, noise, least_light, least_colour in _COARSER:
         if min(one.shape[1:]) < side * _WINDOW:
             continue
-        a, b = (_boxed(each[:3], side) for each in (one, other))
+        a, b = (_average_boxes(each[:3], side) for each in (one, other))
         if _least_similar(a[:1], b[:1], blur=0, noise=noise) < least_light:
             return False
         colours = (_least_similar(a[[k]], b[[k]], blur=0, noise=noise) for k in (1, 2))
@@ -297,9 +297,8 @@ _MEANS = 16
 def _least_similar(one: Planes, other: Planes, *, blur: float, noise: float | None = None) -> float:
     """Returns the structural similarity of planes `[P, H, W]` in the window where it is least.
 
-    It is SSIM's factor of contrast and structure (Wang et al., 2004, with c2 below), the planes taken
-    together, of slightly blurred planes: filters and compression change what is finer than that. `noise` is
-    c2.
+    It is SSIM's factor of contrast and structure (Wang et al., 2004) of slightly blurred planes, taken
+    together: filters and compression change finer details. `noise` is its constant c2.
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 
@@ -321,8 +320,8 @@ _NOISE = 30.0**2
 """SSIM's c2, usually 58: the variance of grain and compression, which is no content."""
 
 
-def _boxed(planes: Planes, side: int) -> Planes:
-    """Returns averages of `side` x `side` pixels; the last rows and columns are repeated to fill one."""
+def _average_boxes(planes: Planes, side: int) -> Planes:
+    """Returns averages of `side` x `side` pixels; the last rows and columns are repeated as padding."""
     count, height, width = planes.shape
     even = np.pad(planes, ((0, 0), (0, -height % side), (0, -width % side)), mode="edge")
     shape = (count, even.shape[1] // side, side, even.shape[2] // side, side)

@@ -1,6 +1,6 @@
 """Projects vectors into two dimensions, and measures how faithful that is.
 
-Pure: vectors in, places out. t-SNE (van der Maaten and Hinton, 2008; scikit-learn) keeps neighbours together;
+Pure. t-SNE (van der Maaten and Hinton, 2008; scikit-learn) keeps neighbours together;
 distances between clusters, and their sizes, mean nothing.
 """
 
@@ -29,7 +29,7 @@ MOST_MEASURED = 5_000
 
 
 class Method(StrEnum):
-    """How images were placed."""
+    """The method by which images were placed."""
 
     TSNE = "t-SNE"
     PCA = "PCA"
@@ -63,9 +63,9 @@ class Trust:
 
 
 def project(vectors: FloatMatrix, *, seed: int) -> Projection:
-    """Places vectors float `[N, D]`, N at least 1, by their Euclidean distances; the same for the same seed.
+    """Returns places of vectors float `[N, D]`, at least one, by Euclidean distances; reproducible by `seed`.
 
-    For cosine similarity they are to have length 1: then both order neighbours alike.
+    For cosine similarity the vectors must have length 1: then both order neighbours alike.
     """
     different = len(np.unique(vectors, axis=0))
     if different == 1:
@@ -85,8 +85,8 @@ def measure_trust(
 ) -> Trust | None:
     """Returns how faithful a map is; None for at most twice `NEIGHBOURS` images.
 
-    `classes` int64 `[N]` number the classes; -1 is none, and such images are no queries. Of more than
-    `most` images a random sample is measured.
+    `classes` int64 `[N]` are class numbers; -1 is none, and such images are no queries. Of more than `most`
+    images a random sample is measured.
     """
     if len(vectors) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
@@ -106,7 +106,7 @@ def measure_trust(
 def draw_sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVector:
     """Returns a random sample of at most `limit` rows, stratified by class, ascending.
 
-    Each class keeps its part of the whole, and at least one as long as there are no more classes than that.
+    Each class keeps its proportion, with at least one row where there are no more classes than `limit`.
     """
     order = np.random.default_rng(seed).permutation(len(classes))
     counts: dict[Hashable, int] = {}

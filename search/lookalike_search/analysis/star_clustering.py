@@ -1,6 +1,6 @@
 """Greedy star clustering: each image belongs to the nearest better one that is near enough.
 
-`find_stars` is pure; what is near comes from brute force or from a store.
+`find_stars` is pure; near rows come from brute force or from a store.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ def find_stars(
 ) -> tuple[IntVector, FloatVector]:
     """Returns the centre that each row belongs to, int64 `[count]`, and its similarity to it, float32.
 
-    Rows come in order of preference. A row that is not near an earlier centre is a centre itself, with
+    Rows are in order of preference. A row that is not near an earlier centre is a centre itself, with
     similarity 1; others belong to the nearest centre before them. `near` yields the neighbours of rows, which
-    are passed on to `on_found`; those before a row, and those no more similar than `above`, are ignored. A
-    row that it does not yield is a centre.
+    are passed on to `on_found`; rows before a row, and rows no more similar than `above`, are ignored. A row
+    that `near` does not yield is a centre.
     """
     kept_of = np.full(count, -1, dtype=np.int64)
     similarity = np.full(count, -np.inf, dtype=np.float32)
@@ -53,7 +53,7 @@ def find_stars(
 
 
 class StoreNearness:
-    """Finds near rows by searching a store, of a cosine collection.
+    """Finds near rows by searching the store of a cosine collection.
 
     `rows` maps ids to rows, which exact duplicates share; `where` filters the points.
     """
@@ -81,7 +81,7 @@ class StoreNearness:
             yield np.arange(start, min(start + self._at_once, len(self._payloads)))
 
     def near(self, rows: IntVector) -> Iterator[Nearest]:
-        """Yields what is near each row; skips rows whose points were deleted meanwhile."""
+        """Yields the near rows of each row; skips rows whose points have been deleted."""
         there, vectors = read_vectors(self._collection, [self._payloads[row] for row in rows])
         answers = self._ask(vectors, FIRST_LIMIT) if there else []
         for payload, vector, first in zip(there, vectors, answers, strict=True):

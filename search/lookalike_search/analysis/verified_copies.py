@@ -1,4 +1,4 @@
-"""Near-duplicates proven on the pixels: decodes what is near by embedding, and compares it."""
+"""Proves near-duplicates on the pixels: decodes images that are near by embedding, and compares them."""
 
 import threading
 from collections import OrderedDict
@@ -48,11 +48,11 @@ def prove_copies(
     on_done: Callable[[int], None] = lambda _: None,
     cache_bytes: int = CACHE_BYTES,
 ) -> IntVector:
-    """Returns the row that each row is proven to be a near-duplicate of, int64 `[N]`, itself where of none.
+    """Returns the row that each row is a proven near-duplicate of, int64 `[N]`; itself for an original.
 
-    Rows come in order of preference: a near-duplicate's original is an earlier row, and none of another row.
-    Nothing is proven for a file that cannot be decoded or has changed since it was ingested. Clusters are
-    compared in threads; each image of a cluster is decoded once, as a rule.
+    Rows are in order of preference: the original of a near-duplicate is an earlier row and itself an
+    original. Nothing is proven for a file that cannot be decoded or has changed since it was ingested.
+    Clusters are compared in threads; each image of a cluster is decoded once, as a rule.
     """
     copy_of = np.arange(len(files), dtype=np.int64)
     threads = min(32, count_cores() + 1)

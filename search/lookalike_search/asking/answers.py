@@ -13,7 +13,7 @@ from lookalike_core.stores.points import Payload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
-    """How to search: `class_name=""` means images without a class. `k` neighbours vote by `vote`.
+    """The options of a search: `class_name=""` means images without a class. `k` neighbours vote by `vote`.
 
     `fusion` is how the rankings of several networks become one; a single network needs none. Neighbours are
     shown after the first `offset`, at most `limit` of them. Those below `min_score`, a cosine similarity, or
@@ -42,7 +42,7 @@ class QueryOptions:
         return self.offset + self.limit
 
     def is_near_enough(self, score: float) -> bool:
-        """Whether a neighbour of this score counts."""
+        """Returns whether a neighbour of this score is within the cut-off."""
         is_similar = self.min_score is None or score >= self.min_score
         return is_similar and (self.max_distance is None or score <= self.max_distance)
 
@@ -70,14 +70,13 @@ class NearDuplicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """One hit, `rank` from 1. `file` is its path, None where the collection does not know it.
+    """One hit, `rank` from 1. `file` is the path of its file, None where the collection does not know it.
 
     `score` is Qdrant's own (cosine similarity or Euclidean distance); in a fused answer it is the fused one,
-    and higher is nearer. `placings` has its score and rank by collection of a fused answer, None where the
-    collection lacks it; it is empty for a single collection. `chance` is the estimated chance that it has
-    the query's class, 0 to 1, None without a calibration for it. `also_in` holds the payloads of the same
-    file in other datasets whose folders overlap. `near` are its near-duplicates among the hits, best first,
-    where those are folded.
+    and higher is nearer. `placings` holds its score and rank in each collection of a fused answer, None where
+    the collection lacks it; it is empty for a single collection. `chance` is the estimated chance that it has
+    the query's class, 0 to 1, None without a usable calibration. `also_in` holds the payloads of the same
+    file in other datasets whose folders overlap. `near` holds its folded near-duplicates, best first.
     """
 
     rank: int
@@ -97,7 +96,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactDuplicate:
-    """An indexed image with the same bytes as the query or an example; `file` is where it lies, if known."""
+    """An indexed image with the same bytes as the query or an example; `file` is its path, if known."""
 
     payload: Payload
     file: Path | None
@@ -109,7 +108,7 @@ class ExactDuplicate:
 
 
 def paths_collide(hits: Sequence[Neighbour | NearDuplicate]) -> bool:
-    """Whether two of the hits have the same path, in different datasets."""
+    """Returns whether two of the hits have the same path, in different datasets."""
     return len({hit.payload.path for hit in hits}) < len(hits)
 
 
@@ -118,8 +117,8 @@ class Answer:
     """The neighbours of one image, best first, and what each step took in milliseconds.
 
     `verdict` is the class that they vote for; None where none has one, where one class alone was searched, or
-    where the image is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
-    to 1. That and whether it is unlike anything are None where no calibration says so.
+    where the image is out-of-distribution (`unlike_anything`). `verdict_chance` is the chance that the
+    verdict is right, 0 to 1. Without a calibration it and `unlike_anything` are None.
 
     `query` is its name as the user gave it, `file` its path (standard input has none), and `indexed` its
     payload where it is indexed with the same bytes. `positives` and `negatives` are the names of the other
@@ -150,7 +149,7 @@ class Answer:
 
     @property
     def class_name(self) -> str | None:
-        """The query's own class, where it is known."""
+        """The query's own class, if it is known."""
         return self.indexed.class_name if self.indexed else None
 
 

@@ -1,4 +1,4 @@
-"""What the networks of a query find, as one ranking: a network's own one, or several fused."""
+"""Ranks what the networks of a query find: by the scores of one network, or by fused rankings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.neighbours.cosine import clip_cosine
+from lookalike_core.neighbours.cosine import paired_cosines
 from lookalike_core.neighbours.rank_fusion import Chance, FloatMatrix, FusionRule, fuse_similarities, ranks
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.overlapping_roots import (
@@ -30,10 +30,10 @@ from lookalike_search.asking.searched_collection import SearchedCollection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An image that was found: its rank from 1 and its score, as a `Neighbour` has it.
+    """A hit: its rank from 1 and its score, as in `Neighbour`.
 
-    `key` tells its file from others. `placings` has one for each of several networks, None where the
-    network's collection lacks the image.
+    `key` identifies its file. `placings` has one for each of several networks, None where the network's
+    collection lacks the image.
     """
 
     rank: int
@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A search of each network: for its `limit` nearest among the points of `where`."""
+    """A request to each network for its `limit` nearest among the points of `where`."""
 
     where: PointFilter
     limit: int
@@ -53,10 +53,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """One query: `vectors` holds one float32 `[D]` for each network, `where` says which points are meant.
+    """One query: `vectors` holds one float32 `[D]` for each network, `where` filters the points.
 
     In a fusion the `candidates` nearest of each network are ranked first, whatever the limit is; all other
-    hits come behind them.
+    hits rank behind them.
     """
 
     networks: Sequence[SearchedCollection]
@@ -72,12 +72,12 @@ class Query:
 
     @property
     def first_depth(self) -> int:
-        """The depth of the first search, whatever is shown, so that ties always have the same order."""
+        """The depth of the first search, independent of `limit`, so that ties always have the same order."""
         return self.candidates if self.is_fused else FIRST_DEPTH
 
     @property
     def higher_is_nearer(self) -> bool:
-        """Whether the higher of two scores is the nearer one, as it is of fused ones."""
+        """Whether the higher of two scores is the nearer one; fused scores are always so."""
         return self.is_fused or self.networks[0].manifest.distance.higher_is_nearer
 
     @cached_property
@@ -90,28 +90,28 @@ class Query:
         return self.is_fused and has_overlap(self._manifests)
 
     def file_of(self, payload: Payload) -> Path | None:
-        """Returns where an image lies, as far as any collection knows."""
+        """Returns the path of an image's file; None where no collection knows it."""
         return find_file(payload, self._manifests)
 
     def vectors_of(self, candidates: Sequence[Candidate]) -> list[FloatMatrix]:
-        """Returns the stored vectors, float32 `[N, D]` for each network; zero where it lacks the image."""
+        """Returns the stored vectors, float32 `[N, D]` for each network; zeros where it lacks the image."""
         payloads = [candidate.payload for candidate in candidates]
         return [read_rows(network.collection, self._own_ids(network, payloads)) for network in self.networks]
 
     def search(self, requests: Sequence[Request], beside: Sequence[Request] = ()) -> Search[Candidate]:
-        """Returns the hits of all networks, best first, each with the payload that stands for its file.
+        """Returns the hits of all networks, best first, each with the payload that represents its file.
 
-        One network takes one request, and ranks its hits by its own scores. Several rankings are fused: the
-        hits of `requests` and those of `beside`, which scores follow from, too. An image that one network
-        did not find is looked up in its collection and compared exactly. The result `is_all` where no
+        One network takes one request and ranks its hits by its own scores. Several rankings are fused, from
+        the hits of `requests` and of `beside`, on which fused scores depend as well. An image that one
+        network did not find is looked up in its collection and compared exactly. `is_all` is True where no
         request has more hits.
         """
         if self.is_fused:
-            return self._fused(requests, beside)
+            return self._search_fused(requests, beside)
         [request], [network], [vector] = requests, self.networks, self.vectors
-        return self._ranked_by(network, vector, request)
+        return self._search_one(network, vector, request)
 
-    def _ranked_by(
+    def _search_one(
         self, network: SearchedCollection, vector: FloatVector, request: Request
     ) -> Search[Candidate]:
         """Returns the hits of one network, with its own scores."""
@@ -127,8 +127,8 @@ class Query:
         ]
         return Search(found=found, is_all=len(hits) < request.limit)
 
-    def _fused(self, requests: Sequence[Request], beside: Sequence[Request]) -> Search[Candidate]:
-        found = self._found(requests, beside)
+    def _search_fused(self, requests: Sequence[Request], beside: Sequence[Request]) -> Search[Candidate]:
+        found = self._collect(requests, beside)
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
         scores = fuse_similarities(found.similarities, rule, chances=chances, depth=self.candidates)[0]
@@ -151,7 +151,7 @@ class Query:
         ]
         return Search(found=candidates, is_all=found.is_all)
 
-    def _found(self, requests: Sequence[Request], beside: Sequence[Request]) -> "_Found":
+    def _collect(self, requests: Sequence[Request], beside: Sequence[Request]) -> "_Found":
         payloads: dict[str, Payload] = {}
         ids: dict[str, str] = {}
         nearness: list[dict[str, float]] = []
@@ -160,7 +160,7 @@ class Query:
             sign = 1 if network.manifest.distance.higher_is_nearer else -1
             near: dict[str, float] = {}
             for request in (*beside, *requests):
-                own = self._ranked_by(network, vector, request)
+                own = self._search_one(network, vector, request)
                 is_all &= request in beside or own.is_all
                 for each in own.found:
                     id_ = ids.setdefault(each.key, each.payload.id)
@@ -184,7 +184,7 @@ class Query:
         payloads: dict[str, Payload],
         excluded: frozenset[str],
     ) -> None:
-        """Adds to `near` the similarities of the images that this network holds and did not find itself."""
+        """Adds to `near` the similarities of images that this network holds but did not find."""
         missing = [id_ for id_ in payloads if id_ not in near]
         for start in range(0, len(missing), _AT_ONCE):
             some = {id_: self._ids_in(network, payloads[id_]) for id_ in missing[start : start + _AT_ONCE]}
@@ -195,7 +195,7 @@ class Query:
                     payloads[id_] = self._first(payloads[id_], payload)
 
     def _own_ids(self, network: SearchedCollection, payloads: Sequence[Payload]) -> list[str]:
-        """Returns the id of each in a network's collection, or its own where the collection lacks it."""
+        """Returns the id of each file in a network's collection; the payload's own if it is missing there."""
         if not self._overlap:
             return [payload.id for payload in payloads]
         ids = [self._ids_in(network, payload) for payload in payloads]
@@ -209,7 +209,7 @@ class Query:
         return list(dict.fromkeys([payload.id, *others]))
 
     def _first(self, known: Payload | None, other: Payload) -> Payload:
-        """Returns which of two payloads stands for the file in the whole fusion."""
+        """Returns the payload of two that represents the file in the whole fusion."""
         if known is None or not self._overlap:
             return known or other
         roots = {name: root for manifest in self._manifests for name, root in manifest.datasets.items()}
@@ -217,14 +217,14 @@ class Query:
 
 
 _AT_ONCE = 100
-"""Vectors that are read at a time: the stores give them as lists of Python's numbers."""
+"""Vectors that are read at a time: the stores return them as lists of Python numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """M images; `similarities` holds a float64 `[1, M]` for each network, as `fused` takes them.
+    """M images; `similarities` holds a float64 `[1, M]` for each network, for `fuse_similarities`.
 
-    `is_all` says that no network has more that were requested.
+    `is_all` says that no request has more hits.
     """
 
     payloads: Sequence[Payload]
@@ -233,7 +233,7 @@ class _Found:
 
 
 def _find_points(network: SearchedCollection, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
-    """Returns by id the payload that stands for the file in this collection, under any of its ids."""
+    """Returns by id the payload that represents the file in this collection, under any of its ids."""
     there = network.collection.payloads([id_ for each in ids.values() for id_ in each])
     found = {id_: [there[each] for each in own if each in there] for id_, own in ids.items()}
     roots = network.manifest.datasets
@@ -244,20 +244,19 @@ def _similarities(
     network: SearchedCollection, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
 ) -> Mapping[str, float]:
     """Returns by id the similarity of its point in this network's collection; -inf where it is excluded."""
-    one = vector.astype(np.float64)
     vectors = network.collection.vectors([payload.id for payload in points.values()])
-    near = {}
-    for id_, payload in points.items():
-        if payload.id not in vectors:
-            continue
-        other = vectors[payload.id].astype(np.float64)
-        if payload.sha256 in excluded:
-            near[id_] = -np.inf
-        elif network.manifest.distance is Distance.COSINE:
-            near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
-        else:
-            near[id_] = -float(np.linalg.norm(one - other))
-    return near
+    held = {id_: payload for id_, payload in points.items() if payload.id in vectors}
+    if not held:
+        return {}
+    others = np.array([vectors[payload.id] for payload in held.values()], dtype=np.float64)
+    if network.manifest.distance is Distance.COSINE:
+        near = paired_cosines(others, vector)
+    else:
+        near = -np.linalg.norm(others - vector.astype(np.float64), axis=1)
+    return {
+        id_: -np.inf if payload.sha256 in excluded else float(similarity)
+        for (id_, payload), similarity in zip(held.items(), near, strict=True)
+    }
 
 
 def _placing(network: SearchedCollection, similarity: float, place: float) -> Placing | None:
@@ -282,7 +281,7 @@ def _chances(networks: Sequence[SearchedCollection]) -> list[Chance]:
     missing = [network.name for network in networks if network.calibration is None]
     if missing:
         raise UsageError(
-            "calibrated needs collections that are calibrated",
+            "the fusion rule calibrated needs a calibration of each collection",
             argument=Argument.FUSION,
             hint=Hint(Action.CALIBRATE, {Argument.COLLECTION: tuple(missing)}),
         )

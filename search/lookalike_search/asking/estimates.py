@@ -1,6 +1,6 @@
-"""The estimated accuracy of an answer's neighbours and verdict, by the collection's calibration.
+"""Estimates the chances that an answer's neighbours and verdict are right, by the collection's calibration.
 
-Without a calibration, or for answers of another kind than it was learned from, there is no estimate.
+There is no estimate without a calibration, or for answers of another kind than it was learned from.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ _logger = get_logger("search")
 class Estimates:
     """The `chances` that each neighbour has the query's class and that the verdict is right, None if unknown.
 
-    `unlike_anything` says that the query is too far from all indexed images for a verdict to mean anything.
+    `unlike_anything` says that the query is out-of-distribution: too far from all indexed images for a
+    verdict.
     """
 
     chances: Sequence[float | None]
@@ -41,7 +42,7 @@ def get_usable_calibration(collection: Collection) -> Calibration | None:
     if calibration.fits(identity=manifest.identity.key, distance=manifest.distance, points=points):
         return calibration
     _logger.warning(
-        "the calibration of %s is stale and left aside",
+        "the calibration of %s is stale and ignored",
         collection.name,
         extra={"hint": Hint(Action.RECALIBRATE, {Argument.COLLECTION: collection.name})},
     )
@@ -53,10 +54,10 @@ def estimate(
 ) -> Estimates:
     """Returns the estimates for the neighbours of one image, best first, and for their verdict.
 
-    There is none for a query that is unlike anything, for neighbours farther than any in the calibration,
+    There is none for an out-of-distribution query, for neighbours farther than any in the calibration,
     without a class, or behind the k nearest with one, and for a verdict by another number of voters than k.
-    Calibrations are learned from single images whose neighbours may be any others: there is none for a
-    search within a class or a dataset, by several examples, or that includes exact duplicates.
+    Calibrations are learned from single images and unfiltered neighbours: there is none for a search within a
+    class or a dataset, by several examples, or that includes exact duplicates.
     """
     chances: list[float | None] = [None] * len(hits)
     if calibration is None:

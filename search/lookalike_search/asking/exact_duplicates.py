@@ -13,9 +13,9 @@ from lookalike_search.asking.searched_collection import SearchedCollection
 def find_exact_duplicates(
     networks: Sequence[SearchedCollection], examples: Sequence[Example], where: PointFilter
 ) -> list[ExactDuplicate]:
-    """Returns the images that `where` means by their hashes, without the examples, by dataset and path.
+    """Returns the images whose hashes `where` excludes, without the examples, sorted by dataset and path.
 
-    Each file is listed once, however many datasets and collections hold it.
+    Each file is listed once, even if several datasets and collections hold it.
     """
     found: dict[str, ExactDuplicate] = {}
     if where.only_sha256:

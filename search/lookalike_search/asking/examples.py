@@ -1,4 +1,4 @@
-"""Query images become vectors: each is read once and embedded by each network; several become one."""
+"""Turns query images into vectors: each is read once and embedded by each network; examples are combined."""
 
 import io
 import time
@@ -29,7 +29,7 @@ from lookalike_search.asking.searched_collection import SearchedCollection, mill
 class Example:
     """A query image, or another example, that was read: `vectors` holds one float32 `[D]` for each network.
 
-    `sha256` holds the hashes of its bytes: several where a stale collection knows an older one. `indexed` is
+    `sha256` holds the hashes of its bytes: several where a stale collection holds an older one. `indexed` is
     its payload, None where it is not indexed. `provider` is what embedded it, None where all vectors were
     stored. `embed_ms` is what reading and embedding took: its share, where several were embedded together.
     """
@@ -62,7 +62,7 @@ def read_examples(
     The vectors of an indexed image are the stored ones; any other image is decoded once and embedded by each
     network. Threads read ahead, and `BATCH_SIZE` images are embedded at a time.
     """
-    drafts = (_draft(source, networks) for source in sources)
+    drafts = (_make_draft(source, networks) for source in sources)
     with closing(map_ahead(partial(_read, max_pixels=max_pixels), drafts, ahead=2 * BATCH_SIZE)) as read:
         while True:
             started, loaded = time.perf_counter(), sum(network.load_ms for network in networks)
@@ -78,9 +78,9 @@ def read_examples(
 def combine(
     positives: Sequence[FloatVector], negatives: Sequence[FloatVector], distance: Distance
 ) -> FloatVector | None:
-    """Returns one vector float32 `[D]` to search with for several; None where they cancel each other out.
+    """Returns one vector float32 `[D]` to search with, from several; None where they cancel each other out.
 
-    It is the mean of the positive ones; with negative ones twice that less the mean of those, as in Qdrant's
+    It is the mean of the positives; with negatives it is twice that less their mean, as in Qdrant's
     recommendation by the average vector (https://qdrant.tech/documentation/concepts/explore/). For cosine
     each is normalised first. A result shorter than a millionth of the longest one is rounding error.
     """
@@ -111,7 +111,7 @@ def _length(vector: FloatVector, distance: Distance) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """An image before it is embedded: `stored` holds its vector in each collection, None where it has none.
+    """An image before it is embedded: `stored` holds its vector in each collection, None where it is missing.
 
     `stream` opens its bytes, None where it has none; `pixels` are decoded where a network has to embed them.
     """
@@ -124,8 +124,8 @@ class _Draft:
     problem: ImageError | None = None
 
 
-def _draft(source: Source, networks: Sequence[SearchedCollection]) -> _Draft:
-    """Returns what is known before files are read; streams are read here, where Ctrl-C interrupts them."""
+def _make_draft(source: Source, networks: Sequence[SearchedCollection]) -> _Draft:
+    """Returns the draft of a source; streams are read here, where Ctrl-C interrupts them, files later."""
     if source.problem is not None:
         return _Draft(source=source, stored=[], problem=source.problem)
     if source.vector is not None:
@@ -138,7 +138,7 @@ def _draft(source: Source, networks: Sequence[SearchedCollection]) -> _Draft:
 
 
 def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
-    """Returns it with its pixels, where a network has to embed it."""
+    """Returns the draft with its pixels, where a network has to embed it."""
     is_complete = draft.pixels is not None or all(vector is not None for vector in draft.stored)
     if draft.problem is not None or is_complete:
         return draft
@@ -159,7 +159,7 @@ def _decode(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
 
 
 def _decode_indexed(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """Returns the same for an image that some collections lack, whose networks have to embed it."""
+    """Returns the SHA-256 and the pixels of an indexed image that some collections lack."""
     try:
         sha256, pixels = _decode(draft, max_pixels)
     except ImageError as error:
@@ -177,7 +177,7 @@ def _decode_indexed(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
 def _embed(
     drafts: Sequence[_Draft], networks: Sequence[SearchedCollection]
 ) -> list[list[FloatVector | None]]:
-    """Returns for each draft the vectors of all networks, stored or made now; None for an unusable one."""
+    """Returns for each draft the vectors of all networks, stored or computed; None for an unusable one."""
     vectors = [list(draft.stored) for draft in drafts]
     for i, network in enumerate(networks):
         missing = {
@@ -202,7 +202,10 @@ def _example(
         return draft.problem
     known = [vector for vector in vectors if vector is not None]
     if len(known) < len(vectors):
-        return ImageError(f"the network sees nothing in {source.title}", reason=SkipReason.NO_EMBEDDING)
+        return ImageError(
+            f"{source.title} has no embedding: its vector is zero or not finite",
+            reason=SkipReason.NO_EMBEDDING,
+        )
     indexed = next(iter(source.payloads), None)
     if indexed is None and source.file is not None and draft.sha256 is not None:
         indexed = find_known_payload(source.file, draft.sha256, [network.collection for network in networks])
@@ -223,7 +226,7 @@ def require_unchanged(source: Source, sha256: str) -> None:
     """Refuses an indexed image whose file has changed: `sha256` is that of the bytes that were read now.
 
     Raises:
-        ImageError: a collection knows another hash.
+        ImageError: a collection holds another hash.
     """
     if any(payload.sha256 != sha256 for payload in source.payloads):
         raise ImageError(
@@ -235,7 +238,7 @@ def require_unchanged(source: Source, sha256: str) -> None:
 
 
 def open_source(source: Source) -> AbstractContextManager[BinaryIO] | None:
-    """Returns what opens the bytes of an image, which may be read several times; None where it has none.
+    """Returns a function that opens the bytes of an image, any number of times; None where it has no bytes.
 
     Raises:
         ImageError: it is a stream of more bytes than may be held in memory.

@@ -1,4 +1,4 @@
-"""The neighbours of one query, by one network or by several, and the class that they vote for."""
+"""Finds the neighbours of one query, by one network or by several, and the class that they vote for."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from lookalike_search.asking.scenes import Folding, Scene, find_scenes
 
 
 def find_neighbours(query: Query) -> tuple[list[Neighbour], Verdict | None]:
-    """Returns at least as many neighbours as are shown or vote, best first, and the class they vote for."""
+    """Returns at least as many neighbours as are shown or vote, best first, and the verdict of their vote."""
     options = query.options
     wanted = max(options.last, options.k)
     scenes = _find_scenes(query, _search([query.where], query), wanted, first_depth=query.first_depth)
@@ -53,7 +53,7 @@ def _find_verdict(query: Query, hits: Sequence[Candidate]) -> Verdict | None:
     first = hits if options.without_near_above is None else hits[: options.k]  # the same for every page
     if needs_labelled_search([hit.payload.class_name for hit in first], k=options.k):
         labelled = replace(where, labelled=True)
-        search = _only(bool, _search([labelled], query, beside))
+        search = _restrict_to_classes(bool, _search([labelled], query, beside))
         hits = [scene.hit for scene in _find_scenes(query, search, options.k, first_depth=depth)]
         beside.append(Request(where=labelled, limit=depth))
     voters = [hit for hit in hits if hit.payload.class_name][: options.k]
@@ -75,12 +75,12 @@ def _find_nearest_of_classes(
 ) -> list[Candidate]:
     """Returns the k nearest of each class, all by their nearness.
 
-    A fused score follows from what is ranked together, so that all classes are searched together there.
+    A fused score depends on all images that are ranked together, so a fusion searches all classes together.
     """
     wheres = {name: replace(query.where, class_name=name) for name in classes}
     if query.is_fused:
         together = cache(_search(list(wheres.values()), query, beside))
-        searches = [_only(partial(eq, name), together) for name in wheres]
+        searches = [_restrict_to_classes(partial(eq, name), together) for name in wheres]
     else:
         searches = [_search([where], query) for where in wheres.values()]
     k = query.options.k
@@ -100,8 +100,8 @@ def _search(wheres: Sequence[PointFilter], query: Query, beside: Sequence[Reques
     return lambda depth: query.search([Request(where=where, limit=depth) for where in wheres], beside)
 
 
-def _only(is_wanted: Callable[[str | None], bool], search: _DeepSearch) -> _DeepSearch:
-    """Returns the same search for candidates of some classes."""
+def _restrict_to_classes(is_wanted: Callable[[str | None], bool], search: _DeepSearch) -> _DeepSearch:
+    """Returns the search restricted to candidates of some classes."""
 
     def searched(depth: int) -> Search[Candidate]:
         every = search(depth)
@@ -115,7 +115,7 @@ def _find_scenes(
 ) -> list[Scene[Candidate]]:
     """Returns at least the `count` nearest, each file once; without folding each is a scene of its own.
 
-    One network's near-duplicates are those of all.
+    Near-duplicates in one network are folded in all.
     """
     above = query.options.without_near_above
     folding = None if above is None else Folding(above=above, vectors_of=query.vectors_of)

@@ -1,4 +1,4 @@
-"""Open collections, and the models behind them, answer any number of queries."""
+"""Answers any number of queries by open collections and their models."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +44,7 @@ class Searcher:
     @classmethod
     @contextmanager
     def opened(cls, *names: str, store: Store, settings: Settings) -> Iterator[Self]:
-        """Opens the collections, all at once; a model is loaded when an image has to be embedded.
+        """Opens all collections; a model is loaded when an image has to be embedded.
 
         Raises:
             CollectionMissingError: there is no such collection.
@@ -57,7 +57,7 @@ class Searcher:
 
     @property
     def load_ms(self) -> float:
-        """What opening the collections and loading their models has taken this searcher so far."""
+        """Milliseconds that opening the collections and loading their models has taken so far."""
         return self._open_ms + self._loaded_ms - self._loaded_before_ms
 
     @property
@@ -77,7 +77,7 @@ class Searcher:
         return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
 
     def resolve_options(self, options: QueryOptions) -> QueryOptions:
-        """Returns options with the class and the dataset as the collections spell them.
+        """Returns the options with the class and the dataset as the collections spell them.
 
         Raises:
             UsageError: the rankings of these collections cannot be fused so, their scores cannot be cut off
@@ -102,10 +102,10 @@ class Searcher:
         negatives: ExampleSet = NO_EXAMPLES,
         load_ms: float = 0.0,
     ) -> Answer:
-        """Returns the neighbours of an image, or of it together with other examples; options are resolved.
+        """Returns the neighbours of an image, or of it together with other examples, by resolved `options`.
 
         Neither the examples nor images with the same bytes are neighbours, unless `include_self` keeps them.
-        `load_ms` is what the answer says that loading took.
+        `load_ms` is the loading time that the answer shows.
 
         Raises:
             ImageError: the examples leave nothing to search for.
@@ -132,7 +132,7 @@ class Searcher:
             query=example.name,
             file=example.file,
             indexed=example.indexed,
-            hits=self._shown(hits, estimates.chances, options),
+            hits=self._select_page(hits, estimates.chances, options),
             verdict=None if estimates.unlike_anything else verdict,
             verdict_chance=estimates.verdict,
             unlike_anything=estimates.unlike_anything,
@@ -150,7 +150,7 @@ class Searcher:
         )
 
     def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
-        """Returns what to search with, float32 `[D]` for each network."""
+        """Returns the vectors to search with, float32 `[D]` for each network."""
         vectors = []
         for i, network in enumerate(self.networks):
             vector = combine(
@@ -167,7 +167,7 @@ class Searcher:
             vectors.append(vector)
         return vectors
 
-    def _shown(
+    def _select_page(
         self, hits: Sequence[Neighbour], chances: Sequence[float | None], options: QueryOptions
     ) -> list[Neighbour]:
         """Returns the neighbours of the page, each with the other datasets that hold its file."""
@@ -194,7 +194,7 @@ class Searcher:
 
 
 def _check_cut_off(networks: Sequence[SearchedCollection], options: QueryOptions) -> None:
-    """Refuses a cut-off by a similarity where scores are none, or by a distance."""
+    """Refuses a cut-off by similarity where scores are distances, and the reverse."""
     given = {Argument.MIN_SCORE: options.min_score, Argument.MAX_DISTANCE: options.max_distance}
     arguments = [argument for argument, value in given.items() if value is not None]
     if arguments and len(networks) > 1:
@@ -218,6 +218,6 @@ def _check_cut_off(networks: Sequence[SearchedCollection], options: QueryOptions
 
 
 def _is_unrestricted(options: QueryOptions) -> bool:
-    """Whether all other images may be neighbours, as when a calibration was learned."""
+    """Returns whether all other images may be neighbours, as when a calibration was learned."""
     is_narrowed = options.class_name is not None or options.dataset is not None
     return not is_narrowed and not options.include_self and options.without_near_above is None

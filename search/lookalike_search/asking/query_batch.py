@@ -1,4 +1,4 @@
-"""A batch of queries, images and folders of them, is answered one by one, together with examples."""
+"""Answers a batch of queries, images and folders of images, one by one, together with examples."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,12 +23,13 @@ def answer_all(
     on_other_files: Callable[[str, OtherFiles], None] = lambda _name, _others: None,
     on_left_out: Callable[[ImageError], None] = lambda _: None,
 ) -> Iterator[Answer | Unanswered]:
-    """Yields the answer for each query or why there is none; of a folder, for each image in it by name.
+    """Yields for each query its answer or why there is none; for a folder, one for each image, by name.
 
     `positives` and `negatives` are examples of what is wanted and of what is not, which go with every query.
-    All are looked up before anything is read, so that a wrong name is refused at once; images are embedded in
-    batches. The first answer shows what opening and loading took. `on_other_files` is called for a folder
-    that holds files of other kinds, `on_left_out` for an unreadable image in a folder of examples.
+    All names are looked up before any image is read, so that a wrong name is refused at once; images are
+    embedded in batches. The first answer shows the time of opening and loading. `on_other_files` is called
+    for a folder that holds files of other kinds, `on_left_out` for an unreadable image in a folder of
+    examples.
 
     Raises:
         UsageError: as `find_sources` and `Searcher.resolve_options`.
@@ -59,7 +60,7 @@ def answer_all(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """What is the same for every query; `options` are resolved."""
+    """What all queries share; `options` are resolved."""
 
     searcher: Searcher
     options: QueryOptions
@@ -76,7 +77,7 @@ class _Batch:
         return found
 
     def find_examples(self, queries: Sequence[QueryInput]) -> dict[str, list[Source]]:
-        """Returns images by the names that an answer shows for examples; of the same name, all."""
+        """Returns the images of examples by the names in answers; a repeated name keeps all its images."""
         found: dict[str, list[Source]] = {}
         for query in queries:
             sources = self.find(query)
@@ -88,11 +89,11 @@ class _Batch:
         return self.searcher.read_all(sources, max_pixels=self.options.max_pixels)
 
     def read_examples(self, found: dict[str, list[Source]]) -> ExampleSet:
-        examples = [example for sources in found.values() for example in self._readable(sources)]
+        examples = [example for sources in found.values() for example in self._skip_unreadable(sources)]
         return ExampleSet(names=list(found), examples=examples)
 
-    def _readable(self, sources: Sequence[Source]) -> Iterator[Example]:
-        """Yields what can be read: of a folder at least one image, of what was named by itself, that."""
+    def _skip_unreadable(self, sources: Sequence[Source]) -> Iterator[Example]:
+        """Yields readable examples; raises for an unreadable single image, and for a folder of them."""
         missing = 0
         for read in self.read(sources):
             if not isinstance(read, ImageError):

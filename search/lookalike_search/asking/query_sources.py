@@ -36,10 +36,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A query image that is not read yet; `name` is what the user called it, `title` what messages call it.
+    """A query image that is not read yet; `name` is the user's name for it, `title` the one in messages.
 
-    `file` is its path, None where none is known. `payloads` holds the payload of each collection that has
-    it, where it was named by its id or by its path in a dataset. `problem` says why it cannot be read, where
+    `file` is its path, None where none is known. `payloads` holds the payload of each collection that has the
+    image, if it was named by its id or by its path in a dataset. `problem` says why it cannot be read, if
     that is known already.
 
     An image in memory has `content`, the bytes of its file or a stream of them that is read once; or
@@ -57,12 +57,12 @@ class Source:
 
     @property
     def id(self) -> str | None:
-        """The id of an indexed image; None for others."""
+        """The id of an indexed image; None for other sources."""
         return self.payloads[0].id if self.payloads else None
 
     @property
     def title(self) -> str:
-        """How messages name it."""
+        """The name in messages."""
         return self.called or self.name
 
 
@@ -85,10 +85,10 @@ def find_sources(
 
     Files of other kinds in the folder are counted in `others`.
 
-    A name that is no file is taken for the id of an indexed image, for its path below its dataset's root,
-    or for that path behind `DATASET/`, in whichever Unicode form. `dataset` chooses among several datasets
-    that hold such a path. What does not exist, or cannot be read from memory, is a source with a problem,
-    so that other queries are answered.
+    A name that is no file is looked up as the id of an indexed image, as its path below its dataset's root,
+    and as that path behind `DATASET/`, in any Unicode form. `dataset` chooses among several datasets that
+    hold such a path. A missing image, or one that cannot be read from memory, is a source with a problem, so
+    that other queries are answered.
 
     Raises:
         UsageError: the name is empty, a folder holds no image, several datasets hold the path, or an object
@@ -147,7 +147,7 @@ _RGB = 3
 
 def _of_vector(vector: FloatVector, collections: Sequence[Collection]) -> Source:
     if len(collections) > 1:
-        raise UsageError("a feature vector is of one network; search one collection with it")
+        raise UsageError("a feature vector belongs to one network; search one collection with it")
     for collection in collections:
         if len(vector) != (dimension := collection.manifest.identity.dimension):
             raise UsageError(
@@ -168,12 +168,12 @@ def _prepared(name: str, prepare: Callable[[], DecodedImage]) -> Source:
 
 
 def _expand_user(name: str) -> Path:
-    """Returns a path; unlike pathlib's method, a leading `~` that names no user's home is part of a name."""
+    """Returns a path with `~` expanded; unlike pathlib, it keeps a leading `~` that names no user's home."""
     return Path(os.path.expanduser(name))  # noqa: PTH111
 
 
 def _exists(file: Path) -> bool:
-    """Whether there is a file; one that may not be looked at counts, for reading it says why."""
+    """Returns whether a file exists; one without permission counts, since reading it gives the reason."""
     try:
         file.lstat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -201,7 +201,7 @@ def _images_below(name: str, folder: Path, others: OtherFiles) -> Iterator[Sourc
 
 
 def _find_indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
-    """Returns the indexed image of the first reading of the name under which there is one."""
+    """Returns the indexed image by the first reading of the name that matches one."""
     datasets = {each: None for collection in collections for each in collection.manifest.datasets}
     known = find_name(dataset, datasets) if dataset is not None else None
     for ids in _readings(name, list(datasets)):
@@ -220,17 +220,17 @@ def _find_indexed(name: str, collections: Sequence[Collection], dataset: str | N
                 payloads=payloads,
             )
     if re.match(_URL, name):
-        said = f"{name} is a URL, and images are not fetched; give a file"
+        said = f"{name} is a URL, which is not downloaded; give a file"
         return Source(name=name, problem=ImageError(said, reason=SkipReason.VANISHED))
     said = describe_missing(_expand_user(name))
     if where := " or ".join(collection.name for collection in collections):
-        said = f"{said}, and no image of {where} has it for its path or id"
+        said = f"{said}, and no image of {where} has this path or id"
     problem = ImageError(said, reason=SkipReason.VANISHED, path=_expand_user(name), hint=CHECK_PATH)
     return Source(name=name, problem=problem)
 
 
 def _readings(name: str, datasets: Sequence[str]) -> Iterator[list[str]]:
-    """Yields the ids that a name may stand for, the plainest reading first."""
+    """Yields the ids that a name may mean, the plainest reading first."""
     if re.fullmatch(_UUID, name.lower()):
         yield [name.lower()]
     path = PurePath(name).as_posix()
@@ -264,7 +264,7 @@ _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether text is free of surrogates; no path with one is indexed."""
+    """Returns whether a text is free of surrogates; no path with one is indexed."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
@@ -278,7 +278,7 @@ def _read_payloads(ids: Sequence[str], collections: Sequence[Collection]) -> dic
 
 
 def find_file(payload: Payload, manifests: Sequence[CollectionManifest]) -> Path | None:
-    """Returns where an indexed image lies, by the first manifest that knows."""
+    """Returns the path of an indexed image's file, by the first manifest that has its dataset's root."""
     files = (file_of(manifest, payload.dataset, payload.path) for manifest in manifests)
     return next((file for file in files if file), None)
 
@@ -286,7 +286,7 @@ def find_file(payload: Payload, manifests: Sequence[CollectionManifest]) -> Path
 def find_known_payload(file: Path, sha256: str, collections: Sequence[Collection]) -> Payload | None:
     """Returns the payload of a file in an ingested folder, if its bytes are those that were ingested.
 
-    Where several datasets hold it, that is the payload that stands for the file.
+    Where several datasets hold the file, it is the payload that represents it.
     """
     place = file.absolute().parent.resolve() / file.name
     for collection in collections:

@@ -1,7 +1,7 @@
-"""Neighbours in one order, whichever page of it is shown, so that pages neither overlap nor leave gaps.
+"""Lists neighbours in one order for all pages, so that pages neither overlap nor leave gaps.
 
 With an ANN index, quantized vectors or tied scores a deeper search may begin otherwise than a shallower one.
-So searches are made at fixed depths only, and new hits of a deeper one come behind those of a shallower one.
+So searches are made at fixed depths only, and new hits of a deeper one rank behind those of a shallower one.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -39,8 +39,8 @@ def search_deeper(
 ) -> Iterator[Sequence[_Found]]:
     """Yields neighbours, best first, in parts: what each deeper search adds, made when its part is wanted.
 
-    `search` returns the nearest up to a depth. Of hits with the same `key` the first one stays. However far
-    it is read, the order is the same, as long as the collection does not change.
+    `search` returns the nearest up to a depth. Of hits with the same `key` the first one is kept. The order
+    does not depend on how far it is read, as long as the collection does not change.
     """
     known: set[Hashable] = set()
     depth = first_depth
@@ -58,7 +58,7 @@ def search_deeper(
 
 
 def take_nearest(parts: Iterator[Sequence[_Found]], count: int) -> list[_Found]:
-    """Returns the `search_deeper` parts that hold the first `count`, or all where there are fewer."""
+    """Returns the parts of `search_deeper` that hold the first `count` hits, or all parts for fewer hits."""
     found: list[_Found] = []
     for part in parts:
         found += part

@@ -1,7 +1,7 @@
-"""Near-duplicates among hits are folded, so that an answer of ten neighbours shows ten scenes.
+"""Folds near-duplicates among hits, so that an answer of ten neighbours shows ten scenes.
 
-A hit that is a near-duplicate of a better ranked one is folded into it: see `fold_near`. What it is folded
-into depends on better ranked hits alone, so that scenes have one order, and pages of them neither overlap nor
+A hit that is a near-duplicate of a better ranked one is folded into that one: see `fold_near`. Folding
+depends on better ranked hits alone, so that scenes have one order, and pages of them neither overlap nor
 leave gaps. The query is no hit; its own near-duplicates are a scene like any other.
 """
 
@@ -35,7 +35,7 @@ class Scene(Generic[_Hit]):
 class Folding(Generic[_Hit]):
     """Which hits are folded: those whose cosine similarity to a better ranked one is over `above`.
 
-    `vectors_of` reads the vectors of some hits, float `[N, D]` for each network, zero where it lacks one.
+    `vectors_of` reads the vectors of some hits, float `[N, D]` for each network, zeros where it lacks one.
     """
 
     above: float
@@ -53,7 +53,7 @@ def find_scenes(
     """Returns the `count` nearest scenes of a ranking, where there are so many, best first.
 
     `search`, `key` and `first_depth` are as for `search_deeper`, which goes on until there are enough.
-    With a scene comes what is folded into it of all that ranks before the first scene that is not returned.
+    A scene holds what is folded into it of all hits that rank before the first scene that is not returned.
     Without `folding` each hit is a scene, and there may be more than `count`.
     """
     parts = search_deeper(search, key=key, first_depth=first_depth)
@@ -76,7 +76,7 @@ def find_scenes(
 
 
 def read_rows(collection: Collection, ids: Sequence[str]) -> FloatMatrix:
-    """Returns the stored vectors of points, float32 `[N, D]`; zero for what is not in the collection."""
+    """Returns the stored vectors of points, float32 `[N, D]`; zeros for a point that the collection lacks."""
     rows = np.zeros((len(ids), collection.manifest.identity.dimension), dtype=np.float32)
     stored = collection.vectors(ids)
     for row, id_ in enumerate(ids):

@@ -1,4 +1,4 @@
-"""An open collection and the model that its vectors were made by, which is loaded when it is first needed."""
+"""An open collection and the model that computed its vectors, which is loaded when it is first used."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _logger = get_logger("search")
 class SearchedCollection:
     """An open collection and the model that embeds queries for it; threads may share it.
 
-    `load_ms` is what loading the model has taken so far.
+    `load_ms` is the time that loading the model has taken so far.
     """
 
     def __init__(self, collection: Collection, *, settings: Settings) -> None:
@@ -46,7 +46,7 @@ class SearchedCollection:
 
     @property
     def calibration(self) -> Calibration | None:
-        """The collection's calibration; None without one, or with a stale one. It is judged once."""
+        """The collection's calibration; None without one, or with a stale one. It is checked once."""
         recorded, usable = self._judged
         if self.manifest.calibration is not recorded:
             self._judged = recorded, usable = self._judge_calibration()
@@ -70,7 +70,7 @@ class SearchedCollection:
         The model is exported again where it is missing.
 
         Raises:
-            ManifestError: the collection's model cannot be had any more.
+            ManifestError: the collection's model is not available any more.
         """
         vectors = self._embedder_for(len(pixels)).embed(pixels)
         return [

@@ -1,4 +1,4 @@
-"""An answer of `search query` as a table and as JSON."""
+"""Formats an answer of `search query` as a table and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def answer_lines(
 
 
 def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
-    """Yields how many near-duplicates were folded, if any."""
+    """Yields a line with the number of folded near-duplicates, if there are any."""
     if count := sum(len(hit.near) for hit in answer.hits):
         what = "1 near-duplicate is" if count == 1 else f"{count} near-duplicates are"
         over = f"similarity over {options.without_near_above:g}"
@@ -64,7 +64,7 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
 
 
 def left_out_line(answer: Answer) -> str:
-    """Returns how many images with the query's bytes are left out, and where the first of them are."""
+    """Returns a line with the number of exact duplicates left out, and the paths of the first of them."""
     count = answer.left_out_total
     named = [each.place for each in answer.left_out[:_NAMED]]
     more = [f"{count - len(named)} more"] if count > len(named) else []
@@ -85,7 +85,7 @@ def _query_names(answer: Answer) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """The columns that say which image a neighbour is; `has_dataset` where paths alone are ambiguous."""
+    """The columns that identify a neighbour's image; `has_dataset` where paths alone are ambiguous."""
 
     has_dataset: bool
 
@@ -105,26 +105,22 @@ def _number_headings(
     near = [] if options.without_near_above is None else ["near"]
     if len(manifests) == 1:
         chance = ["same class"] if calibrated else []
-        return ["rank", _score_name(manifests[0]), *chance, *near]
+        return ["rank", manifests[0].distance.score_name, *chance, *near]
     names = [manifest.identity.backbone for manifest in manifests]
     if len(set(names)) < len(names):
         names = [manifest.collection for manifest in manifests]
     columns = [
         column
         for name, manifest in zip(names, manifests, strict=True)
-        for column in (f"{name} rank", _score_name(manifest))
+        for column in (f"{name} rank", manifest.distance.score_name)
     ]
     return ["rank", options.fusion, *columns, *near]
-
-
-def _score_name(manifest: CollectionManifest) -> str:
-    return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
 def _numbers(
     hit: Neighbour, manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
 ) -> list[str]:
-    """Returns a neighbour's figures; `-` for an unknown rank, score or chance."""
+    """Returns a neighbour's rank, scores and chance as text; `-` for an unknown one."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
     if calibrated:
         cells.append("-" if hit.chance is None else percent(hit.chance))
@@ -140,7 +136,7 @@ def _numbers(
 def answer_json(
     answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
 ) -> "records.Answer | records.FusedAnswer":
-    """Returns the JSON of an answer; of a fused one what concerns collections is a list, in their order."""
+    """Returns the JSON of an answer; that of a fused one has lists, in the order of its collections."""
     query, outcome = _query_json(answer), _outcome_json(answer, store, options)
     hits = [_hit_json(hit, options) for hit in answer.hits]
     if len(manifests) == 1:

@@ -40,7 +40,7 @@ def calibrate(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Learn how likely neighbours and verdicts are right, which queries then show."""
+    """Learn how likely neighbours and verdicts are right; queries show it from then on."""
     settings = Settings.from_environment()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
     with store_in_use(store, settings) as opened:
@@ -56,8 +56,8 @@ def _lines(run: CalibrationRun) -> list[str]:
     calibration = run.calibration
     count, classes = calibration.images, calibration.classes
     return [
-        f"{run.collection}: calibrated by {count} images of {classes} classes, each asked for the others",
-        f"left out: copies of the query's bytes, and {run.unlabelled} images without a class",
+        f"{run.collection}: calibrated on {count} images of {classes} classes, each a query for the others",
+        f"left out: exact duplicates of the query, and {run.unlabelled} images without a class",
         "",
         *reliability_lines(calibration.reliability),
         "",
@@ -71,10 +71,10 @@ def _lines(run: CalibrationRun) -> list[str]:
 
 
 def _neighbour_lines(run: CalibrationRun) -> Iterator[str]:
-    """Yields the curve from score to chance, nearest first, at knots about evenly spaced in chance."""
+    """Yields the rows of the curve from score to chance, nearest first, at about equal steps of chance."""
     curve = run.calibration.neighbours
     levels = np.linspace(curve.chances[0], curve.chances[-1], ROWS)
-    yield f"{_score_name(run):>10}  same class, of the {run.calibration.k} nearest"
+    yield f"{run.distance.score_name:>10}  same class, of the {run.calibration.k} nearest"
     for row in np.unique(np.searchsorted(curve.chances, levels))[::-1]:
         yield f"{run.score(curve.knots[row]):10.4f}  {percent(curve.chances[row])}"
 
@@ -89,18 +89,13 @@ def _verdict_lines(calibration: Calibration) -> Iterator[str]:
 
 
 def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
-    found, side = run.calibration.threshold, "under" if run.higher_is_nearer else "over"
+    found, side = run.calibration.threshold, "under" if run.distance.higher_is_nearer else "over"
+    limit = f"{run.distance.score_name} {side} {run.score(found.nearness):.4f}"
+    yield f"unlike anything indexed: nearest image's {limit}"
     yield (
-        f"unlike anything indexed: nearest image's {_score_name(run)} {side} {run.score(found.nearness):.4f}"
+        f"this refuses {found.refused:.1%} of the indexed images, and would refuse {found.caught:.1%} "
+        "of them if no other of their class were indexed"
     )
-    yield (
-        f"that refuses {found.refused:.1%} of the images here, and would refuse {found.caught:.1%} of them "
-        "if none of their class were here"
-    )
-
-
-def _score_name(run: CalibrationRun) -> str:
-    return "similarity" if run.higher_is_nearer else "distance"
 
 
 def _json(run: CalibrationRun, store: str) -> "records.CollectionCalibration":

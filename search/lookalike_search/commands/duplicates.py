@@ -138,10 +138,10 @@ _MARKS = {Match.IDENTICAL: "same bytes", Match.NEAR_DUPLICATE: "near-duplicate",
 
 
 def _mark(member: Member, group: Group) -> str:
-    """Returns what an image is to its group, and why it is not offered for deletion.
+    """Returns how an image matches its group, and why its file is not offered for deletion.
 
-    A duplicate that is there and not offered is in a folder to keep, or is the kept file by another name, or
-    one that is offered already.
+    A duplicate with an unchanged file that is not offered is in a folder to keep, or is the kept file or an
+    offered one by another name.
     """
     is_kept = member is group.kept and group.is_proven
     mark = "keep" if is_kept else _MARKS[member.match if member is not group.kept else Match.SIMILAR]
@@ -166,7 +166,7 @@ def _total(groups: Sequence[Group]) -> str:
 
 
 def _warn_of_changes(groups: Sequence[Group], manifest: CollectionManifest) -> None:
-    """Says how many files have changed since they were ingested, and which command updates each dataset."""
+    """Prints how many files have changed since they were ingested, and which command updates each dataset."""
     members = [member for group in groups for member in group.members]
     stale = [member for member in members if member.state is not FileState.PRESENT]
     if not stale:

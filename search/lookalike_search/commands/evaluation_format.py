@@ -1,4 +1,4 @@
-"""A setting of `search evaluate` as tables and as JSON."""
+"""Formats a setting of `search evaluate` as tables and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
@@ -31,13 +31,13 @@ PART_FIGURES = ("precision_at_1", "precision_at_10", "mean_average_precision")
 
 
 def evaluation_lines(setting: Setting, options: EvaluationOptions) -> list[str]:
-    """Returns tables of figures, of the whole and of each class, and how the setting compares with others."""
+    """Returns the lines of tables: figures overall and per class, and comparisons with other settings."""
     evaluation, differences = setting.evaluation, setting.differences
     count, classes = len(evaluation.images.payloads), len(evaluation.images.vectors.names)
-    near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
+    near = f"near-duplicates (similarity over {options.near_above:g}) of {evaluation.near_identical} queries"
     lines = [
-        f"{evaluation.collection}: {count} images of {_classes(classes)}, each asked for the others",
-        f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
+        f"{evaluation.collection}: {count} images of {_classes(classes)}, each a query for the others",
+        f"left out: exact duplicates of the query, and {_left_out(evaluation)}",
         f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         *_small_class_lines(evaluation),
         "",
@@ -67,14 +67,14 @@ def _left_out(evaluation: Evaluation) -> str:
 
 
 def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Yields how many queries cannot have only right neighbours, since their classes are too small."""
+    """Yields lines about queries whose classes are too small for ten right neighbours."""
     alone, few = evaluation.alone, evaluation.in_small_classes
     if alone.any():
-        queries = f"{_queries(evaluation, alone)}, for which nothing can be right"
+        queries = f"{_queries(evaluation, alone)}, for which no neighbour can be right"
         yield f"no other image of their class: {queries}; no figure counts them"
     if few.any():
-        queries = _queries(evaluation, few)
-        yield f"fewer than {SHOWN} others of their class: {queries}, of whose {SHOWN} not all can be right"
+        queries = f"{_queries(evaluation, few)}, whose {SHOWN} neighbours cannot all be right"
+        yield f"fewer than {SHOWN} others of their class: {queries}"
 
 
 def _queries(evaluation: Evaluation, queries: NDArray[np.bool_]) -> str:
@@ -87,7 +87,7 @@ def _classes(count: int) -> str:
 
 
 def reliability_lines(found: Reliability | None) -> list[str]:
-    """Returns a title and a line for neighbours and for each vote."""
+    """Returns a title, and a line with the calibration error of neighbours and of each vote."""
     if found is None:
         return ["expected calibration error: too few images or classes to tell"]
     verdicts = (f"{f'verdict, {rule}':30}  {error:.4f}" for rule, error in found.verdicts.items())
@@ -111,14 +111,14 @@ def _index_lines(found: IndexFigures) -> Iterator[str]:
         yield f"{f'by the index, of {found.covered} vectors':30}   value   95 % interval"
     else:
         yield f"{'by the store, without index':30}   value   95 % interval   (it searches exactly, too)"
-    yield _row("share of the exact ten", found.overlap)
-    yield _row("queries with all of them", found.complete)
+    yield _row("recall@10", found.overlap)
+    yield _row("queries with full recall", found.complete)
     yield from (_row(FIGURES[key], each) for key, each in found.figures.items())
     yield ""
 
 
 def _parts_lines(parts: Sequence[PartFigures]) -> Iterator[str]:
-    """Yields a table for each part of the images: what a head learned from, and what it did not."""
+    """Yields a table for each part of the images: those that a head was fitted to, and others."""
     for part in parts:
         yield f"{format_count(part.images, 'image')} of {_classes(part.classes)}: {MEANINGS[part.part]}"
         yield f"{'':30}   value   95 % interval     best possible"
@@ -141,7 +141,7 @@ def _number(value: float) -> str:
 
 
 def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
-    """Yields the figures of each class, those farthest from their best possible first."""
+    """Yields the figures of each class, the classes farthest below their best possible ones first."""
     width = max(map(cell_width, ("class", *(each.name for each in classes))))
     heading = "images  precision@10   95 % interval     best possible   most wrong neighbours"
     yield f"{'class':{width}}  {heading}"
@@ -248,7 +248,7 @@ def _difference_json(each: Comparison) -> "records.Difference":
 
 
 def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> "records.Confusion":
-    """Returns the cells that are not 0, by row and column; of few classes the whole table, too."""
+    """Returns the JSON of a confusion matrix: the cells that are not 0, and for few classes all rows."""
     rows, columns = np.nonzero(table)
     return {
         "classes": names,

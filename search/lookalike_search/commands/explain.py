@@ -36,7 +36,7 @@ def explain(
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="An image file, - for stdin, or an indexed path or id.")
     ],
-    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another image, named likewise.")],
+    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another image, given likewise.")],
     collection: CollectionOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
@@ -81,8 +81,8 @@ def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iter
     yield f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}"
     if explained.manifest.distance is Distance.EUCLID:
         yield (
-            f"(the collection compares by distance, which is {explained.score:.4f}; "
-            "what is taken apart is the cosine similarity)"
+            f"(the collection compares by Euclidean distance, here {explained.score:.4f}; "
+            "what is explained is the cosine similarity)"
         )
     yield from _arithmetic_lines(explained)
     for seen, shares in ((query, explanation.query), (neighbour, explanation.neighbour)):
@@ -96,13 +96,13 @@ def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iter
 
 
 def _arithmetic_lines(explained: Explained) -> Iterator[str]:
-    """Yields where vectors and cells come from, and how well the two agree."""
+    """Yields lines that say where vectors and cells come from, and how well the two agree."""
     query, neighbour = ("stored" if each.is_stored else "computed here" for each in explained.compared)
     filled = explained.manifest.provider or "an unrecorded provider"
     yield f"vectors: the query's {query}, the neighbour's {neighbour}; the collection was filled on {filled}"
     yield (
         f"cells: computed here on {explained.provider}; they agree with the vectors to a cosine of "
-        f"{explained.agreement:.6f}, and the rest is spread evenly"
+        f"{explained.agreement:.6f}, and the difference is spread evenly"
     )
 
 

@@ -1,6 +1,6 @@
-"""Thumbnails in a terminal: a half block in one colour on another shows two pixels per character.
+"""Draws thumbnails in a terminal: a half block in one colour on another shows two pixels per character.
 
-Only on a terminal with enough colours; what is piped is plain text.
+They are drawn only on a terminal with enough colours; a pipe gets plain text.
 """
 
 import io
@@ -27,9 +27,9 @@ ColourSystem = Literal["256", "truecolor"]
 
 
 def stdout_colours() -> ColourSystem | None:
-    """Returns the colours of stdout for thumbnails; None if it is no terminal, or has too few.
+    """Returns the colours of stdout for thumbnails; None if stdout is no terminal or has too few colours.
 
-    `NO_COLOR`, `TERM` and `COLORTERM` are heeded, as Rich does it.
+    `NO_COLOR`, `TERM` and `COLORTERM` are read as Rich reads them.
     """
     if not sys.stdout.isatty() or not (sys.stdout.encoding or "").lower().startswith("utf"):
         return None
@@ -51,23 +51,23 @@ def illustrate(
 ) -> str:
     """Returns a table of neighbours with a thumbnail before its title and before each of its rows.
 
-    The first line is the title, the second the heading, the next are the neighbours. A row stands beside
-    the last line of its thumbnail, whole, so that a long path runs on below and can still be copied. The
-    colours are the only thing in it that a terminal obeys.
+    The first line is the title, the second the heading, the next are the neighbours. A row is beside the last
+    line of its thumbnail and is not cut, so that a long path continues below and can be copied. Colours are
+    its only control sequences.
     """
     title, heading, *rest = map(one_line, table)
     count = len(neighbours)
-    lines: list[Line] = [*_beside(query, title), [" " * COLUMNS, f"  {heading}"]]
+    lines: list[Line] = [*_join_lines(query, title), [" " * COLUMNS, f"  {heading}"]]
     for file, row in zip(neighbours, rest[:count], strict=True):
-        lines += _beside(file, row)
+        lines += _join_lines(file, row)
     return "\n".join([_render(lines, system), *rest[count:]])
 
 
 Line = list["Text | str"]
 
 
-def _beside(file: Path | None, row: str) -> list[Line]:
-    """Returns the lines of a thumbnail, the last one with the row behind it."""
+def _join_lines(file: Path | None, row: str) -> list[Line]:
+    """Returns the lines of a thumbnail; the row follows the last one."""
     lines: list[Line] = [[_characters(*pair)] for pair in _pairs_of_lines(file)]
     lines[-1].append(f"  {row}")
     return lines

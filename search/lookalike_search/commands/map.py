@@ -67,12 +67,12 @@ def _lines(drawn: CollectionMap) -> Iterator[str]:
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
     shown = f"{len(sampled.payloads):,} images"
     if len(sampled.payloads) < sampled.total:
-        shown += f" of {sampled.total:,}, drawn from all classes alike"
+        shown += f" of {sampled.total:,}, a random sample stratified by class"
     yield f"{sampled.collection}: {shown}, {_way(drawn)}"
     if projection.kl_divergence is not None:
         yield f"KL divergence {projection.kl_divergence:.4f}"
     if trust is None:
-        yield f"too few images to say how far the map can be trusted (more than {2 * NEIGHBOURS})"
+        yield f"too few images to measure how faithful the map is (needs more than {2 * NEIGHBOURS})"
         return
     on = "" if trust.measured == len(sampled.payloads) else f", measured on {trust.measured:,}"
     yield f"trustworthiness {trust.trustworthiness:.4f} (1 is perfect, {NEIGHBOURS} neighbours{on})"
@@ -88,9 +88,9 @@ def _way(drawn: CollectionMap) -> str:
         case Method.TSNE:
             return f"placed by t-SNE (perplexity {drawn.projection.perplexity:g})"
         case Method.PCA:
-            return "placed by principal components, being too few for t-SNE"
+            return "placed by principal components: too few images for t-SNE"
         case Method.NONE:
-            return "all with the same vector: their places say nothing"
+            return "all with the same vector: their places mean nothing"
 
 
 def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> "records.CollectionMap":

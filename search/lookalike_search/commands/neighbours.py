@@ -78,7 +78,9 @@ def neighbours(
     near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="csv, or jsonl: an object per image; default: as --output ends."),
+        typer.Option(
+            "--format", help="csv, or jsonl (an object per image); default: by the suffix of --output."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of stdout.")
@@ -96,7 +98,7 @@ def neighbours(
     chosen = open_chosen_collection(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source), _table(output) as table:
         in_numpy = exact or (not indexed and is_small(source, where))
-        how = "compared all with all" if in_numpy else "asked of the store's own search"
+        how = "by brute force" if in_numpy else "by the store's own search"
         how += f", near-duplicates folded (similarity over {near_above:g})" if without_near else ""
         found = find_all_scenes(
             source,
@@ -107,7 +109,7 @@ def neighbours(
             above=near_above if without_near else None,
         )
         with progress.shown_by(None) if _is_on_terminal(table) else nullcontext():  # no bar between its lines
-            count = write(table, _shown(found, source, where), without_near)
+            count = write(table, _show_progress(found, source, where), without_near)
         say(f"collection: {source.name}, {count} images, {how}")
 
 
@@ -145,8 +147,10 @@ def _is_on_terminal(table: Table) -> bool:
     return isinstance(table, TableOutput) and table.is_terminal
 
 
-def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilter) -> Iterator[SceneList]:
-    """Yields what it is given and shows a progress bar."""
+def _show_progress(
+    found: Iterable[SceneList], collection: Collection, where: PointFilter
+) -> Iterator[SceneList]:
+    """Yields the images unchanged and shows a progress bar."""
     with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:
             yield each
@@ -154,7 +158,7 @@ def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilte
 
 
 class _UnixLines:
-    """Writes rows that `csv` ends with CR LF, so that it quotes names with either of them, with LF alone."""
+    """Ends rows with LF; the `csv` writer uses CR LF, so that it quotes names with either character."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -164,7 +168,7 @@ class _UnixLines:
 
 
 def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """Writes a row for each neighbour, with how many are folded into it; returns the number of images."""
+    """Writes a row for each neighbour, with the number folded into it; returns the number of images."""
     writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow([*COLUMNS, "near"] if with_near else COLUMNS)
     for count, (payload, scenes) in enumerate(found, start=1):  # noqa: B007 - what is left is the count

@@ -1,4 +1,4 @@
-"""Paths alone on stdout, for other programs: `--paths` and `--print0`."""
+"""Prints only paths on stdout, for other programs: `--paths` and `--print0`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,14 +17,14 @@ def require_one_output(*, paths: bool, print0: bool, as_json: bool) -> None:
     """Refuses more than one form of output.
 
     Raises:
-        UsageError: more than one is asked for.
+        UsageError: more than one is given.
     """
     if paths + print0 + as_json > 1:
-        raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+        raise UsageError("--paths, --print0 and --json are different forms of output; use one of them")
 
 
 def show_files(files: Iterable[Path], *, print0: bool) -> None:
-    """Prints paths as the file system has them, whatever the encoding of stdout."""
+    """Prints paths in the bytes of the file system, for any encoding of stdout."""
     end = "\0" if print0 else "\n"
     for file in files:
         if end in str(file):

@@ -159,7 +159,7 @@ def query(
     with store_in_use(store, settings) as opened:
         names = selector.resolve(opened, settings=settings)
         if fusion is not None and len(names) == 1:
-            raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
+            raise UsageError("--fusion is for several collections; pass --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings) as searcher:
             say(f"collection: {', '.join(names)}")
             manifests = [network.manifest for network in searcher.networks]
@@ -191,7 +191,7 @@ def _write_page(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
-    """The queries, and the examples of what to find and what not, as the command line names them."""
+    """The names of queries and of positive and negative examples on the command line."""
 
     images: Sequence[str]
     positives: Sequence[str]
@@ -201,7 +201,7 @@ class _Named:
 def _show_all(
     searcher: Searcher, named: _Named, display: "_Display", *, keeps: bool
 ) -> tuple[list[Answer | Unanswered], bool]:
-    """Shows each outcome at once; returns them if it `keeps` them, and whether all images could be read."""
+    """Prints each outcome at once; returns all if it `keeps` them, and whether all images could be read."""
     unread: list[SkipReason] = []
 
     def leave_out(error: ImageError) -> None:
@@ -245,7 +245,7 @@ def _form(*, paths: bool, print0: bool, as_json: bool) -> _Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Display:
-    """How outcomes are shown; `colours` are those of the terminal's thumbnails, None for no thumbnails."""
+    """Prints outcomes; `colours` are those of the terminal's thumbnails, None for no thumbnails."""
 
     manifests: Sequence[CollectionManifest]
     options: QueryOptions
@@ -254,7 +254,7 @@ class _Display:
     colours: ColourSystem | None
 
     def show(self, outcome: Answer | Unanswered) -> None:
-        """Prints an outcome on stdout; a query that could not be answered only as JSON."""
+        """Prints an outcome on stdout; a query that could not be answered is printed only as JSON."""
         if isinstance(outcome, Answer):
             self._show_answer(outcome)
         elif self.form is _Form.JSON:

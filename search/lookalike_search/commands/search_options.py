@@ -1,4 +1,4 @@
-"""Options that several subcommands of `search` share, and the collection that they select."""
+"""Defines options that subcommands of `search` share, and opens the collection that they select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,11 +59,11 @@ def number_option(
     most: float | None = None,
 ) -> Any:  # noqa: ANN401 - as above
     """Returns an option that takes a number from `least` to `most`."""
-    return typer.Option(name, min=least, max=most, metavar=metavar, callback=_no_nan, help=help_text)
+    return typer.Option(name, min=least, max=most, metavar=metavar, callback=_refuse_nan, help=help_text)
 
 
-def _no_nan(value: float | None) -> float | None:
-    """Refuses NaN, which Typer takes to be within any range."""
+def _refuse_nan(value: float | None) -> float | None:
+    """Refuses NaN, which Typer accepts in any range."""
     if value is not None and isnan(value):
         raise typer.BadParameter("it must be a number")
     return value
@@ -88,7 +88,7 @@ def open_chosen_collection(
     backbone: str | None,
     distance: Distance | None,
 ) -> Iterator[tuple[Store, Collection]]:
-    """The one collection that the options lead to, open for reading, and the store that holds it."""
+    """Yields the store, and the one collection that the options select, open for reading."""
     settings = Settings.from_environment()
     selector = CollectionSelector(
         names=[name] if name is not None else (), backbone=backbone, distance=distance

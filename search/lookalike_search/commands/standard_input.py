@@ -16,10 +16,10 @@ def require_one_stdin(names: Sequence[str], advice: str) -> None:
     """Refuses to read standard input twice.
 
     Raises:
-        UsageError: it is named several times.
+        UsageError: `-` is given several times.
     """
     if names.count(STDIN) > 1:
-        raise UsageError(f"standard input can be read once; {advice}")
+        raise UsageError(f"standard input can be read only once; {advice}")
 
 
 def query_of(name: str) -> QueryInput:

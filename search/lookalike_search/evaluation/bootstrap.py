@@ -1,7 +1,6 @@
-"""Means over queries with bootstrap intervals. Pure."""
+"""Computes means over queries with bootstrap intervals. Pure."""
 
 from dataclasses import dataclass
-from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ _RESAMPLED_VALUES = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over queries, with a 95 % bootstrap interval: `low` and `high`, NaN where they are too few."""
+    """A mean over queries with a 95 % bootstrap interval: `low` and `high`, NaN for too few queries."""
 
     value: float
     """The mean."""
@@ -26,19 +25,14 @@ class Estimate:
     high: float
     """The upper end of the interval."""
 
-    def to_json(self) -> dict[str, float | None]:
-        """Returns its three numbers; None for NaN, which is no JSON: there is no figure."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        return {key: None if isnan(number) else number for key, number in numbers.items()}
-
 
 def estimate(values: NDArray[np.float64], *, seed: int = 0) -> Estimate:
     """Returns the mean of the finite values with the percentile bootstrap's interval over queries.
 
-    The interval is NaN for fewer than `FEWEST_QUERIES` values, and so is the mean of none. That of a
-    difference of two settings over the same queries is a paired bootstrap, which sees small differences.
-    `scipy.stats.bootstrap` makes the same draws and so the same interval but for the last bit, and takes up
-    to three times as long where classes are small, of which there are many.
+    The interval is NaN for fewer than `FEWEST_QUERIES` values, and so is the mean of no values. For
+    differences of two settings over the same queries it is a paired bootstrap, which detects small
+    differences. `scipy.stats.bootstrap` makes the same draws and so the same interval but for the last bit,
+    and takes up to three times as long where classes are small, of which there are many.
     """
     mean, values = mean_of(values), values[np.isfinite(values)]
     if len(values) < FEWEST_QUERIES:
@@ -48,7 +42,7 @@ def estimate(values: NDArray[np.float64], *, seed: int = 0) -> Estimate:
 
 
 def mean_of(values: NDArray[np.float64]) -> float:
-    """Returns the mean of the finite values; NaN of none."""
+    """Returns the mean of the finite values; NaN if there are none."""
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else float("nan")
 

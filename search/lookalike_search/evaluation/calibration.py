@@ -1,6 +1,6 @@
-"""Learns from an evaluation how often a neighbour of a score is right, and how often a verdict is.
+"""Learns from an evaluation how often neighbours and verdicts are right.
 
-Pure: classes and results of `leave_one_out` in, a `Calibration` out. Chances rise with the nearness of a
+Pure: it makes a `Calibration` of classes and results of `leave_one_out`. Chances rise with the nearness of a
 neighbour, or with a verdict's share of the vote: see `isotonic`.
 
 Which pairs of images it learns from decides what it is right for: one of the ten nearest has the query's
@@ -39,7 +39,7 @@ REFUSED = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abstaining:
-    """What abstaining from a verdict on queries that are unlike anything indexed does.
+    """How abstaining from verdicts on out-of-distribution queries changes their accuracy.
 
     `answered` is the share of queries that still get a verdict, `accuracy` the share of these that is right,
     by the vote `nearer-ties`. Both leave out queries without another image of their class, for which no
@@ -59,7 +59,7 @@ def learn_calibration(
     created_at: str,
     seed: int = 0,
 ) -> Calibration | None:
-    """Fits the curves of a calibration to the results of a whole collection; None where these are too few.
+    """Fits a calibration's curves to the results of a whole collection; returns None for too few results.
 
     `results` hold the `CANDIDATES` nearest, and verdicts of `SHOWN` voters. `points` counts the collection's
     images with those without a class, `seed` draws the halves that are held out to measure the reliability.
@@ -89,7 +89,7 @@ def learn_calibration(
 
 
 def describe_shortage(images: LabelledVectors, results: QueryResults) -> str | None:
-    """Returns a sentence about what is missing for a calibration; None where nothing is."""
+    """Returns a sentence about what a calibration needs and lacks; None if nothing is missing."""
     asked = results.neighbours[:, 0] >= 0
     count, classes = len(np.unique(images.copies[asked])), len(np.unique(images.classes[asked]))
     if count >= MIN_IMAGES and classes >= MIN_CLASSES:
@@ -103,10 +103,10 @@ def describe_shortage(images: LabelledVectors, results: QueryResults) -> str | N
 def measure_reliability(
     images: LabelledVectors, results: QueryResults, *, seed: int = 0
 ) -> Reliability | None:
-    """Measures how far chances are off on images that they were not learned from; None for too few images.
+    """Measures how far chances are off on held-out images; returns None for too few images.
 
-    They are learned from one half of the images and measured on the other, then the other way round; the
-    errors are the mean of both. Copies are in the same half.
+    Curves are fitted to one half of the images and measured on the other, then the other way round; the
+    errors are means of both. Images with the same bytes are in the same half.
     """
     if describe_shortage(images, results):
         return None
@@ -124,11 +124,11 @@ def measure_reliability(
 
 
 def measure_abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
-    """Measures a threshold on images that it was not learned from; None for too few images.
+    """Measures a threshold on held-out images; returns None for too few images.
 
-    It is learned from one half of the images and applied to the other, then the other way round, with
-    copies in the same half. A query without any neighbour is not answered. One without another image of its
-    class is learned from and not counted.
+    It is learned from one half of the images and applied to the other, then the other way round, with images
+    of the same bytes in the same half. A query without any neighbour is not answered. A query without another
+    image of its class is learned from but not counted.
     """
     if describe_shortage(images, results):
         return None
@@ -172,7 +172,7 @@ def _nearness(images: LabelledVectors, scores: FloatVector) -> FloatVector:
 
 
 def _measure_threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
-    """Learns the threshold, and measures it on the same images and on their nearest of other classes."""
+    """Learns the threshold, and measures it on the same images and on their nearest impostors."""
     nearest = _nearness(images, results.scores[:, 0])
     nearest = nearest[np.isfinite(nearest)]
     impostors = _nearness(images, results.nearest_impostors)
@@ -185,5 +185,5 @@ def _measure_threshold(images: LabelledVectors, results: QueryResults) -> Thresh
 
 
 def _learn_threshold(nearest: FloatVector) -> float:
-    """Returns a nearness that at most `REFUSED` of those of nearest neighbours are below."""
+    """Returns the nearness that at most a share of `REFUSED` of nearest neighbours is below."""
     return float(np.quantile(nearest, REFUSED, method="lower"))

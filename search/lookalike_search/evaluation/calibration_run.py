@@ -8,7 +8,7 @@ from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
-from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
@@ -24,15 +24,15 @@ class CalibrationRun:
     collection: str
     calibration: Calibration
     unlabelled: int
-    higher_is_nearer: bool
+    distance: Distance
 
     def score(self, nearness: float) -> float:
         """Returns a nearness as Qdrant's own score: cosine similarity, or Euclidean distance."""
-        return float(nearness if self.higher_is_nearer else -nearness)
+        return float(nearness if self.distance.higher_is_nearer else -nearness)
 
 
 def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
-    """Learns how often neighbours of a score are right, and how often verdicts are, and records that.
+    """Learns how often neighbours and verdicts are right, and stores that as the collection's calibration.
 
     The collection is closed while it is learned from. `seed` draws the halves that are held out.
 
@@ -40,7 +40,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
         CollectionMissingError: there is no such collection.
         StoreError: the collection may only be read.
         UsageError: too few images have a class, or there are too few classes.
-        LookalikeError: the collection has changed meanwhile; nothing was recorded.
+        LookalikeError: the collection changed during the calibration; nothing was stored.
     """
     if store.local is not None:
         store.local.require_writable(name)
@@ -56,7 +56,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
         collection=name,
         calibration=calibration,
         unlabelled=images.unlabelled,
-        higher_is_nearer=images.vectors.higher_is_nearer,
+        distance=manifest.distance,
     )
 
 

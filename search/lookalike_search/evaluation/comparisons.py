@@ -1,4 +1,4 @@
-"""Compares settings: how much better one is than another, and whether that may be chance. Pure."""
+"""Compares settings: how much better one is than another, and whether that is significant. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Comparison:
 
     @property
     def is_certain(self) -> bool:
-        """Whether the interval excludes zero and the corrected p is significant."""
+        """Whether the interval excludes zero and the corrected p is below 5 %."""
         excludes_zero = self.difference.low > 0 or self.difference.high < 0
         return excludes_zero and self.p < 1 - CONFIDENCE
 
@@ -60,8 +60,8 @@ class Comparison:
 def compare_settings(contests: Sequence[Contest], *, seed: int = 0) -> list[Comparison]:
     """Compares every figure of `COMPARED` in every contest, with Holm's correction over all of these.
 
-    The contests of one setting are one family, since they are reported together: the chance that any of its
-    differences is called certain without being one is at most 5 %. Over several settings that adds up.
+    The contests of one setting are one family, since they are reported together: the chance that any
+    difference is called certain by mistake is at most 5 %. Over several settings these chances add up.
     """
     asked = [(contest, figure) for contest in contests for figure in COMPARED]
     pairs = [(contest.one_values[figure], contest.other_values[figure]) for contest, figure in asked]

@@ -1,4 +1,4 @@
-"""Figures of an evaluation split by what a head was learned from and what it never saw. Pure."""
+"""Splits figures of an evaluation by the images and classes that a head was fitted to. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
 
 
 class Part(StrEnum):
-    """What an image was when a head was fitted."""
+    """The role of an image when a head was fitted."""
 
     TRAINED = "trained"
-    """Learned from: its figures flatter."""
+    """A training image: its figures are too good."""
     HELD_OUT = "held-out"
-    """Of a class that was learned, but not itself."""
+    """A held-out image of a class that the head was fitted to."""
     UNSEEN = "unseen"
-    """Of a class that was never seen."""
+    """An image of another class."""
 
 
 MEANINGS = {
-    Part.TRAINED: "seen classes, images that the head learned from: these figures flatter",
-    Part.HELD_OUT: "seen classes, images that it did not learn from",
-    Part.UNSEEN: "classes that it never saw",
+    Part.TRAINED: "training images of the head: these figures are too good",
+    Part.HELD_OUT: "held-out images of the classes that the head was fitted to",
+    Part.UNSEEN: "classes that the head was not fitted to",
 }
-"""What people are told of a part; of fused collections, what one of the heads saw was seen."""
+"""The titles of parts; in a fusion an image is a training image if any of the heads was fitted to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadTraining:
-    """What heads were learned from: the SHA-256 of the `trained` images, and the names of the `classes`."""
+    """What heads were fitted to: the SHA-256 of the `trained` images, and the names of the `classes`."""
 
     trained: frozenset[str]
     classes: frozenset[str]
@@ -60,8 +60,8 @@ def split_figures(
 ) -> Iterator[PartFigures]:
     """Yields the figures of each part that has queries.
 
-    `values` are those of all queries, float64 `[N]` by figure in the order of payloads, `best` those that
-    they would have in a perfect ranking.
+    `values` are those of all queries, float64 `[N]` by figure in the order of payloads, `best` those in a
+    perfect ranking.
     """
     classes = set(map(nfc, training.classes))
     of = np.array([_part(payload, training.trained, classes) for payload in payloads])

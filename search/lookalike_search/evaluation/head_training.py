@@ -1,4 +1,4 @@
-"""Reads what the heads of evaluated collections were learned from, whose figures are too good."""
+"""Reads which images the heads of evaluated collections were fitted to, whose figures are too good."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,9 @@ _logger = get_logger("search")
 def read_head_training(
     manifests: Mapping[str, CollectionManifest], *, settings: Settings
 ) -> HeadTraining | None:
-    """Returns what any head of collections was learned from; None where none has one.
+    """Returns the images and classes that heads of the collections were fitted to; None without a head.
 
-    None as well, with a warning, where the file of a head is missing.
+    It also returns None, and logs a warning, where the file of a head is missing.
     """
     trained: set[str] = set()
     classes: set[str] = set()
@@ -30,7 +30,7 @@ def read_head_training(
             head = read_collection_head(identity, settings, collection=name)
         except LookalikeError as error:
             _logger.warning(
-                "warning: figures are not split by what the head was learned from: %s",
+                "warning: figures are not split by the training images of the head: %s",
                 error,
                 extra={"hint": error.hint},
             )

@@ -23,8 +23,8 @@ TIE = 1e-5
 class IndexedNeighbours:
     """The store's answers to N queries: `neighbours` int64 `[N, SHOWN]`, best first, -1 for missing ones.
 
-    The store's index covers `covered` of the `points` that it holds; where it covers none, every search is
-    exact.
+    The store's index covers `covered` of the `points` of the collection; where it covers none, every search
+    is exact.
     """
 
     neighbours: IntVector
@@ -55,11 +55,12 @@ def find_indexed_neighbours(
     without_near_above: float | None = None,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> IndexedNeighbours:
-    """Asks the collection for every image's ten neighbours, by its index where it has one.
+    """Returns every image's ten neighbours by the collection's index, if it has one.
 
-    The image and its copies come first as a rule, so as many more are asked for: a filter would measure
-    another search. More again are asked for where images without a class, or near-duplicates that do not
-    count, took places. `on_done` is told how many queries more are answered.
+    The image and its exact duplicates come first as a rule, so that many more hits are requested: a filter
+    would measure another search. Further hits are requested where images without a class, or near-duplicates
+    that do not count, are among these. `on_done` is called with the number of further queries that are
+    answered.
     """
     rows = {payload.id: row for row, payload in enumerate(images.payloads)}
     copies = np.bincount(images.vectors.copies)[images.vectors.copies]
@@ -81,7 +82,7 @@ def find_indexed_neighbours(
 def _countable_rows(
     images: LabelledVectors, query: int, found: IntVector, without_near_above: float | None
 ) -> IntVector:
-    """Returns those of the found rows that count as neighbours, in their order."""
+    """Returns the rows that count as neighbours, in their order."""
     found = found[found >= 0]
     found = found[images.copies[found] != images.copies[query]]
     if without_near_above is not None:
@@ -97,7 +98,7 @@ def measure_index(
     """Compares the index's neighbours with the ten that `leave_one_out` found exactly.
 
     A neighbour that is as near as the exact tenth, within `TIE`, counts as recalled: ties have no order.
-    Where there are fewer than ten exact neighbours, recall is of those.
+    Where there are fewer than ten exact neighbours, recall is over those.
     """
     recalls = np.array(
         [
@@ -130,7 +131,7 @@ def _recall(images: LabelledVectors, query: int, exact: IntVector, found: IntVec
 
 
 def _nearness(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
-    """Computes from the vectors how near rows are to a query, float64 `[n]`: scores of stores are rounded."""
+    """Returns how near rows are to a query by their vectors, float64 `[n]`: scores of stores are rounded."""
     if images.higher_is_nearer:
         return paired_cosines(images.vectors[rows], images.vectors[query])
     away = images.vectors[rows].astype(np.float64) - images.vectors[query]

@@ -1,4 +1,4 @@
-"""Chances of being right by isotonic regression, learned from one half of the images for the other. Pure.
+"""Fits chances of being right by isotonic regression, to one half of the images for the other. Pure.
 
 A chance rises with a value: the nearness of a neighbour, or a verdict's share of the vote.
 """
@@ -21,9 +21,9 @@ _FINEST = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cases:
-    """What a curve is fitted to, `[M]` each: neighbours or verdicts of queries, and whether they are right.
+    """Cases that a curve is fitted to, `[M]` each: neighbours or verdicts of queries, right or wrong.
 
-    `others` are the rows of the neighbours; those of verdicts, which have none, are the queries' own.
+    `others` are the rows of the neighbours; for verdicts they are the rows of the queries.
     """
 
     values: FloatVector
@@ -49,16 +49,16 @@ def neighbour_cases(classes: IntVector, neighbours: IntVector, nearness: FloatVe
 
 
 def draw_half(copies: IntVector, *, seed: int) -> BoolVector:
-    """Draws a random half of the images, bool `[N]`; those with the same number in `copies` stay together."""
+    """Returns a random half of the images, bool `[N]`; equal numbers in `copies` stay together."""
     groups, group_of = np.unique(copies, return_inverse=True)
     chosen = np.random.default_rng(seed).permutation(len(groups)) < len(groups) // 2
     return np.asarray(chosen[group_of])
 
 
 def split_cases(cases: Cases, half: BoolVector) -> Iterator[tuple[BoolVector, BoolVector]]:
-    """Yields the cases to learn from and those to measure on, bool `[M]` each, for either half, bool `[N]`.
+    """Yields for each half the cases to learn from and those to measure on, bool `[M]`; `half` is bool `[N]`.
 
-    A pair of images that is measured from one end is not learned from the other.
+    A pair of images that is measured is not learned from in the other direction.
     """
     count = len(half)
     pair, turned = cases.queries * count + cases.others, cases.others * count + cases.queries
@@ -71,7 +71,7 @@ def split_cases(cases: Cases, half: BoolVector) -> Iterator[tuple[BoolVector, Bo
 def cross_fit(cases: Cases, half: BoolVector) -> tuple[Curve, Curve] | None:
     """Returns curves for the queries of a half, bool `[N]`, and for the others, each fitted to the opposite.
 
-    None where a half has no cases to learn from.
+    Returns None where a half has no cases to learn from.
     """
     sides = [learn for learn, _ in split_cases(cases, half)]
     if not all(side.any() for side in sides):
@@ -83,7 +83,7 @@ def cross_fit(cases: Cases, half: BoolVector) -> tuple[Curve, Curve] | None:
 def cross_validate_errors(cases: Cases, half: BoolVector) -> tuple[float, float] | None:
     """Returns the expected calibration error with bins of equal width and of equal mass, on held-out halves.
 
-    Both are means over the halves; None where one of them has no cases.
+    Both are means over the halves; returns None where one of them has no cases.
     """
     errors = []
     for learn, measure in split_cases(cases, half):
@@ -97,16 +97,16 @@ def cross_validate_errors(cases: Cases, half: BoolVector) -> tuple[float, float]
 
 
 def fit_isotonic(values: FloatVector, right: BoolVector) -> Curve:
-    """Fits the rising curve that says how often cases of these values, `[M]` and not empty, are `right`.
+    """Returns the rising curve of how often cases of these values, `[M]` and not empty, are `right`.
 
-    Two cases are added, a wrong one at the highest value and a right one at the lowest: no curve says 0 or
-    1 because of a few cases, and one of n right ones says about n / (n + 1), as Laplace's rule does.
+    Two cases are added, a wrong one at the highest value and a right one at the lowest: no curve reaches 0 or
+    1 because of a few cases, and that of n right ones gives about n / (n + 1), as Laplace's rule does.
     """
     from sklearn.isotonic import IsotonicRegression
 
     at = np.concatenate([values, [values.max(), values.min()]]).astype(np.float64)
     fitted = IsotonicRegression(y_min=0, y_max=1).fit(at, np.concatenate([right, [False, True]]))
-    return _simplified(fitted.X_thresholds_, fitted.y_thresholds_)
+    return _simplify(fitted.X_thresholds_, fitted.y_thresholds_)
 
 
 def expected_calibration_error(
@@ -114,8 +114,8 @@ def expected_calibration_error(
 ) -> float:
     """Returns how far chances `[M]` are from what came true, over bins; see `Reliability`.
 
-    Chances on an edge belong to the bin above it, equal ones always to the same, so that there may be fewer
-    bins of equal mass.
+    Chances on an edge belong to the bin above it, and equal chances to the same bin, so that there may be
+    fewer bins of equal mass.
     """
     even = np.linspace(0, 1, bins + 1)
     edges = np.quantile(chances, even) if equal_mass else even
@@ -124,8 +124,8 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(chances))
 
 
-def _simplified(knots: FloatVector, chances: FloatVector) -> Curve:
-    """Keeps at most `MAX_KNOTS` knots, such that chances change as little as possible, by 0.04 at most.
+def _simplify(knots: FloatVector, chances: FloatVector) -> Curve:
+    """Returns the curve with at most `MAX_KNOTS` knots; chances change as little as possible, at most 0.04.
 
     Of knots whose chances differ by less than a tolerance only the first and the last are kept.
     """

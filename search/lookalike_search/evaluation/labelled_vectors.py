@@ -1,4 +1,4 @@
-"""Labelled images of collections in memory, and those that several collections share."""
+"""Reads labelled images of collections into memory, and selects those that several collections share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ MIN_IMAGES = 2
 class LabelledVectors:
     """A collection in memory: `vectors` float `[N, D]`, `classes` and `copies` int64 `[N]`.
 
-    Everything is computed in the precision of the vectors, float32 as a rule, so of neighbours whose scores
-    hardly differ either may come first. Cosine similarities are off by at most about 1e-6. Euclidean
-    distances are computed from squares, whose error is about 1e-6 of the squared lengths (from the mean of
-    all): a distance of about such a length is off by up to 1e-5 of itself, one below a thousandth may be 0.
+    Everything is computed in the precision of the vectors, float32 as a rule, so neighbours whose scores
+    hardly differ may change places. Cosine similarities are off by at most about 1e-6. Euclidean distances
+    are computed from squares, whose error is about 1e-6 of the squared lengths (from the mean of all): a
+    distance of about such a length is off by up to 1e-5 of itself, one below a thousandth may be 0.
 
     `classes` index into `names`, which are sorted. Images with the same number in `copies` have the same
     bytes.
@@ -40,7 +40,7 @@ class LabelledVectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """Vectors with their classes, and payloads in the same order; `unlabelled` is how many were left out."""
+    """Vectors with their classes, and payloads in the same order; `unlabelled` images were left out."""
 
     vectors: LabelledVectors
     payloads: Sequence[Payload]
@@ -51,7 +51,7 @@ class LabelledImages:
 class SharedImages:
     """The images that all of several collections hold, in the same order in each of `networks`.
 
-    `only_in_some` is how many images with a class there are that not all of them hold.
+    `only_in_some` is the number of images with a class that only some of them hold.
     """
 
     networks: Sequence[LabelledImages]
@@ -62,7 +62,7 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     """Reads every image with a class, sorted by dataset and path; a file in two datasets is read once.
 
     Raises:
-        UsageError: there are fewer than two.
+        UsageError: fewer than two images have a class.
     """
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:

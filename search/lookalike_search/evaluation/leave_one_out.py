@@ -22,7 +22,7 @@ SHOWN = max(CUTOFFS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryResults:
-    """What each of N queries found, one row or value each.
+    """The results of N queries, one row or value each.
 
     `neighbours` int64 `[N, depth]` are the rows of the nearest, best first, `scores` float `[N, depth]` their
     cosine similarities or Euclidean distances; -1 and NaN for missing ones.
@@ -55,7 +55,7 @@ def leave_one_out(
     seed: int = 0,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
-    """Compares every image with all others, exactly, lets `k` neighbours vote and keeps `depth` of them.
+    """Returns each image's `depth` nearest by brute force, and the verdicts of its `k` nearest.
 
     One network ranks by its own similarity. Several, of the same images in the same order, are fused by
     `rule`:
@@ -70,12 +70,13 @@ def leave_one_out(
 
     Images whose cosine similarity is over `near_above`, whatever the distance, are near-duplicates: the same
     photo at another size, as a rule. Those in one of the networks, or in one of the further ones `near_in`,
-    are so in all; they are counted, and left out where `without_near` asks for that.
+    are so in all; they are counted, and left out with `without_near`.
 
-    `on_done` is told how many queries more are answered, `count_passes` times as many in all as there are.
+    `on_done` is called with the number of further queries that are done; over all passes (see `count_passes`)
+    each query counts once a pass.
 
     Raises:
-        UsageError: there are too few different images to learn chances from.
+        UsageError: there are too few different images to learn a calibration from.
     """
     images, is_fused = networks[0], len(networks) > 1
     ballot = _Ballot(
@@ -112,7 +113,7 @@ def leave_one_out(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ballot:
-    """How the neighbours of every query vote: `k` of them, by scores times `unit`.
+    """The vote of every query's neighbours: `k` of them, by scores times `unit`.
 
     `classes` int64 `[N]` are those of the images; they index into `names`, as `numbers` says.
     """
@@ -186,15 +187,15 @@ def _nearest_of_classes(
 def right_of(neighbours: IntVector, classes: IntVector) -> NDArray[np.bool_]:
     """Returns which of the neighbours int64 `[N, depth]` have their query's class, bool `[N, depth]`.
 
-    A missing neighbour, -1, has not.
+    A missing neighbour, -1, counts as wrong.
     """
     return np.asarray((classes[neighbours] == classes[:, np.newaxis]) & (neighbours >= 0))
 
 
 def keep_countable(results: QueryResults) -> IntVector:
-    """Returns of each query's neighbours as many as could all be right, int64 `[N, depth]`; -1 for others.
+    """Returns the first neighbours of each query that could all be right, int64 `[N, depth]`; -1 for others.
 
-    A later one is of another class even in a perfect ranking, and so is no confusion.
+    Later ones are of other classes even in a perfect ranking, and so are no confusion.
     """
     places = np.arange(results.neighbours.shape[1])
     return np.where(places < results.relevant[:, np.newaxis], results.neighbours, -1)

@@ -18,7 +18,7 @@ _logger = get_logger("search")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to evaluate: `collections`, and `pairs` of them whose rankings are fused by each of `rules`.
+    """The settings to evaluate: `collections`, and `pairs` of them, fused by each of `rules`.
 
     A pair that shares too few images is an error, or left out with a warning where `pairs_may_fail`.
     """
@@ -36,14 +36,14 @@ def plan_evaluation(
     store: Store,
     settings: Settings,
 ) -> Plan:
-    """Returns the plan that a selector and fusion rules ask for.
+    """Returns the plan for a selector and fusion rules.
 
-    Both networks, and several named collections with a rule, are fused as one pair. `all` takes the pair of
-    each distance that both networks have, by every rule where none is given, and leaves out what cannot be
-    fused; a single collection needs no rule. The default is reciprocal rank fusion.
+    Both networks, and several named collections with a rule, are fused as one pair. `all` fuses the pair of
+    each distance that both networks have, by every rule where none is given, and leaves out pairs that cannot
+    be fused; a single collection needs no rule. The default is reciprocal rank fusion.
 
     Raises:
-        CollectionMissingError: no collection fits, or a pair that was asked for is not there.
+        CollectionMissingError: no collection fits, or a required pair is missing.
         UsageError: fields contradict each other, or there is a rule and nothing to fuse.
     """
     selector.check()
@@ -51,13 +51,13 @@ def plan_evaluation(
     takes_pairs = selector.all and (both or selector.backbone is None)
     if rules and not (takes_pairs or both or names[1:]):
         raise UsageError(
-            "one collection is not fused", argument=Argument.FUSION, hint=Hint(Action.ADD_COLLECTIONS)
+            "fusion needs several collections", argument=Argument.FUSION, hint=Hint(Action.ADD_COLLECTIONS)
         )
     names = selector.resolve(store, settings=settings)
     is_required = both or bool(rules)
     pairs = [names] if is_required else []
     if takes_pairs:
-        pairs = _pairs(store, settings, selector.distance, is_required=is_required)
+        pairs = _find_pairs(store, settings, selector.distance, is_required=is_required)
     default = list(FusionRule) if selector.all else [FusionRule.RRF]
     return Plan(
         collections=names,
@@ -67,7 +67,7 @@ def plan_evaluation(
     )
 
 
-def _pairs(
+def _find_pairs(
     store: Store, settings: Settings, distance: Distance | None, *, is_required: bool
 ) -> list[list[str]]:
     """Returns the pair of each distance that both networks have; raises if a required one is missing."""

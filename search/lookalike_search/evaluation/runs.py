@@ -1,4 +1,4 @@
-"""Runs an evaluation: one setting after the other, collections and then fusions of their rankings."""
+"""Runs an evaluation: first collections, then fusions of their rankings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +65,7 @@ class OpenCollections(Protocol):
 class Setting:
     """An evaluation, and how it differs from the earlier ones that it is compared with.
 
-    `parts` are the figures of what a head was learned from and of what it never saw; None without a head.
+    `parts` are the figures of training images of a head and of others; None without a head.
     """
 
     evaluation: Evaluation
@@ -79,9 +79,9 @@ def evaluate_settings(
     """Evaluates each of the collections, then each of the pairs fused by each of the rules.
 
     A collection is compared with all before it, a fusion with each of its collections and with the other
-    fusions of them: always the same queries among the same images, with the same bytes and of the same
-    class. A collection that holds others, or has other near-duplicates where those are left out, is evaluated
-    again for that. Two that share too few images are not compared, which a warning says.
+    fusions of them, always on the same queries and images (equal bytes and class). A collection that holds
+    further images, or has other near-duplicates where those are left out, is evaluated again for the
+    comparison. Two that share too few images are not compared, and a warning is logged.
 
     Raises:
         UsageError: a collection holds, or a pair shares, too few images with a class.
@@ -190,14 +190,14 @@ def _comparable_values(
 ) -> list[Mapping[str, NDArray[np.float64]]]:
     """Returns the values of each evaluation, for the same queries among the same images.
 
-    Near-duplicates that are left out are those in any of the collections. What was evaluated so already is
-    not evaluated again.
+    Near-duplicates in any of the collections are left out of all. An evaluation that was made on the same
+    images is used again.
     """
     near = options.without_near and any(each.near_identical for each in alone)
     return [
         each.values
         if images is each.images and not near
-        else _values_beside(
+        else _evaluate_again(
             each.collection,
             images,
             [other for other in shared.networks if near and other is not images],
@@ -207,7 +207,7 @@ def _comparable_values(
     ]
 
 
-def _values_beside(
+def _evaluate_again(
     name: str,
     images: LabelledImages,
     others: Sequence[LabelledImages],

@@ -1,6 +1,6 @@
-"""How near every image is to every other, block by block: in one network, or in several fused. Pure.
+"""Computes how near every image is to every other, block by block, in one network or in several fused. Pure.
 
-`lookalike_core.neighbours.rank_fusion` fuses the rankings, as for a query: what is measured is served.
+`lookalike_core.neighbours.rank_fusion` fuses the rankings, as for a query.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +26,8 @@ _ROWS = 16
 class Block:
     """Some queries and every image: `rows` int64 `[B]` are the queries.
 
-    `similarity` float `[B, N]` is higher for nearer, and -inf for what does not count; `near` bool `[B, N]`
-    says which images are near-duplicates of the query.
+    `similarity` float `[B, N]` is higher for nearer, and -inf for images that do not count; `near` bool `[B,
+    N]` marks near-duplicates of the query.
     """
 
     rows: IntVector
@@ -39,7 +39,7 @@ class Block:
 class _CrossFitted:
     """The chances of each network for the queries of a half, bool `[N]`, and for the others.
 
-    Each was learned from the other half.
+    Each was fitted to the other half.
     """
 
     half: NDArray[np.bool_]
@@ -58,10 +58,10 @@ def ranked_blocks(
 ) -> Iterator[Block]:
     """Yields the blocks that `leave_one_out` ranks; see there.
 
-    `on_done` is told how many queries chances have been learned from.
+    `on_done` is called with the number of further queries that chances were learned from.
 
     Raises:
-        UsageError: there are too few different images to learn chances from.
+        UsageError: there are too few different images to learn a calibration from.
     """
     is_fused = len(networks) > 1
     fitted = None
@@ -76,7 +76,7 @@ def ranked_blocks(
 
 
 def count_passes(networks: int, rule: FusionRule) -> int:
-    """Returns how often `leave_one_out` goes through all queries of so many networks."""
+    """Returns the number of passes over all queries that `leave_one_out` makes for this many networks."""
     return 1 + networks if networks > 1 and rule is FusionRule.CALIBRATED else 1
 
 
@@ -106,10 +106,10 @@ def _shared_blocks(
 
 
 def _blocks(images: LabelledVectors, near_above: float | None) -> Iterator[Block]:
-    """Yields how near every image is to every other, exactly.
+    """Yields blocks of the exact similarities of all images.
 
-    Similarity is -inf for the copies of a query; a Euclidean distance is negated. Without `near_above` no
-    near-duplicates are looked for, which saves the cosines of Euclidean collections.
+    Similarity is -inf for the query and its exact duplicates; a Euclidean distance is negated. Without
+    `near_above` near-duplicates are not marked, which saves the cosines of Euclidean collections.
     """
     vectors = images.vectors
     units = normalise_rows(vectors)
@@ -135,7 +135,7 @@ def _fuse_rows(
     rule: FusionRule,
     fitted: _CrossFitted | None,
 ) -> FloatMatrix:
-    """Fuses a few queries at a time, each by the chances that were not learned from it."""
+    """Returns fused similarities, computed for a few queries at a time by chances not learned from them."""
     found = np.empty(similarity[0].shape)
     half = fitted.half[rows] if fitted else np.ones(len(rows), dtype=bool)
     for side, chances in zip((half, ~half), fitted.chances if fitted else ((), ()), strict=True):
@@ -154,7 +154,7 @@ def _cross_fit_chances(
     seed: int,
     on_done: Callable[[int], None],
 ) -> _CrossFitted:
-    """Learns each network's chances from its candidates without near-duplicates over `near_above`."""
+    """Returns each network's chances, learned from its candidates; near-duplicates are left out."""
     half = draw_half(networks[0].copies, seed=seed)
     pairs = []
     for images in networks:
@@ -165,6 +165,6 @@ def _cross_fit_chances(
         rows, nearness = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
         chances = cross_fit(neighbour_cases(images.classes, rows, nearness), half)
         if chances is None:
-            raise UsageError("there are too few different images to learn chances from")
+            raise UsageError("there are too few different images to learn a calibration from")
         pairs.append(chances)
     return _CrossFitted(half=half, chances=list(zip(*pairs, strict=True)))

@@ -41,8 +41,8 @@ ENOUGH = 5
 class ClassFigures:
     """The figures of one class of queries; `best_possible` are those of a perfect ranking.
 
-    `mistaken_for` is the most frequent other class among the neighbours that could have been right,
-    `mistaken_share` its share of these.
+    `mistaken_for` is the most frequent other class among the neighbours that could have been right, and
+    `mistaken_share` its share of them.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ClassFigures:
 class Fusion:
     """How an evaluation fused the rankings of `collections`.
 
-    `only_in_some` images are not in all of them and were left out.
+    `only_in_some` images are missing in some of them and were left out.
     """
 
     rule: FusionRule
@@ -67,7 +67,7 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The figures of a collection, or of several fused, whose `collection` is a name made of theirs.
+    """The figures of a collection, or of several fused; `collection` is then made of their names.
 
     `values` are those of single queries, float64 `[N]` by figure; NaN for a query that is `alone`, which no
     figure counts. `best_possible` are the figures of a perfect ranking, below 1 where classes are small.
@@ -115,7 +115,7 @@ class Evaluation:
         return np.asarray(~self.alone & (self.results.relevant < SHOWN))
 
     def classes_of(self, queries: NDArray[np.bool_]) -> int:
-        """Returns how many classes some of the queries have."""
+        """Returns the number of classes of some of the queries, bool `[N]`."""
         return len(np.unique(self.images.vectors.classes[queries]))
 
 

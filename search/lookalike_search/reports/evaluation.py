@@ -28,7 +28,7 @@ EXAMPLES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionLimits:
-    """How much of a collection's evaluation is shown."""
+    """The largest numbers of classes, confusions and queries that a section shows."""
 
     table_classes: int = 25
     """Classes in the confusion table; of more, those with the most wrong neighbours."""
@@ -93,7 +93,7 @@ class Section:
     wrong_count: int
 
     def file(self, payload: Payload) -> Path | None:
-        """Returns where an image lies, None where its dataset's folder is not known."""
+        """Returns the path of an image's file; None where its dataset's folder is not known."""
         return file_of(self.manifest, payload.dataset, payload.path)
 
     def files(self) -> Iterator[Path | None]:
@@ -135,7 +135,7 @@ def section_of(
     number: int,
     limits: SectionLimits = SECTION_LIMITS,
 ) -> Section:
-    """Returns what is shown of a setting; `number` makes its anchors differ from other sections'."""
+    """Returns the section of a setting; `number` makes its anchors differ from those of other sections."""
     evaluation = setting.evaluation
     images = _Images(evaluation, manifest)
     table = evaluation.countable_confusion
@@ -177,7 +177,7 @@ class _Images:
         )
 
     def wrong(self, query: int) -> WrongQuery:
-        """Returns a query with its wrong verdict."""
+        """Returns the record of a query with a wrong verdict."""
         results = self.evaluation.results
         count = int((results.neighbours[query] >= 0).sum())
         return WrongQuery(
@@ -194,7 +194,7 @@ def _row_shares(table: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _worst_pairs(table: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Returns pairs of classes that are confused, the largest share of the first's neighbours first."""
+    """Returns pairs of confused classes, by the share of the second among the first's neighbours."""
     shares = _row_shares(table)
     np.fill_diagonal(shares, 0)
     pairs = np.argwhere(shares > 0)

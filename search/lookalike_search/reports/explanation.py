@@ -16,20 +16,20 @@ PART_UNIT = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What colours stand for, in shares of the cosine: from `low` over `even` to `high`."""
+    """The scale of colours, in shares of the cosine: from `low` over `even` to `high`."""
 
     low: float
     even: float
     high: float
 
     def heat(self, share: float) -> float:
-        """Returns where a share lies between `low` and `high`, 0 to 1."""
+        """Returns the position of a share between `low` and `high`, 0 to 1."""
         return (share - self.low) / (self.high - self.low) if self.high > self.low else 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A cell as it is drawn: where on the image as shown, its share and how strong its colour is."""
+    """A cell to draw: its place on the displayed image, its share and the strength of its colour."""
 
     row: int
     column: int
@@ -77,7 +77,7 @@ def _section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, obj
 
 
 def _scale(maps: Sequence[FloatMatrix], cosine: float) -> Scale:
-    """Returns one scale for both images, so that the same colour is the same share."""
+    """Returns one scale for both images, so that a colour means the same share in both."""
     return Scale(
         low=min(float(shares.min()) for shares in maps),
         even=cosine / maps[0].size,
@@ -94,7 +94,7 @@ def _side(role: str, image: SeenImage, shares: FloatMatrix, scale: Scale) -> Sid
 
 
 def _cells(shares: FloatMatrix, square: tuple[float, float, float], scale: Scale) -> Iterator[Sequence[Cell]]:
-    """Yields rows of cells, which divide the centre square of an image evenly: the network sees no more."""
+    """Yields rows of cells, which divide the centre square of an image, the part that the network sees."""
     left, top, side = square
     height, width = side / shares.shape[0], side / shares.shape[1]
     for row, values in enumerate(shares.tolist()):

@@ -32,7 +32,7 @@ MOST_LABELS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassOnMap:
-    """A class, the rows of its images, and where its name stands; `name` is empty for those without one."""
+    """A class, the rows of its images, and the place of its name; `name` is empty for no class."""
 
     number: int
     name: str
@@ -110,7 +110,7 @@ def _classes(sampled: Sampled, places: NDArray[np.float64]) -> Iterator[ClassOnM
 
 
 def _middle(places: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the place nearest to the medians: a class in two parts is named in one of them."""
+    """Returns the place nearest to the medians: a class in two parts is labelled in one of them."""
     away = ((places - np.median(places, axis=0)) ** 2).sum(axis=1)
     x, y = places[int(away.argmin())]
     return float(x), float(y)

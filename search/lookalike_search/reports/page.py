@@ -1,6 +1,6 @@
 """Renders templates into self-contained HTML files: values are escaped, and a page loads nothing.
 
-`templates/base.html` is what all pages share: the policy that forbids requests, the style, the landmarks.
+`templates/base.html` holds what all pages share: the policy that forbids requests, the style, the landmarks.
 """
 
 import base64
@@ -26,7 +26,7 @@ _JOINERS = "\u200c\u200d"
 class Page:
     """A page before it is rendered: a file of `templates` and its values.
 
-    Values are escaped; a template that uses one that was not given raises `jinja2.UndefinedError`.
+    Values are escaped; a template that uses a missing value raises `jinja2.UndefinedError`.
     """
 
     def __init__(self, template: str, **values: object) -> None:
@@ -37,7 +37,7 @@ class Page:
         return "".join(self._parts())
 
     def write(self, path: Path) -> None:
-        """Writes the page into a file, whole or not at all.
+        """Writes the page into a file atomically.
 
         Raises:
             OSError: the file cannot be written.
@@ -76,5 +76,5 @@ def _finalized(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
 
 
 def csp_hash(script: str) -> str:
-    """Returns how a Content-Security-Policy names an inline script (W3C CSP 3, hash-source)."""
+    """Returns the hash-source of an inline script for a Content-Security-Policy (W3C CSP 3)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

@@ -1,6 +1,6 @@
 """Plots of an evaluation: the confusion matrix, and precision@k by k.
 
-matplotlib draws it, by its object interface: no global state of pyplot is used.
+Plots are drawn by matplotlib's object interface, without pyplot's global state.
 """
 
 import textwrap
@@ -63,10 +63,11 @@ _LARGEST_PLOT_BYTES = 64 * 2**20
 
 
 def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) -> None:
-    """Draws evaluations, at least one, into a file of one of `PLOT_SUFFIXES`, whole or not at all.
+    """Draws one or more evaluations into a file with one of `PLOT_SUFFIXES`, atomically.
 
-    On the left the confusion of the one with the highest precision@10: a row for each class of queries, a
-    column for each class of neighbours. On the right precision@1 to @10 of all, with 95 % intervals.
+    The left plot is the confusion matrix of the one with the highest precision@10: a row for each class of
+    queries, a column for each class of neighbours. The right one is precision@1 to @10 of all, with 95 %
+    intervals.
     """
     best = max(evaluations, key=lambda each: np.nan_to_num(each.figures[_BEST_BY].value))
     suffix = file.suffix.lower().removeprefix(".")
@@ -75,7 +76,7 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
         "svg": {"Creator": _MADE_BY, "Date": None},
         "pdf": {"Creator": _MADE_BY, "CreationDate": None},
     }
-    with _drawing() as figure:
+    with _open_figure() as figure:
         side = _side(len(best.confusion))
         figure.set_size_inches(_INCHES, _INCHES)
         _draw_confusion(_axes(figure, 0, 0, side, side), best, is_one_of=len(evaluations))
@@ -97,8 +98,8 @@ def is_plot(file: Path) -> bool:
 
 
 @contextmanager
-def _drawing() -> Iterator["Figure"]:
-    """Yields an empty figure: names are not parsed as formulas, and missing glyphs warn of nothing."""
+def _open_figure() -> Iterator["Figure"]:
+    """Yields an empty figure; names are not parsed as formulas, and missing glyphs cause no warning."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
@@ -135,7 +136,7 @@ def _side(classes: int) -> float:
 
 
 def _draw_confusion(axes: "Axes", evaluation: Evaluation, *, is_one_of: int) -> None:
-    """Draws right neighbours in blue, wrong ones in orange on a scale of their own, since they are few."""
+    """Draws right neighbours in blue, and wrong ones, which are few, in orange on a scale of their own."""
     shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
     right = np.eye(len(shares), dtype=bool)
     most = max(shares[~right].max(initial=0), _SCALE_AT_LEAST)
@@ -187,7 +188,7 @@ def _write_shares(axes: "Axes", shares: NDArray[np.float64], darkness: NDArray[n
 
 
 def _percent(share: float) -> str:
-    """Returns `7.3`, `42`; `100` only for exactly all."""
+    """Returns a share as `7.3` or `42`, and as `100` only for exactly all."""
     exact = 100 * share
     whole = share == 1 or (round(exact, 1) >= _NO_DECIMALS and round(exact) < _ALL)
     return f"{exact:.0f}" if whole else f"{exact:.1f}"
@@ -197,13 +198,13 @@ _NO_DECIMALS, _ALL = 10, 100
 
 
 def _tick(share: float, _: float) -> str:
-    """Returns `97 %`, or `97.25 %` where whole percents do not do."""
+    """Returns a tick's label as `97 %`, or as `97.25 %` where ticks are not whole per cents."""
     percent = round(100 * share, 2)
     return f"{percent:g} %"
 
 
 def _name_classes(axes: "Axes", names: Sequence[str], right: NDArray[np.float64]) -> None:
-    """Names both axes; where cells hold no shares, rows name that of right neighbours."""
+    """Labels both axes; where cells hold no numbers, a row's label has the share of right neighbours."""
     few = len(names) <= _WRITTEN_UP_TO
     size = 10 if few else 7
     ticks = range(0, len(names), -(-len(names) // _NAMED_UP_TO))

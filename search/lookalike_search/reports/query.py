@@ -20,7 +20,7 @@ def query_page(
 ) -> Page:
     """Returns the page of answers from these collections.
 
-    `gallery` holds the thumbnails of their files; by default they are made here.
+    `gallery` holds the thumbnails of their files; by default it is made of them.
     """
     answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
     score = f"{options.fusion} score"
@@ -60,7 +60,7 @@ def _short_names(manifests: Sequence[CollectionManifest]) -> dict[str, str]:
 
 
 def _has_ambiguous_paths(answer: Answer) -> bool:
-    """Returns whether paths need their dataset, since two of the images shown have the same path."""
+    """Returns whether two of the images shown have the same path, in different datasets."""
     return paths_collide([each for hit in answer.hits for each in hit.scene])
 
 

@@ -1,4 +1,4 @@
-"""The thumbnails of a page: each is in it once, however often it is shown.
+"""Makes the thumbnails of a page, each of which is in the page once.
 
 A thumbnail is the background of a CSS class, which is what browsers show fastest: 1,000 queries with 10
 neighbours each are shown in half a second in Chromium, and after 2 to 4 as `<use>` or in one piece.
@@ -39,7 +39,7 @@ class Gallery:
 
     @classmethod
     def of(cls, files: Iterable[Path | None], *, max_pixels: int = MAX_PIXELS) -> Self:
-        """Makes the thumbnails of all files."""
+        """Returns the gallery of all files."""
         wanted = list(dict.fromkeys(file for file in files if file is not None))
         edge, encoding = next((size for count, size in SIZES.items() if len(wanted) <= count), SMALLEST)
         made = {}
@@ -51,7 +51,7 @@ class Gallery:
         return cls(thumbnails=made, numbers={file: number for number, file in enumerate(wanted)})
 
     def frame(self, file: Path | None) -> Frame:
-        """Returns how a file is shown."""
+        """Returns the frame of a file: its thumbnail, or a note."""
         if file is None:
             return Frame(note="no file is known")
         made = self.thumbnails[file]

@@ -138,8 +138,8 @@ def test_a_hint_is_worded_with_commands_and_options(
             "too few have a class, or ingest with --labels",
         ),
         (
-            CollectionMissingError("there: none.", hint=Hint(Action.INGEST)),
-            "there: none. Create it with: ingest run DIR",
+            CollectionMissingError("available: none.", hint=Hint(Action.INGEST)),
+            "available: none. Create it with: ingest run DIR",
         ),
     ],
 )

@@ -275,7 +275,7 @@ def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFi
     head_path("pets", home).unlink()
     with refuses(ManifestError, match="exporter fit"):
         read_collection_head(head.identity, home, collection="c")
-    with pytest.raises(UsageError, match="there: none"):
+    with pytest.raises(UsageError, match="available: none"):
         read_head("pets", home)
 
 
@@ -493,7 +493,7 @@ def test_missing_collections_and_collections_of_two_spaces_are_refused(
     second = stored(home, other, images_of({"cat": 4, "dog": 4}))
     with pytest.raises(UsageError, match=f"{name} and {second} hold different spaces"):
         fitted(home, name, second)
-    with pytest.raises(CollectionMissingError, match=r"'nix'.*there: "):
+    with pytest.raises(CollectionMissingError, match=r"'nix'.*available: "):
         fitted(home, name, "nix")
 
 

@@ -1,16 +1,16 @@
-"""Every image asks for its neighbours: on both stores, by the store and by numpy, against brute force."""
+"""Nearest neighbours of every image, on both stores, by the store and by numpy, against brute force."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from all_hits import all_hits
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.analysis.all_neighbours import (
     ComparisonLimits,
-    find_all_neighbours,
     find_all_scenes,
     is_small,
 )
@@ -23,14 +23,14 @@ WAYS = pytest.mark.parametrize("exact", [False, True], ids=["store", "numpy"])
 
 @pytest.fixture(scope="module", params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Both kinds of store."""
+    """Yields a store of each kind."""
     with store_of(request.param, tmp_path_factory.mktemp("qdrant")) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def points() -> list[ImagePoint]:
-    """60 images: two datasets, three classes and none, one image three times and one thirty times."""
+    """Returns 60 points: two datasets, three classes and none, one image three times and one thirty times."""
     random = np.random.default_rng(5)
     vectors = random.normal(size=(60, 8)) + 1
     vectors[1:3] = vectors[0]
@@ -53,14 +53,14 @@ def points() -> list[ImagePoint]:
 def collection(
     request: pytest.FixtureRequest, store: Store, points: list[ImagePoint]
 ) -> Iterator[Collection]:
-    """All of them, with either distance."""
+    """Yields a collection of all points, for either distance."""
     datasets = {"data": "/data", "other": "/other"}
     with collection_of(store, points, distance=request.param, dimension=8, datasets=datasets) as one:
         yield one
 
 
 def expected(asks: ImagePoint, points: list[ImagePoint], distance: Distance, *, copies: bool) -> list[float]:
-    """The scores of the ten nearest, in plain numpy."""
+    """Returns the scores of the ten nearest, in plain numpy."""
     scores = []
     for other in points:
         if other is asks or (not copies and other.payload.sha256 == asks.payload.sha256):
@@ -81,9 +81,9 @@ def test_neighbours_equal_brute_force(
     exact: bool,
     copies: bool,
 ) -> None:
-    """Of each image once, in order; never itself, its copies only on request, thirty of them or not."""
+    """Each image is listed once, in order; never itself, and its exact duplicates only on request."""
     sevens = ComparisonLimits(at_once=7)
-    found = list(find_all_neighbours(collection, limit=10, include_copies=copies, exact=exact, limits=sevens))
+    found = all_hits(collection, limit=10, include_copies=copies, exact=exact, limits=sevens)
     by_id = {point.payload.id: point for point in points}
     assert [payload for payload, _ in found] == sorted(
         (point.payload for point in points), key=lambda payload: (payload.dataset, payload.path)
@@ -105,14 +105,14 @@ def test_neighbours_equal_brute_force(
 def test_a_filter_applies_to_queries_and_hits(
     collection: Collection, points: list[ImagePoint], exact: bool, where: PointFilter
 ) -> None:
-    """Of one dataset, one class, or no class."""
+    """A filter by one dataset, one class, or no class leaves out all other queries and hits."""
     fitting = [
         point
         for point in points
         if where.dataset in (None, point.payload.dataset)
         and where.class_name in (None, point.payload.class_name or "")
     ]
-    found = list(find_all_neighbours(collection, limit=10, where=where, exact=exact))
+    found = all_hits(collection, limit=10, where=where, exact=exact)
     assert {payload.id for payload, _ in found} == {point.payload.id for point in fitting}
     by_id = {point.payload.id: point for point in fitting}
     for payload, hits in found:
@@ -125,9 +125,9 @@ def test_a_filter_applies_to_queries_and_hits(
 def test_folding_equals_a_plain_loop(
     collection: Collection, points: list[ImagePoint], exact: bool, copies: bool
 ) -> None:
-    """Over the whole ranking of each image, thirty copies in it or not; without a threshold none is."""
+    """Near-duplicates are folded over each image's whole ranking; without a threshold none are."""
     units = {each.payload.id: each.vector / np.linalg.norm(each.vector) for each in points}
-    whole = find_all_neighbours(collection, limit=60, include_copies=copies, exact=exact)
+    whole = all_hits(collection, limit=60, include_copies=copies, exact=exact)
     folded = find_all_scenes(collection, limit=5, above=0.9, include_copies=copies, exact=exact)
     for (asks, hits), (payload, scenes) in zip(whole, folded, strict=True):
         assert payload == asks
@@ -144,24 +144,22 @@ def test_folding_equals_a_plain_loop(
         found = [[scene.hit.payload.id, *(hit.payload.id for hit in scene.near)] for scene in scenes]
         assert [sorted(scene) for scene in found] == [sorted(scene) for scene in standing]
     plain = find_all_scenes(collection, limit=5, above=None, include_copies=copies, exact=exact)
-    assert [[scene.hit for scene in scenes] for _, scenes in plain] == [
-        hits for _, hits in find_all_neighbours(collection, limit=5, include_copies=copies, exact=exact)
-    ]
+    assert not any(scene.near for _, scenes in plain for scene in scenes)
 
 
 @WAYS
 def test_few_images_have_few_neighbours(store: Store, exact: bool) -> None:
-    """None in an empty collection, none for an image that is alone, one for each of two."""
+    """An empty collection has no queries, a single image no neighbours, and each of two images has one."""
     for count in range(3):
         points = [point_of(f"{row}.jpg", [1, row]) for row in range(count)]
         with collection_of(store, points) as collection:
-            found = list(find_all_neighbours(collection, limit=10, exact=exact))
+            found = all_hits(collection, limit=10, exact=exact)
             assert [len(hits) for _, hits in found] == [count - 1] * count
 
 
 @WAYS
-def test_points_deleted_meanwhile_are_left_out(store: Store, exact: bool) -> None:
-    """It neither asks nor answers."""
+def test_points_deleted_during_a_search_are_left_out(store: Store, exact: bool) -> None:
+    """A deleted point is neither a query nor a hit."""
 
     class Forgetful:
         """A collection whose scan still has an image that has gone."""
@@ -178,12 +176,12 @@ def test_points_deleted_meanwhile_are_left_out(store: Store, exact: bool) -> Non
 
     points = [point_of(f"{row}.jpg", [1, row]) for row in range(3)]
     with collection_of(store, points) as collection:
-        found = list(find_all_neighbours(Forgetful(collection), limit=10, exact=exact))  # type: ignore[arg-type]
+        found = all_hits(Forgetful(collection), limit=10, exact=exact)  # type: ignore[arg-type]
     assert [(payload.path, len(hits)) for payload, hits in found] == [(f"{row}.jpg", 2) for row in range(3)]
 
 
 def test_large_collections_are_searched_by_the_store(store: Store) -> None:
-    """More images than are compared in time, or more bytes than there should be in memory."""
+    """The store is searched where there are too many images, or bytes of vectors, for brute force."""
     with collection_of(store, [point_of(f"{row}.jpg", [1, row]) for row in range(3)]) as collection:
         assert is_small(collection)
         too_large = ComparisonLimits(exact_bytes=3 * 2 * 4 - 1)

@@ -1,4 +1,4 @@
-"""The parts of a similarity: exact sums, in float64, and where in an image they lie."""
+"""Parts of a similarity: exact sums in float64, and the part of an image with the largest shares."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ EXACT = 1e-9
 
 
 def features(seed: int, *shape: int, low: float = 0.0) -> NDArray[np.float32]:
-    """Random features, positive as behind a ReLU unless told otherwise."""
+    """Returns random features, positive as after a ReLU by default."""
     return np.random.default_rng(seed).uniform(low, 1, shape).astype(np.float32)
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Of the means over all cells, computed independently of the parts."""
+    """Returns the cosine of the means over all cells, computed independently of the parts."""
     a, b = (each.reshape(-1, each.shape[-1]).astype(np.float64).mean(axis=0) for each in (one, other))
     return float(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)))
 
@@ -29,7 +29,7 @@ def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 @pytest.mark.parametrize("low", [0.0, -0.9], ids=["positive", "of both signs"])
 @pytest.mark.parametrize("shape", [(7, 7, 64), (5, 3, 4), (1, 1, 8)])
 def test_shares_sum_to_the_cosine(shape: tuple[int, int, int], low: float) -> None:
-    """Of each image by itself, and over all pairs."""
+    """The shares of each image sum to the cosine, and so do those of all pairs of cells."""
     one, other = features(1, *shape, low=low), features(2, *shape, low=low)
     explanation = explain(one, other)
     expected = cosine(one, other)
@@ -40,7 +40,7 @@ def test_shares_sum_to_the_cosine(shape: tuple[int, int, int], low: float) -> No
 
 
 def test_a_share_is_the_sum_of_its_pairs() -> None:
-    """Each computed from the definition, cell by cell."""
+    """Shares equal those computed cell by cell from the definition."""
     one, other = features(1, 3, 2, 5, low=-1), features(2, 2, 4, 5, low=-1)
     explanation = explain(one, other)
     a, b = one.astype(np.float64), other.astype(np.float64)
@@ -55,7 +55,7 @@ def test_a_share_is_the_sum_of_its_pairs() -> None:
 
 
 def test_features_of_a_single_cell_give_it_the_whole_share() -> None:
-    """Two images with one thing in common, at different places."""
+    """Two images that share one feature, at different places, have their whole similarity from it."""
     one, other = np.zeros((3, 3, 2), np.float32), np.zeros((3, 3, 2), np.float32)
     one[0, 2], other[2, 1] = (0, 5), (0, 3)
     explanation = explain(one, other)
@@ -68,7 +68,7 @@ def test_features_of_a_single_cell_give_it_the_whole_share() -> None:
 
 
 def test_shares_sum_to_the_cosine_of_given_vectors() -> None:
-    """They differ a little from the sums of the cells, in length and direction; a channel is zero here."""
+    """Given vectors differ a little from the sums of the cells in length and direction; a channel is zero."""
     random = np.random.default_rng(3)
     one, other = features(1, 5, 5, 16), features(2, 17, 15, 16)
     other[..., 3] = 0
@@ -90,7 +90,7 @@ def test_shares_sum_to_the_cosine_of_given_vectors() -> None:
 
 
 def test_strongest_pairs_come_in_order() -> None:
-    """Best first, each pair once, with the part that the matrix has."""
+    """Pairs are listed best first, each once, with their value in the matrix."""
     explanation = explain(features(1, 4, 3, 8, low=-1), features(2, 4, 3, 8, low=-1))
     pairs = strongest_pairs(explanation, 1_000)
     assert len({(pair.query, pair.neighbour) for pair in pairs}) == 144
@@ -119,7 +119,7 @@ def test_fine_feature_maps_are_summed_in_blocks_exactly(cells: int, told_apart: 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_zero_and_non_finite_features_are_refused(value: float) -> None:
-    """A zero vector has no direction; no share of anything is made up for it."""
+    """A zero vector has no direction, so its shares are undefined."""
     with pytest.raises(ValueError, match="zero or not finite"):
         explain(np.full((2, 2, 3), value), features(1, 2, 2, 3))
 
@@ -129,7 +129,7 @@ def test_zero_and_non_finite_features_are_refused(value: float) -> None:
     [(0, 0, "top left"), (3, 3, "centre"), (3, 6, "middle right"), (6, 3, "bottom centre")],
 )
 def test_focus_names_the_ninth_with_the_largest_share(row: int, column: int, place: str) -> None:
-    """All in one cell of seven by seven."""
+    """The whole share is in one of 7 x 7 cells."""
     shares = np.zeros((7, 7))
     shares[row, column] = 0.8
     found = find_focus(shares)
@@ -138,7 +138,7 @@ def test_focus_names_the_ninth_with_the_largest_share(row: int, column: int, pla
 
 
 def test_uniform_shares_give_each_ninth_one_ninth() -> None:
-    """Ninths are of the image's area: a cell on the border of two counts for both in part."""
+    """Ninths divide the image's area, so that a cell on a border counts for both ninths in part."""
     found = find_focus(np.full((7, 7), 0.01))
     assert found.share == pytest.approx(1 / 9)
     assert found.half == 25
@@ -146,7 +146,7 @@ def test_uniform_shares_give_each_ninth_one_ninth() -> None:
 
 
 def test_focus_ignores_negative_shares() -> None:
-    """Neither is an image with nothing else."""
+    """An image with only negative shares has a focus, too."""
     found = find_focus(np.array([[0.5, -3.0], [-3.0, -0.1]]))
     assert (found.place, found.half) == ("top left", 1)
     assert find_focus(np.full((2, 2), -1.0)).share == 0

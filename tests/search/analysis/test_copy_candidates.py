@@ -1,4 +1,4 @@
-"""Which images may be copies of which, and what hangs together by that."""
+"""Candidates for near-duplicates, and their connected components."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 
 
 def found(row: int, **scores: float) -> Nearest:
-    """What is near to a row: `found(1, r2=0.97)`."""
+    """Returns the near rows of a row: `found(1, r2=0.97)`."""
     rows = np.array([int(name[1:]) for name in scores], dtype=np.int64)
     return Nearest(row=row, rows=rows, scores=np.array(list(scores.values()), dtype=np.float32))
 
 
 def test_candidates_are_the_near_rows_before_each() -> None:
-    """And how similar they are; those behind it and itself are passed over."""
+    """Candidates come with their similarity; the row itself and the rows after it are ignored."""
     near = Candidates(4)
     for each in (found(0, r2=0.97, r3=0.96), found(2, r0=0.97, r2=1.0, r3=0.99), found(3)):
         near.add(each)
@@ -23,7 +23,7 @@ def test_candidates_are_the_near_rows_before_each() -> None:
 
 
 def test_the_nearest_of_too_many_candidates_are_kept() -> None:
-    """In whatever order they come."""
+    """The order in which candidates are added does not matter."""
     near = Candidates(6, most=2)
     for row, score in enumerate((0.96, 0.99, 0.95, 0.98, 0.97)):
         near.add(found(row, r5=score))
@@ -31,7 +31,7 @@ def test_the_nearest_of_too_many_candidates_are_kept() -> None:
 
 
 def test_clusters_are_connected_components() -> None:
-    """In the order of their rows; what is near to nothing is in none."""
+    """Clusters are in the order of their rows; a row without neighbours is in none."""
     near = Candidates(7)
     for each in (found(0, r4=0.97), found(4, r6=0.97), found(1, r3=0.97)):
         near.add(each)
@@ -40,12 +40,12 @@ def test_clusters_are_connected_components() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_without_neighbours_there_are_no_clusters(count: int) -> None:
-    """Nor without any image."""
+    """A row that is alone forms no cluster, and no rows form none."""
     assert list(Candidates(count).clusters()) == []
 
 
 def test_one_image_in_two_sizes_has_the_same_proportions() -> None:
-    """To a pixel of each side; one of the same size is not resized."""
+    """Each side may be off by one pixel; an image of the same size is not a resized one."""
     sizes = np.array([(400, 300), (200, 150), (133, 100), (200, 160), (400, 300), (300, 400)])
     others = np.arange(1, len(sizes))
     assert is_resized(0, others, sizes).tolist() == [True, True, False, False, False]

@@ -1,4 +1,4 @@
-"""Groups of the same image: what belongs together, what is kept, what could go."""
+"""Groups of duplicates: what is grouped, which file is kept, and which files are redundant."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ from refusals import refuses
 
 @pytest.fixture(scope="module", params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """Both kinds of store."""
+    """Yields a store of each kind."""
     with store_of(request.param, tmp_path_factory.mktemp("qdrant")) as one:
         yield one
 
@@ -44,7 +44,7 @@ EITHER_WAY = pytest.mark.parametrize("found", [None, STORE_ASKED], ids=["numpy",
 
 
 def drawn(shows: str, width: int = 100, note: str = "", **options: Any) -> bytes:
-    """A PNG in which something is written, four to three, with a note by which its bytes differ."""
+    """Returns a PNG of a text, 4:3, with a comment that makes its bytes differ."""
     image = Image.new("RGB", (400, 300), "seashell")
     pen = ImageDraw.Draw(image)
     pen.text((30, 60), shows, fill="navy", font=ImageFont.load_default(120))
@@ -64,7 +64,7 @@ class Folder:
     def point(
         self, path: str, degrees: float, data: bytes | None = None, *, shows: str = "one", **fields: Any
     ) -> ImagePoint:
-        """A file, and a point whose vector has a direction in the plane; bytes differ unless given."""
+        """Writes a file and returns its point, with a vector in the plane; bytes differ unless given."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         fields = {"width": 100} | fields
@@ -80,13 +80,13 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """An empty one."""
+    """Returns an empty folder."""
     return Folder(root=tmp_path / "data")
 
 
 @pytest.fixture
 def found(request: pytest.FixtureRequest, store: Store, folder: Folder) -> Any:
-    """The groups among points: `found(points, above=..., where=..., distance=..., limits=...)`."""
+    """Returns the groups among points: `found(points, above=..., where=..., distance=..., limits=...)`."""
     asked: ComparisonLimits | None = getattr(request, "param", None)
 
     def find(
@@ -106,21 +106,21 @@ def found(request: pytest.FixtureRequest, store: Store, folder: Folder) -> Any:
 
 @contextmanager
 def collecting(store: Store, points: list[ImagePoint], folder: Folder, distance: Distance) -> Iterator[Any]:
-    """A collection whose dataset lies in the folder."""
+    """Yields a collection whose dataset is in the folder."""
     datasets = {"data": str(folder.root), "other": str(folder.root)}
     with collection_of(store, points, distance=distance, datasets=datasets) as collection:
         yield collection
 
 
 def change(file: Path) -> None:
-    """Gives a file other bytes, as many as before."""
+    """Replaces the bytes of a file by as many others."""
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
 
 
 def shown(groups: list[Group]) -> list[tuple[str, list[str]]]:
-    """Each group as the path that is kept and the others'."""
+    """Returns for each group the path that is kept and those of the others."""
     return [(g.kept.payload.path, [other.payload.path for other in g.others]) for g in groups]
 
 
@@ -130,7 +130,7 @@ DEGREES_99 = float(np.degrees(np.arccos(0.99)))
 
 @EITHER_WAY
 def test_exact_and_near_duplicates_form_groups(folder: Folder, found: Any) -> None:
-    """The largest first; what is like nothing else is in none."""
+    """The largest group is first; an image without duplicates is in no group."""
     large = drawn("one", 200)
     points = [
         folder.point("a/large.jpg", 0, large, width=200),
@@ -157,8 +157,8 @@ def test_exact_and_near_duplicates_form_groups(folder: Folder, found: Any) -> No
 
 
 @EITHER_WAY
-def test_a_chain_of_similar_images_is_no_group(folder: Folder, found: Any) -> None:
-    """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
+def test_a_chain_of_near_duplicates_is_not_one_group(folder: Folder, found: Any) -> None:
+    """A matches B and B matches C, but A does not match C, so C is kept as well."""
     step = 24
     points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
     assert shown(found(points)) == [("0.jpg", ["1.jpg"])]
@@ -171,8 +171,8 @@ def test_a_chain_of_similar_images_is_no_group(folder: Folder, found: Any) -> No
 
 
 @EITHER_WAY
-def test_thirty_copies_are_one_group(folder: Folder, found: Any) -> None:
-    """More than a store is asked for at first, of the same bytes and of other bytes."""
+def test_thirty_duplicates_are_one_group(folder: Folder, found: Any) -> None:
+    """There are more exact and near-duplicates than the first request to the store returns."""
     points = [folder.point(f"same/{number:02}.jpg", 0, b"same bytes") for number in range(30)]
     points += [folder.point(f"near/{number:02}.jpg", 2 + number / 100) for number in range(30)]
     points.append(folder.point("best.jpg", 1, width=200))
@@ -185,7 +185,7 @@ def test_thirty_copies_are_one_group(folder: Folder, found: Any) -> None:
 
 @EITHER_WAY
 def test_similar_images_are_shown_and_not_offered(folder: Folder, found: Any) -> None:
-    """Other words on the same ground, an image that cannot be decoded, or one of other proportions."""
+    """Different text on one ground, an undecodable file and other proportions prove no near-duplicate."""
     points = [
         folder.point("one.png", 0, width=120),
         folder.point("six.png", 1, shows="six"),
@@ -200,7 +200,7 @@ def test_similar_images_are_shown_and_not_offered(folder: Folder, found: Any) ->
 
 @EITHER_WAY
 def test_a_near_duplicate_is_grouped_with_its_original(folder: Folder, found: Any) -> None:
-    """Though another image is nearer to it; that one has no copies and is shown beside the first."""
+    """Another image is nearer to it by embedding; that one has no duplicates and is shown as similar."""
     points = [
         folder.point("one.png", 0, width=120),
         folder.point("six.png", 6, width=110, shows="six"),
@@ -215,7 +215,7 @@ def test_a_near_duplicate_is_grouped_with_its_original(folder: Folder, found: An
 
 
 def test_pixels_are_compared_below_the_threshold_of_similar_images(folder: Folder, found: Any) -> None:
-    """By default a copy of similarity 0.97 is found, and nothing else of that similarity is shown."""
+    """By default a near-duplicate of similarity 0.97 is found, and other images of 0.97 are not shown."""
     points = [folder.point("one.png", 0, width=120), folder.point("small one.png", 14)]
     points.append(folder.point("six.png", -14, shows="six"))
     assert shown(found(points)) == [("one.png", ["small one.png"])]
@@ -224,8 +224,8 @@ def test_pixels_are_compared_below_the_threshold_of_similar_images(folder: Folde
     assert [member.payload.path for member in group.others] == ["small one.png", "six.png"]
 
 
-def test_copies_in_a_folder_to_keep_are_kept_and_never_offered(folder: Folder, found: Any) -> None:
-    """Before older and longer files; by a link, and with a slash at the end, too."""
+def test_files_in_a_folder_to_keep_are_kept_and_never_offered(folder: Folder, found: Any) -> None:
+    """They precede older and larger files, also when the folder is given by a link or with a final slash."""
     points = [
         folder.point("inbox/1.png", 0, b"x", mtime_ns=5),
         folder.point("album/1.png", 0, b"x"),
@@ -244,8 +244,8 @@ def test_copies_in_a_folder_to_keep_are_kept_and_never_offered(folder: Folder, f
     assert (group.because, group.redundant) == (KeptBecause.OLDEST, [])
 
 
-def test_a_larger_image_does_not_go_for_a_smaller_one_in_a_folder_to_keep(folder: Folder, found: Any) -> None:
-    """What the larger one shows would be lost."""
+def test_a_larger_image_is_not_redundant_beside_a_smaller_one_to_keep(folder: Folder, found: Any) -> None:
+    """The details that only the larger image shows would be lost."""
     points = [folder.point("inbox/large.png", 0, width=200), folder.point("album/small.png", 0, width=100)]
     [group] = found(points, keep_in=[folder.root / "album"])
     assert (group.kept.payload.path, group.redundant) == ("album/small.png", [])
@@ -253,7 +253,7 @@ def test_a_larger_image_does_not_go_for_a_smaller_one_in_a_folder_to_keep(folder
 
 
 def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, found: Any) -> None:
-    """Else the option would silently do nothing."""
+    """A folder without such images is refused, since the option would have no effect."""
     points = [folder.point("1.png", 0, b"x"), folder.point("2.png", 0, b"x")]
     (folder.root.parent / "elsewhere").mkdir()
     for named in ("elsewhere", "missing", "data/1.png"):
@@ -263,7 +263,7 @@ def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, f
 
 @EITHER_WAY
 def test_a_threshold_of_1_finds_exact_duplicates_only(folder: Folder, found: Any) -> None:
-    """Not what has the same vector by chance."""
+    """Different files with equal vectors are not grouped."""
     points = [
         folder.point("1.jpg", 3),
         folder.point("2.jpg", 3),
@@ -273,7 +273,7 @@ def test_a_threshold_of_1_finds_exact_duplicates_only(folder: Folder, found: Any
 
 
 def test_only_the_given_dataset_is_searched(folder: Folder, found: Any) -> None:
-    """Copies in another do not count."""
+    """Duplicates in another dataset are ignored."""
     points = [folder.point("1.jpg", 0, b"x"), folder.point("1.jpg", 0, b"x", dataset="other")]
     assert len(found(points)) == 1
     assert found(points, where=PointFilter(dataset="data")) == []
@@ -281,7 +281,7 @@ def test_only_the_given_dataset_is_searched(folder: Folder, found: Any) -> None:
 
 
 def test_euclidean_collections_are_compared_by_cosine(folder: Folder, found: Any) -> None:
-    """By the directions of their vectors, however long those are."""
+    """Vectors of any length are compared by their directions."""
     points = [folder.point("1.jpg", 0), folder.point("2.jpg", 1), folder.point("3.jpg", 60)]
     long = ImagePoint(payload=points[1].payload, vector=points[1].vector * 100)
     [group] = found([points[0], long, points[2]], distance=Distance.EUCLID)
@@ -290,7 +290,7 @@ def test_euclidean_collections_are_compared_by_cosine(folder: Folder, found: Any
 
 
 def test_a_euclidean_collection_too_large_to_compare_is_refused(folder: Folder, found: Any) -> None:
-    """Its own search would say nothing of similarity; the message says what to ask instead."""
+    """Euclidean search gives no cosine similarities; the message advises a cosine collection."""
     points = [folder.point("1.jpg", 0), folder.point("2.jpg", 1)]
     with refuses(UsageError, match="--distance cosine"):
         found(points, distance=Distance.EUCLID, limits=ComparisonLimits(exact_images=1))
@@ -308,7 +308,7 @@ def test_a_euclidean_collection_too_large_to_compare_is_refused(folder: Folder, 
 def test_the_kept_file_follows_the_rules_in_order(
     folder: Folder, found: Any, better: dict[str, Any], because: KeptBecause
 ) -> None:
-    """And the rule that decided is named."""
+    """Each group names the rule that decided."""
     name = "a.jpg" if because is KeptBecause.PATH else "z.jpg"
     points = [folder.point(name, 1, **better), folder.point("b.jpg", 0)]
     [group] = found(points)
@@ -316,7 +316,7 @@ def test_the_kept_file_follows_the_rules_in_order(
 
 
 def test_a_file_that_is_gone_or_changed_is_not_kept_and_not_offered(folder: Folder, found: Any) -> None:
-    """Though it has more pixels; where only the time differs, the bytes decide."""
+    """It would be kept for its pixels; where only the time differs, the bytes decide."""
     points = [
         folder.point("gone.jpg", 0, width=5000),
         folder.point("longer.jpg", 0, width=4000),
@@ -342,7 +342,7 @@ def test_a_file_that_is_gone_or_changed_is_not_kept_and_not_offered(folder: Fold
 
 
 def test_nothing_is_offered_where_the_kept_file_is_gone(folder: Folder, found: Any) -> None:
-    """Where the kept file has other bytes by now, or no file of a group is left, none is offered."""
+    """No file is offered where the kept one has changed, or where all files of a group are missing."""
     points = [folder.point("kept.jpg", 0, width=1000), folder.point("good.jpg", 0)]
     change(folder.root / "kept.jpg")
     [group] = found(points)
@@ -355,7 +355,7 @@ def test_nothing_is_offered_where_the_kept_file_is_gone(folder: Folder, found: A
 
 
 def test_a_link_to_the_kept_file_is_not_offered(folder: Folder, found: Any) -> None:
-    """The same folder as two datasets, a hard link, a symbolic link: deleting it would lose the image."""
+    """A hard link, a symbolic link or the same folder as another dataset is no second copy of the file."""
     kept = folder.point("1.jpg", 0, b"x")
     os.link(folder.root / "1.jpg", folder.root / "2.jpg")
     (folder.root / "3.jpg").symlink_to(folder.root / "1.jpg")
@@ -367,7 +367,7 @@ def test_a_link_to_the_kept_file_is_not_offered(folder: Folder, found: Any) -> N
 
 
 def test_bytes_of_hard_links_are_counted_once(folder: Folder, found: Any) -> None:
-    """By the last name of a file, and not by links; a file in two datasets is offered once."""
+    """Deleting the last name of a file frees its bytes; a file in two datasets is offered once."""
     points = [folder.point("1.jpg", 0, b"xyz"), folder.point("2.jpg", 0, b"xyz")]
     os.link(folder.root / "2.jpg", folder.root / "3.jpg")
     (folder.root / "4.jpg").symlink_to(folder.root / "2.jpg")
@@ -386,7 +386,7 @@ def test_a_dataset_whose_folder_is_unknown_has_no_files(folder: Folder, found: A
 
 
 def test_a_motion_photo_is_never_offered_for_the_photo_alone(found: Any, folder: Folder) -> None:
-    """Its video would be gone; the photo alone may go for its sake."""
+    """The motion photo's video would be lost; the plain photo may be offered."""
     video = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(1, 255)) * 20
     moving, still = drawn("one", 100, "moving") + video, drawn("one", 100, "still")
     offered = found([folder.point("moving.png", 0, moving), folder.point("still.png", 1, still)])
@@ -396,7 +396,7 @@ def test_a_motion_photo_is_never_offered_for_the_photo_alone(found: Any, folder:
 
 
 def test_other_bytes_of_the_same_size_and_time_are_not_offered(folder: Folder, found: Any) -> None:
-    """Tools that write tags in place keep both; neither does such a file stay for another's sake."""
+    """Tools that edit tags in place keep size and time; such a changed file is not kept, either."""
     data = drawn("one")
     points = [folder.point(f"{number}.png", 0, data, shows="one") for number in range(3)]
     change(folder.root / "1.png")

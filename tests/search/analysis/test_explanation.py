@@ -1,4 +1,4 @@
-"""Real images, models and collections: what is taken apart is the score that the collection gives."""
+"""Explanations of similarities, with real images, models and collections."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,22 +41,22 @@ class Library:
     home: Settings
 
     def name(self, distance: Distance) -> str:
-        """The collection of this distance."""
+        """Returns the name of the collection of this distance."""
         [name] = [name for name in self.store.names() if name.endswith(distance)]
         return name
 
     @property
     def store(self) -> EmbeddedStore:
-        """Where the collections are."""
+        """The store of the collections."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     def see(self, *words: str, distance: Distance = Distance.COSINE) -> list[SeenImage]:
-        """The images of these names."""
+        """Returns the images of these names."""
         with self.store.open(self.name(distance)) as collection:
             return [load_image(word, [collection], max_pixels=10**6) for word in words]
 
     def explain(self, images: Sequence[SeenImage], distance: Distance) -> Explained:
-        """The similarity of two images, taken apart."""
+        """Returns the explanation of the similarity of two images."""
         name = self.name(distance)
         manifest = self.store.manifest(name)
         return explain_by(manifest, name, *images, settings=self.home)
@@ -66,7 +66,7 @@ class Library:
 def library(
     request: pytest.FixtureRequest, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
 ) -> Library:
-    """With VGG16's first pooling, and with a layer of ResNet101V2 whose values are of both signs."""
+    """Returns a library of VGG16's first pooling, and of a layer of ResNet101V2 with negative values."""
     folder = tmp_path_factory.mktemp("library")
     draw(folder / "data", "cat/1.png", size=(90, 40))
     draw(folder / "data", "dog/1.png", size=(40, 70))
@@ -88,7 +88,7 @@ def library(
 
 @pytest.mark.parametrize("distance", Distance)
 def test_shares_sum_to_the_score(library: Library, distance: Distance) -> None:
-    """To the collection's own; where it compares by distance, to the cosine of its vectors."""
+    """In a Euclidean collection they sum to the cosine similarity of its vectors."""
     images = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
     found = library.explain(images, distance).explanation
     with library.store.open(library.name(distance)) as collection:
@@ -105,7 +105,7 @@ def test_shares_sum_to_the_score(library: Library, distance: Distance) -> None:
 
 @pytest.mark.parametrize("distance", Distance)
 def test_shares_sum_to_the_score_of_vectors_of_another_provider(library: Library, distance: Distance) -> None:
-    """Half a per cent off in each value, as after roundings to bfloat16: the stored ones are meant."""
+    """The stored values are half a per cent off, as after rounding to bfloat16; the shares sum to theirs."""
     name = library.name(distance)
     cat, dog = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
     off = np.random.default_rng(0).uniform(0.995, 1.005, dog.stored[name].shape)
@@ -123,11 +123,11 @@ def test_shares_sum_to_the_score_of_vectors_of_another_provider(library: Library
 
 
 def test_a_stored_vector_of_another_image_is_refused(library: Library) -> None:
-    """No difference between providers is so large; the message names the image and the way out."""
+    """Providers never differ that much; the message names the image and the remedy."""
     cat, dog = library.see("cat/1.png", "dog/1.png")
     name = library.name(Distance.COSINE)
     turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
-    with refuses(ManifestError, match=r"the vector of dog/1\.png in .*: ingest rebuild") as caught:
+    with refuses(ManifestError, match=r"the stored vector of dog/1\.png in .*: ingest rebuild") as caught:
         library.explain([cat, turned], Distance.COSINE)
     assert caught.value.exit_code == 6
 
@@ -135,7 +135,7 @@ def test_a_stored_vector_of_another_image_is_refused(library: Library) -> None:
 def test_an_ingested_file_is_embedded_as_a_query_and_read_as_a_neighbour(
     library: Library,
 ) -> None:
-    """As in a search, which embeds the file that it is asked with and finds what is stored."""
+    """A search does the same: it embeds the query's file and compares it with stored vectors."""
     file = str(library.root / "cat/1.png")
     with library.store.open(library.name(Distance.COSINE)) as collection:
         query, neighbour, indexed = (
@@ -147,7 +147,7 @@ def test_an_ingested_file_is_embedded_as_a_query_and_read_as_a_neighbour(
 
 
 def test_an_image_is_given_by_file_path_or_id(library: Library) -> None:
-    """All three are the same image, and are shown whole."""
+    """All three name the same image, which is shown whole."""
     with library.store.open(library.name(Distance.COSINE)) as collection:
         [id_] = [payload.id for payload in collection.scan() if payload.path == "cat/1.png"]
     file, path, by_id = library.see(str(library.root / "cat/1.png"), "cat/1.png", id_)
@@ -157,7 +157,7 @@ def test_an_image_is_given_by_file_path_or_id(library: Library) -> None:
 
 
 def test_bytes_and_pixels_are_explained_like_the_file(library: Library) -> None:
-    """Bytes are shown whole; pixels as the networks see them; a vector has none."""
+    """An image from bytes is shown whole, one from pixels as the networks see it; a vector is refused."""
     file = library.root / "cat/1.png"
     [named] = library.see(str(file))
     with Image.open(file) as image, library.store.open(library.name(Distance.COSINE)) as collection:
@@ -175,15 +175,15 @@ def test_bytes_and_pixels_are_explained_like_the_file(library: Library) -> None:
 
 
 def test_what_is_no_image_is_refused(library: Library) -> None:
-    """Neither a folder nor a name that nothing has."""
+    """A folder and an unknown name are refused."""
     with pytest.raises(UsageError, match="is a folder; name one image"):
         library.see(str(library.root / "cat"))
-    with pytest.raises(ImageError, match=r"no image of .* has it for its path or id"):
+    with pytest.raises(ImageError, match=r"no image of .* has this path or id"):
         library.see("cat/2.png")
 
 
 def test_an_indexed_image_with_a_changed_file_is_refused(library: Library) -> None:
-    """What would be explained is not what the collection holds; the file itself can be asked about."""
+    """The collection holds the vector of the old file; the new file itself can be explained."""
     file = library.root / "dog/1.png"
     kept = file.read_bytes()
     file.write_bytes((library.root / "cat/1.png").read_bytes())
@@ -201,7 +201,7 @@ def test_an_indexed_image_with_a_changed_file_is_refused(library: Library) -> No
 
 @pytest.mark.parametrize("pooling", [Pooling.MAX, Pooling.FLATTEN, Pooling.NONE])
 def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: Pooling) -> None:
-    """Their similarity is no sum over pairs of cells; the message says what to ingest with."""
+    """Other similarities are no sums over pairs of cells; the message says what to ingest with."""
     manifest = library.store.manifest(library.name(Distance.COSINE))
     other: CollectionManifest = replace(manifest, identity=replace(manifest.identity, pooling=pooling))
     with refuses(UsageError, match=r"cell by cell: its vectors .* create it with: .* --pooling avg"):
@@ -211,7 +211,7 @@ def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: P
 def test_an_image_with_zero_features_is_refused(
     write_weights: Callable[..., Path], tmp_path: Path, home: Settings, draw: Draw
 ) -> None:
-    """Kernels below zero leave nothing behind a ReLU, so that there is nothing to share."""
+    """Negative kernels leave only zeros after a ReLU."""
     [image] = draw(tmp_path, "cat.png")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "w.h5", kernel=1.0)))
     wanted = IngestRequest(
@@ -221,13 +221,13 @@ def test_an_image_with_zero_features_is_refused(
     run_ingest(wanted, store=library.store, settings=home, stop=StopRequest())
     [seen] = library.see(str(image))
     dark = replace(seen, name="dark.png", pixels=np.zeros_like(seen.pixels))
-    with pytest.raises(ImageError, match=r"the network sees nothing in dark\.png") as caught:
+    with pytest.raises(ImageError, match=r"dark\.png has no embedding") as caught:
         library.explain([seen, dark], Distance.COSINE)
     assert caught.value.reason is SkipReason.NO_EMBEDDING
 
 
 def _resnet_weights(path: Path) -> Path:
-    """Random values for ResNet101V2 up to its first batch norm."""
+    """Writes random weights of ResNet101V2 up to its first batch norm."""
     random = np.random.default_rng(0)
     layers = [layer for layer in resnet101v2().up_to("conv2_block1_preact_bn").layers if layer.variables]
     with h5py.File(path, "w") as file:

@@ -1,4 +1,4 @@
-"""What is proven to be a copy on its pixels, and what is not, however alike it looks."""
+"""Near-duplicates that are proven on their pixels, and similar images that are not."""
 
 import io
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def page(amount: str = "1283.40", *, size: tuple[int, int] = (620, 877)) -> Image.Image:
-    """A page of text with an amount in it."""
+    """Returns a page of text with an amount in it."""
     image = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(image)
     for row in range(24):
@@ -25,7 +25,7 @@ def page(amount: str = "1283.40", *, size: tuple[int, int] = (620, 877)) -> Imag
 
 
 def photo(seed: int = 0, moved: int = 0) -> Image.Image:
-    """Clouds of colour with grain, and a thing in front of them."""
+    """Returns clouds of colour with grain, and an object in front of them."""
     random = np.random.default_rng(seed)
     clouds = Image.fromarray(random.integers(0, 255, (9, 12, 3)).astype(np.uint8)).resize((600, 450))
     image = np.asarray(clouds).astype(int) + np.random.default_rng(seed + moved).integers(
@@ -37,7 +37,7 @@ def photo(seed: int = 0, moved: int = 0) -> Image.Image:
 
 
 def drawing(ink: str = "crimson") -> Image.Image:
-    """A thin line, a disc and a bar."""
+    """Returns a thin line, a disc and a bar."""
     image = Image.new("RGB", (400, 300), "white")
     pen = ImageDraw.Draw(image)
     pen.line([(20, 20), (120, 250), (220, 60), (380, 280)], fill=ink, width=2)
@@ -46,20 +46,20 @@ def drawing(ink: str = "crimson") -> Image.Image:
 
 
 def code(seed: int) -> Image.Image:
-    """Black and white squares."""
+    """Returns black and white squares."""
     modules = np.random.default_rng(seed).integers(0, 2, (25, 25)).astype(np.uint8) * 255
     return Image.fromarray(np.pad(modules, 3, constant_values=255)).resize((310, 310), 0).convert("RGB")
 
 
 def artwork(radius: int, ink: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """A disc on a transparent ground of the same colour."""
+    """Returns a disc on a transparent ground of the same colour."""
     image = Image.new("RGBA", (300, 300), (*ink, 0))
     ImageDraw.Draw(image).ellipse((150 - radius, 150 - radius, 150 + radius, 150 + radius), fill=(*ink, 255))
     return image
 
 
 def mask(seed: int) -> Image.Image:
-    """Numbers of things at their places, as segmentation has them: nearly black to look at."""
+    """Returns a segmentation mask: class numbers, nearly black to the eye."""
     random, image = np.random.default_rng(seed), Image.new("L", (400, 300))
     pen = ImageDraw.Draw(image)
     for number in range(1, 4):
@@ -69,19 +69,19 @@ def mask(seed: int) -> Image.Image:
 
 
 def note(words: str) -> Image.Image:
-    """Pale letters."""
+    """Returns pale letters."""
     image = Image.new("RGB", (600, 300), "white")
     ImageDraw.Draw(image).text((40, 80), words, fill=(240, 240, 240), font=ImageFont.load_default(24))
     return image
 
 
 def swatch(red: int) -> Image.Image:
-    """One colour."""
+    """Returns an image of one colour."""
     return Image.new("RGB", (300, 300), (red, 40, 60))
 
 
 def line_plot(ink: str) -> Image.Image:
-    """A line of 2 pixels with axes."""
+    """Returns a line of 2 pixels with axes."""
     image = Image.new("RGB", (640, 480), "white")
     pen = ImageDraw.Draw(image)
     pen.rectangle((80, 60, 600, 420), outline="black")
@@ -91,14 +91,14 @@ def line_plot(ink: str) -> Image.Image:
 
 
 def whole(image: Image.Image, kind: str = "PNG", **options: Any) -> WholeImage:
-    """As it is read from a file of that kind."""
+    """Returns the image as it is read from a file of that format."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return decode_whole(file, "x", edge=EDGE)
 
 
 def smaller(image: Image.Image, part: float, way: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
-    """A part of its size."""
+    """Returns the image reduced by a factor."""
     return image.resize((round(part * image.width), round(part * image.height)), way)
 
 
@@ -119,7 +119,7 @@ IMAGES = {"page": page(), "photo": photo(), "drawing": drawing(), "code": code(1
     ],
 )
 def test_recompressed_and_converted_images_are_near_duplicates(name: str, kind: str, options: Any) -> None:
-    """Of text and lines as of photos."""
+    """This holds for text and line drawings as for photos."""
     assert is_copy(whole(IMAGES[name]), whole(IMAGES[name], kind, **options))
 
 
@@ -127,24 +127,24 @@ def test_recompressed_and_converted_images_are_near_duplicates(name: str, kind: 
 @pytest.mark.parametrize("way", [way for way in Image.Resampling if way.name != "HAMMING"])
 @pytest.mark.parametrize("part", [0.5, 0.75])
 def test_reduced_images_are_near_duplicates(name: str, way: Image.Resampling, part: float) -> None:
-    """However they were made smaller."""
+    """This holds for every way of resampling."""
     assert is_copy(whole(IMAGES[name]), whole(smaller(IMAGES[name], part, way)))
 
 
 @pytest.mark.parametrize("part", [0.5, 0.2])
 def test_a_large_image_is_compared_with_a_small_one(part: float) -> None:
-    """Larger than images are decoded for this."""
+    """The large one exceeds the size that images are decoded to for the comparison."""
     large = photo().resize((2400, 1800), Image.Resampling.BICUBIC)
     assert is_copy(whole(large), whole(smaller(large, part), "JPEG", quality=80))
 
 
 def test_a_palette_image_is_a_near_duplicate() -> None:
-    """A GIF of what has no more colours than that."""
+    """A GIF of an image with few colours loses nothing."""
     assert is_copy(whole(drawing()), whole(drawing(), "GIF"))
 
 
 def test_an_image_rotated_by_exif_is_a_near_duplicate() -> None:
-    """It is compared as it is shown; turned without metadata it is none."""
+    """Images are compared as they are displayed; pixels rotated without metadata are no near-duplicate."""
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = page().transpose(Image.Transpose.ROTATE_90)
@@ -183,14 +183,14 @@ DIFFERENT = {
 @pytest.mark.parametrize("name", DIFFERENT)
 @pytest.mark.parametrize("part", [1, 0.5])
 def test_different_images_are_no_near_duplicates(name: str, part: float) -> None:
-    """Nor is a smaller one of the other; in neither direction."""
+    """Neither is a near-duplicate of the other, in the same or in a reduced size."""
     one, other = DIFFERENT[name]
     assert not is_copy(whole(one), whole(smaller(other, part)))
     assert not is_copy(whole(other), whole(smaller(one, part)))
 
 
 def test_transparency_has_to_agree() -> None:
-    """White on a transparent ground looks like nothing at all on white."""
+    """White on a transparent ground cannot be told from a white image without the alpha channel."""
     assert is_copy(whole(artwork(100)), whole(artwork(100), "WEBP", quality=60))
     assert is_copy(whole(artwork(100)), whole(smaller(artwork(100), 0.5)))
     opaque = page().convert("RGBA")
@@ -199,7 +199,7 @@ def test_transparency_has_to_agree() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_files_with_several_frames_or_pages_are_never_redundant(kind: str) -> None:
-    """Its first one proves nothing about the others."""
+    """The first frame or page proves nothing about the others."""
     frames = {"save_all": True, "append_images": [drawing("seagreen")]}
     several = whole(drawing(), kind, **frames)
     assert not is_copy(several, whole(drawing()))
@@ -208,14 +208,14 @@ def test_files_with_several_frames_or_pages_are_never_redundant(kind: str) -> No
 
 
 def test_a_photo_with_further_views_makes_a_plain_one_redundant() -> None:
-    """Phones keep another view in the same JPEG; the other way round it would be lost."""
+    """Phones store a second view in the same JPEG, which would be lost the other way round."""
     views = whole(photo(), "MPO", save_all=True, append_images=[photo(3)], quality=90)
     assert is_copy(views, whole(photo(), "JPEG", quality=60))
     assert not is_copy(whole(photo()), views)
 
 
 def test_deeper_and_larger_images_are_not_redundant() -> None:
-    """What 16 bits and more pixels show would be lost; the other way round it stays."""
+    """16 bits a sample and more pixels would be lost; the plainer, smaller image may be redundant."""
     shades = np.tile(np.linspace(0, 65_535, 200), (150, 1)).astype(np.uint16)
     deep, flat = Image.fromarray(shades), Image.fromarray((shades >> 8).astype(np.uint8))
     assert is_copy(whole(deep), whole(flat))
@@ -224,7 +224,7 @@ def test_deeper_and_larger_images_are_not_redundant() -> None:
 
 
 def test_low_contrast_images_match_themselves() -> None:
-    """In another format without loss; a mask that loses a number is another one."""
+    """Lossless conversion is proven; a mask that lacks one number is another image."""
     for image in (mask(1), photo().point(lambda value: value // 18), swatch(150), note("code 602 711")):
         assert is_copy(whole(image), whole(image, "BMP"))
     changed = mask(1).point(lambda value: 0 if value == 3 else value)
@@ -232,7 +232,7 @@ def test_low_contrast_images_match_themselves() -> None:
 
 
 def test_content_in_the_lower_bits_is_not_proven() -> None:
-    """Twelve bits in sixteen: of both images only the upper eight are seen, in which next to nothing is."""
+    """Of 12-bit content stored in 16 bits, the comparison of the upper eight sees next to nothing."""
     levels = np.asarray(photo().convert("L")).astype(np.uint16) * 16
     scan = Image.fromarray(levels)
     assert not is_copy(whole(scan), whole(scan, "TIFF"))
@@ -240,12 +240,12 @@ def test_content_in_the_lower_bits_is_not_proven() -> None:
 
 
 def test_a_thumbnail_that_lost_small_type_is_no_near_duplicate() -> None:
-    """More than five times smaller."""
+    """It is more than five times smaller than the original."""
     assert not is_copy(whole(page()), whole(smaller(page(), 0.15)))
 
 
 def test_candidates_are_ranked_by_likeness_and_different_ones_dropped() -> None:
-    """By a few pixels of each; small images are all left in."""
+    """A few pixels of each image decide; small images are all kept."""
     images = [whole(each) for each in (photo(5), photo(), smaller(photo(), 0.5))]
     others = np.stack([coarse(each) for each in images])
     assert most_alike(images[1], coarse(images[1]), others).tolist() == [1, 2]

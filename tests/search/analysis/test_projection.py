@@ -1,4 +1,4 @@
-"""Places on a map: finite, repeatable, and as true as they are said to be."""
+"""Places on a map: finite, reproducible, and faithful as measured."""
 
 import warnings
 
@@ -19,7 +19,7 @@ EACH = 30
 
 
 def clusters(seed: int = 0, dimension: int = 64) -> NDArray[np.float32]:
-    """`EACH` vectors around each of `CLUSTERS` centres, far from each other."""
+    """Returns `EACH` vectors around each of `CLUSTERS` centres, far from each other."""
     random = np.random.default_rng(seed)
     centres = np.repeat(random.normal(0, 10, (CLUSTERS, dimension)), EACH, axis=0)
     return (centres + random.normal(0, 1, centres.shape)).astype(np.float32)
@@ -27,7 +27,7 @@ def clusters(seed: int = 0, dimension: int = 64) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def placed() -> Projection:
-    """The clusters in two dimensions."""
+    """Returns the clusters in two dimensions."""
     return project(clusters(), seed=0)
 
 
@@ -35,7 +35,7 @@ CLASSES = np.repeat(np.arange(CLUSTERS), EACH)
 
 
 def test_neighbours_in_space_are_neighbours_on_the_map(placed: Projection) -> None:
-    """The ten nearest on the map of clearly separate clusters are all of the same one."""
+    """The ten nearest on a map of separate clusters are all of the same cluster."""
     assert placed.method is Method.TSNE
     assert placed.perplexity == 30
     assert placed.kl_divergence is not None
@@ -46,14 +46,14 @@ def test_neighbours_in_space_are_neighbours_on_the_map(placed: Projection) -> No
 
 
 def test_the_same_seed_gives_the_same_places(placed: Projection) -> None:
-    """To the last bit."""
+    """Places are equal to the last bit."""
     np.testing.assert_array_equal(project(clusters(), seed=0).places, placed.places)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 20])
 @pytest.mark.parametrize("dimension", [1, 2, 64])
 def test_few_vectors_get_finite_places(count: int, dimension: int) -> None:
-    """From one image on; t-SNE is asked from five on."""
+    """One image is enough; t-SNE is used from five images on."""
     vectors = np.random.default_rng(1).normal(0, 1, (count, dimension)).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -65,7 +65,7 @@ def test_few_vectors_get_finite_places(count: int, dimension: int) -> None:
 
 
 def test_equal_vectors_get_distinct_places() -> None:
-    """And it is said that their places mean nothing."""
+    """The method of the projection is `NONE`: these places mean nothing."""
     found = project(np.ones((200, 8), np.float32), seed=0)
     assert found.method is Method.NONE
     apart = np.linalg.norm(found.places[:, np.newaxis] - found.places, axis=-1)
@@ -74,7 +74,7 @@ def test_equal_vectors_get_distinct_places() -> None:
 
 @pytest.mark.parametrize("different", [2, 4, 6])
 def test_many_duplicates_of_few_vectors_get_finite_places(different: int) -> None:
-    """Folders of copies are not rare."""
+    """Folders with many duplicates are common."""
     few = np.random.default_rng(2).normal(0, 1, (different, 32)).astype(np.float32)
     found = project(np.repeat(few, 10, axis=0), seed=0)
     assert np.isfinite(found.places).all()
@@ -83,7 +83,7 @@ def test_many_duplicates_of_few_vectors_get_finite_places(different: int) -> Non
 
 
 def test_trustworthiness_matches_its_definition() -> None:
-    """Venna and Kaski's sum over neighbours on the map that are none in space, by ranks, written out."""
+    """It equals Venna and Kaski's sum over ranks, written out."""
     random = np.random.default_rng(0)
     vectors, places = random.normal(0, 1, (60, 5)), random.normal(0, 1, (60, 2))
     trust = measure_trust(vectors, places, np.full(60, -1), seed=0)
@@ -102,7 +102,7 @@ def test_trustworthiness_matches_its_definition() -> None:
 
 
 def test_shares_of_same_class_neighbours_match_their_definition() -> None:
-    """Over images with a class; a neighbour without one is of another."""
+    """Only images with a class are queries; a neighbour without a class counts as another class."""
     random = np.random.default_rng(0)
     vectors, places = random.normal(0, 1, (50, 5)), random.normal(0, 1, (50, 2))
     classes = random.integers(-1, 3, 50)
@@ -125,7 +125,7 @@ def test_trust_is_not_measured_on_too_few_images() -> None:
 
 
 def test_trust_of_many_images_is_measured_on_a_sample() -> None:
-    """All with all would not fit into memory; how many were compared is said."""
+    """All pairs would not fit into memory; the result records the sample's size."""
     vectors = clusters()
     trust = measure_trust(vectors, vectors[:, :2].astype(np.float64), CLASSES, seed=0, most=50)
     assert trust is not None
@@ -133,7 +133,7 @@ def test_trust_of_many_images_is_measured_on_a_sample() -> None:
 
 
 def test_a_sample_is_stratified_by_class() -> None:
-    """A third of all is a third of each class, and a class of one is there."""
+    """A sample of a third has a third of each class, and keeps a class of one image."""
     classes = ["many"] * 60 + ["some"] * 30 + ["one"]
     rows = draw_sample(classes, 31, seed=0)
     assert len(rows) == len(set(rows.tolist())) == 31
@@ -145,13 +145,13 @@ def test_a_sample_is_stratified_by_class() -> None:
 
 
 def test_a_sample_depends_on_the_seed_alone() -> None:
-    """The same images are drawn again, and others with another seed."""
+    """The same seed draws the same images, another seed others."""
     classes = ["a", "b"] * 50
     np.testing.assert_array_equal(draw_sample(classes, 10, seed=1), draw_sample(classes, 10, seed=1))
     assert not np.array_equal(draw_sample(classes, 10, seed=1), draw_sample(classes, 10, seed=2))
 
 
 def test_a_sample_as_large_as_the_collection_is_all_of_it() -> None:
-    """Whatever the limit beyond that; of more classes than the limit, as many as fit."""
+    """So is a larger one; with more classes than the limit, the sample holds as many classes as fit."""
     np.testing.assert_array_equal(draw_sample(["a", None, "b"], 99, seed=0), [0, 1, 2])
     assert len(draw_sample(list("abcdefgh"), 3, seed=0)) == 3

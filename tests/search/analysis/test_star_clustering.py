@@ -1,4 +1,4 @@
-"""Which images stand for which, on examples worked by hand."""
+"""Star clustering, on examples worked by hand."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,7 +11,7 @@ Pairs = Mapping[tuple[int, int], float]
 
 
 def near(pairs: Pairs) -> Callable[[IntVector], Iterator[Nearest]]:
-    """Nearness by a table, in both directions."""
+    """Returns a search of near rows by a table, in both directions."""
 
     def look(rows: IntVector) -> Iterator[Nearest]:
         for row in rows.tolist():
@@ -26,7 +26,7 @@ def near(pairs: Pairs) -> Callable[[IntVector], Iterator[Nearest]]:
 
 
 def belongs(count: int, pairs: Pairs, *, block: int = 100) -> list[int]:
-    """To whom each row belongs."""
+    """Returns the centre of each row."""
     blocks = (np.arange(start, min(start + block, count)) for start in range(0, count, block))
     return find_stars(count, blocks, near(pairs))[0].tolist()
 
@@ -54,12 +54,12 @@ def belongs(count: int, pairs: Pairs, *, block: int = 100) -> list[int]:
 def test_each_row_belongs_to_the_nearest_earlier_centre(
     count: int, pairs: Pairs, expected: list[int], block: int
 ) -> None:
-    """However many are looked at at once."""
+    """The result does not depend on the size of blocks."""
     assert belongs(count, pairs, block=block) == expected
 
 
 def test_every_member_is_near_its_own_centre() -> None:
-    """On random nearness: what is kept is near to no better one that is kept, all else to the best match."""
+    """On random similarities, no centre is near an earlier centre, and others belong to the nearest one."""
     random = np.random.default_rng(2)
     pairs = {
         (a, b): float(random.uniform(0.99, 1))
@@ -83,7 +83,7 @@ def test_every_member_is_near_its_own_centre() -> None:
 
 
 def test_a_row_without_known_neighbours_is_a_centre() -> None:
-    """It was deleted meanwhile."""
+    """Its point was deleted while the collection was read."""
     kept_of, similarity = find_stars(2, iter([np.arange(2)]), lambda _: [])
     assert kept_of.tolist() == [0, 1]
     assert similarity.tolist() == [1, 1]

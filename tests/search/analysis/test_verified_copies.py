@@ -1,4 +1,4 @@
-"""Files are decoded and compared: how often, with what, and what becomes of those that cannot be read."""
+"""Proofs of near-duplicates: decoding, caching, and files that cannot be read."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +20,7 @@ Write = Callable[[str, int], ImageFile]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A file that shows a word, so many pixels wide."""
+    """Writes a file that shows a word, with a given width in pixels."""
 
     def one(word: str, width: int) -> ImageFile:
         image = Image.new("RGB", (400, 300), "seashell")
@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def image_file(file: Path, width: int, height: int) -> ImageFile:
-    """A file as it was ingested."""
+    """Returns a file as it was ingested."""
     status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
     shown = {"width": width, "height": height, "bytes": status.st_size}
     payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
@@ -42,7 +42,7 @@ def image_file(file: Path, width: int, height: int) -> ImageFile:
 
 
 def proven(files: Sequence[ImageFile], **limits: int) -> list[int]:
-    """Which each is a copy of, where every one before it is a candidate."""
+    """Returns the original of each file, where every earlier file is a candidate."""
     near = Candidates(len(files))
     for row in range(len(files)):
         later = np.arange(row + 1, len(files))
@@ -54,7 +54,7 @@ def proven(files: Sequence[ImageFile], **limits: int) -> list[int]:
 
 
 def test_near_duplicates_belong_to_their_first_original(write: Write) -> None:
-    """Not of another copy, and not of what looks much like it."""
+    """They belong neither to another near-duplicate nor to a different image that is similar."""
     files = [write("one", 160), write("ore", 152), write("one", 120), write("ore", 100), write("one", 80)]
     assert proven(files) == [0, 1, 0, 1, 0]
 
@@ -62,7 +62,7 @@ def test_near_duplicates_belong_to_their_first_original(write: Write) -> None:
 def test_images_are_decoded_once_or_again_when_not_cached(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With room for one image only the first is decoded again for the copy of it."""
+    """Without a cache the original is decoded again for its near-duplicate."""
     files = [write("one", 160), write("ore", 152), write("one", 120)]
     decoded: Counter[int] = Counter()
     read = proving.read_whole
@@ -81,7 +81,7 @@ def test_images_are_decoded_once_or_again_when_not_cached(
 
 
 def test_unreadable_and_changed_files_are_not_proven(write: Write) -> None:
-    """Neither as the original nor as the copy; others are proven without it."""
+    """They are neither originals nor near-duplicates; other files are proven all the same."""
     files = [write("one", width) for width in (200, 160, 120, 100, 80)]
     paths = [each.file for each in files if each.file is not None]
     paths[0].write_bytes(paths[0].read_bytes()[:-1] + b"x")
@@ -92,7 +92,7 @@ def test_unreadable_and_changed_files_are_not_proven(write: Write) -> None:
 
 @pytest.mark.parametrize(("other", "expected"), [("1234", 0), ("9870", 1)])
 def test_small_type_on_a_large_plan_is_compared_in_full(other: str, expected: int, tmp_path: Path) -> None:
-    """At the size at which images are compared first it cannot be read."""
+    """The text is not legible at the size of the first comparison."""
     files = []
     for name, price in (("kept.png", "1234"), ("other.bmp", other)):
         image = Image.new("L", (4600, 3000), 255)

@@ -1,4 +1,4 @@
-"""What a calibration adds to an answer, in both stores; it is made by hand, so that each chance is known."""
+"""Estimated chances in answers, in both stores, by a calibration made by hand."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ TOLERANCE = 1e-6
 
 @pytest.fixture
 def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibration) -> Callable[..., str]:
-    """`calibrated(**changes)` makes a collection with a calibration whose chance is the similarity itself."""
+    """Makes a collection with a calibration whose chance is the similarity: `calibrated(**changes)`."""
 
     def make(*, backbone: str = "vgg16", **changes: Any) -> str:
         name = fill(both_stores, IMAGES, backbone=backbone)
@@ -53,7 +53,7 @@ def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibr
 
 @pytest.fixture
 def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
-    """`ask(names, path, also=..., **options)`."""
+    """Returns an answer: `ask(names, path, also=..., **options)`."""
 
     def asked(*names: str, path: str = "cat/1.png", also: str | None = None, **options: Any) -> Answer:
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
@@ -63,14 +63,14 @@ def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
 
 
 def chances(answer: Answer) -> list[float | None]:
-    """Of the neighbours, best first."""
+    """Returns the chances of the neighbours, best first."""
     return [hit.chance for hit in answer.hits]
 
 
 def test_neighbours_and_verdict_carry_their_chances(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
-    """Similarities 0.8, 0.6 and 0 are read off the line; of three votes the dogs have two."""
+    """Similarities 0.8, 0.6 and 0 are read off the curve; dogs have two of three votes."""
     answer = ask(calibrated())
     assert chances(answer) == pytest.approx([0.8, 0.6, 0.0], abs=TOLERANCE)
     assert answer.verdict is not None
@@ -82,7 +82,7 @@ def test_neighbours_and_verdict_carry_their_chances(
 def test_an_out_of_distribution_image_has_no_verdict(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
-    """Its nearest has a similarity of 0.8 and the threshold is 0.9; its neighbours are shown all the same."""
+    """Its nearest has a similarity of 0.8, below the threshold of 0.9; its neighbours are still shown."""
     name = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8))
     answer = ask(name)
     assert answer.unlike_anything is True
@@ -98,7 +98,7 @@ def test_an_out_of_distribution_image_has_no_verdict(
 def test_narrowed_or_combined_searches_have_no_chances(
     calibrated: Callable[..., str], ask: Callable[..., Answer], options: dict[str, Any]
 ) -> None:
-    """The calibration was learned from single images whose neighbours may be any others."""
+    """Calibrations are learned from single images and unfiltered neighbours."""
     answer = ask(calibrated(), **options)
     assert answer.hits
     assert set(chances(answer)) == {None}
@@ -118,7 +118,7 @@ def test_a_stale_calibration_gives_no_chances(
 def test_a_verdict_by_another_k_has_no_chance(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
-    """The vote of two is not that of three."""
+    """Shares of two votes are not comparable with those of three."""
     answer = ask(calibrated(), k=2)
     assert answer.verdict is not None
     assert answer.verdict_chance is None
@@ -128,7 +128,7 @@ def test_a_verdict_by_another_k_has_no_chance(
 def test_chances_are_fused_where_both_collections_are_calibrated(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
-    """Both are the same line over the same similarities, and so is their mean; one answer has no chance."""
+    """Both have the same curve, so the fused scores are its chances; hits themselves have no chance."""
     answer = ask(calibrated(), calibrated(backbone="resnet101v2"), fusion=FusionRule.CALIBRATED)
     assert [hit.score for hit in answer.hits] == pytest.approx([0.8, 0.6, 0.0], abs=TOLERANCE)
     assert set(chances(answer)) == {None}
@@ -137,7 +137,7 @@ def test_chances_are_fused_where_both_collections_are_calibrated(
 def test_chances_are_shown_beside_scores_and_never_as_them(
     calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
 ) -> None:
-    """A column of its own, and a key of its own; without a calibration the table is as it was."""
+    """They have their own column and JSON key; without a calibration the table has no such column."""
     name, options = calibrated(), QueryOptions()
     manifests = [both_stores.manifest(name)]
     _, heading, first, *_, last = answer_lines(ask(name), manifests, options)
@@ -153,7 +153,7 @@ def test_chances_are_shown_beside_scores_and_never_as_them(
 def test_an_answer_says_that_its_query_is_out_of_distribution(
     calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
 ) -> None:
-    """The table and JSON show that instead of a class."""
+    """The table and the JSON say so instead of naming a class."""
     name, options = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8)), QueryOptions()
     manifests = [both_stores.manifest(name)]
     *_, last = answer_lines(ask(name), manifests, options)

@@ -1,4 +1,4 @@
-"""What a calibration says of an answer, and when it says nothing."""
+"""Estimates for an answer by a calibration, and cases without an estimate."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ def asked(
     verdict: Verdict | None = VERDICT,
     rule: VoteRule = VoteRule.MAJORITY,
 ) -> Estimates:
-    """Three neighbours, one of them without a class."""
+    """Returns three neighbours, one of them without a class."""
     hits = [
         Neighbour(
             rank=rank, score=score, payload=point_of("1.png", [1, 0], class_name=name).payload, file=None
@@ -35,15 +35,15 @@ def asked(
 
 
 def test_neighbours_with_a_class_have_a_chance(calibration: Calibration) -> None:
-    """It is read off the curve by their score; a neighbour without a class has none."""
+    """It is read off the curve at their score; a neighbour without a class has none."""
     found = asked(calibration)
     assert found.chances == [pytest.approx(2 / 3), None, 0.25]
     assert found.verdict == pytest.approx(2 / 3)
     assert not found.unlike_anything
 
 
-def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> None:
-    """Curves are kept by nearness, the negated distance."""
+def test_smaller_distances_have_higher_chances(calibration: Calibration) -> None:
+    """Curves are stored over the negated distance."""
     curve = replace(calibration.neighbours, knots=(-3.0, -2.0, -1.0))
     threshold = replace(calibration.threshold, nearness=-2.5)
     euclid = replace(calibration, distance="euclid", neighbours=curve, threshold=threshold)
@@ -60,7 +60,7 @@ def test_scores_outside_the_calibrated_range_have_no_chance(calibration: Calibra
 
 
 def test_an_out_of_distribution_query_has_no_chances(calibration: Calibration) -> None:
-    """Its neighbours are not of the kind that the curve was learned from."""
+    """The curve was learned from queries with near neighbours."""
     found = asked(calibration, scores=[0.39, 0.35, 0.32], classes=["cat"] * 3)
     assert found.unlike_anything
     assert found.chances == [None] * 3
@@ -68,7 +68,7 @@ def test_an_out_of_distribution_query_has_no_chances(calibration: Calibration) -
 
 
 def test_neighbours_behind_the_ten_nearest_have_no_chance(calibration: Calibration) -> None:
-    """The curve was learned from the ten nearest with a class; neighbours without one are not counted."""
+    """The curve was learned from the ten nearest with a class."""
     found = asked(calibration, scores=[0.5] * 12, classes=["cat"] * 12)
     assert found.chances == [0.25] * 10 + [None] * 2
     with_others = asked(calibration, scores=[0.5] * 14, classes=[None, "cat", None, *["cat"] * 11])
@@ -81,19 +81,19 @@ def test_neighbours_behind_the_ten_nearest_have_no_chance(calibration: Calibrati
 def test_a_verdict_that_was_not_calibrated_has_no_chance(
     calibration: Calibration, changes: dict[str, Any]
 ) -> None:
-    """By another number of voters, by a rule that the record lacks, or none at all."""
+    """The number of voters or the rule differs from the calibration's, or there is no verdict."""
     assert asked(calibration, **changes).verdict is None
 
 
 def test_a_query_is_out_of_distribution_by_its_nearest_neighbour(calibration: Calibration) -> None:
-    """Other neighbours do not matter; a query without neighbours is not out of distribution."""
+    """Farther neighbours do not matter; a query without neighbours is not out of distribution."""
     assert asked(calibration, scores=[0.39, 0.3, 0.2]).unlike_anything
     assert not asked(calibration, scores=[0.41, 0.3, 0.2]).unlike_anything
     assert not asked(calibration, scores=[], classes=[], verdict=None).unlike_anything
 
 
 class Held:
-    """As much of a collection as is asked."""
+    """The part of a collection that estimates read."""
 
     name = "mine"
 
@@ -103,24 +103,24 @@ class Held:
         self.manifest = Manifest(calibration, Distance(distance), key)
 
     def count(self) -> int:
-        """Its points."""
+        """Returns the number of its points."""
         return self.points
 
 
 class Manifest:
-    """As much of a manifest as is asked."""
+    """The part of a manifest that estimates read."""
 
     def __init__(self, calibration: Calibration | None, distance: Distance, key: str) -> None:
         self.calibration, self.distance, self.key = calibration, distance, key
 
     @property
     def identity(self) -> "Manifest":
-        """Its key is what matters."""
+        """An identity with a key."""
         return self
 
 
 def test_a_stale_calibration_is_ignored_and_logged(calibration: Calibration, said: list[str]) -> None:
-    """It is stale with another number of points or another distance; a fitting one is used silently."""
+    """It is stale after a change of the number of points or of the distance; a current one logs nothing."""
     assert get_usable_calibration(Held(calibration, points=3)) == calibration
     assert get_usable_calibration(Held(None, points=3)) is None
     assert said == []

@@ -1,4 +1,4 @@
-"""Images with the query's bytes, which an answer leaves out and names, in both stores."""
+"""Exact duplicates of the query, which an answer leaves out and lists, in both stores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ COPIES = {
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callable[..., Answer]:
-    """`ask(name, positives, **options)` of collections of one network each."""
+    """Returns an answer from collections of one network each: `ask(name, positives, **options)`."""
 
     def asked(
         name: str,
@@ -47,7 +47,7 @@ def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callabl
 
 
 def left_out(answer: Answer) -> list[str]:
-    """As `IMAGES` has them."""
+    """Returns the exact duplicates, by the names of `IMAGES`."""
     return [f"{each.payload.dataset}:{each.payload.path}".removeprefix("data:") for each in answer.left_out]
 
 
@@ -55,7 +55,7 @@ def left_out(answer: Answer) -> list[str]:
 def test_exact_duplicates_of_the_query_are_listed(
     ask: Callable[..., Answer], tmp_path: Path, backbones: tuple[str, ...]
 ) -> None:
-    """Each is listed once, with its file; the query itself and neighbours are not."""
+    """Each is listed once, with its file; the query and its neighbours are not listed."""
     answer = ask("cat/1.png", backbones=backbones)
     assert left_out(answer) == ["dog/copy of 1.png", "more:a/copy of 1.png"]
     assert answer.left_out_total == 2
@@ -83,7 +83,7 @@ def test_filters_apply_to_exact_duplicates_too(ask: Callable[..., Answer]) -> No
 
 
 def test_at_most_limit_exact_duplicates_are_listed(ask: Callable[..., Answer]) -> None:
-    """All are counted: a placeholder image may be indexed thousands of times."""
+    """The total counts all: a placeholder image may be indexed thousands of times."""
     answer = ask("cat/1.png", limit=1)
     assert left_out(answer) == ["dog/copy of 1.png"]
     assert answer.left_out_total == 2

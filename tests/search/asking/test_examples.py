@@ -7,12 +7,12 @@ from lookalike_search.asking.examples import combine
 
 
 def vector(*values: float) -> np.ndarray:
-    """float32."""
+    """Returns a float32 vector."""
     return np.array(values, dtype=np.float32)
 
 
 def test_a_single_example_is_searched_with_unchanged() -> None:
-    """Bit by bit: a search with it is what it always was."""
+    """Its vector is equal bit by bit."""
     one = vector(3, 4e-3, 1 / 3)
     assert combine([one], [], Distance.COSINE) is one
 
@@ -24,12 +24,12 @@ def test_for_cosine_examples_are_normalised_before_the_mean() -> None:
 
 
 def test_for_euclid_examples_are_not_normalised() -> None:
-    """The mean of (3, 0) and (0, 5)."""
+    """The mean is that of (3, 0) and (0, 5)."""
     assert combine([vector(3, 0), vector(0, 5)], [], Distance.EUCLID) == pytest.approx([1.5, 2.5])
 
 
 def test_negatives_push_away_as_qdrants_recommendation_does() -> None:
-    """avg(positives) + avg(positives) - avg(negatives)."""
+    """The vector is avg(positives) + avg(positives) - avg(negatives)."""
     positives, negatives = [vector(2, 0), vector(4, 2)], [vector(1, 1), vector(1, 3)]
     assert combine(positives, negatives, Distance.EUCLID) == pytest.approx([6 - 1, 2 - 2])
     pushed = combine([vector(7, 0)], [vector(0, 9)], Distance.COSINE)
@@ -37,7 +37,7 @@ def test_negatives_push_away_as_qdrants_recommendation_does() -> None:
 
 
 def test_qdrant_itself_recommends_the_same() -> None:
-    """The client's own engine, asked for a recommendation by the average vector, scores alike."""
+    """The client's own engine, with the average-vector strategy, gives the same scores."""
     from qdrant_client import QdrantClient, models
 
     random = np.random.default_rng(3)
@@ -67,7 +67,7 @@ def test_qdrant_itself_recommends_the_same() -> None:
 def test_examples_that_cancel_each_other_out_leave_nothing(
     positives: list[np.ndarray], negatives: list[np.ndarray]
 ) -> None:
-    """Up to rounding; 2 x - x is still x."""
+    """This holds up to rounding; 2 x - x is still x."""
     one = combine(positives, negatives, Distance.COSINE)
     if negatives:
         assert one == pytest.approx([0.5**0.5, 0.5**0.5])
@@ -75,7 +75,7 @@ def test_examples_that_cancel_each_other_out_leave_nothing(
         assert one is None
 
 
-def test_twice_a_vector_less_its_double_is_nothing_for_euclid() -> None:
-    """Raw lengths count there."""
+def test_euclidean_examples_cancel_out_by_their_lengths() -> None:
+    """Twice a vector less its double is zero, since vectors are not normalised."""
     assert combine([vector(1, 3)], [vector(2, 6)], Distance.EUCLID) is None
     assert combine([vector(1e4, 0.1), vector(-1e4, -0.1)], [], Distance.EUCLID) is None

@@ -1,4 +1,4 @@
-"""Two collections answer together, in both stores, without a model: everything asked about is indexed."""
+"""Fused searches of two collections, in both stores, without a model: all queries are indexed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ OTHER = {
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]:
-    """`ask(name, one=..., other=..., candidates=..., **options)`: of a cosine and a Euclidean collection."""
+    """Returns an answer of a cosine and a Euclidean collection: `ask(name, one=..., other=..., ...)`."""
 
     def asked(
         name: str,
@@ -66,13 +66,13 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
 
 @contextmanager
 def opened(names: list[str], store: Store, home: Settings) -> Iterator[Searcher]:
-    """A searcher over several collections."""
+    """Yields a searcher over several collections."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         yield searcher
 
 
 def nearness(query: str, one: Vectors, other: Vectors) -> tuple[list[str], list[np.ndarray]]:
-    """Every image but the query, with both similarities as plain numpy has them; NaN where it is not."""
+    """Returns both similarities of every image but the query, by plain numpy; NaN where it is missing."""
     keys = [key for key in dict.fromkeys([*one, *other]) if key != query]
 
     def cosine(a: Any, b: Any) -> float:
@@ -93,7 +93,7 @@ def nearness(query: str, one: Vectors, other: Vectors) -> tuple[list[str], list[
 
 @pytest.mark.parametrize("rule", [FusionRule.RRF, FusionRule.ZSCORE])
 def test_fused_neighbours_equal_those_computed_by_numpy(ask: Callable[..., Answer], rule: FusionRule) -> None:
-    """Order and scores, with the scores that each network's store would give, and no model was needed."""
+    """Order, fused scores and the scores of each network are equal; no model is loaded."""
     answer = ask("cat/1.png", fusion=rule)
     keys, similarities = nearness("cat/1.png", ONE, OTHER)
     expected = dict(zip(keys, fuse_similarities(similarities, rule)[0], strict=True))
@@ -126,7 +126,7 @@ def test_each_neighbour_has_its_rank_in_each_network(ask: Callable[..., Answer])
 
 
 def test_an_image_that_one_collection_lacks_is_ranked_by_the_other(ask: Callable[..., Answer]) -> None:
-    """As first of one network it leads; where it is not, there is nothing."""
+    """It is first in one network, and so in the fusion; in the other it has no placing."""
     other = {key: value for key, value in OTHER.items() if key != "cat/2.png"}
     answer = ask("cat/1.png", other=other)
     assert answer.hits[0].payload.path == "cat/2.png"
@@ -139,7 +139,7 @@ def test_an_image_that_one_collection_lacks_is_ranked_by_the_other(ask: Callable
 
 
 def test_collections_that_share_no_image_but_the_query_answer_together(ask: Callable[..., Answer]) -> None:
-    """Each neighbour has one placing, also where the votes are weighted."""
+    """Each neighbour has one placing, also with a weighted vote."""
     one = {key: value for key, value in ONE.items() if key.startswith("cat")}
     other = {key: value for key, value in OTHER.items() if key.startswith("dog") or key == "cat/1.png"}
     answer = ask("cat/1.png", one=one, other=other, vote=VoteRule.WEIGHTED)
@@ -148,7 +148,7 @@ def test_collections_that_share_no_image_but_the_query_answer_together(ask: Call
 
 
 def test_a_candidate_of_one_network_has_its_exact_score_in_the_other(ask: Callable[..., Answer]) -> None:
-    """With two candidates each it has a score there, and no rank, for that is not known."""
+    """With two candidates each, its rank in the other network is unknown."""
     answer = ask("cat/1.png", limit=2, k=1, candidates=1)
     assert [hit.payload.path for hit in answer.hits] == ["cat/3.png", "cat/2.png"]
     cosine, euclid = answer.hits[1].placings.values()
@@ -165,7 +165,7 @@ def test_a_candidate_of_one_network_has_its_exact_score_in_the_other(ask: Callab
 def test_the_limit_does_not_change_the_order_of_fused_hits(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration, rule: FusionRule
 ) -> None:
-    """With networks that agree on little: candidates depend neither on `limit` nor on `k`."""
+    """Neither `limit` nor `k` changes the candidates, although the networks' rankings differ much."""
     random, names = np.random.default_rng(0), []
     for backbone in ("vgg16", "resnet101v2"):
         images = {f"cat/{number}.png": random.normal(size=3) for number in range(300)}
@@ -186,7 +186,7 @@ def test_the_limit_does_not_change_the_order_of_fused_hits(
 
 
 def record_line(store: Store, name: str, calibration: Calibration, *, points: int) -> None:
-    """A calibration whose chance rises with the similarity from end to end."""
+    """Stores a calibration whose chance rises linearly with the similarity."""
     line = Curve(knots=(-1.0, 1.0), chances=(0.0, 1.0))
     identity = store.manifest(name).identity.key
     with store.open(name) as collection:
@@ -196,12 +196,12 @@ def record_line(store: Store, name: str, calibration: Calibration, *, points: in
 
 
 def ranks_of(hit: Neighbour) -> list[int | None]:
-    """In each network."""
+    """Returns the ranks in each network."""
     return [placing.rank if placing else None for placing in hit.placings.values()]
 
 
 def test_limit_and_filters_apply_to_fused_hits(ask: Callable[..., Answer]) -> None:
-    """They apply in both networks."""
+    """The filters apply in both networks."""
     assert len(ask("cat/1.png", limit=2).hits) == 2
     dogs = ask("cat/1.png", class_name="dog")
     assert {hit.payload.path for hit in dogs.hits} == {"dog/1.png", "dog/2.png", "dog/3.png"}
@@ -212,7 +212,7 @@ def test_limit_and_filters_apply_to_fused_hits(ask: Callable[..., Answer]) -> No
 def test_the_query_is_left_out_even_where_one_collection_is_stale(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """A copy of the query's bytes counts in no network though one knows it with older bytes."""
+    """An exact duplicate is left out of all networks, although one has stored older bytes of it."""
     names = [
         fill(both_stores, ONE, copies={"cat/1.png": "same", "cat/2.png": "same"}),
         fill(both_stores, OTHER, distance=Distance.EUCLID, copies={"cat/1.png": "same"}),
@@ -228,7 +228,7 @@ def test_the_query_is_left_out_even_where_one_collection_is_stale(
 
 @pytest.mark.parametrize("rule", VoteRule)
 def test_fused_neighbours_vote(ask: Callable[..., Answer], rule: VoteRule) -> None:
-    """Two cats are first by fused score, and of three voters they are the most by every rule."""
+    """Two cats lead by fused score and win among three voters by every rule."""
     answer = ask("cat/1.png", k=3, vote=rule)
     first = [hit.payload.class_name for hit in answer.hits[:3]]
     assert sorted(str(name) for name in first) == ["cat", "cat", "dog"]
@@ -246,7 +246,7 @@ def test_fused_neighbours_vote(ask: Callable[..., Answer], rule: VoteRule) -> No
 def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
     both_stores: Store, fill: Fill, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two searches that name them the other way round do not wait for each other."""
+    """Two searches that name them in opposite orders do not deadlock."""
     names = sorted([fill(both_stores, ONE), fill(both_stores, OTHER, distance=Distance.EUCLID)])
     locked: list[str] = []
     plain = both_stores.open
@@ -266,7 +266,7 @@ def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
 
 
 def test_a_calibrated_fusion_without_calibrations_says_how_to_make_them(ask: Callable[..., Answer]) -> None:
-    """The options are checked before any search."""
+    """Options are checked before any search."""
     with refuses(UsageError, match="run: search calibrate"):
         ask("cat/1.png", fusion=FusionRule.CALIBRATED)
 
@@ -283,7 +283,7 @@ def test_a_query_that_one_collection_lacks_needs_its_file(
 def test_a_query_that_one_collection_lacks_without_a_known_file_is_refused(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """A dataset may have been taken in on another machine."""
+    """The dataset may have been ingested on another machine."""
     other = {key: value for key, value in OTHER.items() if key != "cat/1.png"}
     names = [fill(both_stores, ONE), fill(both_stores, other, distance=Distance.EUCLID)]
     with opened(names, both_stores, home) as searcher:
@@ -295,7 +295,7 @@ def test_a_query_that_one_collection_lacks_without_a_known_file_is_refused(
 def test_examples_are_combined_in_each_network_and_left_out(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """Each network combines its own vectors, as a single one does."""
+    """Each network combines its own vectors, as in a search of one collection."""
     names = [fill(both_stores, ONE), fill(both_stores, OTHER, distance=Distance.EUCLID)]
     ids = [point_id("data", path) for path in ("cat/1.png", "cat/2.png", "dog/3.png")]
     with opened(names, both_stores, home) as searcher:

@@ -1,4 +1,4 @@
-"""Neighbours page by page, and those that are near enough, in both stores."""
+"""Pages of neighbours, and cut-offs by score, in both stores."""
 
 from collections.abc import Callable
 from math import cos, radians, sin
@@ -25,7 +25,7 @@ COUNT = 130
 
 
 def random_images(seed: int) -> dict[str, list[float]]:
-    """Of two classes; each third one is as near as the one before it."""
+    """Returns random images of two classes; each third one is as near as the one before it."""
     vectors = np.random.default_rng(seed).normal(size=(COUNT, 4)).astype(np.float32)
     vectors[2::3] = vectors[1::3][: len(vectors[2::3])]
     return {
@@ -36,7 +36,7 @@ def random_images(seed: int) -> dict[str, list[float]]:
 
 @pytest.fixture
 def names(both_stores: Store, fill: Fill) -> list[str]:
-    """A cosine and a Euclidean collection; two images have the bytes of the query."""
+    """Returns a cosine and a Euclidean collection; two images have the bytes of the query."""
     copies = {QUERY: "same", "cat/004.png": "same", "dog/051.png": "same"}
     return [
         fill(both_stores, random_images(1), backbone="resnet101v2", copies=copies),
@@ -46,10 +46,10 @@ def names(both_stores: Store, fill: Fill) -> list[str]:
 
 @pytest.mark.parametrize("asked", [[0], [1], [0, 1]], ids=["cosine", "euclid", "fused"])
 @pytest.mark.parametrize("size", [10, 33])
-def test_pages_are_parts_of_the_whole(
+def test_pages_partition_the_ranking(
     both_stores: Store, home: Settings, names: list[str], asked: list[int], size: int
 ) -> None:
-    """Without a gap or a repeat, ranks going on, to the last image; the query's bytes are on none."""
+    """Ranks go on without gap or repeat to the last image; the query's exact duplicates are on no page."""
     chosen = [names[each] for each in asked]
     with Searcher.opened(*chosen, store=both_stores, settings=home) as searcher:
         whole = answer_of(searcher, QUERY, QueryOptions(limit=1000))
@@ -68,7 +68,7 @@ def test_pages_are_parts_of_the_whole(
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]:
-    """`ask(distance, **options)`: of images at an angle of 0, 20, 40, 60 and 80 degrees to the query."""
+    """Returns an answer from images at 0, 20, 40, 60 and 80 degrees: `ask(distance, **options)`."""
     images = {
         f"{'cat' if angle < 30 else 'dog'}/{angle}.png": [cos(radians(angle)), sin(radians(angle))]
         for angle in (0, 20, 40, 60, 80)
@@ -101,7 +101,7 @@ def test_neighbours_beyond_the_cut_off_are_not_shown_and_do_not_vote(
 
 
 def test_a_cut_off_may_leave_no_neighbours(ask: Callable[..., Answer]) -> None:
-    """There is no verdict either."""
+    """Then there is no verdict, either."""
     answer = ask(Distance.COSINE, min_score=0.99)
     assert (answer.hits, answer.verdict) == ([], None)
 
@@ -134,7 +134,7 @@ def test_a_cut_off_of_the_other_metric_is_refused(
 
 
 def test_a_cut_off_of_fused_scores_is_refused(both_stores: Store, home: Settings, names: list[str]) -> None:
-    """It is neither a similarity nor a distance."""
+    """A fused score is neither a similarity nor a distance."""
     with (
         Searcher.opened(*names, store=both_stores, settings=home) as searcher,
         refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
@@ -161,7 +161,7 @@ def test_an_answer_without_neighbours_tells_why(
     counts: tuple[int, int],
     words: str,
 ) -> None:
-    """They are passed over, or not near enough, and then the nearest is told; or there is none."""
+    """The offset passed over all, none is near enough (with the nearest score), or there are none."""
     around = {f"cat/{n}.png": [cos(radians(10 * n)), sin(radians(10 * n))] for n in range(6)}
     name = fill(
         both_stores,

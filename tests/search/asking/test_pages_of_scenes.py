@@ -1,4 +1,4 @@
-"""Pages of folded answers, and all that an answer says of a hit at once, in both stores."""
+"""Pages of folded answers, and all details of a hit at once, in both stores."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ ABOVE = 0.999
 
 
 def bursts(seed: int) -> dict[str, list[float]]:
-    """Thirty scenes of 1 to 20 frames, of which every third has no class, behind a query; all shuffled."""
+    """Returns 30 scenes of 1 to 20 frames, a third of them without a class, and a query; all shuffled."""
     random = np.random.default_rng(seed)
     images = {QUERY: random.normal(size=8)}
     for scene in range(SCENES):
@@ -43,7 +43,7 @@ def bursts(seed: int) -> dict[str, list[float]]:
 
 @pytest.fixture
 def names(both_stores: Store, fill: Fill) -> list[str]:
-    """A cosine and a Euclidean collection of the same scenes."""
+    """Returns a cosine and a Euclidean collection of the same scenes."""
     return [
         fill(both_stores, bursts(1), backbone="resnet101v2"),
         fill(both_stores, bursts(2), distance=Distance.EUCLID),
@@ -51,12 +51,12 @@ def names(both_stores: Store, fill: Fill) -> list[str]:
 
 
 def paths(hits: Sequence[Neighbour | NearDuplicate]) -> list[str]:
-    """In their order."""
+    """Returns the paths of the hits, in their order."""
     return [hit.payload.path for hit in hits]
 
 
 def images_of(answer: Answer) -> list[str]:
-    """The hits, and what is folded into them."""
+    """Returns the hits with what is folded into them."""
     return [path for hit in answer.hits for path in paths(hit.scene)]
 
 
@@ -64,7 +64,7 @@ def images_of(answer: Answer) -> list[str]:
 def test_two_pages_are_the_first_twenty_scenes(
     both_stores: Store, home: Settings, names: list[str], asked: list[int]
 ) -> None:
-    """Without a gap or a repeat, by one verdict; a page lists no image that is on another."""
+    """Pages continue without gap or repeat and have one verdict; no image is on two pages."""
     with Searcher.opened(*(names[each] for each in asked), store=both_stores, settings=home) as searcher:
 
         def page(offset: int, limit: int) -> Answer:
@@ -92,7 +92,7 @@ def test_two_pages_are_the_first_twenty_scenes(
 def test_of_tied_images_the_first_one_represents_the_scene(
     both_stores: Store, fill: Fill, home: Settings, asked: list[int]
 ) -> None:
-    """Folded or not, it is the same one, whatever order a store has them in."""
+    """The same image represents it with and without folding, in whatever order the store returns ties."""
     equal = {f"cat/{number:02}.png": [1.0, 0.3] for number in np.random.default_rng(3).permutation(60)}
     images = {QUERY: [1.0, 0.0], **equal, "cat/far.png": [0.2, 1.0]}
     names = [
@@ -109,7 +109,7 @@ def test_of_tied_images_the_first_one_represents_the_scene(
 
 @pytest.fixture
 def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
-    """`pets` lies in `all`; `other` has a path of `all`, and the bytes of the query once more."""
+    """Returns a collection: `pets` is below `all`; `other` has a path of `all` and the query's bytes."""
     roots = {name: str(tmp_path / folder) for name, folder in [("all", "all"), ("pets", "all/pets")]}
     manifest = manifest_of(datasets=roots | {"other": str(tmp_path / "other")})
     query = {"vector": [1, 0], "sha256": secrets.token_hex(32)}
@@ -133,14 +133,14 @@ def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
 
 
 def name_of(places: Sequence[Any]) -> set[tuple[str, str]]:
-    """Datasets and paths of the hit or JSON object, with those of `also_in`."""
+    """Returns datasets and paths of a hit or JSON object, with those of `also_in`."""
     return {(each["dataset"], each["path"]) for each in places}
 
 
 def test_folding_overlap_cut_off_and_duplicates_work_together(
     both_stores: Store, mixed: str, home: Settings, tmp_path: Path
 ) -> None:
-    """Folded, in two datasets, beside an equal path of another, cut off by score, and with a copy left out.
+    """Hits are folded, in two datasets, cut off by score, and without an exact duplicate of the query.
 
     The cosine of the last image of the second scene is 0.762, that of the others 0.777 and 0.781.
     """
@@ -184,7 +184,7 @@ def test_folding_overlap_cut_off_and_duplicates_work_together(
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_neighbours_of_all_fold_each_file_once(both_stores: Store, mixed: str, exact: bool) -> None:
-    """Though two datasets have it; the first of them asks."""
+    """Two datasets hold the file; the first of them is the query."""
     with both_stores.open(mixed) as collection:
         found = {
             payload.path: {scene.hit.payload.path: len(scene.near) for scene in scenes}

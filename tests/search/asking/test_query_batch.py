@@ -1,9 +1,10 @@
-"""Folders and examples asked about together, without a command: what is yielded, what is called back."""
+"""Batches of folders and examples, without a command: answers and callbacks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from all_hits import all_hits
 from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.settings import Settings
@@ -12,7 +13,6 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
-from lookalike_search.analysis.all_neighbours import find_all_neighbours
 from lookalike_search.analysis.duplicates import find_duplicates
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
@@ -24,7 +24,7 @@ Draw = Callable[..., list[Path]]
 
 @pytest.fixture
 def searcher(tiny_weights: Path, tmp_path: Path, draw: Draw) -> Iterator[Searcher]:
-    """The one collection, open; beside its images lies a folder of queries, one of which is damaged."""
+    """Yields a searcher; beside its images is a folder of queries, one of which is damaged."""
     draw(tmp_path / "data", "cat/1.png", "dog/1.png", "dog/2.png")
     draw(tmp_path / "queries", "a.png", "c.png")
     (tmp_path / "queries/b.png").write_bytes(b"no image")
@@ -42,7 +42,7 @@ def searcher(tiny_weights: Path, tmp_path: Path, draw: Draw) -> Iterator[Searche
 
 
 def test_a_folder_is_answered_image_by_image(searcher: Searcher, tmp_path: Path) -> None:
-    """In the order of names, with the reason for what cannot be read; other files are counted."""
+    """Answers are in the order of names, with the reason for an unreadable file; other files are counted."""
     others: list[tuple[str, int]] = []
 
     def note(folder: str, found: OtherFiles) -> None:
@@ -58,7 +58,7 @@ def test_a_folder_is_answered_image_by_image(searcher: Searcher, tmp_path: Path)
 
 
 def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> None:
-    """By the names that they were given by; of a folder of them, what cannot be read is left out and told."""
+    """Answers show their names as given; unreadable images in a folder of examples are reported."""
     left_out: list[ImageError] = []
     folder = tmp_path / "queries"
     outcomes = list(
@@ -78,16 +78,16 @@ def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> Non
 
 
 def test_an_unknown_dataset_is_refused_everywhere(searcher: Searcher) -> None:
-    """As the commands refuse it: an answer without hits would say that nothing is near."""
+    """An answer without hits would be mistaken for an empty neighbourhood."""
     [network] = searcher.networks
     elsewhere = PointFilter(dataset="elsewhere")
     calls: list[Callable[[], object]] = [
         lambda: list(answer_all(searcher, ["dog/1.png"], QueryOptions(dataset="elsewhere"))),
-        lambda: find_all_neighbours(network.collection, limit=3, where=elsewhere),
+        lambda: all_hits(network.collection, limit=3, where=elsewhere),
         lambda: find_duplicates(network.collection, where=elsewhere),
     ]
     for call in calls:
-        with pytest.raises(UsageError, match=r"there is no dataset elsewhere in .*; there: data"):
+        with pytest.raises(UsageError, match=r"there is no dataset elsewhere in .*; available: data"):
             call()
 
 
@@ -97,7 +97,7 @@ def test_brute_force_and_the_store_find_the_same_neighbours(searcher: Searcher) 
     ways = [
         [
             (payload.id, [hit.payload.id for hit in hits])
-            for payload, hits in find_all_neighbours(network.collection, limit=3, exact=exact)
+            for payload, hits in all_hits(network.collection, limit=3, exact=exact)
         ]
         for exact in (None, True, False)
     ]
@@ -105,7 +105,7 @@ def test_brute_force_and_the_store_find_the_same_neighbours(searcher: Searcher) 
 
 
 def test_an_unreadable_example_ends_the_batch(searcher: Searcher, tmp_path: Path) -> None:
-    """A wrong name ends it before anything is read."""
+    """An empty name ends it before any file is read."""
     damaged = tmp_path / "queries/b.png"
     with pytest.raises(ImageError):
         list(answer_all(searcher, ["dog/1.png"], QueryOptions(), positives=[damaged]))

@@ -1,4 +1,4 @@
-"""What a name stands for: files first, then the indexed."""
+"""The meaning of a query's name: files first, then indexed images."""
 
 import hashlib
 import unicodedata
@@ -18,7 +18,7 @@ Fill = Callable[..., str]
 
 @pytest.fixture
 def collection(both_stores: Store, fill: Fill) -> Iterator[Collection]:
-    """Two datasets that share a path, one of which is called like a folder of the other."""
+    """Returns two datasets that share a path; one is named like a folder of the other."""
     name = fill(
         both_stores,
         {"cat/1.png": [1, 0], "cat/2.png": [0, 1], "data/3.png": [1, 1], "more:cat/1.png": [1, 2]},
@@ -28,7 +28,7 @@ def collection(both_stores: Store, fill: Fill) -> Iterator[Collection]:
 
 
 def found(name: str, collection: Collection, dataset: str | None = None) -> Source:
-    """The one image of a name."""
+    """Returns the single image of a name."""
     [source] = find_sources(name, [collection], dataset=dataset)
     return source
 
@@ -49,7 +49,7 @@ def found(name: str, collection: Collection, dataset: str | None = None) -> Sour
 def test_an_indexed_image_is_found_by_its_path_and_by_its_id(
     collection: Collection, tmp_path: Path, name: str, dataset: str, path: str
 ) -> None:
-    """With what is known of it, and where it lies; no file has to be there."""
+    """The source has its payload and its file's path; the file need not exist."""
     source = found(name, collection)
     [payload] = source.payloads
     assert (payload.dataset, payload.path) == (dataset, path)
@@ -60,7 +60,7 @@ def test_an_indexed_image_is_found_by_its_path_and_by_its_id(
 
 
 def test_a_path_in_several_datasets_is_ambiguous(collection: Collection) -> None:
-    """Both are named, with two ways to say which; `--dataset` decides, and elsewhere does not matter."""
+    """The message names both and two ways to choose; `--dataset` chooses."""
     with refuses(UsageError, match=r"data, more.*write data/cat/1\.png.*--dataset data"):
         find_sources("cat/1.png", [collection])
     assert found("cat/1.png", collection, "more").payloads[0].dataset == "more"
@@ -93,12 +93,12 @@ def test_a_missing_name_is_a_source_with_a_problem(collection: Collection, name:
 
 
 def test_a_name_that_cannot_be_stat_is_taken_for_a_file(collection: Collection) -> None:
-    """Reading it says what is wrong; here, that no name may be so long."""
+    """Reading it gives the reason, here that the name is too long."""
     assert found("1" * 5000, collection).file is not None
 
 
 def test_a_folder_is_all_of_its_images_in_order(collection: Collection, tmp_path: Path) -> None:
-    """Named as the folder was, and with what is left out in its place."""
+    """Names begin with the folder as given; hidden files are left out, and a broken link has a problem."""
     for path in ("b/2.png", "b/1.jpg", "a.webp", "b/note.txt", ".hidden.png", "@eaDir/a.jpg"):
         (tmp_path / "queries" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "queries" / path).write_bytes(b"x")
@@ -117,7 +117,7 @@ def test_a_folder_is_all_of_its_images_in_order(collection: Collection, tmp_path
 
 
 def test_an_empty_folder_and_an_empty_name_are_wrong_usage(collection: Collection, tmp_path: Path) -> None:
-    """There would be no query."""
+    """Neither gives a query."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty holds no image"):
         find_sources(str(tmp_path / "empty"), [collection])
@@ -140,7 +140,7 @@ def test_an_indexed_image_is_found_in_any_collection(both_stores: Store, fill: F
 def test_a_file_in_an_ingested_folder_is_known_by_its_bytes(
     both_stores: Store, fill: Fill, tmp_path: Path
 ) -> None:
-    """Also by a way round; changed or elsewhere it is unknown."""
+    """It is known by any path that leads to it; a changed file and one elsewhere are not."""
     with both_stores.open(fill(both_stores, {"cat/1.png": [1, 0]})) as collection:
         [payload] = collection.scan()
         file = tmp_path / "data/cat/1.png"
@@ -164,7 +164,7 @@ COMPOSED, DECOMPOSED = "Ka\u0308fer/\u00fc1.png", "Ka\u0308fer/u\u03081.png"
 def test_an_indexed_path_is_found_in_any_unicode_form(
     both_stores: Store, fill: Fill, path: str, form: str, behind: str
 ) -> None:
-    """Whichever is typed, and whichever the disk has, folder by folder."""
+    """The typed path and each folder on the disk may be in different normal forms."""
     name = fill(both_stores, {f"Gro\u0308\u00dfe:{path}": [1, 0], "other:1.png": [0, 1]})
     with both_stores.open(name) as collection:
         source = found(behind + unicodedata.normalize(form, path), collection)
@@ -172,7 +172,7 @@ def test_an_indexed_path_is_found_in_any_unicode_form(
 
 
 def test_of_two_paths_in_two_unicode_forms_each_is_found(both_stores: Store, fill: Fill) -> None:
-    """A disk may hold both; what is typed is meant."""
+    """A disk may hold both; the typed form is preferred."""
     name = fill(both_stores, {COMPOSED: [1, 0], DECOMPOSED: [0, 1]})
     with both_stores.open(name) as collection:
         for path in (COMPOSED, DECOMPOSED):

@@ -1,4 +1,4 @@
-"""Near-duplicates among the hits are folded, in both stores, by one network and by several."""
+"""Folding of near-duplicates among hits, in both stores, by one network and by several."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,14 +39,14 @@ SCENES = {
 
 
 def ask(names: Sequence[str], store: Store, home: Settings, **options: Any) -> Answer:
-    """The query, with near-duplicates folded."""
+    """Returns the answer to the query, with near-duplicates folded."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")
         return answer_of(searcher, source, QueryOptions(**{"without_near_above": 0.999} | options))
 
 
 def folded(answer: Answer) -> dict[str, list[str]]:
-    """Path -> the paths that are folded into it, in the order of ranks."""
+    """Returns path -> the paths that are folded into it, in the order of ranks."""
     assert [hit.rank for hit in answer.hits] == list(range(1, len(answer.hits) + 1))
     return {hit.payload.path: [near.payload.path for near in hit.near] for hit in answer.hits}
 
@@ -56,7 +56,7 @@ def folded(answer: Answer) -> dict[str, list[str]]:
 def test_each_scene_is_a_hit_once(
     both_stores: Store, fill: Fill, home: Settings, distance: Distance, exact: bool
 ) -> None:
-    """Thirty frames of a burst take one place, and are named with their scores: more hits are asked for."""
+    """Thirty frames of a burst are one hit, which lists the others with scores; further hits are searched."""
     name = fill(both_stores, IMAGES, distance=distance)
     for limit in (1, 3, 5, 10):
         answer = ask([name], both_stores, home, limit=limit, k=1, exact=exact)
@@ -83,10 +83,10 @@ def test_the_order_of_folded_hits_is_that_of_the_whole_ranking(
     assert near.score == pytest.approx(answer.hits[0].score)
 
 
-def test_the_querys_own_copy_is_a_scene_with_its_near_ones(
+def test_the_querys_exact_duplicate_is_a_scene_with_its_near_duplicates(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """The query is no hit unless it is asked for; then what is near to it is folded into it."""
+    """It is a hit only with `include_self`; then its near-duplicates are folded into it."""
     images = {"cat/query.png": [1, 0], "cat/near.png": [1, 0.01], "cat/b.png": [1, 0.02], "a.png": [0, 1]}
     name = fill(both_stores, images)
     assert folded(ask([name], both_stores, home)) == {"cat/near.png": ["cat/b.png"], "a.png": []}
@@ -94,8 +94,8 @@ def test_the_querys_own_copy_is_a_scene_with_its_near_ones(
     assert own == {"cat/query.png": ["cat/near.png", "cat/b.png"], "a.png": []}
 
 
-def test_filters_hold(both_stores: Store, fill: Fill, home: Settings) -> None:
-    """Only what fits is a hit, and only that is folded."""
+def test_filters_apply_to_hits_and_folded_images(both_stores: Store, fill: Fill, home: Settings) -> None:
+    """Images that do not fit the filter are neither hits nor folded."""
     name = fill(both_stores, IMAGES)
     dogs = folded(ask([name], both_stores, home, class_name="dog"))
     assert dogs == {key: value for key, value in SCENES.items() if key.startswith("dog")}
@@ -106,7 +106,7 @@ def test_filters_hold(both_stores: Store, fill: Fill, home: Settings) -> None:
 
 @pytest.mark.parametrize("rule", VoteRule)
 def test_a_burst_has_one_vote(both_stores: Store, fill: Fill, home: Settings, rule: VoteRule) -> None:
-    """Thirty frames of a cat outvote two dogs; as one scene they do not, unless the nearest is heard most."""
+    """Thirty frames of a cat outvote two dogs; folded they do not, unless a rule weighs the nearest most."""
     name = fill(both_stores, IMAGES)
     answer = ask([name], both_stores, home, k=3, vote=rule)
     assert answer.verdict is not None
@@ -119,7 +119,7 @@ def test_a_burst_has_one_vote(both_stores: Store, fill: Fill, home: Settings, ru
 
 
 def test_voters_with_a_class_are_scenes_too(both_stores: Store, fill: Fill, home: Settings) -> None:
-    """Where images without a class take the places, those with one are asked for, folded as well."""
+    """Images without a class fill the first places, so more hits are searched for, and folded as well."""
     unclassed = {f"{number}.png": [1, 0.05 + 0.02 * number] for number in range(5)}
     name = fill(both_stores, {"cat/query.png": [1, 0], **unclassed, **BURST, **OTHERS})
     answer = ask([name], both_stores, home, k=3, limit=2, without_near_above=0.9999)
@@ -132,7 +132,7 @@ def test_voters_with_a_class_are_scenes_too(both_stores: Store, fill: Fill, home
 def test_a_near_duplicate_for_one_network_is_one_for_both(
     both_stores: Store, fill: Fill, home: Settings, rule: FusionRule, vote: VoteRule
 ) -> None:
-    """The burst is one scene by one network, and two dogs are by the other."""
+    """One network folds the burst, the other two dogs; both foldings apply."""
     angles = np.deg2rad(3 * np.arange(len(IMAGES)))
     spread = {key: [np.cos(angle), np.sin(angle)] for key, angle in zip(IMAGES, angles, strict=True)}
     spread["dog/3.png"] = spread["dog/1.png"]
@@ -151,10 +151,8 @@ def test_a_near_duplicate_for_one_network_is_one_for_both(
     assert all(hit.placings for hit in answer.hits)
 
 
-def test_networks_are_asked_for_more_than_their_candidates(
-    both_stores: Store, fill: Fill, home: Settings
-) -> None:
-    """A burst of 250 frames fills both networks' hundred nearest, and the other scenes lie behind it."""
+def test_folding_searches_beyond_the_candidates(both_stores: Store, fill: Fill, home: Settings) -> None:
+    """A burst of 250 frames fills both networks' 100 candidates, and other scenes rank behind it."""
     burst = {f"cat/burst_{number:03}.png": [1, 0.2 + 0.00001 * number] for number in range(250)}
     images = {"cat/query.png": [1, 0], **burst, **OTHERS}
     names = [fill(both_stores, images), fill(both_stores, images, backbone="resnet101v2")]
@@ -165,7 +163,7 @@ def test_networks_are_asked_for_more_than_their_candidates(
 def test_folded_answers_have_no_chances(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
-    """A calibration was learned from unfolded ones."""
+    """Calibrations are learned from unfolded answers."""
     name = fill(both_stores, IMAGES)
     with both_stores.open(name) as collection:
         identity, points = collection.manifest.identity.key, collection.count()
@@ -180,7 +178,7 @@ def test_folded_answers_have_no_chances(
 def test_folded_hits_are_counted_in_the_table_and_named_in_json(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """A column beside the score; the keys are there where near-duplicates are folded, and only there."""
+    """The table has a column and JSON has the keys only where near-duplicates are folded."""
     name = fill(both_stores, IMAGES)
     options = QueryOptions(without_near_above=0.999, limit=2)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:

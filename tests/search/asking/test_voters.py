@@ -1,4 +1,4 @@
-"""Who votes, in both stores: the k nearest that have a class, wherever images without one lie."""
+"""Votes of the k nearest with a class, in both stores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,20 +36,20 @@ BURIED = {
 
 
 def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
-    """Of one or several collections."""
+    """Returns an answer of one or several collections."""
     with Searcher.opened(*names, store=store, settings=home) as searcher:
         return answer_of(searcher, path, QueryOptions(**options))
 
 
 def ask_few(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
-    """The same, with five candidates of each collection where several are fused."""
+    """Returns an answer of which each fused collection has five candidates."""
     with Searcher.opened(*names, store=store, settings=home) as opened:
         searcher = Searcher(opened.networks, candidates=5)
         return answer_of(searcher, path, QueryOptions(**options))
 
 
 def mostly_unlabelled() -> Mapping[str, Any]:
-    """150 images in two clouds, of which four in five have no class."""
+    """Returns 150 images in two clouds, four in five without a class."""
     random = np.random.default_rng(0)
     vectors = random.normal([3, 0, 0, 0], size=(150, 4))
     folders = ["cat/" if each[1] + each[2] > 0 else "dog/" for each in vectors]
@@ -65,7 +65,7 @@ def mostly_unlabelled() -> Mapping[str, Any]:
 def test_a_query_has_the_verdict_that_an_evaluation_measures(
     both_stores: Store, fill: Fill, home: Settings, rule: VoteRule, distance: Distance
 ) -> None:
-    """Image by image, with its share: an evaluation does not even see images without a class."""
+    """Verdicts and shares are equal for each image; an evaluation leaves out images without a class."""
     name = fill(both_stores, mostly_unlabelled(), distance=distance)
     with both_stores.open(name) as collection:
         labelled = load_labelled(collection)
@@ -89,7 +89,7 @@ def test_images_without_a_class_do_not_use_up_votes(
     fusion: FusionRule | None,
     rule: VoteRule,
 ) -> None:
-    """One cat is near, the dogs are next; the neighbours that are shown are the nearest all the same."""
+    """The nearest cat and the next dogs vote; the neighbours shown include images without a class."""
     names = [fill(both_stores, BURIED)]
     if fusion:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
@@ -102,10 +102,10 @@ def test_images_without_a_class_do_not_use_up_votes(
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_class_is_as_near_as_its_own_nearest_behind_images_without_one(
+def test_nearest_class_vote_skips_images_without_a_class(
     both_stores: Store, fill: Fill, home: Settings, fused: bool
 ) -> None:
-    """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; of two voters one is a cat."""
+    """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; one of two voters is a cat."""
     names = [fill(both_stores, BURIED, distance=Distance.EUCLID)]
     if fused:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
@@ -116,7 +116,7 @@ def test_a_class_is_as_near_as_its_own_nearest_behind_images_without_one(
 
 
 def test_an_answer_shows_the_true_number_of_voters(both_stores: Store, fill: Fill, home: Settings) -> None:
-    """As a person counts, and in JSON beside what was asked for."""
+    """The table shows it, and JSON has it beside `k`."""
     name = fill(both_stores, {key: BURIED[key] for key in ("cat/query.png", "1.png", "cat/1.png")})
     manifests, options = [both_stores.manifest(name)], QueryOptions()
     for path, votes in (("cat/query.png", "1 neighbour's vote"), ("1.png", "2 neighbours' votes")):
@@ -130,7 +130,7 @@ def test_an_answer_shows_the_true_number_of_voters(both_stores: Store, fill: Fil
 def test_a_verdict_by_fewer_voters_than_calibrated_has_no_chance(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
-    """Four have a class where ten were learned from; where four were, it has one, whatever was asked for."""
+    """Four voters do not fit a calibration by ten, but fit one by four, whatever `k` is."""
     name = fill(both_stores, BURIED)
     record = replace(
         calibration,

@@ -1,4 +1,4 @@
-"""Thumbnails in a terminal: half blocks in two colours, beside rows that stay whole."""
+"""Thumbnails in a terminal: half blocks in two colours, beside rows that are not wrapped."""
 
 import re
 from pathlib import Path
@@ -13,18 +13,18 @@ ROW = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def plain(text: str) -> list[str]:
-    """The lines without colour codes."""
+    """Returns the lines without colour codes."""
     return ROW.sub("", text).split("\n")
 
 
 def save(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Path:
-    """An image of one colour."""
+    """Writes an image of one colour."""
     Image.new("RGB", size, colour).save(path)
     return path
 
 
-def test_a_row_stands_unbroken_beside_the_last_line_of_its_thumbnail(tmp_path: Path) -> None:
-    """So that it can be copied, however long it is; what follows the neighbours is left as it was."""
+def test_a_row_is_not_wrapped_beside_the_last_line_of_its_thumbnail(tmp_path: Path) -> None:
+    """A long path can be copied whole; lines after the neighbours do not change."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
     long = [line.replace("one.png", "one/" * 60 + "one.png") for line in TABLE]
     lines = plain(illustrate(long, red, [red, red], "truecolor"))
@@ -48,7 +48,7 @@ def test_a_half_block_has_the_colours_of_two_pixels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "columns"), [((40, 120), 2), ((70, 70), 7)])
 def test_a_thumbnail_keeps_its_aspect_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
-    """A narrow one stands in the middle; a square one is as many columns wide as half lines high."""
+    """A narrow one is centred; a square one has two columns for each line."""
     file = save(tmp_path / "a.png", size, (0, 90, 0))
     line = plain(illustrate(TABLE, file, [file, file], "truecolor"))[LINES - 1][:COLUMNS]
     assert line.count("▀") == columns
@@ -56,20 +56,20 @@ def test_a_thumbnail_keeps_its_aspect_ratio(tmp_path: Path, size: tuple[int, int
 
 
 def test_a_missing_file_has_a_blank_thumbnail(tmp_path: Path) -> None:
-    """The row is where it would be beside an image."""
+    """Its row is aligned with the others."""
     lines = plain(illustrate(TABLE, None, [tmp_path / "gone.png", None], "truecolor"))
     assert lines[LINES - 1] == " " * COLUMNS + "  query.png in a"
     assert "▀" not in "".join(lines)
 
 
 def test_no_neighbours_leave_the_table_as_it_is(tmp_path: Path) -> None:
-    """Title, heading, and the line that says so."""
+    """It has its title, its heading, and the line that gives the reason."""
     lines = plain(illustrate(["q in a", "rank", "no image fits"], None, [], "256"))
     assert lines[LINES:] == [" " * COLUMNS + "  rank", "no image fits"]
 
 
 class _Terminal:
-    """What stands for stdout."""
+    """A stand-in for stdout."""
 
     def __init__(self, *, is_terminal: bool = True, encoding: str = "utf-8") -> None:
         self._is_terminal = is_terminal

@@ -5,7 +5,7 @@ from lookalike_search.evaluation.bootstrap import estimate
 
 
 def test_bootstrap_intervals_cover_the_true_mean_at_their_nominal_rate() -> None:
-    """About 95 % of intervals hold the mean of the distribution that values are drawn from."""
+    """About 95 % of intervals contain the mean of the distribution."""
     random = np.random.default_rng(1)
     covered = 0
     for _ in range(200):
@@ -14,8 +14,8 @@ def test_bootstrap_intervals_cover_the_true_mean_at_their_nominal_rate() -> None
     assert 0.89 <= covered / 200 <= 0.995
 
 
-def test_a_paired_bootstrap_sees_small_differences() -> None:
-    """The intervals of the settings overlap, that of the difference excludes zero."""
+def test_a_paired_bootstrap_detects_small_differences() -> None:
+    """The settings' intervals overlap; the interval of their difference excludes zero."""
     random = np.random.default_rng(2)
     one = random.random(400)
     other = one + 0.01 + 0.02 * random.random(400)
@@ -29,7 +29,7 @@ def test_the_mean_of_no_values_is_nan() -> None:
 
 
 def test_fewer_than_five_queries_have_no_interval() -> None:
-    """Four equal values say little of the next; five are the fewest that are resampled."""
+    """Resampling four values says little about the next one."""
     few, enough = estimate(np.ones(4)), estimate(np.array([0, 1, 1, 1, 1.0]))
     assert few.value == 1
     assert np.isnan([few.low, few.high]).all()

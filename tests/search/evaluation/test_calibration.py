@@ -54,7 +54,7 @@ def learn(one: LabelledVectors, **options: Any) -> Calibration | None:
 
 
 def test_reliability_is_measured_on_held_out_images() -> None:
-    """Scores that mean something else for one half make the error large, though each half fits its own."""
+    """Each half fits its own curve, but scores mean different things in the two, so the error is large."""
     one = images(600, classes=3)
     fair = measure_reliability(one, leave_one_out(one))
     results = leave_one_out(one)
@@ -86,7 +86,7 @@ def mutual_results(one: LabelledVectors) -> QueryResults:
 
 @pytest.mark.slow  # thousands of queries
 def test_a_pair_of_images_is_never_both_learned_from_and_measured() -> None:
-    """Random labels of few pairs would seem predictable if each were learned from its other end."""
+    """Otherwise random labels of few pairs would be learned from one end and predicted at the other."""
     random = np.random.default_rng(1)
     together, apart = [], []
     for _ in range(60):
@@ -102,7 +102,7 @@ def test_a_pair_of_images_is_never_both_learned_from_and_measured() -> None:
 @pytest.mark.slow  # thousands of queries
 @pytest.mark.parametrize("cosine", [True, False])
 def test_chances_hold_for_new_images(cosine: bool) -> None:
-    """Learned from some images, they are right for others of the same kind, by score and by vote share."""
+    """Curves fitted to some images are right for others of the same kind, by score and by vote share."""
     every = images(3_000, cosine=cosine, spread=1.2)
     some = replace(every, vectors=every.vectors[:1500], classes=every.classes[:1500], copies=np.arange(1500))
     others = replace(
@@ -144,7 +144,7 @@ def test_ten_and_hundred_nearest_have_separate_curves() -> None:
 
 
 def test_a_calibration_records_what_it_was_learned_from() -> None:
-    """Counts, identity, distance, and the errors on held-out halves."""
+    """It has counts, identity, distance, and the errors on held-out halves."""
     one = images(300, cosine=False)
     calibration = learn(one)
     assert calibration is not None
@@ -163,7 +163,7 @@ def test_a_calibration_records_what_it_was_learned_from() -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_the_threshold_refuses_one_percent_of_indexed_images(cosine: bool) -> None:
-    """And catches as many nearest impostors as a plain count says."""
+    """It also refuses as many nearest impostors as a direct count gives."""
     one = images(500, cosine=cosine, spread=0.8)
     calibration = learn(one)
     assert calibration is not None
@@ -182,7 +182,7 @@ def test_the_threshold_refuses_one_percent_of_indexed_images(cosine: bool) -> No
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_abstaining_is_measured_on_the_held_out_half(cosine: bool) -> None:
-    """Either way round, against a plain computation of the 1 % quantile of the other half."""
+    """It equals a direct computation with the 1 % quantile of the other half, for both halves."""
     one = images(cosine=cosine)
     results = leave_one_out(one)
     half = draw_half(one.copies, seed=0)
@@ -204,7 +204,7 @@ def test_abstaining_is_measured_on_the_held_out_half(cosine: bool) -> None:
 
 
 def test_out_of_distribution_queries_are_not_answered() -> None:
-    """Outliers in the measured half, of which the other half has next to none."""
+    """The measured half has outliers, of which the other half has next to none."""
     one = images(cosine=False)
     vectors = one.vectors.copy()
     strangers = np.flatnonzero(draw_half(one.copies, seed=0))[:40]
@@ -229,7 +229,7 @@ def with_lonely(one: LabelledVectors, count: int) -> LabelledVectors:
 
 
 def test_abstaining_ignores_queries_alone_in_their_class() -> None:
-    """No verdict on them can be right, so neither share changes."""
+    """No verdict on them can be right, so they change neither share."""
     one = with_lonely(images(cosine=False), 40)
     results = leave_one_out(one)
     nearest, half = results.scores[:, 0], draw_half(one.copies, seed=0)
@@ -265,7 +265,7 @@ def test_curves_ignore_queries_alone_in_their_class() -> None:
 
 
 def test_separable_classes_are_calibrated() -> None:
-    """Chances are nearly 1, never 1, and the error is next to 0."""
+    """Chances are nearly 1 but never 1, and the error is near 0."""
     calibration = learn(images(200, spread=0.001))
     assert calibration is not None
     assert 0.99 < calibration.chance(np.array([0.9999999]))[0] < 1
@@ -278,7 +278,7 @@ def test_separable_classes_are_calibrated() -> None:
 
 @pytest.mark.parametrize(("count", "classes", "copies"), [(19, 2, 19), (40, 1, 40), (40, 2, 19), (2, 2, 1)])
 def test_too_few_images_or_classes_give_no_calibration(count: int, classes: int, copies: int) -> None:
-    """Below twenty different images, or two classes, there is a reason in words instead."""
+    """Below 20 different images, or two classes, a sentence gives the reason."""
     one = replace(images(count), classes=np.arange(count) % classes, copies=np.arange(count) % copies)
     results = leave_one_out(one)
     assert measure_reliability(one, results) is None

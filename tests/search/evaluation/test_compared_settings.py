@@ -1,4 +1,4 @@
-"""Which settings are compared, and that they are compared over the same queries among the same images."""
+"""Comparisons of settings, over the same queries among the same images."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -27,14 +27,14 @@ class Titles(SoleBar):
         self.titles: list[str] = []
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """Its title is kept."""
+        """Records the title."""
         self.titles.append(title)
         return super().__call__(title, unit=unit, total=total)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddedStore:
-    """An empty store."""
+    """Returns an empty store."""
     return EmbeddedStore(tmp_path / "qdrant")
 
 
@@ -64,7 +64,7 @@ def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]
 
 
 def test_collections_are_compared_on_their_shared_images(store: EmbeddedStore, fill: Fill) -> None:
-    """Further images, or others at the same path, change a collection's figures, not the difference."""
+    """Images in only one collection change its figures but not the difference."""
     one = clouds(45, seed=1)
     shared, others = clouds(39, seed=2), clouds(60, seed=3)
     first, lean = fill(store, one), fill(store, shared)
@@ -78,7 +78,7 @@ def test_collections_are_compared_on_their_shared_images(store: EmbeddedStore, f
 
 
 def test_images_of_different_bytes_are_not_shared(store: EmbeddedStore, fill: Fill) -> None:
-    """Even at the same path."""
+    """Equal paths do not make them the same image."""
     one, other = (
         fill(store, clouds(30, seed=1)),
         fill(store, clouds(30, seed=2), copies={"class0/000.png": "changed"}),
@@ -88,7 +88,7 @@ def test_images_of_different_bytes_are_not_shared(store: EmbeddedStore, fill: Fi
 
 
 def test_collections_of_the_same_images_are_not_evaluated_again(store: EmbeddedStore, fill: Fill) -> None:
-    """The difference is that of their figures."""
+    """The difference is computed from the existing figures."""
     names, bars = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Titles()
     with shown_by(bars):
         one, other = settings(store, *names)
@@ -102,7 +102,7 @@ def test_collections_of_the_same_images_are_not_evaluated_again(store: EmbeddedS
 def test_collections_sharing_one_image_are_not_compared(
     store: EmbeddedStore, fill: Fill, said: list[str]
 ) -> None:
-    """A warning says so."""
+    """A warning is logged."""
     one = clouds(12, seed=1)
     other = {f"{key}x": vector for key, vector in clouds(12, seed=2).items()}
     other["class0/000.png"] = np.ones(6)
@@ -117,7 +117,7 @@ def test_collections_sharing_one_image_are_not_compared(
 def test_near_duplicates_in_one_network_are_left_out_of_all(
     store: EmbeddedStore, fill: Fill, pairs: bool
 ) -> None:
-    """Otherwise the other network alone would find the image that the first and the fusion may not."""
+    """Otherwise one network alone would find an image that the other and the fusion may not."""
     angles = {"a/1": 0, "a/2": 1, "b/1": 60, "b/2": 80}
     apart = angles | {"a/2": 25}
     vectors = [

@@ -36,7 +36,7 @@ def comparison(one: FloatVector, other: FloatVector) -> Comparison:
 
 
 def discordant(better: int, worse: int, count: int = 1_000) -> tuple[FloatVector, FloatVector]:
-    """Makes values of 0 or 1 that differ for so many queries, one way and the other."""
+    """Makes values of 0 or 1 that differ for given numbers of queries in either direction."""
     one, other = np.ones(count), np.ones(count)
     one[:better] = 0
     other[better : better + worse] = 0
@@ -45,7 +45,7 @@ def discordant(better: int, worse: int, count: int = 1_000) -> tuple[FloatVector
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_too_few_queries_give_no_certain_difference(count: int) -> None:
-    """There is no interval, and p is large, however clear the difference."""
+    """There is no interval, and p is large, even for a clear difference."""
     found = comparison(np.zeros(count), np.ones(count))
     assert found.difference.value == 1
     assert np.isnan([found.difference.low, found.difference.high]).all()
@@ -63,14 +63,14 @@ def test_an_interval_without_zero_is_not_enough() -> None:
 
 
 def test_a_difference_on_many_queries_is_certain() -> None:
-    """In either direction, after Holm's correction."""
+    """This holds in either direction, after Holm's correction."""
     for found in (comparison(*discordant(30, 2)), comparison(*discordant(2, 30))):
         assert found.is_certain
         assert found.p < 0.001
 
 
 def test_the_exact_p_enumerates_all_signs() -> None:
-    """Queries without a figure do not count."""
+    """Queries without a figure are ignored."""
     random = np.random.default_rng(0)
     one, other = random.random((2, 9))
     gains = other - one
@@ -82,7 +82,7 @@ def test_the_exact_p_enumerates_all_signs() -> None:
 
 @pytest.mark.parametrize(("better", "worse"), [(14, 6), (25, 15), (60, 35), (18, 18)])
 def test_the_random_p_is_near_the_exact_one(better: int, worse: int) -> None:
-    """SciPy's sign test where values are 0 or 1; the same seed gives the same p."""
+    """SciPy's sign test is exact for values of 0 or 1; the same seed gives the same p."""
     one, other = discordant(better, worse)
     expected = binomtest(better, better + worse).pvalue
     assert sign_flip_p(one, other) == pytest.approx(expected, abs=0.02)
@@ -98,14 +98,14 @@ def test_equal_settings_have_a_p_of_1() -> None:
 
 
 def test_holms_correction_of_an_example_worked_by_hand() -> None:
-    """The smallest p counts for all tests, the next for one less, and none is below the one before."""
+    """The smallest p is multiplied by the number of tests, the next by one less; values never decrease."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.6]) == [1, 1]
     assert holm([]) == []
 
 
 def test_holms_correction_grows_with_the_number_of_contests() -> None:
-    """A difference that is certain alone is not among many in the same family."""
+    """A difference that is certain alone is not certain in a large family of tests."""
     one, other = discordant(better=10, worse=1)
     clear, same = contest(one, one, **{COMPARED[0]: other}), contest(one, one)
     assert sign_flip_p(one, other) < 0.05 / 3

@@ -138,7 +138,7 @@ def by_hand(
     ],
 )
 def test_figures_of_a_fused_ranking_equal_plain_loops(cosine: bool, rule: FusionRule) -> None:
-    """Precision, scikit-learn's average precision, scores and votes."""
+    """Precision, scikit-learn's average precision, scores and votes are compared."""
     networks = two_networks(cosine=cosine)
     results = leave_one_out(*networks, rule=rule)
     classes = networks[0].classes
@@ -187,7 +187,7 @@ def test_nearest_class_vote_uses_the_whole_fused_ranking() -> None:
 
 @pytest.mark.parametrize("rule", FusionRule)
 def test_the_number_of_voters_changes_no_ranking(rule: FusionRule) -> None:
-    """Not even where it exceeds a network's candidates."""
+    """This holds even for more voters than a network has candidates."""
     networks = two_networks(cosine=True)
     few, many = (leave_one_out(*networks, rule=rule, k=k) for k in (10, 200))
     assert (few.neighbours == many.neighbours).all()
@@ -196,7 +196,7 @@ def test_the_number_of_voters_changes_no_ranking(rule: FusionRule) -> None:
 
 
 def test_near_duplicates_in_one_network_are_left_out_of_the_fusion() -> None:
-    """Otherwise the fusion would find what the network alone may not."""
+    """Otherwise the fusion would find images that the network alone may not."""
     one, other = two_networks(cosine=True)
     vectors = one.vectors.copy()
     vectors[10] = 2 * vectors[11]
@@ -212,7 +212,7 @@ def test_near_duplicates_in_one_network_are_left_out_of_the_fusion() -> None:
 
 @pytest.mark.parametrize("rule", FusionRule)
 def test_a_network_fused_with_itself_has_the_ranking_of_one(rule: FusionRule) -> None:
-    """The whole ranking, by every rule."""
+    """The whole ranking is equal, by every rule."""
     network, _ = two_networks(cosine=False)
     alone, together = leave_one_out(network), leave_one_out(network, network, rule=rule)
     assert (alone.neighbours == together.neighbours).all()
@@ -228,8 +228,8 @@ def test_progress_counts_every_pass(rule: FusionRule) -> None:
     assert sum(told) == count_passes(2, rule) * COUNT
 
 
-def test_copies_of_one_image_have_no_chances_to_learn() -> None:
-    """No image has a neighbour."""
+def test_a_collection_of_one_image_has_no_calibration() -> None:
+    """All images have the same bytes, so that none has a neighbour."""
     networks = [replace(each, copies=np.zeros(COUNT, dtype=np.int64)) for each in two_networks(cosine=True)]
     with pytest.raises(UsageError, match="too few different images"):
         leave_one_out(*networks, rule=FusionRule.CALIBRATED)
@@ -256,7 +256,7 @@ def images(*held: tuple[str, str, str], seed: int = 0) -> LabelledImages:
 
 
 def test_only_images_in_all_collections_are_fused() -> None:
-    """With the same bytes and class in each; they keep their vectors."""
+    """They have the same bytes and class in each, and keep their vectors."""
     one = images(
         ("a.jpg", "ant", "1"), ("b.jpg", "bee", "2"), ("c.jpg", "cat", "3"), ("d.jpg", "dog", "4"), seed=1
     )

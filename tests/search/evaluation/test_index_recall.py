@@ -1,4 +1,4 @@
-"""What an index found beside what there is, by hand."""
+"""Recall of an index, on examples worked by hand."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_recall_is_the_share_of_exact_neighbours_found(cosine: bool) -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_tied_neighbours_count_as_recalled(cosine: bool) -> None:
-    """At 10 degrees on both sides; a degree farther, 0.003 in the score, is a miss."""
+    """Images at 10 degrees on both sides are tied; one a degree farther, 0.003 in the score, is a miss."""
     images = ring(30, 20, 40, 41, cosine=cosine)
     one = exact(images, [1], [], [], [])
     tie, miss = (measure_index(images, one, indexed([row], [], [], [])) for row in (2, 3))
@@ -58,7 +58,7 @@ def test_tied_neighbours_count_as_recalled(cosine: bool) -> None:
 
 
 def test_ties_of_long_distances_are_relative() -> None:
-    """For distances of 10,000 and of 1, the same hundred-thousandth."""
+    """Distances of 10,000 and of 1 are tied within the same hundred-thousandth of their value."""
     far = LabelledVectors(
         vectors=np.array([[0, 1], [10_000, 1], [10_000.05, 1], [10_001, 1]], dtype=np.float64),
         classes=np.zeros(4, dtype=np.int64),
@@ -72,7 +72,7 @@ def test_ties_of_long_distances_are_relative() -> None:
 
 
 def test_precision_by_index_is_of_the_neighbours_it_found() -> None:
-    """One of one, two of five, two of ten; missing ones are wrong."""
+    """It is one of one, two of five, two of ten; missing neighbours count as wrong."""
     images = ring(0, 10, 20, 100, 140)
     found = measure_index(
         images, exact(images, [1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
@@ -83,14 +83,14 @@ def test_precision_by_index_is_of_the_neighbours_it_found() -> None:
 
 
 def test_a_query_alone_in_its_class_has_no_precision_by_index() -> None:
-    """As by exact search."""
+    """The same holds for exact search."""
     images = ring(0, 10, 140)
     found = measure_index(images, exact(images, [1], [0], [1]), indexed([1], [0], [1]))
     assert found.figures["precision_at_1"].value == 1
 
 
 def test_recall_without_any_exact_neighbours_is_nan() -> None:
-    """All images are copies of each other."""
+    """All images have the same bytes."""
     images = ring(0, 0)
     found = measure_index(images, exact(images, [], []), indexed([], []))
     assert np.isnan(found.overlap.value)

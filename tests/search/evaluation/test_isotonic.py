@@ -31,14 +31,14 @@ def test_isotonic_regression_pools_violators() -> None:
 
 
 def test_cases_of_equal_value_share_one_chance() -> None:
-    """Three of four at 1, with the added case three of five; one of three at 0, with its own two of four."""
+    """At 1, three of four with the added case are three of five; at 0, one of three becomes two of four."""
     found = chances_at([0, 0, 0, 1, 1, 1, 1], [1, 0, 0, 1, 1, 0, 1], [0, 0.5, 1])
     assert found == pytest.approx([2 / 4, (2 / 4 + 3 / 5) / 2, 3 / 5])
 
 
 @pytest.mark.parametrize("count", [1, 9, 999])
 def test_no_curve_reaches_0_or_1(count: int) -> None:
-    """Where all n cases are right its chance is at most n / (n + 1), and likewise where none is."""
+    """Where all n cases are right the chance is at most n / (n + 1); where none is, at least 1 / (n + 1)."""
     values = np.linspace(0.2, 0.9, count)
     sure = fit_isotonic(values, np.ones(count, dtype=bool))(values)
     never = fit_isotonic(values, np.zeros(count, dtype=bool))(values)
@@ -49,7 +49,7 @@ def test_no_curve_reaches_0_or_1(count: int) -> None:
 
 
 def test_a_curve_keeps_at_most_100_knots() -> None:
-    """It differs from scikit-learn's by at most 0.04."""
+    """It differs from scikit-learn's full curve by at most 0.04."""
     from sklearn.isotonic import IsotonicRegression
 
     random = np.random.default_rng(3)
@@ -78,7 +78,7 @@ def plain_error(chances: list[float], right: list[bool], edges: list[float]) -> 
 
 @pytest.mark.parametrize("bins", [1, 7, 10])
 def test_calibration_error_equals_a_computation_case_by_case(bins: int) -> None:
-    """As in Guo et al. (2017), with bins of equal width and of equal mass."""
+    """It is that of Guo et al. (2017), with bins of equal width and of equal mass."""
     random = np.random.default_rng(bins)
     chances = np.concatenate([random.random(997), [0.0, 1.0, 0.5]])
     right = random.random(1000) < 0.6
@@ -92,7 +92,7 @@ def test_calibration_error_equals_a_computation_case_by_case(bins: int) -> None:
 
 
 def test_calibration_error_of_an_example_worked_by_hand() -> None:
-    """Three at 0.9 of which one is right, one at 0.1 that is not: (3 * |0.9 - 1/3| + 0.1) / 4."""
+    """One of three is right at 0.9, none of one at 0.1: (3 * |0.9 - 1/3| + 0.1) / 4."""
     chances, right = np.array([0.9, 0.9, 0.9, 0.1]), np.array([True, False, False, False])
     expected = (3 * (0.9 - 1 / 3) + 0.1) / 4
     assert expected_calibration_error(chances, right) == pytest.approx(expected)
@@ -100,7 +100,7 @@ def test_calibration_error_of_an_example_worked_by_hand() -> None:
 
 
 def test_overconfident_chances_have_their_known_error() -> None:
-    """Chances of 90 % for what is right half of the time are 0.4 off, with either kind of bins."""
+    """Chances of 90 % for cases that are right half of the time are 0.4 off, with either kind of bins."""
     random = np.random.default_rng(0)
     right = random.random(20_000) < 0.5
     said = random.uniform(0.85, 0.95, len(right))
@@ -110,8 +110,8 @@ def test_overconfident_chances_have_their_known_error() -> None:
         assert honest < 0.01
 
 
-def test_copies_are_in_the_same_half() -> None:
-    """For every seed; halves are of equal size, and seeds draw different ones."""
+def test_exact_duplicates_are_in_the_same_half() -> None:
+    """This holds for every seed; halves are of equal size, and seeds draw different ones."""
     copies = np.random.default_rng(0).integers(0, 90, 200)
     halves = [draw_half(copies, seed=seed) for seed in range(20)]
     for half in halves:
@@ -122,7 +122,7 @@ def test_copies_are_in_the_same_half() -> None:
 
 
 def test_chances_are_learned_from_the_other_half() -> None:
-    """A half whose neighbours are all right gets the low chances of the other, whose are all wrong."""
+    """A half whose neighbours are all right gets the low chances of the other, where all are wrong."""
     half = np.array([True, True, False, False])
     classes = np.array([0, 0, 1, 2])
     neighbours = np.array([[1], [0], [3], [2]])
@@ -134,7 +134,7 @@ def test_chances_are_learned_from_the_other_half() -> None:
 
 
 def test_cross_fitting_leaves_out_pairs_measured_from_the_other_end() -> None:
-    """0 and 2 are each other's neighbours and teach nothing; 1 and 3 are neighbours one way only, and do."""
+    """Mutual neighbours 0 and 2 are left out; 1 and 3, neighbours in one direction only, are used."""
     half = np.array([True, True, False, False])
     classes = np.array([0, 1, 2, 1])
     nearness = np.array([[0.9], [0.9], [0.9], [0.9]])

@@ -62,7 +62,7 @@ def by_hand(one: LabelledVectors) -> list[tuple[list[int], float]]:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_figures_equal_plain_loops(cosine: bool) -> None:
-    """Precision at 1, 5 and 10 and average precision of each query, without copies."""
+    """Precision at 1, 5 and 10 and average precision of each query are compared, without exact duplicates."""
     one = images(cosine=cosine)
     results = leave_one_out(one)
     expected = by_hand(one)
@@ -78,7 +78,7 @@ def test_figures_equal_plain_loops(cosine: bool) -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_float32_and_float64_give_nearly_the_same_ranking(cosine: bool) -> None:
-    """Only images at almost the same distance change places."""
+    """Only images at almost equal distances change places."""
     half, whole = (leave_one_out(images(cosine=cosine, dtype=dtype)) for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(half.average_precision, whole.average_precision, atol=1e-3)
     assert np.mean(half.neighbours == whole.neighbours) > 0.999
@@ -86,7 +86,7 @@ def test_float32_and_float64_give_nearly_the_same_ranking(cosine: bool) -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_scores_are_those_of_the_store(cosine: bool) -> None:
-    """Best first; Euclidean distances are not negated."""
+    """They are best first; Euclidean distances are not negated."""
     one = images(40, cosine=cosine)
     results = leave_one_out(one)
     table = nearness(one) if cosine else -nearness(one)
@@ -100,7 +100,7 @@ def test_scores_are_those_of_the_store(cosine: bool) -> None:
 @pytest.mark.parametrize("cosine", [True, False])
 @pytest.mark.parametrize("k", [1, 3, 10, 25])
 def test_verdicts_equal_votes_on_the_whole_ranking(cosine: bool, k: int) -> None:
-    """So that each class has its own k nearest."""
+    """Each class has its own k nearest."""
     one = images(120, cosine=cosine)
     results = leave_one_out(one, k=k)
     table = nearness(one) if cosine else -nearness(one)
@@ -114,7 +114,7 @@ def test_verdicts_equal_votes_on_the_whole_ranking(cosine: bool, k: int) -> None
 
 @pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES, VoteRule.WEIGHTED])
 def test_tied_votes_go_to_the_first_class_name(rule: VoteRule) -> None:
-    """As in the answer to a query: class c02 comes before c10."""
+    """A query's answer does the same: c02 comes before c10."""
     one = LabelledVectors(
         vectors=np.array([[1.0, 0.0], [0.8, -0.6], [0.8, 0.6]]),
         classes=np.array([0, 10, 2]),
@@ -128,7 +128,7 @@ def test_tied_votes_go_to_the_first_class_name(rule: VoteRule) -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_near_duplicates_are_counted_and_can_be_left_out(cosine: bool) -> None:
-    """By cosine similarity, whatever the distance; copies are always left out."""
+    """They are found by cosine similarity for both distances; exact duplicates are always left out."""
     angles = np.deg2rad([0, 5, 40, 41, 90])
     one = LabelledVectors(
         vectors=np.stack([np.cos(angles), np.sin(angles)], axis=1),
@@ -168,7 +168,7 @@ def test_missing_neighbours_count_as_wrong() -> None:
 
 
 def test_average_precision_does_not_depend_on_the_order_of_ties() -> None:
-    """All are equally near: it is the share of the class."""
+    """Where all distances are equal it is the class's share of the images."""
     one = LabelledVectors(
         vectors=np.ones((6, 2), dtype=np.float32),
         classes=np.array([0, 0, 0, 1, 1, 1]),
@@ -180,7 +180,7 @@ def test_average_precision_does_not_depend_on_the_order_of_ties() -> None:
 
 
 def test_confusion_counts_neighbours_by_class() -> None:
-    """Row: the query's class; column: the neighbour's."""
+    """Rows are the queries' classes, columns the neighbours'."""
     classes = np.array([0, 0, 1, 1])
     table = confusion(np.array([[1, 2], [0, 3], [3, 0], [-1, -1]]), classes, count=2)
     assert table.tolist() == [[2, 2], [1, 1]]

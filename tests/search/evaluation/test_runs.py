@@ -1,4 +1,4 @@
-"""Settings evaluated one after the other, in both stores, and what they are compared with."""
+"""Evaluations of settings one after the other, in both stores, and their comparisons."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -56,7 +56,7 @@ def pair(store: Store, fill: Fill, one: dict[str, Any], other: dict[str, Any]) -
 def test_a_fusion_is_compared_with_its_networks_and_other_fusions_of_them(
     both_stores: Store, fill: Fill
 ) -> None:
-    """A collection is compared with all before it."""
+    """A collection is compared with all collections before it."""
     names = pair(both_stores, fill, images(30, dimension=6, seed=1), images(30, dimension=3, seed=2))
     names.append(fill(both_stores, images(30, dimension=3, seed=3), distance=Distance.EUCLID))
     plan = Plan(collections=names, pairs=[names[:2]], rules=list(FusionRule))
@@ -97,7 +97,7 @@ def test_a_fusion_is_compared_on_the_shared_images(both_stores: Store, fill: Fil
 def test_evaluated_neighbours_and_verdicts_are_those_of_queries(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
-    """Every image's ten neighbours, and the verdict by every vote."""
+    """The ten neighbours of every image and the verdict by every rule are equal."""
     names = pair(both_stores, fill, images(60, dimension=6, seed=1), images(60, dimension=4, seed=2))
     for rule in (FusionRule.RRF, FusionRule.ZSCORE):
         *_, setting = run(both_stores, Plan(collections=names, pairs=[names], rules=[rule]))
@@ -117,7 +117,7 @@ def test_evaluated_neighbours_and_verdicts_are_those_of_queries(
 
 
 def test_a_pair_sharing_too_few_images_fails_or_is_left_out(both_stores: Store, fill: Fill) -> None:
-    """As the plan says; earlier settings are returned all the same."""
+    """The plan decides which; earlier settings are returned in either case."""
     names = pair(both_stores, fill, images(9, dimension=3, seed=1), images(9, dimension=3, seed=1, first=9))
     plan = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF])
     with pytest.raises(UsageError, match="share 0 images"):
@@ -137,7 +137,7 @@ def overlap(store: Store, name: str, **options: Any) -> Any:
 def test_a_collection_without_an_index_has_full_recall(
     both_stores: Store, fill: Fill, distance: Distance
 ) -> None:
-    """Copies, images without a class and other datasets take no places among the ten."""
+    """Exact duplicates, images without a class and other datasets are not among the ten."""
     all_images = images(40, dimension=5, seed=1)
     copies = {f"ant/copy {number}.png": all_images["ant/0.png"] for number in range(15)}
     near = {f"{number}.png": np.asarray(all_images["bee/1.png"]) + 0.01 * number for number in range(25)}
@@ -158,7 +158,7 @@ def test_a_collection_without_an_index_has_full_recall(
 
 
 def test_left_out_near_duplicates_take_no_places_among_the_ten(both_stores: Store, fill: Fill) -> None:
-    """There are far more than ten of them, nearer than all other images."""
+    """Far more than ten of them are nearer than all other images."""
     near = {f"ant/near {number}.png": [5, 1 + number / 1000, 1] for number in range(30)}
     name = fill(both_stores, {**near, **images(40, dimension=3, seed=1)})
     found = overlap(both_stores, name, without_near=True, near_above=0.999).evaluation.indexed
@@ -166,7 +166,7 @@ def test_left_out_near_duplicates_take_no_places_among_the_ten(both_stores: Stor
 
 
 def test_recall_of_fewer_than_ten_neighbours_is_of_those(both_stores: Store, fill: Fill) -> None:
-    """In a collection of few images."""
+    """The collection has too few images for ten."""
     name = fill(both_stores, images(4, dimension=3, seed=1))
     found = overlap(both_stores, name).evaluation.indexed
     assert found.overlap.value == 1
@@ -174,7 +174,7 @@ def test_recall_of_fewer_than_ten_neighbours_is_of_those(both_stores: Store, fil
 
 
 class Counting(SoleBar):
-    """Records what progress bars are told."""
+    """Records the calls of progress bars."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -182,18 +182,18 @@ class Counting(SoleBar):
         self._title = ""
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """One at a time."""
+        """Yields one bar at a time."""
         assert unit == "images"
         self._title, self.totals[title], self.done[title] = title, total or 0, 0
         return super().__call__(title, unit=unit, total=total)
 
     def advance(self, done: int, **_: int) -> None:
-        """Of the bar that is shown."""
+        """Counts for the current bar."""
         self.done[self._title] += done
 
 
 def test_every_progress_bar_reaches_its_total(both_stores: Store, fill: Fill) -> None:
-    """One for each collection, its index, and each fusion."""
+    """There is a bar for each collection, each index, and each fusion."""
     names = pair(both_stores, fill, images(12, dimension=3, seed=1), images(12, dimension=3, seed=2))
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
     bars = Counting()

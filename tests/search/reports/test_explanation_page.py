@@ -15,12 +15,12 @@ from page_rules import read_page
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """See `make_page`."""
+    """Returns the page of `make_page`."""
     return make_page(tmp_path)
 
 
 def test_every_cell_is_on_the_page_without_a_script(page: Path) -> None:
-    """A coloured cell with its share as its title, and the same numbers in tables that sum to 100 %."""
+    """Each is a coloured cell titled with its share; tables have the same numbers, which sum to 100 %."""
     text = page.read_text(encoding="utf-8")
     assert text.count('<rect class="cell"') == 2 * 2 * 49
     shares = [float(share) for share in re.findall(r"row \d, column \d: (-?[\d.]+) %</title>", text)]
@@ -31,12 +31,12 @@ def test_every_cell_is_on_the_page_without_a_script(page: Path) -> None:
 
 
 def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
-    """Structure, names of images, references, and no address to load from."""
+    """Structure, alternative texts and references are valid, and nothing is loaded."""
     assert read_page(page).problems == []
 
 
 def test_cells_cover_the_centre_square(page: Path) -> None:
-    """Of an image of 120 x 80 the network sees 80 x 80, from 20 on."""
+    """Of an image of 120 x 80 the network sees 80 x 80, from column 20 on."""
     text = page.read_text(encoding="utf-8")
     lefts = [float(x) for x in re.findall(r'<rect class="cell" x="([\d.]+)"', text)[:49]]
     tops = [float(y) for y in re.findall(r'<rect class="cell" x="[\d.]+" y="([\d.]+)"', text)[:49]]
@@ -46,7 +46,7 @@ def test_cells_cover_the_centre_square(page: Path) -> None:
 
 
 def test_names_are_escaped(page: Path) -> None:
-    """Neither markup nor a character that turns the direction of what follows."""
+    """Markup and characters that change the direction of text are escaped."""
     text = page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
@@ -54,12 +54,12 @@ def test_names_are_escaped(page: Path) -> None:
 
 
 def test_a_euclidean_collection_explains_the_cosine(page: Path) -> None:
-    """Said for the collection that compares by distance, and for no other."""
+    """The page says so for a Euclidean collection only."""
     assert page.read_text(encoding="utf-8").count("the shares are those of the cosine similarity") == 1
 
 
 def test_the_page_names_providers_and_agreement(page: Path) -> None:
-    """What filled the collection, what the cells were computed on, and how well both agree."""
+    """It names the provider of the collection, the one that computed the cells, and their agreement."""
     text = page.read_text(encoding="utf-8")
     text = html.unescape(text)
     assert "The query's vector, computed here, is compared with the stored vector of the neighbour." in text
@@ -68,7 +68,7 @@ def test_the_page_names_providers_and_agreement(page: Path) -> None:
 
 
 def test_shares_of_a_negative_similarity_are_plain_numbers(tmp_path: Path) -> None:
-    """Per cent of it would turn the signs round."""
+    """Per cent of a negative number would flip the signs."""
     path = tmp_path / "negative.html"
     found = explained("vgg16", "block5_pool", low=-1.0)
     cosine = -abs(found.explanation.cosine)

@@ -1,4 +1,4 @@
-"""The page of a map: a mark and a thumbnail an image, and colours for every eye."""
+"""The page of a map: a marker and a thumbnail for each image, and colours for every colour vision."""
 
 import itertools
 import re
@@ -42,12 +42,12 @@ SEEN_AS = {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
-    """See `make_map`."""
+    """Returns the page of `make_map`."""
     return make_map(tmp_path_factory.mktemp("map"), draw)
 
 
 def test_every_image_has_one_marker_and_one_thumbnail(page: Path) -> None:
-    """All of them without a script; the one whose file is gone without a thumbnail."""
+    """All are there without a script; an image whose file is missing has no thumbnail."""
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"<use href=\"#\w+\" x=", text)) == 12
     assert len(set(re.findall(r'<img src="(data:image/[^"]+)"', text))) == 11
@@ -56,12 +56,12 @@ def test_every_image_has_one_marker_and_one_thumbnail(page: Path) -> None:
 
 
 def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
-    """Structure, names of images, references, and no address to load from."""
+    """Structure, alternative texts and references are valid, and nothing is loaded."""
     assert read_page(page).problems == []
 
 
 def test_classes_are_sorted_with_no_class_last(page: Path) -> None:
-    """A class's name is text, whatever it holds."""
+    """Class names are escaped."""
     text = page.read_text(encoding="utf-8")
     assert "<b>dog" not in text
     assert "\u202e" not in text
@@ -70,7 +70,7 @@ def test_classes_are_sorted_with_no_class_last(page: Path) -> None:
 
 
 def test_places_keep_their_proportions_inside_the_drawing(tmp_path: Path) -> None:
-    """A wide map is half as high as it is wide, and its distances are of one scale."""
+    """Both axes have one scale: a map twice as wide as high stays so."""
     places = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 1.0]])
     drawn = CollectionMap(
         sampled=sampled(tmp_path, ["a", "a", "a"]),
@@ -92,7 +92,7 @@ def test_places_keep_their_proportions_inside_the_drawing(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("count", [1, 36])
 def test_any_number_of_classes_has_markers(tmp_path: Path, count: int) -> None:
-    """Beyond 35, colours and shapes repeat, and it is said."""
+    """From 36 classes on colours and shapes repeat, and the page says so."""
     names = [f"class {number:02}" for number in range(count)] * 2
     drawn = CollectionMap(
         sampled=sampled(tmp_path, names),
@@ -113,7 +113,7 @@ def test_any_number_of_classes_has_markers(tmp_path: Path, count: int) -> None:
 @pytest.mark.parametrize(("colours", "ground"), [(LIGHT, "#ffffff"), (DARK, "#1e2026")])
 @pytest.mark.parametrize("eye", SEEN_AS)
 def test_colours_differ_for_every_colour_vision(colours: Sequence[str], ground: str, eye: str) -> None:
-    """Each from each other, and from the ground by WCAG's 3 to 1 for what is drawn."""
+    """They differ from each other, and from the ground by WCAG's 3:1 for graphics."""
     seen = [_oklab(np.array(SEEN_AS[eye]) @ _linear(colour)) for colour in colours]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > APART
     light = [float(np.dot((0.2126, 0.7152, 0.0722), _linear(colour))) for colour in (ground, *colours)]
@@ -122,13 +122,13 @@ def test_colours_differ_for_every_colour_vision(colours: Sequence[str], ground: 
 
 
 def _linear(colour: str) -> NDArray[np.float64]:
-    """Of sRGB in hex (IEC 61966-2-1)."""
+    """Returns linear RGB of sRGB in hex (IEC 61966-2-1)."""
     value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def _oklab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lightness and two directions of colour, in hundredths (https://bottosson.github.io/posts/oklab/)."""
+    """Returns lightness and two colour axes, in hundredths (https://bottosson.github.io/posts/oklab/)."""
     cones = [
         [0.4122214708, 0.5363325363, 0.0514459929],
         [0.2119034982, 0.6806995451, 0.1073969566],

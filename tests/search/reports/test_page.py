@@ -1,4 +1,4 @@
-"""Pages as such: what is written into them stays text, and they ask for nothing."""
+"""Pages in general: values are escaped, and nothing is requested."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def _templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pages that only tests have, beside the real ones."""
+    """Adds two templates that only tests have."""
     monkeypatch.setattr(environment(), "loader", with_own_templates())
 
 
@@ -33,7 +33,7 @@ def _templates(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_names_are_escaped(tmp_path: Path, name: str, expected: str) -> None:
-    """Markup stays what it looks like; what no page may hold, or what turns the text, is written out."""
+    """Markup, control characters and characters that change the direction of text are escaped."""
     Page("plain.html", name=name).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
@@ -42,7 +42,7 @@ def test_names_are_escaped(tmp_path: Path, name: str, expected: str) -> None:
 
 
 def test_a_failed_page_leaves_the_old_file(tmp_path: Path) -> None:
-    """A template that asks for what is not there is an error, and nothing half written."""
+    """A template that uses an undefined value is an error, and no partial file is left."""
     path = tmp_path / "a.html"
     Page("plain.html", name="whole").write(path)
     with pytest.raises(jinja2.UndefinedError):
@@ -52,7 +52,7 @@ def test_a_failed_page_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_no_script_runs_but_the_pages_own(tmp_path: Path) -> None:
-    """The policy names the script by its hash; a page without one allows none."""
+    """The content security policy allows the script by its hash; a page without a script allows none."""
     Page("plain.html", name="x").write(tmp_path / "a.html")
     assert "script-src" not in read_page(tmp_path / "a.html").source
     Page("scripted.html", name="</script><b>").write(tmp_path / "b.html")
@@ -64,7 +64,7 @@ def test_no_script_runs_but_the_pages_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # builds the project
 def test_a_built_wheel_holds_the_templates(tmp_path: Path) -> None:
-    """They are no modules; an installed project needs them as much."""
+    """They are not modules, but an installed package needs them."""
     build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", build, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Plots as files: whole, of a sensible size, with names as they are."""
+"""Plots as files: complete, of a sensible size, with names unchanged."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MOST_PIXELS = 5_000
 def evaluation(
     names: Sequence[str], *, title: str = "vgg16-cosine", noise: float = 0.5, each: int = 4
 ) -> Evaluation:
-    """Clouds of a few images a class, the noisier the more confused."""
+    """Returns an evaluation of clouds of a few images a class; noise makes confusion."""
     random = np.random.default_rng(0)
     classes = np.repeat(np.arange(len(names)), each)
     vectors = random.random((len(names), 16))[classes] + noise * random.random((len(classes), 16))
@@ -51,18 +51,18 @@ def evaluation(
 
 
 def numbered(count: int) -> list[str]:
-    """Names of classes."""
+    """Returns names of classes."""
     return [f"class {number}" for number in range(count)]
 
 
 def texts(file: Path) -> list[str]:
-    """The texts of an SVG, which is read as XML."""
+    """Returns the texts of an SVG, which is parsed as XML."""
     root = ET.parse(file).getroot()  # noqa: S314 - our own file
     return ["".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_every_suffix_gives_its_format(tmp_path: Path) -> None:
-    """PNG, SVG and PDF, whatever the case of the suffix, and nothing beside them."""
+    """PNG, SVG and PDF are written, in either case of the suffix, and no other file."""
     one = evaluation(numbered(3))
     for suffix in (*PLOT_SUFFIXES, ".PNG"):
         write_plot(tmp_path / f"plot{suffix}", [one])
@@ -74,7 +74,7 @@ def test_every_suffix_gives_its_format(tmp_path: Path) -> None:
 
 
 def test_own_plots_are_recognised(tmp_path: Path) -> None:
-    """So that one may be drawn over, and nobody's image is."""
+    """A plot may be overwritten, any other image may not."""
     for suffix in PLOT_SUFFIXES:
         write_plot(tmp_path / f"plot{suffix}", [evaluation(numbered(3))])
         assert is_plot(tmp_path / f"plot{suffix}")
@@ -84,7 +84,7 @@ def test_own_plots_are_recognised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 10, 15, 16, 60, pytest.param(150, marks=pytest.mark.slow)])
 def test_a_plot_is_neither_empty_nor_huge(tmp_path: Path, count: int) -> None:
-    """From one class to more than have room for their names, and a border that nothing reaches."""
+    """One class and more than have room for names are drawn, with a border that nothing touches."""
     write_plot(tmp_path / "plot.png", [evaluation(numbered(count))])
     with Image.open(tmp_path / "plot.png") as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -97,7 +97,7 @@ def test_a_plot_is_neither_empty_nor_huge(tmp_path: Path, count: int) -> None:
 
 
 def test_names_are_not_parsed_as_formulas(tmp_path: Path) -> None:
-    """In an SVG they can be searched and read aloud; shares stand in the cells."""
+    """In an SVG they are text, for search and screen readers; cells hold the shares."""
     one = evaluation(["ant", "bee"], noise=3, each=12)
     other = evaluation(["ant", "bee"], title="resnet101v2-cosine", each=12)
     write_plot(tmp_path / "plot.svg", [one, other])
@@ -114,7 +114,7 @@ def test_names_are_not_parsed_as_formulas(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", PLOT_SUFFIXES)
 def test_names_are_taken_as_they_are(tmp_path: Path, suffix: str) -> None:
-    """No formula, no markup, no missing glyph and no control character stops a plot."""
+    """Formulas, markup, missing glyphs and control characters do not stop a plot."""
     names = [
         "$\\frac{1}$",
         "$x^",
@@ -140,7 +140,7 @@ def test_names_are_taken_as_they_are(tmp_path: Path, suffix: str) -> None:
 
 
 def test_many_settings_have_lines_of_their_own(tmp_path: Path) -> None:
-    """More than there are colours: each is in the legend."""
+    """Also more settings than colours are each in the legend."""
     titles = [f"resnet101v2-cosine + vgg16-cosine ({number})" for number in range(10)]
     write_plot(tmp_path / "plot.svg", [evaluation(numbered(3), title=title) for title in titles])
     assert set(titles) <= set(texts(tmp_path / "plot.svg"))
@@ -155,7 +155,7 @@ def test_plots_are_reproducible(tmp_path: Path) -> None:
 
 
 def test_an_error_leaves_the_old_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole or not at all, and no rest beside it."""
+    """No partial or temporary file is left."""
     from matplotlib.figure import Figure
 
     def fail(_: Figure, file: Path, **__: object) -> None:
@@ -172,7 +172,7 @@ def test_an_error_leaves_the_old_plot(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_plots_leave_global_state_alone(tmp_path: Path) -> None:
-    """Whoever else draws in this process draws as always."""
+    """Other figures drawn in this process do not change."""
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)

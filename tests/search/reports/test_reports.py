@@ -1,4 +1,4 @@
-"""The pages of query, evaluate and duplicates: what they say."""
+"""The contents of the pages of query, evaluate and duplicates."""
 
 import base64
 import re
@@ -46,7 +46,7 @@ from report_pages import (
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collection:
-    """See `Collection`."""
+    """Returns a `Collection`."""
     return make_collection(tmp_path_factory.mktemp("pictures"), draw)
 
 
@@ -57,7 +57,7 @@ def _section(collection: Collection, evaluation: Evaluation) -> Section:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_keeps_to_the_rules(kind: Kind, collection: Collection, tmp_path: Path) -> None:
-    """Balanced tags, unique ids, links that lead somewhere, names for images, headings in order."""
+    """Tags are balanced, ids unique, links resolve, images have alternative texts, headings are in order."""
     page = written(kind, collection, tmp_path / "a.html")
     assert page.problems == []
     assert "<b>" in page.text
@@ -66,7 +66,7 @@ def test_a_page_keeps_to_the_rules(kind: Kind, collection: Collection, tmp_path:
 
 
 def test_a_query_shows_its_verdict_and_each_neighbour(collection: Collection, tmp_path: Path) -> None:
-    """Rank, score, class and path of each, right and wrong in words, and the vote with its rule."""
+    """Each has rank, score, class and path, right or wrong in words, and the vote names its rule."""
     answer = collection.answer(13)
     page = query_page(collection, tmp_path / "a.html", answer)
     assert page.text.startswith(f"Neighbours of {answer.query} - Lookalike")
@@ -83,7 +83,7 @@ def test_a_query_shows_its_verdict_and_each_neighbour(collection: Collection, tm
 
 
 def test_a_query_of_unknown_class_has_no_right_or_wrong_marks(collection: Collection, tmp_path: Path) -> None:
-    """An image from elsewhere gets a verdict, and no judgement on it."""
+    """An image from elsewhere has a verdict that is not marked as right or wrong."""
     page = query_page(collection, tmp_path / "a.html", collection.answer(13, indexed=None))
     assert "Verdict:" in page.text
     assert not page.with_class("mark")
@@ -91,7 +91,7 @@ def test_a_query_of_unknown_class_has_no_right_or_wrong_marks(collection: Collec
 
 
 def test_probabilities_and_placings_are_shown_where_known(collection: Collection, tmp_path: Path) -> None:
-    """Chance beside similarity, never in its place; a network that lacks the image says so."""
+    """The chance is beside the similarity; a network that lacks the image is marked."""
     answer = collection.answer(13)
     placings = {"vgg16-cosine": Placing(rank=2, score=0.5), "resnet101v2-cosine": None}
     hits = [replace(answer.hits[0], chance=0.868, placings=placings)]
@@ -104,7 +104,7 @@ def test_probabilities_and_placings_are_shown_where_known(collection: Collection
 def test_a_calibrated_answer_shows_the_probability_of_its_verdict(
     collection: Collection, tmp_path: Path
 ) -> None:
-    """And that there is none where the image is unlike anything indexed."""
+    """An out-of-distribution query has no verdict, and the page says so."""
     sure = collection.answer(13, verdict_chance=0.93, unlike_anything=False)
     page = query_page(collection, tmp_path / "a.html", sure)
     assert "; estimated probability to be right: ≈ 93 %" in page.text
@@ -116,7 +116,7 @@ def test_a_calibrated_answer_shows_the_probability_of_its_verdict(
 def test_exact_duplicates_and_datasets_of_equal_paths_are_shown(
     collection: Collection, tmp_path: Path
 ) -> None:
-    """Each image with the query's bytes by its place; the dataset where the path does not say which it is."""
+    """Each exact duplicate is listed by its path, and by its dataset where the path is ambiguous."""
     answer = collection.answer(13)
     page = query_page(collection, tmp_path / "a.html", answer)
     assert "same bytes" not in page.text
@@ -133,7 +133,7 @@ def test_exact_duplicates_and_datasets_of_equal_paths_are_shown(
 
 
 def test_an_unreadable_query_is_shown_with_its_reason(collection: Collection, tmp_path: Path) -> None:
-    """The others are answered; nothing is left out in silence."""
+    """The other queries are answered."""
     gone = unanswered("x.jpg", "x.jpg is not there")
     page = query_page(collection, tmp_path / "a.html", gone, collection.answer(0))
     assert "Not answered: x.jpg is not there" in page.text
@@ -141,20 +141,20 @@ def test_an_unreadable_query_is_shown_with_its_reason(collection: Collection, tm
 
 
 def test_a_file_that_is_gone_leaves_a_note(collection: Collection, tmp_path: Path) -> None:
-    """Its row stays, with its score and its path."""
+    """Its row keeps its score and its path."""
     page = query_page(collection, tmp_path / "a.html", collection.answer(3))
     assert [each.attributes["aria-label"] for each in page.with_class("gone")] == ["The query: file is gone"]
 
 
 def test_each_image_is_in_the_page_once(collection: Collection, tmp_path: Path) -> None:
-    """However often it is shown."""
+    """This holds for images that are shown several times."""
     page = query_page(collection, tmp_path / "a.html", *map(collection.answer, range(36)))
     assert len(re.findall(r"\.t\d+\{", page.source)) == 35  # one is gone
     assert len(page.with_class("p")) == 36 * 11
 
 
 def test_a_thousand_queries_without_an_image_in_common_stay_under_30_mb(tmp_path: Path) -> None:
-    """11,000 thumbnails, each half as large again as those of photos are on average."""
+    """The page has 11,000 thumbnails of 1.5 times the average size of a photo's."""
     size, count = 1_600, 11_000
     assert len([most for most in SIZES if most >= count]) == 0
     data = np.random.default_rng(0).bytes(size)
@@ -197,7 +197,7 @@ def test_a_thousand_queries_without_an_image_in_common_stay_under_30_mb(tmp_path
 
 
 def test_an_evaluation_shows_its_figures_with_intervals(collection: Collection, tmp_path: Path) -> None:
-    """As `search evaluate` prints them, in percent."""
+    """They equal those of `search evaluate`, in per cent."""
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
     for key, name in FIGURES.items():
         found = collection.evaluation.figures[key]
@@ -211,7 +211,7 @@ def test_an_evaluation_shows_its_figures_with_intervals(collection: Collection, 
 
 
 def test_the_confusion_table_equals_the_evaluation(collection: Collection, tmp_path: Path) -> None:
-    """Row by row, and every confusion links to a section with its images."""
+    """Rows are equal, and every confusion links to a section with its images."""
     evaluation = collection.evaluation
     section = _section(collection, evaluation)
     counts = [[cell.count for cell in cells] for _, cells in section.rows]
@@ -244,7 +244,7 @@ def test_worst_confusions_come_first_with_real_examples(collection: Collection) 
 
 
 def test_all_wrong_verdicts_are_shown_worst_first(collection: Collection) -> None:
-    """Ordered by how few of the ten are right."""
+    """The fewest right neighbours of ten come first."""
     evaluation = collection.evaluation
     section = _section(collection, evaluation)
     verdicts = evaluation.results.verdicts[VoteRule.NEARER_TIES]
@@ -262,7 +262,7 @@ def test_all_wrong_verdicts_are_shown_worst_first(collection: Collection) -> Non
 
 
 def test_limits_of_classes_and_queries_are_stated(collection: Collection, tmp_path: Path) -> None:
-    """The table keeps the classes that err most; what is left out is counted."""
+    """The table keeps the classes with the most errors; the page counts the others."""
     limits = SectionLimits(table_classes=2, confusions=1, wrong_queries=1)
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation, limits=limits)
     assert page.problems == []
@@ -272,7 +272,7 @@ def test_limits_of_classes_and_queries_are_stated(collection: Collection, tmp_pa
 
 
 def test_a_perfect_collection_has_a_page(collection: Collection, tmp_path: Path) -> None:
-    """No confusion, no wrong verdict, and nothing that divides by them."""
+    """There is no confusion and no wrong verdict, and no division by their number."""
     images = collection.evaluation.images
     clear = np.eye(8, dtype=np.float32)[images.vectors.classes]
     clear += np.random.default_rng(0).normal(0, 0.01, clear.shape).astype(np.float32)
@@ -287,7 +287,7 @@ def test_a_perfect_collection_has_a_page(collection: Collection, tmp_path: Path)
 def test_folded_near_duplicates_are_listed_with_their_neighbour(
     collection: Collection, tmp_path: Path
 ) -> None:
-    """Their paths, behind how many there are; others have none."""
+    """Their number and paths are beside it; other neighbours have no list."""
     answer = collection.answer(13)
     near = [
         NearDuplicate(score=0.9, payload=collection.payloads[row], file=collection.file(row))
@@ -302,7 +302,7 @@ def test_folded_near_duplicates_are_listed_with_their_neighbour(
 
 
 def test_queries_without_relevant_images_are_no_errors(collection: Collection, tmp_path: Path) -> None:
-    """Two images of one class find each other first, a third is alone: nothing better is possible."""
+    """Two images of one class find each other; the third, alone in its class, counts as no error."""
     images = collection.evaluation.images
     three = replace(
         images.vectors,
@@ -324,8 +324,8 @@ def test_queries_without_relevant_images_are_no_errors(collection: Collection, t
     assert not page.with_class("confusion")
 
 
-def test_several_collections_stand_side_by_side(collection: Collection, tmp_path: Path) -> None:
-    """One section each, compared in a table, with differences only where they are certain."""
+def test_several_collections_are_compared_on_one_page(collection: Collection, tmp_path: Path) -> None:
+    """Each has a section, and a table compares them, with the differences that are certain."""
     second = replace(collection.evaluation, collection="vgg16-euclid")
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation, second)
     assert page.problems == []
@@ -336,7 +336,7 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
 
 
 def test_an_evaluation_shows_what_a_head_was_trained_on(collection: Collection, tmp_path: Path) -> None:
-    """Every figure of every part with its interval; nothing where there is no head."""
+    """Every figure of every part has its interval; without a head there is no such table."""
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     parts = parts_seen(collection.evaluation)
@@ -354,7 +354,7 @@ def test_an_evaluation_shows_what_a_head_was_trained_on(collection: Collection, 
 
 
 def test_duplicates_show_kept_and_redundant_files(collection: Collection, tmp_path: Path) -> None:
-    """In words, with sizes; a file that is gone has a note, and groups that free most come first."""
+    """They are named in words, with sizes; a missing file has a note; groups that free most come first."""
     groups = [group(collection, 12, 13), group(collection, 0, 1, 2, 3)]
     duplicates_page(groups, collection="vgg16-cosine", above=0.99).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
@@ -369,7 +369,7 @@ def test_duplicates_show_kept_and_redundant_files(collection: Collection, tmp_pa
 
 
 def test_a_collection_without_duplicates_has_a_page(tmp_path: Path) -> None:
-    """Not an empty one."""
+    """The page says that there are none."""
     duplicates_page([], collection="vgg16-cosine", above=0.99).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
@@ -377,7 +377,7 @@ def test_a_collection_without_duplicates_has_a_page(tmp_path: Path) -> None:
 
 
 def test_thumbnails_shrink_with_their_number(tmp_path: Path, draw: Draw) -> None:
-    """The edge follows their number; what cannot be shown keeps its place."""
+    """Their edge follows the number of images; an unreadable image keeps its place."""
     files = draw(tmp_path, *(f"{number}.png" for number in range(3)), size=(600, 400))
     gallery = Gallery.of([*files, None, tmp_path / "gone.png", files[0]])
     sizes = {made.width for made in gallery.thumbnails.values() if isinstance(made, Thumbnail)}
