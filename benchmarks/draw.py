@@ -1,4 +1,4 @@
-"""The image of what `embed.py` measured: images per second, by provider, precision and peer.
+"""Draws a plot of what `embed.py` measured: images per second, by provider, precision and peer.
 
     python benchmarks/draw.py VGG16.json RESNET.json --output throughput.svg
 
@@ -15,7 +15,7 @@ OURS, PEER = "#3b6fb6", "#b0b6bd"
 
 
 def main() -> None:
-    """Writes one image, whose format its name says."""
+    """Writes one plot, in the format of its file name's suffix."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path, help="what embed.py --json wrote")
     parser.add_argument("--output", required=True, type=Path, help="an .svg or a .png")
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def draw(results: list[dict[str, Any]], output: Path) -> None:
-    """A panel for each network, a bar for each way, in the order in which they were measured."""
+    """Draws a panel for each network and a bar for each way, in the order of measurement."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

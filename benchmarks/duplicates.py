@@ -1,4 +1,4 @@
-"""Does `search duplicates` offer what it may, and only that? On drawn images and on copies of some of them.
+"""Measures whether `search duplicates` offers copies and nothing but copies, on drawn images.
 
     python benchmarks/duplicates.py --proof-only [--per-kind 200] [--copies 12] [--kinds forms codes]
     python benchmarks/duplicates.py --network vgg=vgg16.h5 --network resnet=resnet101v2.h5:LAYER
@@ -42,7 +42,7 @@ from PIL import Image, PngImagePlugin
 
 
 class Way(StrEnum):
-    """How a copy is made."""
+    """A way to make a copy."""
 
     HALF = "half"
     QUALITY = "quality 60"
@@ -53,7 +53,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A file: which image it shows, and how it was made if it is a copy."""
+    """A file: the image that it shows, and the way it was made if it is a copy."""
 
     file: Path
     kind: str
@@ -62,7 +62,7 @@ class Drawn:
 
     @property
     def image(self) -> tuple[str, int]:
-        """What it shows."""
+        """Returns the kind and number of the image that the file shows."""
         return self.kind, self.number
 
 
@@ -71,7 +71,7 @@ Pair = tuple[Path, Path]
 
 
 def main() -> None:
-    """Prints a table a way of finding candidates, and writes them as JSON."""
+    """Prints a table for each way of finding candidates, and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
     parser.add_argument("--per-kind", type=int, default=200, help="different images of each kind")
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def draw_all(folder: Path, kinds: Sequence[str], per_kind: int, copies: int) -> list[Drawn]:
-    """All files, and that their images differ is checked; what is there already is not drawn again."""
+    """Draws the files that are missing, checks that all images differ, and returns all files."""
     started = time.perf_counter()
     step = max(1, per_kind // max(1, copies))
     jobs = [(kind, number, number % step == step // 2) for kind in kinds for number in range(per_kind)]
@@ -110,7 +110,7 @@ def draw_all(folder: Path, kinds: Sequence[str], per_kind: int, copies: int) -> 
 
 
 def _draw(folder: Path, job: tuple[str, int, bool]) -> tuple[str, list[Drawn]]:
-    """The digest of an image's pixels, and its files."""
+    """Draws an image and its copies; returns the digest of its pixels, and its files."""
     kind, number, has_copies = job
     stem = folder / kind.replace(" ", "-") / f"{number:04}"
     if not stem.with_suffix(".png").exists():
@@ -125,7 +125,7 @@ def _draw(folder: Path, job: tuple[str, int, bool]) -> tuple[str, list[Drawn]]:
 
 
 def _write(stem: Path, image: Image.Image, number: int, *, has_copies: bool) -> None:
-    """The original last: where it is, all are."""
+    """Writes the copies and then the original, so that an original that exists has all its copies."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     for way in Way if has_copies else ():
         COPIES[way](image, _stem(stem, way), number)
@@ -185,9 +185,9 @@ def _saved(image: Image.Image, stem: Path, suffix: str, **options: object) -> Pa
 
 
 def offered_by_proof(files: Sequence[Drawn]) -> Iterator[Pair]:
-    """Each file that is proven to be a copy, where every one before it of its kind may be its original."""
+    """Yields each file that is proven to be a copy of an earlier one of its kind."""
     images = sorted(
-        map_ahead(_image, iter(files), ahead=32),
+        map_ahead(_image_file, iter(files), ahead=32),
         key=lambda one: (-one.payload.width * one.payload.height, -one.payload.bytes),
     )
     rows = defaultdict(list)
@@ -204,8 +204,8 @@ def offered_by_proof(files: Sequence[Drawn]) -> Iterator[Pair]:
             yield _path(images[row]), _path(images[original])
 
 
-def _image(drawn: Drawn) -> ImageFile:
-    """As an ingest and `search duplicates` see it."""
+def _image_file(drawn: Drawn) -> ImageFile:
+    """Returns the image file as an ingest and `search duplicates` read it."""
     status = drawn.file.stat()
     with open_file(drawn.file) as stream:
         digest = hash_stream(stream)
@@ -231,7 +231,7 @@ def _path(image: ImageFile) -> Path:
 
 
 def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pair]:
-    """Each file that `search duplicates --paths` would print, after an ingest."""
+    """Yields each file that `search duplicates --paths` would print after an ingest."""
     backbone, _, rest = network.partition("=")
     weights, _, layer = rest.partition(":")
     store = work / f"store-{backbone}"
@@ -256,7 +256,7 @@ def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pai
 
 
 def report(name: str, files: Sequence[Drawn], find: Callable[[], Iterable[Pair]]) -> dict[str, object]:
-    """Prints the table of a way of finding candidates, and gives its figures."""
+    """Prints the table of a way of finding candidates, and returns its figures."""
     print(f"\n{name}")
     started = time.perf_counter()
     offered = dict(find())

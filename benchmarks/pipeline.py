@@ -1,4 +1,4 @@
-"""What does an ingest cost beside the network, and what is the most that it could do? Images per second.
+"""Measures what an ingest costs beside the network, and the highest rate it could reach: images per second.
 
     python benchmarks/pipeline.py [--images 1024] [--rounds 3] [--output pipeline.json]
     python benchmarks/pipeline.py --images 48 --megapixels 12
@@ -34,7 +34,7 @@ from unittest import mock
 
 import numpy as np
 from commands import draw
-from embed import bare
+from embed import embed_batches
 from lookalike_core.cpu_count import count_cores
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile, scan
@@ -62,7 +62,7 @@ DIMENSION = 64
 
 
 def main() -> None:
-    """Prints a line a way, and writes what was measured as JSON."""
+    """Prints a line for each way, and writes the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--megapixels", type=float, help="of an image; 320 x 240 pixels without it")
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def measure(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list[dict[str, object]]:
-    """Images a second of each way, in turns."""
+    """Returns images per second of each way, in turn."""
     weights = write_weights(home / "weights.h5")
     ways = decoding_ways(home / "pictures", stack)
     limits: dict[str, float] = {}
@@ -97,7 +97,7 @@ def measure(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list
         name = f"{rate:g} images/s" if rate else "none"
         limits[name] = rate / arguments.models or float("inf")
         ways[name] = lambda rate=rate: ingest(home, weights, rate, arguments)
-    speeds = in_turns(ways, arguments)
+    speeds = measure_in_turn(ways, arguments)
     rows: list[dict[str, object]] = []
     for name, found in speeds.items():
         pairs = zip(found, speeds["decoding"], strict=True)
@@ -108,7 +108,7 @@ def measure(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list
 
 
 def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list[dict[str, object]]:
-    """Decoding alone, the network alone, and both in a whole ingest."""
+    """Measures decoding alone, the network alone, and both in a whole ingest."""
     settings = replace(Settings.from_environment(), home=home)
     spec = ModelSpec.of(
         arguments.backbone,
@@ -129,10 +129,10 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
     )
     ways = {
         **decoding_ways(home / "pictures", stack),
-        "network": lambda: bare(session, pixels, arguments.batch_size or BATCH_SIZE),
+        "network": lambda: embed_batches(session, pixels, arguments.batch_size or BATCH_SIZE),
         "ingest": lambda: ingest_with(session, request, settings, arguments.images),
     }
-    speeds = in_turns(ways, arguments)
+    speeds = measure_in_turn(ways, arguments)
     rounds = list(zip(speeds["ingest"], speeds["decoding"], speeds["network"], strict=True))
     slower = [speed / min(decoding, network) for speed, decoding, network in rounds]
     both = [speed * (1 / decoding + 1 / network) for speed, decoding, network in rounds]
@@ -145,10 +145,10 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
     ]
 
 
-def in_turns(
+def measure_in_turn(
     ways: "Mapping[str, Callable[[], object]]", arguments: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Images a second of each way in each round; the first round warms up."""
+    """Returns images per second of each way in each round; the first round warms up."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(arguments.rounds + 1):
         for name, way in ways.items():
@@ -162,7 +162,7 @@ def in_turns(
 
 
 def decoding_ways(folder: Path, stack: ExitStack) -> "dict[str, Callable[[], object]]":
-    """In threads, as an ingest does, and in processes."""
+    """Returns decoding in threads, as an ingest does it, and in processes."""
     found = [entry for entry in scan(folder) if isinstance(entry, FoundFile)]
     pool = stack.enter_context(ProcessPoolExecutor(count_cores(), multiprocessing.get_context("spawn")))
     return {
@@ -172,13 +172,13 @@ def decoding_ways(folder: Path, stack: ExitStack) -> "dict[str, Callable[[], obj
 
 
 def decode_all(folder: Path) -> list[DecodedImage]:
-    """As an ingest reads ahead."""
+    """Decodes all images, read ahead as in an ingest."""
     found = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
     return list(map_ahead(decode_one, found, ahead=32))
 
 
 def decode_one(found: FoundFile) -> DecodedImage:
-    """Read, hashed and decoded."""
+    """Reads, hashes and decodes a file."""
     read = read_image(found, lambda _: False)
     if read.image is None:
         raise RuntimeError(f"{found.path}: {read.problem}")
@@ -186,7 +186,7 @@ def decode_one(found: FoundFile) -> DecodedImage:
 
 
 def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace) -> IngestReport:
-    """A first ingest into a fresh store."""
+    """Runs a first ingest into a fresh store."""
     settings = replace(Settings.from_environment(), home=home)
     specs = [ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))]
     distances = [Distance.COSINE]
@@ -204,7 +204,7 @@ def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace
 def ingest_with(
     session: "Embedder | StandIn", request: IngestRequest, settings: Settings, images: int
 ) -> IngestReport:
-    """A first ingest into a fresh store, with what is open already in the place of each session."""
+    """Runs a first ingest into a fresh store, with a given session in the place of each that it opens."""
     with (
         tempfile.TemporaryDirectory(dir=settings.home) as folder,
         mock.patch.object(Embedder, "load", return_value=session),
@@ -217,7 +217,7 @@ def ingest_with(
 
 
 class StandIn:
-    """In the place of an `Embedder`: random vectors after a while."""
+    """Stands in for an `Embedder`: returns random vectors after a fixed time."""
 
     provider = "stand-in"
     notice = None
@@ -227,14 +227,14 @@ class StandIn:
         self._random = np.random.default_rng(0)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 `[N, 64]`."""
+        """Returns random float32 `[N, 64]`."""
         if self._rate:
             time.sleep(len(pixels) / self._rate)
         return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
 
 
 def draw_large(folder: Path, count: int, megapixels: float) -> None:
-    """Blurred noise with some grain, 4 to 3, as large as a camera's."""
+    """Draws blurred noise with some grain, 4 to 3, as large as a camera's images."""
     rng = np.random.default_rng(0)
     width, height = round((megapixels * 4e6 / 3) ** 0.5), round((megapixels * 3e6 / 4) ** 0.5)
     folder.mkdir(parents=True)

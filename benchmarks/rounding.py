@@ -1,4 +1,4 @@
-"""A model in bfloat16, emulated: what a processor with AMX or AVX512_BF16 gives, on any processor.
+"""Emulates a model in bfloat16 on any processor: what one with AMX or AVX512_BF16 computes.
 
 Every kernel is rounded to bfloat16, and so is every activation that a convolution, a matrix product, a batch
 norm or an addition gives on. Products of two such numbers are exact in fp32 and are summed up in fp32, as the
@@ -21,15 +21,15 @@ ROUNDED = ("Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Relu")
 """Nodes whose output is rounded; pooling by maxima and padding give on what they were given."""
 
 
-def in_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rounds kernels and activations of a model, which is changed and given back, to bfloat16."""
+def convert_to_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rounds kernels and activations of a model in place to bfloat16, and returns it."""
     graph = model.graph
     uses = Counter(name for node in graph.node for name in node.input)
     relus = {node.input[0] for node in graph.node if node.op_type == "Relu"}
     kernels = {node.input[1] for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
     for tensor in graph.initializer:
         if tensor.name in kernels:
-            values = rounded(numpy_helper.to_array(tensor))
+            values = round_to_bfloat16(numpy_helper.to_array(tensor))
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     nodes: list[onnx.NodeProto] = []
     names: dict[str, str] = {}
@@ -46,7 +46,7 @@ def in_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def round_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the nearest numbers that bfloat16 has, ties to even; the values are finite."""
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)

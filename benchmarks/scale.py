@@ -1,4 +1,4 @@
-"""What more images would take: disk, memory, machines and time, computed from measured rates.
+"""Computes what more images would take from measured rates: disk, memory, machines and time.
 
     python benchmarks/scale.py            # prints the tables of docs/scale.md
     python benchmarks/scale.py --write    # and puts them in their places there
@@ -22,7 +22,7 @@ SIZES = (1_281_167, 1_000_000_000)
 
 
 class Input(NamedTuple):
-    """A figure that everything else follows from, by the symbol that formulas use."""
+    """An input figure, by the symbol that formulas use."""
 
     symbol: str
     value: float
@@ -80,33 +80,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
     if parser.parse_args().write:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(replace_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print("\n\n".join(tables()))
 
 
-def with_tables(page: str) -> str:
-    """The page with these tables in the places of those that it has, in their order."""
+def replace_tables(page: str) -> str:
+    """Returns the page with its tables replaced by these, in order."""
     left = tables()
     return re.sub(r"^\|(?:.*\n)(?:\|.*\n)*", lambda _: f"{next(left)}\n", page, flags=re.MULTILINE)
 
 
 def tables() -> Iterator[str]:
-    """The inputs; then, for each number of images, the layouts of a store and the times."""
-    yield inputs()
+    """Yields the inputs; then, for each number of images, the layouts of a store and the times."""
+    yield inputs_table()
     for number in SIZES:
-        yield layouts(number)
-        yield times(number)
+        yield layouts_table(number)
+        yield times_table(number)
 
 
-def inputs() -> str:
-    """Every figure that is not computed."""
+def inputs_table() -> str:
+    """Returns the table of every figure that is not computed."""
     rows = [[f"`{each.symbol}`", _shown(each), each.what, each.source] for each in INPUTS]
     return _table(["", "value", "what it is", "where it comes from"], rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """A way to hold so many vectors on a server or several: sizes are bytes, of all servers together."""
+    """A way to store the vectors on one or several servers: sizes are bytes, of all servers together."""
 
     number: int
     dimension: int
@@ -115,38 +115,38 @@ class Layout:
 
     @property
     def disk(self) -> float:
-        """Whole vectors, the smaller ones beside them where there are any, payloads and what finds them."""
+        """Returns the bytes of vectors, quantized vectors if any, payloads and index."""
         smaller = self.in_memory if self.in_memory < QUANTIZATIONS["none"] else 0
-        a_image = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
-        return self.replicas * self.number * a_image
+        per_image = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
+        return self.replicas * self.number * per_image
 
     @property
     def memory(self) -> float:
-        """The vectors that are compared first, and what does not shrink with them."""
-        a_image = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
-        return self.replicas * self.number * a_image
+        """Returns the bytes of the vectors that are compared first, and of all that is not quantized."""
+        per_image = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
+        return self.replicas * self.number * per_image
 
     @property
     def nodes(self) -> int:
-        """As many as memory and disk need; two replicas want three, so that one may fail."""
+        """Returns the servers that memory and disk need; two replicas need three, so that one may fail."""
         needed = max(self.memory / VALUES["M"], self.disk / VALUES["S"]) / USED
         return max(math.ceil(needed), 1 if self.replicas == 1 else 3)
 
     @property
     def shards(self) -> int:
-        """One for a single node, else a few for each, so that nodes can be added."""
+        """Returns one for a single node, else a few for each, so that nodes can be added."""
         return 1 if self.nodes == 1 else SHARDS_A_NODE * self.nodes
 
     @property
     def index_s(self) -> float:
-        """For its shards one after the other, on each of the servers at a time."""
+        """Returns the seconds to index a server's shards in sequence, all servers in parallel."""
         points = self.number / self.shards
         one = VALUES[f"i{self.dimension}"] * _steps(points) / _steps(MEASURED)
         return one * self.replicas * self.shards / self.nodes
 
 
-def layouts(number: int) -> str:
-    """Each network, quantization and number of replicas."""
+def layouts_table(number: int) -> str:
+    """Returns the table of each network, quantization and number of replicas."""
     head = [
         "network",
         "quantization",
@@ -173,8 +173,8 @@ def layouts(number: int) -> str:
     return _table(head, rows)
 
 
-def times(number: int) -> str:
-    """How long everything would take that is done once, and a query."""
+def times_table(number: int) -> str:
+    """Returns the table of the times of the work that is done once, and of a query."""
     rows = [["*formula*", "*D = 512*", "*D = 2048*"]]
     logarithms = math.log(number) / math.log(MEASURED)
     share = number / MEASURED
@@ -214,7 +214,7 @@ def _shown(each: Input) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes, in the largest unit that leaves a figure before the point."""
+    """Returns bytes in the largest unit that leaves a figure before the point."""
     for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{_rounded(count / size)} {unit}"
@@ -222,7 +222,7 @@ def _size(count: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A time, in the largest unit of which there are two."""
+    """Returns a time in the largest unit of which there are two."""
     for unit, length in (("years", 365.25 * 86_400), ("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         if seconds >= 2 * length:
             return f"{_rounded(seconds / length)} {unit}"
@@ -230,7 +230,7 @@ def _span(seconds: float) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Two figures that count where it is small, no fractions where it is not."""
+    """Returns two significant figures of a small value, an integer of a large one."""
     return f"{value:.2g}" if value < 10 else f"{float(f'{value:.3g}'):,.0f}"  # noqa: PLR2004 - two digits
 
 

@@ -1,4 +1,4 @@
-"""Does an ingest over an unchanged folder see 20,000 files a second, and what memory does a file take?
+"""Measures whether an ingest scans 20,000 unchanged files a second, and the memory that a file takes.
 
     python benchmarks/scan.py [--files 200000] [--runs 3] [--flat] [--keep DIR] [--output scan.json]
 
@@ -22,7 +22,7 @@ from unittest import mock
 
 import h5py
 import numpy as np
-from commands import program, timed
+from commands import program, run_timed
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.open_image import hash_stream
 from lookalike_core.images.scan import FoundFile
@@ -59,14 +59,14 @@ def main() -> None:
 
 
 def measure(folder: Path, files: int, runs: int, a_folder: int) -> dict[str, object]:
-    """Seconds and peak memory of each way, in turns."""
+    """Returns the seconds and peak memory of each way, in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = write_weights(folder / "weights.h5")
     counts = {"few": files // 4, "many": files}
     for name, count in counts.items():
         if not (folder / name).exists():
             write_files(folder / name / "pictures", count, a_folder)
-            take_in(folder / name, weights, count)
+            ingest_first(folder / name, weights, count)
     ways = [(name, way) for way in ("listed", "unlisted") for name in counts]
     rounds: dict[tuple[str, str], list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(runs):
@@ -74,7 +74,7 @@ def measure(folder: Path, files: int, runs: int, a_folder: int) -> dict[str, obj
             if way == "unlisted":
                 for mark in (folder / name).glob("home/qdrant/*/points.listed"):
                     mark.unlink()
-            rounds[name, way].append(unchanged(folder / name, weights))
+            rounds[name, way].append(run_unchanged(folder / name, weights))
     found: dict[str, object] = {"files": files}
     for way in ("listed", "unlisted"):
         seconds = statistics.median(s for s, _ in rounds["many", way])
@@ -94,15 +94,15 @@ def measure(folder: Path, files: int, runs: int, a_folder: int) -> dict[str, obj
     return found
 
 
-def unchanged(work: Path, weights: Path) -> tuple[float, float]:
-    """Seconds and peak memory in MB of a whole `ingest run`."""
+def run_unchanged(work: Path, weights: Path) -> tuple[float, float]:
+    """Runs `ingest run` over the unchanged folder; returns its seconds and its peak memory in MB."""
     os.environ |= {"LOOKALIKE_HOME": str(work / "home"), "LOOKALIKE_STORE": "embedded"}
     words = ["--backbone", "vgg", "--layer", LAYER, "--weights", str(weights)]
-    return timed([program("ingest"), "run", str(work / "pictures"), *words])
+    return run_timed([program("ingest"), "run", str(work / "pictures"), *words])
 
 
-def take_in(work: Path, weights: Path, count: int) -> None:
-    """A first ingest with stand-ins for decoding and for the network."""
+def ingest_first(work: Path, weights: Path, count: int) -> None:
+    """Runs a first ingest with stand-ins for decoding and for the network."""
     settings = replace(Settings.from_environment(), home=work / "home")
     request = IngestRequest(
         dataset=Dataset(name="pictures", root=(work / "pictures").resolve()),
@@ -122,7 +122,7 @@ def take_in(work: Path, weights: Path, count: int) -> None:
 
 
 class StandIn:
-    """In the place of an `Embedder`: random vectors."""
+    """Stands in for an `Embedder`: returns random vectors."""
 
     provider = "stand-in"
     notice = None
@@ -131,7 +131,7 @@ class StandIn:
         self._random = np.random.default_rng(0)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 `[N, 64]`."""
+        """Returns random float32 `[N, 64]`."""
         return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
 
 
@@ -139,12 +139,12 @@ IMAGE = DecodedImage(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
 
 
 def read_undecoded(found: FoundFile, _is_known: object, *, max_pixels: int) -> ReadFile:  # noqa: ARG001
-    """Hashed as every file is, and not decoded."""
+    """Returns a file, hashed as every file is, and not decoded."""
     return ReadFile(found=found, sha256=hash_stream(io.BytesIO(found.file.read_bytes())), image=IMAGE)
 
 
 def write_files(folder: Path, count: int, a_folder: int) -> None:
-    """Bitmaps of one pixel, 58 bytes each, whose numbers stand in four bytes that mean nothing."""
+    """Writes bitmaps of one pixel, 58 bytes each; their number is in four bytes that no decoder reads."""
     for number in range(count):
         if number % a_folder == 0:
             place = folder / f"class{number // a_folder:04}"
@@ -155,7 +155,7 @@ def write_files(folder: Path, count: int, a_folder: int) -> None:
 
 
 def write_weights(file: Path) -> Path:
-    """VGG16's first layer as Keras writes it, random."""
+    """Writes random weights of VGG16's first layer in Keras' layout."""
     random = np.random.default_rng(0)
     with h5py.File(file, "w") as opened:
         group = opened.create_group("block1_conv1")

@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def store(folder: Path, data: Path | None) -> Path:
-    """Returns a store for each folder of images, so that neighbours come from that folder alone."""
+    """Returns a separate store for each folder of images, so that all neighbours are from that folder."""
     name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "images"
     return folder / "stores" / name
 

@@ -1,4 +1,4 @@
-"""Servers that are asked as often as ever, with next to no time between the tries."""
+"""Shortens the pauses between retries of server requests; their number stays."""
 
 from lookalike_core.stores.retries import RetryPolicy
 from lookalike_core.stores.server_tuning import ServerTuning

@@ -1,4 +1,4 @@
-"""A terminal that keeps everything that a command sends it, and obeys nothing."""
+"""Runs commands on a terminal that records all output and interprets none."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _OUR_CODES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[12]K|1A|\d+G)")
 def sent_to_terminal(
     words: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], typed: str = ""
 ) -> tuple[int, str]:
-    """Exit code of a command on a terminal of its own, and what it sent there, between echoes of `typed`."""
+    """Returns a command's exit code on its own terminal, and its output, between echoes of `typed`."""
     import pty
 
     program, *arguments = map(str, words)
@@ -44,7 +44,7 @@ def sent_to_terminal(
     return process.returncode, sent.decode("utf-8", "surrogateescape")
 
 
-def obeyed(sent: str) -> list[str]:
-    """What a terminal would obey in it, and nobody of ours means it to."""
+def control_sequences(sent: str) -> list[str]:
+    """Returns the control sequences in an output that none of our commands sends itself."""
     lines = _OUR_CODES.sub("", sent).replace("\r", "").split("\n")
     return [line for line in lines if not line.isprintable()]
