@@ -3,11 +3,11 @@
     python benchmarks/bfloat16.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
 
 The same images are embedded in fp32 by ONNX Runtime's own provider and in bfloat16: by OpenVINO's plugin
-where this processor computes in bfloat16, and everywhere by an emulation, see `rounding.py`. Printed are the
-cosines to the fp32 vectors, and which part of the ten nearest by cosine, exactly searched, is the same: among
-the vectors in bfloat16, and where images embedded in bfloat16 are looked for among the vectors in fp32, as in
-a collection that another machine filled. Of neighbours that are other ones it is printed how much less
-similar they are, in fp32, than the tenth nearest.
+where this processor computes in bfloat16, and everywhere by an emulation, see `rounding.py`. It prints the
+cosines to the fp32 vectors, and the share of the ten nearest by cosine and exact search that is the same:
+among the bfloat16 vectors, and for bfloat16 queries among the fp32 vectors, as in a collection that another
+machine filled. For exchanged neighbours it prints how much less similar they are, in fp32, than the tenth
+nearest.
 """
 
 import tempfile

@@ -2,14 +2,14 @@
 
     python benchmarks/cold.py IMAGE --collection NAME --weights FILE [--layer L] [--rounds 5] [--json FILE]
 
-    python    `python -c pass`: what nothing can be faster than
+    python    `python -c pass`: the lower bound of all others
     help      `search --help`
-    query     `search query IMAGE --collection NAME`, which is there already (`LOOKALIKE_HOME`)
+    query     `search query IMAGE --collection NAME`, of an existing collection (`LOOKALIKE_HOME`)
     keras     a script that does the same from saved vectors: imports Keras, builds the network, loads the
               weights, embeds one image, compares it with all vectors by numpy and prints ten
 
-A first round, in which the optimized graph is kept, warms the system's cache and is not counted. The saved
-vectors are random: what they are takes no time.
+A first round, which caches the optimized graph and warms the system's cache, is not counted. The saved
+vectors are random, since their values do not affect the time.
 """
 
 import argparse

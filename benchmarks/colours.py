@@ -2,11 +2,11 @@
 
     python benchmarks/colours.py PHOTOS [--before CHECKOUT] [--rounds 9] [--model MODEL.onnx]
 
-PHOTOS holds one folder a class; eight of them are written as small files (about 640 x 480) and as large ones
-(4000 x 3000), without a profile and with several. Each kind is decoded in turn by a process of this checkout
-and, where another is named, by one of that, in every round; processor time, median of the rounds, and the
-median of the rounds' ratios. With a model the vectors of small files, whose profile is converted before they
-are scaled, are compared with those that converting after it would give.
+PHOTOS holds one folder for each class; eight photos are written as small files (about 640 x 480) and as
+large ones (4000 x 3000), without a profile and with several. In each round, a process of this checkout
+decodes each kind of file, and then one of CHECKOUT, if named. It prints the processor time, as the median
+of the rounds, and the median of their ratios. With a model, the vectors of small files, whose profile is
+converted before scaling, are compared with those of converting after scaling.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     """Prints a line for each kind of file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--before", type=Path, help="another checkout, to compare with")
+    parser.add_argument("--before", type=Path, help="another checkout to compare with")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--model", type=Path)
     arguments = parser.parse_args()

@@ -2,9 +2,9 @@
 
     python benchmarks/commands.py --weights VGG16.h5 [--files 10000] [--runs 5]
 
-Draws a folder of different images, ingests it once with VGG16's first layer (which takes little time, so
-that what is measured is everything else), ingests it again unchanged, and asks about one image.
-Memory is the peak of the process; the model's own share is that of a process which embeds one batch.
+Draws a folder of different images, ingests it with VGG16's first layer (which takes so little time that all
+else is measured), ingests it again unchanged, and runs one query. Memory is the peak of the process; the
+model's share is that of a process which embeds one batch.
 """
 
 import argparse
@@ -31,7 +31,7 @@ started = time.perf_counter()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-"""Starts a command from a small process: on Linux a peak begins at that of the process which started it."""
+"""Starts a command from a small process: on Linux, a process inherits the peak of its parent."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Draws images that look alike and differ, of eleven kinds, each from its own seed, for `duplicates.py`.
 
-Within a kind every image differs from every other in something that a person would miss if it were lost: a
-word, a digit, a square of a code, a line of a plot, an object that moved.
+All images of a kind differ in content that must not be lost: a word, a digit, a square of a code, a line of
+a plot, an object that moved.
 """
 
 from collections.abc import Callable

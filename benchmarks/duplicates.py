@@ -3,13 +3,13 @@
     python benchmarks/duplicates.py --proof-only [--per-kind 200] [--copies 12] [--kinds forms codes]
     python benchmarks/duplicates.py --network vgg=vgg16.h5 --network resnet=resnet101v2.h5:LAYER
 
-Eleven kinds of images (`drawn.py`), all different, and of some of each five copies: rescaled to a half,
-recompressed at quality 60, converted to another format, stripped of its metadata, and turned by EXIF. With
-`--proof-only` every image is taken for a candidate of every other of its kind: no network has a say. With
-`--network BACKBONE=WEIGHTS[:LAYER]` all are ingested, and asked about as `search duplicates` asks.
+There are eleven kinds of images (`drawn.py`), all different, and five copies of some: half size,
+recompressed at quality 60, converted to another format, without metadata, and rotated by EXIF. With
+`--proof-only` every image is a candidate for every other of its kind, without a network. With `--network
+BACKBONE=WEIGHTS[:LAYER]` all are ingested, and candidates are those of `search duplicates`.
 
-Printed is, for each kind, how many files are offered for the sake of a different image, and for each way how
-many copies are found: offered, or kept while their original is offered.
+It prints for each kind how many files are offered for deletion wrongly, as copies of a different image, and
+for each way how many copies are found: offered, or kept while their original is offered.
 """
 
 import argparse
@@ -67,21 +67,21 @@ class Drawn:
 
 
 Pair = tuple[Path, Path]
-"""A file that could go, and the one that is kept for it."""
+"""A file offered for deletion, and the one to keep."""
 
 
 def main() -> None:
     """Prints a table for each way of finding candidates, and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
-    parser.add_argument("--per-kind", type=int, default=200, help="different images of each kind")
-    parser.add_argument("--copies", type=int, default=12, help="how many of them have five copies")
+    parser.add_argument("--per-kind", type=int, default=200, help="number of different images of each kind")
+    parser.add_argument("--copies", type=int, default=12, help="images of each kind that have five copies")
     parser.add_argument(
-        "--proof-only", action="store_true", help="all of a kind are candidates of each other"
+        "--proof-only", action="store_true", help="compare all images of a kind, without a network"
     )
     parser.add_argument("--network", action="append", default=[], metavar="BACKBONE=WEIGHTS[:LAYER]")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--work", type=Path, help="a folder that keeps images and stores for another run")
+    parser.add_argument("--work", type=Path, help="folder in which images and stores are kept for later runs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     print(describe())
@@ -103,7 +103,7 @@ def draw_all(folder: Path, kinds: Sequence[str], per_kind: int, copies: int) -> 
     jobs = [(kind, number, number % step == step // 2) for kind in kinds for number in range(per_kind)]
     made = list(map_ahead(partial(_draw, folder), iter(jobs), ahead=16))
     if len({digest for digest, _ in made}) < len(made):
-        raise SystemExit("two images are the same, so that nothing can be told from them")
+        raise SystemExit("two drawn images have the same pixels; correct the drawing of their kind")
     drawn = [each for _, files in made for each in files]
     print(f"{len(jobs)} images and {len(drawn) - len(jobs)} copies in {_since(started):.0f} s", flush=True)
     return drawn
@@ -154,7 +154,7 @@ def _other_format(image: Image.Image, stem: Path, number: int) -> Path:
     return _saved(image, stem, suffix, **({} if suffix in {".bmp", ".tif"} else {"quality": 90}))
 
 
-def _stripped(image: Image.Image, stem: Path, number: int) -> Path:  # noqa: ARG001 - one signature for all
+def _stripped(image: Image.Image, stem: Path, number: int) -> Path:  # noqa: ARG001 - copies have one signature
     return _saved(image, stem, ".png", compress_level=1)
 
 

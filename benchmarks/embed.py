@@ -10,10 +10,10 @@ The ways run one after the other in every round, over the same images in the sam
     ingest ...           `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
     the peers            see `peers.py`; their vectors, of fp32, are compared with ours first
 
-An ingest uses the session above it; opening it, exporting and calibrating the model are counted nowhere. The
-files were written a moment ago and lie in the system's cache. A first round warms everything up and is not
-counted. A ratio is taken within each round, and its median is what is printed, so that a machine that
-gets slower or faster meanwhile moves both sides of it.
+An ingest uses the session above it; the times of opening the session and of exporting and calibrating the
+model are not counted. The files were just written and are in the system's cache. A first round warms up and
+is not counted. It prints the median of each round's ratio, so that a machine whose speed changes affects
+both sides.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-peers", action="store_true", help="only our own ways")
+    parser.add_argument("--no-peers", action="store_true", help="measure no peers")
     parser.add_argument("--json", type=Path, help="write the results here as well")
     return parser.parse_args()
 
@@ -105,7 +105,7 @@ def copy_images(photos: Path, folder: Path, count: int) -> list[DecodedImage]:
                 copy.write_bytes(data)
                 sizes.append(len(data))
     if not images:
-        raise SystemExit(f"{photos} holds no images")
+        raise SystemExit(f"{photos} contains no images; name a folder of photos")
     width, height = (median(getattr(p, side) for p in images.values()) for side in ("width", "height"))
     print(
         f"{len(images)} images, in the median {width:.0f} x {height:.0f} pixels and "
@@ -189,7 +189,7 @@ def lowest_cosine(expected: NDArray[np.float32], found: NDArray[np.float32]) -> 
 def require_agreement(name: str, difference: float) -> None:
     """Raises where vectors differ too much: speeds of different networks cannot be compared."""
     if difference > AGREEMENT:
-        raise RuntimeError(f"{name} gives other vectors (by {difference:.1e} of the largest value)")
+        raise RuntimeError(f"{name} gives different vectors (by {difference:.1e} of the largest value)")
     print(f"{name}: vectors differ from ours by at most {difference:.1e} of the largest value")
 
 

@@ -3,9 +3,9 @@
     python benchmarks/evaluate.py [--points 10000] [--dimension 2048] [--classes 10] [--rounds 3]
         [--fusion calibrated]
 
-The collection is filled with random clouds, one a class, in an embedded store of its own; the command is
-then run on it from process start to its last line. Reading the vectors from the store is part of it. With
-`--fusion` there is a second collection of the same images, of 512 values, and the two are evaluated fused.
+It fills a collection with random clouds, one for each class, in a temporary embedded store, and times the
+command on it from process start to the last line, reading of the vectors included. With `--fusion` a second
+collection has the same images, with 512 values, and the fusion of the two is evaluated.
 """
 
 import argparse

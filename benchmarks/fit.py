@@ -3,10 +3,10 @@
     python benchmarks/fit.py [--points 10000] [--dimension 2048] [--classes 100] [--rounds 3]
         [--output FILE.json]
 
-An embedded collection is filled with random clouds, one a class. Each round is a process of its own that
-does all that `exporter fit` does but for the ONNX model, for which there are no weights: it reads the
-vectors, holds a fifth out, chooses and fits the layer, asks what it gained, and writes the head. Besides the
-clock the processor's time is said, which other work on the machine lengthens less.
+It fills an embedded collection with random clouds, one for each class. Each round is a process of its own
+that does all that `exporter fit` does, except the ONNX model, for which there are no weights: it reads the
+vectors, holds out a fifth, chooses and fits the layer, evaluates it, and writes the head. It also prints
+the processor time, which other work on the machine affects less.
 """
 
 import argparse

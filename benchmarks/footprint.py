@@ -3,9 +3,9 @@
     python benchmarks/footprint.py [--points 40000] [--dimension 512] [--listed 1000000] [--output FILE.json]
 
 The collection has payloads like those of ImageNet's training images, and its index is built. Files are
-counted by the blocks that they take. What an ingest remembers of the images that it knows lies in a
-database, `listing` on the disk. What a further image takes of its memory is the growth of the process's
-peak from a fifth of `--listed` images to all of them, since the database's cache does not grow with them.
+measured by the blocks that they take. An ingest's list of known images is a database, `listing` on the
+disk. The memory of a further image is the growth of the process' peak from a fifth of `--listed` images to
+all of them, since the database's cache has a fixed size.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PARTS = {
     "graph": ("vector_index",),
     "vectors": ("vector_storage",),
 }
-"""Words in the names of the engine's files; the write-ahead log is bounded and belongs to none."""
+"""Words in the names of the engine's files; the write-ahead log has a fixed size and is not counted."""
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--listed", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    memory, listing = listing_bytes(arguments.listed)  # first, while nothing else has made the peak
+    memory, listing = listing_bytes(arguments.listed)  # first, before other work raises the peak
     found = file_bytes(arguments.points, arguments.dimension)
     taken = {part: size / arguments.points for part, size in found.items()}
     taken |= {"listing": listing, "in an ingest's memory": memory}

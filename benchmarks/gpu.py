@@ -3,14 +3,13 @@
     python benchmarks/gpu.py PHOTOS --vgg FILE --resnet FILE [--resnet-layer L] [--provider cuda]
         [--batch-size 16 ... 512] [--precision fp32 fp16] [--seconds 3] [--no-peers] [--json FILE]
 
-For each network and precision: what the session really runs on, the lowest cosine of its vectors to those
-of the CPU in fp32, and images per second at each batch size, pixels copied to the device and vectors back.
-Beside them: how many images per second this machine's cores read and decode, which is what an ingest
-waits for where the network is faster, the whole `run_ingest` at the best batch size, and the peers. Two
-choices that were not made without a GPU to measure them on are tried at the best batch size: CUDA's kernels
-with channels last, and images and vectors that stay on the device, which is the most that binding them to
-pinned memory could gain. With `--provider cpu` the same is run without a GPU, which proves the script and
-nothing about one.
+For each network and precision it prints the provider in use, the lowest cosine of its vectors to those of
+the CPU in fp32, and images per second at each batch size, including copies to the device and back. It also
+prints how many images per second this machine's cores read and decode, which bounds an ingest where the
+network is faster, the speed of `run_ingest` at the best batch size, and the peers. Two options are tried at
+the best batch size: CUDA's kernels with channels last, and images and vectors that stay on the device, an
+upper bound for what pinned memory could gain. With `--provider cpu` it runs without a GPU, to test the
+script.
 """
 
 import argparse
@@ -62,12 +61,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--vgg", type=Path, help="VGG16's weights, a Keras .h5 file")
     parser.add_argument("--resnet", type=Path, help="ResNet101V2's weights, a Keras .h5 file")
-    parser.add_argument("--resnet-layer", help="for weights that do not hold all layers")
+    parser.add_argument("--resnet-layer", help="last layer, for weights that lack the others")
     parser.add_argument("--provider", type=ProviderChoice, default=ProviderChoice.CUDA)
     parser.add_argument("--precision", nargs="+", type=Precision, default=[Precision.FP32, Precision.FP16])
     parser.add_argument("--batch-size", nargs="+", type=int, default=[1, 16, 64, 128, 256, 512])
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each figure is measured")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds for each figure")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results here as well")
     return parser.parse_args()

@@ -2,11 +2,11 @@
 
     python benchmarks/heads.py [--store STORE] [--seeds 5] COLLECTION [COLLECTION ...]
 
-The collections hold the same images, one for each network. For each seed a fifth of every class asks and
-is never learned from; all other images are found, those that were learned from among them, as in a
-collection that is searched. `unseen` learns from four fifths of half of the classes, and all images of
-the others ask. An image that asked for several seeds counts once, by its mean; intervals are a bootstrap's
-over images, p is that of the paired sign-flip test.
+There is one collection for each network, with the same images. For each seed a fifth of every class is held
+out as queries; they search among all other images, training images included, as in real use. `unseen`
+trains on four fifths of half of the classes, and all images of the other classes are queries. An image that
+is a query for several seeds counts once, by its mean; intervals are a bootstrap over images, and p is that
+of the paired sign-flip test.
 """
 
 import argparse

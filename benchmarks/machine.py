@@ -26,7 +26,7 @@ PACKAGES = (
 )
 
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-"""The unit in which the system counts a peak: macOS in bytes, Linux in KiB."""
+"""Bytes of the unit in which the system reports a peak: macOS in bytes, Linux in KiB."""
 
 
 def write_results(path: Path | None, results: dict[str, Any]) -> None:

@@ -1,9 +1,8 @@
 """Measures peers that compute the same vectors, where installed: Keras, TensorFlow, PyTorch, OpenVINO itself.
 
-Each peer is built from the same weights file up to the same layer, with the same pooling, and is handed
-pixels that are decoded already. Keras and TensorFlow get them preprocessed as well, which ours does in the
-graph; PyTorch's preprocessing is a part of its network, as ours is. A peer that gives other vectors is not
-measured.
+Each peer is built from the same weights file up to the same layer, with the same pooling, and receives
+decoded pixels. For Keras and TensorFlow these are also preprocessed, which our graph does itself; PyTorch's
+network includes its preprocessing, as ours does. A peer with different vectors is not measured.
 """
 
 import os
@@ -20,7 +19,7 @@ from lookalike_exporter.weights import LayerArrays, read_arrays
 from numpy.typing import NDArray
 
 AGREEMENT = 1e-3
-"""Of the largest value: vectors that differ by more are another network's."""
+"""Part of the largest value by which vectors of the same network may differ."""
 
 Vectors = NDArray[np.float32]
 Way = Callable[[], Vectors]
@@ -144,7 +143,7 @@ def _torch_network(spec: ModelSpec) -> Any:  # noqa: ANN401 - an untyped library
                 )
             features = outputs[spec.layer]
             if spec.pooling is not Pooling.AVG:
-                raise ImportError(f"{spec.pooling} pooling is not built here")
+                raise ImportError(f"{spec.pooling} pooling is not implemented for PyTorch here")
             return features.mean(dim=(2, 3))
 
     return Tapped().to(memory_format=torch.channels_last)
@@ -179,7 +178,7 @@ def _torch_module(layer: Layer, arrays: dict[str, LayerArrays]) -> Any:  # noqa:
         case Add():
             return nn.Identity()
         case _:
-            raise ImportError(f"{type(layer).__name__} is not built here")
+            raise ImportError(f"{type(layer).__name__} is not implemented for PyTorch here")
 
 
 def _torch_conv(layer: Conv, arrays: LayerArrays) -> Any:  # noqa: ANN401

@@ -4,20 +4,21 @@
     python benchmarks/pipeline.py --images 48 --megapixels 12
     python benchmarks/pipeline.py --images 48 --megapixels 12 --weights vgg16.h5 --precision int8
 
-Images are drawn: blurred noise as JPEG. The network is a stand-in that takes a fixed time an image without
-holding Python's lock, as a session does, and gives 64 random values; so this shows the pipeline alone, on
-any machine, at the speed of any network. In every round, one after the other:
+Images are blurred noise in JPEG files. The network is a stand-in that takes a fixed time for each image
+without holding Python's global lock, as a session does, and returns 64 random values; so the pipeline is
+measured alone, on any machine, at the speed of any network. Each round runs in turn:
 
     decoding        reading, hashing and decoding on all cores in threads, and nothing else
-    processes       the same in as many processes as cores, which are there already
+    processes       the same in as many running processes as cores
     RATE images/s   a whole ingest into a fresh embedded store, with a network of that rate, or of any, from
                     the first file looked at to the last point written
 
-The share is of the slower of decoding and the network. Two backbones: `--models 2`, a pass of each.
+The share is that of the slower of decoding and the network. `--models 2` runs two backbones, each with its
+own pass.
 
-With `--weights` the network is a real one, opened before, on the processor or what `--provider` says:
-`network` is its session alone on pixels that are decoded already, `ingest` the whole. Where it computes on
-the cores that decode, no ingest can take less of them than both together: that is the second share.
+With `--weights` the network is a real one on the CPU or on `--provider`, opened before: `network` is its
+session alone on decoded pixels, `ingest` the whole. Where it computes on the cores that decode, an ingest
+takes at least the sum of both times: that is the second share.
 """
 
 import argparse
@@ -65,11 +66,11 @@ def main() -> None:
     """Prints a line for each way, and writes the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--megapixels", type=float, help="of an image; 320 x 240 pixels without it")
+    parser.add_argument("--megapixels", type=float, help="size of an image; default: 320 x 240 pixels")
     parser.add_argument("--rates", type=float, nargs="*", default=[50, 200, 1000])
     parser.add_argument("--models", type=int, choices=(1, 2), default=1)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--weights", type=Path, help="a Keras .h5 file, for a real network")
+    parser.add_argument("--weights", type=Path, help="a Keras .h5 file; use a real network")
     parser.add_argument("--backbone", default="vgg")
     parser.add_argument("--layer")
     parser.add_argument("--precision", type=Precision, default=Precision.FP32)

@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
 
-The same images are embedded by the fp32, the fp16 and the int8 model, which is calibrated on the folder as
-`ingest run` does it: printed are the cosines to the fp32 vectors, and which part of the ten nearest by
-cosine, exactly searched, is the same. All on the processor, by ONNX Runtime's own provider.
+The same images are embedded by the fp32, the fp16 and the int8 model; activation ranges are measured on the
+folder, as by `ingest run`. It prints the cosines to the fp32 vectors, and the share of the ten nearest by
+cosine and exact search that is the same. All models run on the CPU, by ONNX Runtime's own provider.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 NEIGHBOURS = 10
 
 FEW = 100
-"""Images for fp16, which is slow on a processor."""
+"""Images for fp16, which is slow on a CPU."""
 
 Vectors = NDArray[np.float32]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/project.py [--points 1000 --points 5000] [--dimension 2048] [--classes 10]
 
-Reading vectors and thumbnails is not part of it.
+Reading vectors and thumbnails is not measured.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python benchmarks/protocols.py [--dimension 512] [--rows 20000] [--rounds 5] [--output protocols.json]
 
-There is no Qdrant here: a process of its own answers every request with a page that it has made before, over
-HTTP as Qdrant's JSON and over gRPC as its messages. What is timed is the way over the wire and what is made
-here of what comes: `models` by qdrant-client, `messages` by
-`lookalike_core.stores.server_reads`. A server's work comes on top. Rounds take turns; printed are medians.
+No Qdrant is needed: another process answers every request with a prepared page, over HTTP as Qdrant's JSON
+and over gRPC as its messages. It times the transfer and the parsing: `models` by qdrant-client, `messages`
+by `lookalike_core.stores.server_reads`. A server's own work is not included. It prints medians of rounds in
+turn.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def measure(http_port: int, grpc_port: int, rows: int, rounds: int) -> dict[str,
 def require(found: int, expected: int) -> None:
     """Raises where rows are missing: a benchmark of empty answers would be fast."""
     if found != expected:
-        raise SystemExit(f"{found} rows and not {expected}")
+        raise SystemExit(f"{found} rows were read instead of {expected}")
 
 
 def measure_seconds(action: Callable[[], None]) -> float:

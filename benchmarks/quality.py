@@ -2,9 +2,9 @@
 
     python benchmarks/quality.py [--store STORE] [COLLECTION ...]
 
-Every image is asked about by its id, through the store's own exact search; images with the query's bytes are
-left out, as `search query` does. Precision@10 is the share of the ten neighbours that are of the query's
-class, averaged over all images that have a class. STORE is a folder or a server's URL.
+Every image is a query by its id, through the store's own exact search; its exact duplicates are left out,
+as by `search query`. Precision@10 is the share of the ten neighbours that are of the query's class,
+averaged over all images that have a class. STORE is a folder or a server's URL.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python benchmarks/read_only.py [--dimension 2048] [--points 1000 20000] [--repeat 5] [--output JSON]
 
-Each collection lies in a temporary folder, once as it is without an index and once with one, which is built
-whatever the size. Times are from nothing to the first ten neighbours: of a collection that may be written
-to, and of one by its view, with what the view itself takes of that; medians of `--repeat` turns, with files
-in memory, as after a first command. Views lie where temporary files do (`TMPDIR`). The vectors are
-random: nothing that is measured depends on them.
+Each collection is in a temporary folder, once without an index and once with one, which is built for any
+size. Times are from opening to the first ten neighbours: of a writable collection, and of a read-only one
+by its view, with the time of making the view; medians of `--repeat` turns, with files in the system's
+cache. Views are among temporary files (`TMPDIR`). The vectors are random, since no figure depends on their
+values.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """Emulates a model in bfloat16 on any processor: what one with AMX or AVX512_BF16 computes.
 
-Every kernel is rounded to bfloat16, and so is every activation that a convolution, a matrix product, a batch
-norm or an addition gives on. Products of two such numbers are exact in fp32 and are summed up in fp32, as the
-instructions `tdpbf16ps` and `vdpbf16ps` do. Which other intermediate results a library keeps in fp32 is its
-own business: this rounds at every place where one may.
+It rounds every kernel to bfloat16, and the output of every convolution, matrix product, batch norm and
+addition. Products of two such numbers are exact in fp32 and are summed up in fp32, as by the instructions
+`tdpbf16ps` and `vdpbf16ps`. A library may keep more intermediate results in fp32; the emulation rounds
+wherever one may round.
 
-bfloat16 is fp32 cut off behind 8 bits of significand, the first of which is not written: rounding to the
+bfloat16 is fp32 truncated to 8 bits of significand, the first of which is implicit: rounding to the
 nearest, ties to even, changes a value by at most 2**-8 of it.
 Source: https://www.intel.com/content/www/us/en/docs/intrinsics-guide/index.html, `_tile_dpbf16ps`
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 ROUNDED = ("Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Relu")
-"""Nodes whose output is rounded; pooling by maxima and padding give on what they were given."""
+"""Nodes whose output is rounded; max pooling and padding only pass values on."""
 
 
 def convert_to_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,10 +1,10 @@
 """Computes what more images would take from measured rates: disk, memory, machines and time.
 
     python benchmarks/scale.py            # prints the tables of docs/scale.md
-    python benchmarks/scale.py --write    # and puts them in their places there
+    python benchmarks/scale.py --write    # updates them there
 
-Every figure follows from `INPUTS` by the formula at the head of its column. After a new measurement change
-the input, and write. Units are decimal: 1 GB is 10^9 bytes.
+Every figure is computed from `INPUTS` by the formula at the head of its column. After a new measurement
+change the input and run with `--write`. Units are decimal: 1 GB is 10^9 bytes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import NamedTuple
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 
 SIZES = (1_281_167, 1_000_000_000)
-"""Images: ImageNet's for training, and a thousand million."""
+"""Numbers of images: ImageNet's training set, and a billion."""
 
 
 class Input(NamedTuple):
@@ -62,23 +62,23 @@ VALUES = {each.symbol: each.value for each in INPUTS}
 
 NETWORKS = {512: "VGG16, 512", 2048: "ResNet101V2, 2048"}
 QUANTIZATIONS = {"none": 4.0, "int8": 1.0, "4-bit": 0.5}
-"""Bytes of a value that stay in memory."""
+"""Quantization -> bytes of a value in memory."""
 
 SHORTENED = 100_000
-"""Bytes from which a unit is chosen."""
+"""Bytes from which on a larger unit is used."""
 
 USED = 0.8
-"""Of a server's memory and disk."""
+"""The share of a server's memory and disk that is used."""
 
 SHARDS_A_NODE = 2
 MEASURED = 20_000
-"""Points of the collections that writing, indexing and asking were measured on."""
+"""Points of the collections on which writes, indexing and queries were measured."""
 
 
 def main() -> None:
     """Prints the tables, or writes them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/scale.md")
     if parser.parse_args().write:
         PAGE.write_text(replace_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print("\n\n".join(tables()))

@@ -2,12 +2,12 @@
 
     python benchmarks/scan.py [--files 200000] [--runs 3] [--flat] [--keep DIR] [--output scan.json]
 
-Writes tiny files of different bytes into folders of 1,000 and takes them in once, with stand-ins: nothing is
-decoded, and a vector is 64 random values; the model is VGG16's first layer with random weights. What is timed
-is real: `ingest run` as a process over the folder as it was left, from its start to its last line. The memory
-of a file is what the peak grows by from a quarter of the files to all of them, which take turns. `listed` is
-with what the first ingest kept beside the collection; `unlisted` without it, as after a write by another
-command. `--flat` puts all files into one folder.
+It writes tiny files of different bytes into folders of 1,000 and ingests them once with stand-ins: nothing
+is decoded, and a vector is 64 random values; the model is VGG16's first layer with random weights. It then
+times a real `ingest run` process over the unchanged folder, from its start to its last line. The memory of
+a file is the growth of the peak from a quarter of the files to all of them, in turn. `listed` uses the list
+of points that the first ingest stored beside the collection; `unlisted` runs without it, as after a write
+by another command. `--flat` puts all files into one folder.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="where files are made once, for later runs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder that keeps files for later runs")
     parser.add_argument("--flat", action="store_true")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -117,7 +117,7 @@ def ingest_first(work: Path, weights: Path, count: int) -> None:
         store = EmbeddedStore(settings.qdrant_dir)
         report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != count:
-        raise RuntimeError(f"{report.embedded} of {count} files were taken in")
+        raise RuntimeError(f"{report.embedded} of {count} files were ingested")
     print(f"first ingest of {count}: {report.took_s:.1f} s, stand-ins in place of images and network")
 
 

@@ -3,25 +3,25 @@
     python benchmarks/store.py [--dimension 512 2048] [--points 20000 100000] [--quantize none int8 int4]
                                [--queries 200] [--search-ef 32 64 256] [--store URL] [--output store.json]
 
-Without `--store` it is the embedded store, each case in a temporary folder of its own; with it a Qdrant
-server, on which a collection with a name of its own is made and deleted. The vectors are synthetic:
-clusters on a surface of 64 directions, some noise everywhere, what is negative cut to zero. Seen as the
-ten classes of photos that the parameters were set by, they are like VGG16's average-pooled features or a
-little harder: cosine with the tenth neighbour 0.75 (photos 0.75), with an image at random 0.33 (0.27),
-intrinsic dimension 16 (13, Levina and Bickel's estimate from 20 neighbours).
+Without `--store` it measures the embedded store, each case in a temporary folder; with it a Qdrant server,
+on which it makes and deletes a collection with a unique name. The vectors are synthetic: clusters on a
+surface of 64 directions, with noise, negative values set to zero. Compared with photos of ten classes, to
+which the parameters were fitted, they are like VGG16's average-pooled features or a little harder: cosine
+to the tenth neighbour 0.75 (photos 0.75), to a random image 0.33 (0.27), intrinsic dimension 16 (13, Levina
+and Bickel's estimate from 20 neighbours).
 
-Queries are new points of the same clusters. Times are those of `Collection.query`, payloads included,
-after some queries that are not counted; "one left out" is how `search query` asks, by a filter.
-Recall@10 is the share of the ten hits that numpy's own ten nearest in float64 contain; hits that tie
-with the tenth count. The distance is cosine. Batches of 16, 128 and 512 take turns by 1,024 points, so
-that all meet the collection at all its sizes.
+Queries are new points of the same clusters. Times are those of `Collection.query`, payloads included, after
+some warm-up queries; "one left out" excludes one point by a filter, as `search query` does. Recall@10 is
+the share of the ten hits that are among the ten nearest by numpy in float64; hits that tie with the tenth
+count. The distance is cosine. Batches of 16, 128 and 512 take turns every 1,024 points, so that each size
+writes to the collection at all its sizes.
 
-Memory is that of another process (Linux, embedded): what its anonymous memory and its mapped files grow by
-from before the collection is opened until all queries are answered. Mapped files are whole vectors above
-all, which the system may drop and read again.
+Memory is that of another process (Linux, embedded): the growth of its anonymous memory and its mapped files
+from before the collection is opened until all queries are answered. Mapped files are mostly original
+vectors, which the system may drop and read again.
 
-The index is built whatever the collection's size: the threshold below which the embedded store does
-without is lowered for the run, and a server's is set to nothing until all points are there.
+The index is built for any size of the collection: the embedded store's threshold is lowered for the run,
+and a server's indexing is disabled until all points are written.
 """
 
 import argparse
@@ -53,9 +53,9 @@ from numpy.typing import NDArray
 
 NEIGHBOURS = 10
 BATCH_SIZES = (16, 128, 512)
-"""As an ingest writes what a processor or a GPU has embedded, and what had its vectors before."""
+"""Batch sizes of an ingest on a CPU, on a GPU, and of points that reuse vectors."""
 CHUNK = 1_024
-"""Points that are in memory at once; a multiple of every batch size."""
+"""Points in memory at a time; a multiple of every batch size."""
 
 CLUSTERS = 100
 DIRECTIONS = 64
@@ -63,10 +63,10 @@ SPREAD = 0.8
 NOISE = 0.3
 
 WARM_UP = 20
-"""The first so many queries are asked once before the clock runs."""
+"""Warm-up queries, which are not timed."""
 
 LEFT_OUT = PointFilter(excluded_sha256=frozenset({"0" * 64}))
-"""`search query` asks like this: without the image that it was given."""
+"""The filter of `search query`, which leaves out the query image."""
 
 TIE = 1e-6
 """Cosines that differ by less are equal: float32 sums of thousands of values differ by about as much."""
@@ -94,9 +94,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument(
-        "--search-ef", type=int, nargs="+", default=[], help="candidates to keep in view, beside our own"
+        "--search-ef", type=int, nargs="+", default=[], help="further values of hnsw_ef beside our own"
     )
-    parser.add_argument("--store", metavar="URL", help="of a Qdrant server; default: the embedded store")
+    parser.add_argument("--store", metavar="URL", help="URL of a Qdrant server; default: the embedded store")
     parser.add_argument("--quantize", type=VectorQuantization, nargs="+", default=[VectorQuantization.NONE])
     parser.add_argument("--output", type=Path, metavar="JSON")
     arguments = parser.parse_args()
@@ -285,7 +285,7 @@ class EmbeddedPlace:
         """Builds the index as at the end of an ingest: in a child process, then reloads the shard."""
         collection.upkeep.build_index(lambda: None)
         if collection.upkeep.needs_index():
-            raise RuntimeError("the index is not finished")
+            raise RuntimeError("the index is not complete; run the benchmark again")
 
     def memory(self, name: str, queries: FloatVector) -> str | None:
         """Measures a process that opens the collection and queries it; None if the system does not tell."""
@@ -344,7 +344,7 @@ Place = EmbeddedPlace | ServerPlace
 
 def memory_growth(folder: Path, name: str, queries: FloatVector) -> dict[str, float]:
     """Returns by how many MB this process grows when it opens a collection and queries it."""
-    import qdrant_edge  # noqa: F401 - its own code is no part of the collection
+    import qdrant_edge  # noqa: F401 - so that its code does not count as the collection's memory
 
     before = _resident_mb()
     with embedded.EmbeddedStore(folder).open(name) as collection:

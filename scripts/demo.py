@@ -78,7 +78,7 @@ def first_image(folder: Path) -> Path:
             except ImageError:
                 continue
             return entry.file
-    raise UsageError(f"{folder} holds no image that can be shown; name another folder with DATA=")
+    raise UsageError(f"{folder} contains no readable image; name another folder with DATA=")
 
 
 def run(command: str, *arguments: str) -> None:

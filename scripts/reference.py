@@ -271,7 +271,7 @@ _HELD = {
     "VerifyReport": "lookalike_exporter.verify",
     "VoteRule": "lookalike_core.neighbours.vote",
 }
-"""Class held by the library's records -> its module, and its name there if that differs."""
+"""Class in the fields of the library's records -> its module, and its name there if that differs."""
 
 _PARAMETERS = {
     "and": "`positives`",

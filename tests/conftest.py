@@ -28,18 +28,18 @@ from PIL import Image, ImageDraw
 QDRANT_URL = os.environ.get("QDRANT_URL")
 
 PROVIDER = "cpu"
-"""What is embedded on in every test that is not about providers."""
+"""The provider of every test that is not about providers."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""As commands have it (`lookalike_core.own_process`)."""
+"""The value that commands set (`lookalike_core.own_process`)."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-"""A shell ignores it for what runs in the background, and so would every command that is tested."""
+"""Shells ignore SIGINT for background jobs, and tested commands would inherit that."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
 MEMORY_BYTES = 8 * 2**30
-"""Twice what all tests together leave there at a time."""
+"""Twice the size of all tests' files at any time."""
 
 SLOW = {
     "browser": "Chromium looks at pages",
@@ -82,7 +82,7 @@ SLOW = {
     "end_to_end/test_terminals.py": "every command as a process on a terminal",
     "test_clean_host.py": "whole processes, looked at before and after",
 }
-"""Folders and modules of `tests/` that are left to `make check`; other tests are marked one by one."""
+"""Folders and modules of `tests/` that only `make check` runs; other slow tests are marked one by one."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -347,7 +347,7 @@ def qdrant() -> Iterator[Backend]:
         return
     parts = urlsplit(QDRANT_URL)
     if parts.scheme != "http" or parts.hostname is None:
-        pytest.skip("the proxy passes plain HTTP on; QDRANT_URL is something else")
+        pytest.skip("QDRANT_URL is not plain HTTP, which the proxy needs")
     client = QdrantClient(url=QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
     yield Backend(host=parts.hostname, port=parts.port or 6333, client=client, is_real=True)
     client.close()

@@ -19,7 +19,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, as the image has it")
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, as the container does")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ WRITTEN = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-"""What is written by hand, but decisions, whose commands are those of their day."""
+"""Pages written by hand, except decisions, whose commands may be of an older version."""
 
 ROOMS = "lookalike_search|lookalike_ingest|lookalike_exporter|lookalike_core"
 FOLDERS = "lookalike|search|ingest|exporter|core|tests|benchmarks|docs|examples|scripts"

@@ -110,7 +110,7 @@ def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytes
     """It does not replace weights of a wrong checksum by other ones."""
 
     def mismatch(*_: Any, **__: Any) -> None:
-        raise WeightsError("its MD5 is another")
+        raise WeightsError("its MD5 differs")
 
     monkeypatch.setattr(demo, "ensure_exported", mismatch)
     with pytest.raises(WeightsError):

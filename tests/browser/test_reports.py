@@ -108,7 +108,7 @@ LONG = "resnet101v2-conv5_block1_preact_relu-w5b0ab088-{0} + vgg16-block4_pool-m
 
 A4_PX = 680
 
-"""About what is left of an A4 page between the page's margins."""
+"""About the width of an A4 page between its margins, in pixels."""
 
 
 @pytest.mark.parametrize(("media", "width"), [("screen", 1100), ("print", A4_PX)])

@@ -42,7 +42,7 @@ def test_unmatched_rows_of_a_label_table_are_counted(shell: Any, images: Path) -
     assert report["unused_labels"] == 2
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes and devices of this kind")
 @pytest.mark.parametrize(("option", "code"), [("--labels", 2), ("--weights", 3)])
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
 def test_a_pipe_as_query_is_refused_without_waiting(

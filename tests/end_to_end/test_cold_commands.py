@@ -26,7 +26,7 @@ WORDS = [
     ("search", "map", "--html", "map.html"),
     ("ingest", "remove", "--dataset", "pictures", "--yes"),
 ]
-"""The last one takes away what the others need."""
+"""Subcommands with their arguments; the last one removes what the others need."""
 
 
 @pytest.fixture(scope="module")

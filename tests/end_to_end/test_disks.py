@@ -33,7 +33,7 @@ def disk(shell: Any) -> Iterator[Path]:
     home.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "lookalike", str(home)]
     if sys.platform != "linux" or subprocess.run(words, check=False, capture_output=True).returncode:
-        pytest.skip("whoever runs this may not mount a file system")
+        pytest.skip("this user may not mount a file system")
     yield home
     subprocess.run(["umount", home], check=True)  # noqa: S607
 

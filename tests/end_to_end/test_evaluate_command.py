@@ -137,7 +137,7 @@ def test_a_class_of_one_image_has_no_precision(shell: Any, draw: Any, tmp_path: 
     draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
     shell.ingest("few")
     done = shell("search", "evaluate", "--json")
-    found = json.loads(done.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    found = json.loads(done.out, parse_constant=lambda word: pytest.fail(f"{word} is not valid JSON"))
     cat, dog = found["classes"]
     assert cat["mean_average_precision"] == {"value": None, "low": None, "high": None}
     assert dog["mean_average_precision"]["value"] > 0

@@ -28,19 +28,19 @@ CLASSES = ("ant", "bee", "cow")
 IN_CLASS = 12
 
 ROUNDING = 2.0**-8
-"""What rounding to bfloat16 changes of a value at most, as a part of it: neighbours of 8 bits of significand
-are up to 2**-7 apart, and the nearer one is taken."""
+"""The largest relative change by rounding to bfloat16: numbers of 8 bits of
+significand are up to 2**-7 apart, and the nearer one is taken."""
 
 ANGLE = 4 * ROUNDING
-"""Radians by which an embedding turns at most where all values are off by four roundings: of the pixels, the
-kernels, the activations and the embedding. Sums of both signs could lose more, and averages over cells lose
-much less. CUDA's TF32 has three bits more, and sums of float32 in another order are far below that."""
+"""Radians by which four roundings turn an embedding at most: of pixels, kernels, activations and
+embedding. Sums of mixed signs could lose more, and averages over cells lose much less. CUDA's TF32 has three
+bits more, and sums of float32 in another order differ far less."""
 
 SAME = np.cos(ANGLE)
-"""Cosine between the embeddings of an image on two providers, at least."""
+"""The lowest cosine between the embeddings of an image on two providers."""
 
 EXACT = 1e-5
-"""Between two computations from the same stored embeddings, in float32."""
+"""Tolerance between two computations from the same stored embeddings, in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ VARIABLES = {
     "openvino": {"LOOKALIKE_PROVIDER": "openvino"},
     "bfloat16": {"LOOKALIKE_PROVIDER": "auto", "PYTHONPATH": str(STAND_IN), "CUDA_VISIBLE_DEVICES": "-1"},
 }
-"""What a command runs on by these: the last one finds the stand-in by itself."""
+"""Name -> environment of its commands; with the last one, `auto` finds the stand-in."""
 
 RUNS_ON = {"cpu": CPU, "cuda": CUDA, "openvino": OPENVINO, "bfloat16": OPENVINO}
 
@@ -111,9 +111,9 @@ def place(
     """Returns the place of each available provider in turn."""
     name = request.param
     if name == "openvino" and not has_openvino():
-        pytest.skip("OpenVINO's plugin is not installed, or offers nothing for this processor")
+        pytest.skip("OpenVINO's plugin is not installed, or does not support this processor")
     if name == "cuda" and not (has_cuda_driver() and CUDA in load_runtime().get_available_providers()):
-        pytest.skip("there is no CUDA")
+        pytest.skip("CUDA is not available")
     return make_filled_place(make_shell(tmp_path_factory.mktemp(name)), name)
 
 
@@ -239,7 +239,7 @@ def test_a_head_is_fitted_and_queried(place: Place) -> None:
     assert found["precision_at_1"]["value"] >= 0.9
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_ingest_is_finished_by_the_next_one(
     place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
 ) -> None:

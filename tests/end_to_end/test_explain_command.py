@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 SUM_TOLERANCE = 1e-5
-"""Between the sum of all parts and the score that the collection gives: Qdrant's sums are of float32."""
+"""Tolerance between the sum of all shares and the collection's score, which Qdrant sums in float32."""
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_run_finds_the_network_in_a_fine_tuned_model(shell: Any) -> None:
     assert "use --backbone vgg" in other.err
 
 
-@pytest.mark.slow  # Keras judges, where it is installed
+@pytest.mark.slow  # compares with Keras, where it is installed
 def test_verify_lists_passed_and_skipped_checks(shell: Any) -> None:
     """One line a check, or one JSON object; exit code 0 if none failed."""
     done = shell("exporter", "verify", *shell.model)

@@ -16,7 +16,7 @@ NAMES = (
 )
 TRAIN = "ILSVRC/Data/CLS-LOC/train"
 SAME_IMAGE = 0.999
-"""Cosine to the same image as a plain JPEG: other tables of compression, and colours by way of ink."""
+"""Lowest cosine to the same image as a plain JPEG: other quantization tables, and colours from CMYK."""
 
 
 def patches(seed: int) -> Image.Image:

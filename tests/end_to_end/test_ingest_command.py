@@ -278,7 +278,7 @@ def test_a_locked_store_exits_7(shell: Any, images: Path) -> None:
 
 
 @pytest.mark.slow  # two processes at once
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
 def test_a_search_waits_for_an_ingest_to_end(shell: Any, images: Path) -> None:
     """It then answers from what was written; the lock of a killed ingest does not block it."""
     shell.ingest("pictures")
@@ -559,7 +559,7 @@ def test_a_removal_lists_its_images_before_the_question(shell: Any, two_datasets
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there folders have no such rights")
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such permissions on Windows")
 def test_a_removal_from_a_read_only_store_is_refused_without_a_question(
     shell: Any, two_datasets: Path
 ) -> None:
@@ -626,7 +626,7 @@ def test_removals_need_confirmation(shell: Any, two_datasets: Path) -> None:
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 @pytest.mark.parametrize(("answer", "code", "points"), [("n\n", 1, 24), ("y\n", 0, 12)])
 def test_a_removal_asks_on_a_terminal(
     shell: Any, two_datasets: Path, answer: str, code: int, points: int
@@ -668,7 +668,7 @@ def test_pruning_reports_its_removals(shell: Any, images: Path) -> None:
     assert (done.code, done.json[0]["collections"][0]["removed"]) == (0, 11)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows a lock cannot be tested without taking it")
 def test_status_and_query_report_a_running_ingest(shell: Any, images: Path) -> None:
     """Even before any collection exists; the message does not advise to start another ingest."""
     with EmbeddedStore(shell.folder / "home/qdrant").local.ingesting():

@@ -25,7 +25,7 @@ class Interrupting:
 
 sys.meta_path.insert(0, Interrupting())
 """
-"""Sends Ctrl-C at the moment at which a module is looked for."""
+"""A program that sends SIGINT to itself when it searches for a module."""
 
 
 def program_words(command: str, before: str = "") -> list[str]:

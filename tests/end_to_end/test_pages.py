@@ -96,7 +96,7 @@ def run_in_terminal(shell: Any, *words: str, **variables: str) -> str:
         try:
             while part := os.read(ours, 65_536):
                 parts.append(part)
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # Linux reports a closed peer by this error
             pass
         os.close(ours)
         assert process.wait(60) == 0

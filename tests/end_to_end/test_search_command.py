@@ -311,7 +311,7 @@ def test_json_of_undecodable_names_is_valid(
     try:
         shutil.copy(tmp_path / "pictures/cat/a.png", odd)
     except OSError:
-        pytest.skip("this file system keeps no such name")
+        pytest.skip("this file system refuses such a name")
     empty.write_bytes(b"")
     taken = shell.ingest("pictures", "--json")
     asked = shell("search", "query", str(odd), str(empty), "pictures", "--and", str(odd), "--json")

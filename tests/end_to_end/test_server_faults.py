@@ -21,14 +21,14 @@ from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.stores.embedded import EmbeddedStore
 from qdrant_stand_in import running_stand_in
 
-Shell = Any  # conftest's; tests are no package to import it from
+Shell = Any  # conftest's classes; tests are no package, so they cannot be imported
 Done = Any
 Backend = Any
 
 WRITES = r"PUT .*/points\b"
 KEY = "s3cret-key-of-the-server"
 KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
-"""What a real server wants; the shell leaves it out of the environment."""
+"""The API key of a real server, which the shell removes from the environment."""
 
 IMPATIENT = (
     "from lookalike_core.stores import connection, retries, server_tuning; "
@@ -36,7 +36,7 @@ IMPATIENT = (
     "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
     "from lookalike_ingest.__main__ import main; main()"
 )
-"""`ingest`, with as many tries as ever and next to no time between them."""
+"""`ingest` with the usual number of tries and nearly no pauses."""
 
 EUCLID = ("--distance", "euclid")
 IMAGES = 12

@@ -48,7 +48,7 @@ OTHERS: dict[str, Any] = {
     "precision_class": "int8",
     "weights_fingerprint": "0" * 64,
 }
-"""Spaces of the same size, each unlike ours in one thing."""
+"""Changes of one field of the space, with the same dimension."""
 
 
 @pytest.fixture(params=["embedded", "server" if QDRANT_URL else "server-stand-in"])

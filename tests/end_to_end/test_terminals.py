@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from terminal import control_sequences, sent_to_terminal
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has pseudo-terminals of another kind")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX pseudo-terminals")
 
 TITLE = "\x1b]0;TAKEN\x07"
 DATASET = f"[bold]hols{TITLE}"

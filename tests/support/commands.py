@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SCRIPTS = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]
 
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MPL", "TZ")
-"""Variables, by how they begin, that a process reads before it has a command."""
+"""Prefixes of the variables that a process reads before it runs a command."""
 
 TIMEOUT_S = 300
 
@@ -97,7 +97,7 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
     tempfile.tempdir, console._verbose = None, False  # noqa: SLF001
     try:
         with warnings.catch_warnings():
-            # As `lookalike_core.images.decoding` has it for a process; pytest makes errors of warnings.
+            # The filter of `lookalike_core.images.decoding`; pytest turns warnings into errors.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             yield
     finally:

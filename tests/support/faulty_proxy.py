@@ -134,7 +134,7 @@ class FaultyProxy:
     def open(self) -> None:
         """Starts to listen, on the same port as before."""
         listener = socket.create_server(("127.0.0.1", self.port))
-        # little is taken in before it is read, so that a client notices when nobody reads
+        # a small buffer, so that a client notices when nothing is read
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
         self.port = listener.getsockname()[1]
         self._listening = threading.Event()

@@ -24,7 +24,7 @@ USED = (
     *("matplotlib.figure", "sklearn.manifold", "sklearn.linear_model", "scipy.ndimage", "qdrant_edge"),
     *("filelock", "jinja2", "rich", "typer", "threadpoolctl", "platformdirs"),
 )
-"""Libraries that change something when they are imported, for which their importer answers: the host here."""
+"""Libraries whose import changes global state; here the host itself imports them."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def set_own_state() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mpl.rcParams["font.size"] = 23.0
     np.seterr(under="warn")
-    np.random.seed(5)  # noqa: NPY002 - the global state is what is looked at
+    np.random.seed(5)  # noqa: NPY002 - sets the global state
     random.seed(5)
     os.environ["OWN"] = "value"
     sys.path.append("/nowhere")

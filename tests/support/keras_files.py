@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 STATISTICS = ("moving_mean", "moving_variance")
-"""Variables that are not trained, which Keras lists behind all others."""
+"""Variables that are not trained, which Keras lists last."""
 
 
 class Model(dict[str, Any]):

@@ -151,7 +151,7 @@ class QdrantStandIn:
         client = self._there(name)
         operations = models.UpdateOperations.model_validate(data).operations
         for operation in operations:
-            with nullcontext() if waits else suppress(UnexpectedResponse):  # of a point that is not there
+            with nullcontext() if waits else suppress(UnexpectedResponse):  # of a missing point
                 client.batch_update_points(name, [operation])
         return [DONE if waits else DONE | {"status": "acknowledged"}] * len(operations)
 
@@ -198,7 +198,7 @@ class QdrantStandIn:
 
     def _query_batch(self, name: str, data: Any) -> Any:
         searches = models.QueryRequestBatch.model_validate(data).searches
-        wanted = [search.model_copy(update={"params": None}) for search in searches]  # it would warn of them
+        wanted = [search.model_copy(update={"params": None}) for search in searches]  # the client warns
         return _json(self._there(name).query_batch_points(name, wanted))
 
     def _there(self, name: str) -> QdrantClient:
@@ -245,7 +245,7 @@ def _refusal(error: Exception) -> tuple[int, str]:
     """Returns status and message for an error."""
     if isinstance(error, StrictModeError):
         return error.status, str(error)
-    if isinstance(error, UnexpectedResponse):  # the client in memory refuses as a server does
+    if isinstance(error, UnexpectedResponse):  # the in-memory client raises a server's errors
         return error.status_code or 500, bytes(error.content).decode()
     if isinstance(error, KeyError):
         return 404, str(error.args[0])

@@ -19,7 +19,7 @@ def read_only(*folders: Path) -> Iterator[None]:
     where he may not mount, the test is skipped.
     """
     if os.name == "nt":
-        pytest.skip("on Windows folders have no permissions that tests could take away")
+        pytest.skip("folders have no such permissions on Windows")
     with ExitStack() as stack:
         for folder in folders:
             undo = _mount(folder) if os.geteuid() == 0 else _forbid(folder)
@@ -30,7 +30,7 @@ def read_only(*folders: Path) -> Iterator[None]:
 def _mount(folder: Path) -> list[str]:
     bind = ["mount", "--bind", str(folder), str(folder)]
     if sys.platform != "linux" or subprocess.run(bind, check=False, capture_output=True).returncode:
-        pytest.skip("whoever runs this may not mount a file system")
+        pytest.skip("this user may not mount a file system")
     subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)  # noqa: S607
     return ["umount", str(folder)]
 

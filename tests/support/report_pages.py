@@ -30,7 +30,7 @@ Draw = Callable[..., list[Path]]
 
 HOSTILE = """<b>"cat's"</b> & co"""
 
-"""A class, and a folder."""
+"""The name of a class and of its folder."""
 
 PER_CLASS = 12
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 COLUMNS = 200
-"""Wide enough for a bar with all that it shows."""
+"""Columns, enough for a complete progress bar."""
 
 _OUR_CODES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[12]K|1A|\d+G)")
-"""Colours, and what moves a progress bar: the only codes that a command may send."""
+"""Colours and cursor movements of a progress bar: the only control sequences that a command may send."""
 
 
 def sent_to_terminal(
@@ -37,7 +37,7 @@ def sent_to_terminal(
         try:
             while part := os.read(ours, 65_536):
                 sent += part
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # Linux reports a closed peer by this error
             pass
         finally:
             os.close(ours)

@@ -27,16 +27,16 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs names and files that only POSIX has")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file names and special files")
 
 TIMEOUT_S = 900
-"""None of this may hang; the full length takes about two minutes."""
+"""Seconds after which a run counts as hung; the full length takes about two minutes."""
 
 MEMORY_BYTES = 2**30
-"""What images may take above the model."""
+"""Bytes that images may take above the model."""
 
 COSINE = 0.999
-"""Between the vectors of one image in many forms."""
+"""Lowest cosine between the vectors of one image in many forms."""
 
 REASONS = {str(reason) for reason in SkipReason}
 
@@ -355,7 +355,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     if kind == "HEIF":
         pillow_heif.register_heif_opener()
     file = io.BytesIO()
-    if "append_images" in options:  # copies, for Pillow leaves one format's options behind for the next
+    if "append_images" in options:  # copies, since Pillow keeps one format's options for the next
         options["append_images"] = [frame.copy() for frame in options["append_images"]]
     image.copy().save(file, kind, **options)
     return file.getvalue()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops a process where it stands")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops a process by SIGSTOP")
 
 VICTIM = Path(__file__).with_name("victim.py")
 

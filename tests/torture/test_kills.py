@@ -25,22 +25,22 @@ import pytest
 from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp that keeps holes")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp for sparse files")
 
 VICTIM = Path(__file__).with_name("victim.py")
 INDEX_ABOVE_KB = 8
-"""Sixty vectors of 64 values take 15 KB, so that the index is built at the end of every ingest."""
+"""An index threshold below the 15 KB of sixty vectors of 64 values, so that every ingest builds the index."""
 
 BATCH = 4
 KILLS_PER_TRAP = 4
 VECTOR_TOLERANCE = 1e-5
-"""An image's vector may differ in its last bits by which others were in its batch."""
+"""Tolerance of vectors, whose last bits depend on the other images of the batch."""
 
 FRESH = ("download", "export", "manifest", "scan", "read", "embed", "create", "upsert", "index")
 CHANGED = ("embed", "upsert", "payloads", "delete", "manifest")
 IN_SHORT = {("fresh", "download"), ("fresh", "upsert"), ("fresh", "index"), ("changed", "delete")}
 LONGEST_WAIT_S = {"download": 0.4, "export": 0.2, "index": 0.4, "create": 0.2}
-"""After the call has begun; elsewhere most calls are over within 50 ms."""
+"""Longest delay of a kill after the beginning of a call; most other calls take less than 50 ms."""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +53,7 @@ class Bench:
     weights_md5: str
     calls: dict[str, dict[str, int]] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
-    """Points that an undisturbed run of each phase writes."""
+    """Phase -> number of points that its undisturbed run writes."""
 
     def run(self, work: Path, **config: Any) -> subprocess.Popen[bytes]:
         """Starts an ingest of `work/pictures` into `work/home`."""
@@ -212,7 +212,7 @@ def test_the_run_after_a_kill_completes_the_collection(
 ) -> None:
     """No acknowledged point is lost or doubled, and only the images in flight are embedded again."""
     if not full_length and (phase, trap) not in IN_SHORT:
-        pytest.skip("one of the long part: make torture")
+        pytest.skip("run at full length only: make torture")
     chance = random.Random(f"{phase} {trap}")  # noqa: S311 - repeatable, not secret
     expected = stored_points(bench.folder / f"undisturbed-{phase}" / "home")
     kills, row = 0, f"kill -9 of an ingest, {phase}: {trap}"

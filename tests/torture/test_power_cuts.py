@@ -1,10 +1,10 @@
 """Tests power cuts during an ingest: the next one completes the collection, whatever reached the disk.
 
-A file system of its own lies in a file, through a loop device. Everything that uses it is stopped, and the
-file is copied: that is what is on the disk when the power goes, without what was still to be written. The
-copy is mounted, its journal is played back, and the same command is run there.
+The file system is in a file, mounted through a loop device. All processes that use it are stopped, and the
+file is copied: the copy has what is on the disk at a power cut, without unwritten data. It is mounted, its
+journal is replayed, and the same command is run there.
 
-Where no such device may be made, the order of writes is traced instead.
+Where no loop device is allowed, the order of writes is traced instead.
 """
 
 import json
@@ -31,25 +31,25 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs loop devi
 
 VICTIM = Path(__file__).with_name("victim.py")
 DEVICE_MB = 700
-"""The engine's files are mostly holes; 128 MB of it must be free for it to write."""
+"""Bytes of the disk: the engine's files are sparse, but it needs 128 MB free to write."""
 
 INDEX_ABOVE_KB = 8
-"""So that the index is built at the end of every ingest of thirty vectors of 64 values."""
+"""An index threshold so low that every ingest of thirty vectors of 64 values builds the index."""
 
 IMAGES = 36
 BATCH = 4
 VECTOR_TOLERANCE = 1e-5
-"""An image's vector may differ in its last bits by which others were in its batch."""
+"""Tolerance of vectors, whose last bits depend on the other images of the batch."""
 
 COMMIT_S = (1, 300)
-"""How often the journal is committed: with what was not synced by then, and never by itself."""
+"""Seconds between commits of the journal: one also writes unsynced data, the other never comes."""
 
 CUTS_PER_TRAP = 3
 INGEST = ("export", "create", "upsert", "flush", "index", "mark", "leave", "manifest")
 REBUILD = ("upsert", "flush", "replace", "finish", "manifest")
 IN_SHORT = {("ingest", "leave", 1)}
 LONGEST_WAIT_S = {"export": 0.1, "index": 0.3, "upsert": 0.2}
-"""After the call has begun; elsewhere most calls are over within 50 ms."""
+"""Longest delay of a cut after the beginning of a call; most other calls take less than 50 ms."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,12 +77,12 @@ def mount(file: Path, place: Path, *options: str) -> Iterator[None]:
     words = ["mount", "-o", ",".join(["loop", *options]), file, place]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"whoever runs this may not mount a file system: {done.stderr.strip()}")
+        pytest.skip(f"this user may not mount a file system: {done.stderr.strip()}")
     try:
         yield
     finally:
         if subprocess.run(["umount", place], check=False).returncode:  # noqa: S607
-            # still in use, and left mounted it would break later test runs
+            # if it is still in use, it would break later test runs
             subprocess.run(["umount", "--lazy", place], check=True)  # noqa: S607
         place.rmdir()
 
@@ -242,7 +242,7 @@ def test_the_ingest_after_a_power_cut_has_every_point(
 ) -> None:
     """What a command reported as done is still there after a later cut."""
     if not full_length and (command, trap, commit_s) not in IN_SHORT:
-        pytest.skip("one of the long part: make torture")
+        pytest.skip("run at full length only: make torture")
     chance = random.Random(f"{command} {trap} {commit_s}")  # noqa: S311 - repeatable, not secret
     row = f"power cut of {'an ingest' if command == 'ingest' else 'a rebuild'}: {trap}"
     with make_disk(commit_s) as disk:
@@ -315,7 +315,7 @@ def trace_calls(bench: Bench, folder: Path) -> list[tuple[str, Path]]:
     environment = {**bench.environment, "LOOKALIKE_HOME": str(folder / "home")}
     done = subprocess.run([*words, *ingest], check=False, capture_output=True, text=True, env=environment)
     if "PTRACE" in done.stderr.upper():
-        pytest.skip(f"whoever runs this may not trace processes: {done.stderr.strip()}")
+        pytest.skip(f"this user may not trace processes: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     return [call for line in log.read_text().splitlines() if (call := read_call(line)) is not None]
 

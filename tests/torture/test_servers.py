@@ -20,10 +20,10 @@ IMAGES = 12
 TRIES = 4
 REPEATS = 4
 REQUESTS = 16
-"""An undisturbed ingest makes about twenty, so that two faults in a row always meet one."""
+"""Requests among which faults are placed: an undisturbed ingest makes about twenty."""
 
 KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
-"""What a real server wants; the shell leaves it out of the environment."""
+"""The API key of a real server, which the shell removes from the environment."""
 VECTOR_TOLERANCE = 1e-6
 
 FAULTS = {
@@ -41,7 +41,7 @@ IMPATIENT = (
     "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
     "from lookalike_ingest.__main__ import main; main()"
 )
-"""`ingest`, with as many tries as ever and next to no time between them."""
+"""`ingest` with the usual number of tries and nearly no pauses."""
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_faults_at_random_moments_lose_nothing(
 ) -> None:
     """Two faults in a row at any request; the run exits 0 or 5, and a later run completes."""
     if not full_length:
-        pytest.skip("one of the long part: make torture")
+        pytest.skip("run at full length only: make torture")
     chance = random.Random(fault)  # noqa: S311 - repeatable, not secret
     expected = undisturbed(shell)
     met: list[str] = []
