@@ -33,7 +33,7 @@ def images(tmp_path: Path, draw: Draw) -> Path:
 
 
 def test_the_process_is_unchanged(images: Path, tmp_path: Path, tiny_weights: Path) -> None:
-    """After an export, an ingest, a query, duplicates, an evaluation, a page and a map; nothing is printed.
+    """The host exports, ingests, queries, evaluates, and writes pages; nothing is printed.
 
     In a process of its own, in which every warning is an error and Pillow's limit is far below the images.
     """
@@ -47,7 +47,7 @@ def test_the_process_is_unchanged(images: Path, tmp_path: Path, tiny_weights: Pa
 def test_the_host_s_pixel_limit_holds_while_a_thread_embeds(
     images: Path, home: Settings, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whenever the host reads the limit or opens an image; our own images are still decoded."""
+    """The host reads its limit and opens images meanwhile; our own large images are still decoded."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
     request = IngestRequest(
         dataset=Dataset(name="data", root=images), specs=[tiny_spec], distances=[Distance.COSINE]

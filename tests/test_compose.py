@@ -63,7 +63,7 @@ def test_the_health_check_tells_ready_from_not_ready(
 
 @needs_bash
 def test_the_health_check_fails_where_nothing_listens(qdrant: dict[str, Any]) -> None:
-    """As while the server starts, or after it stopped."""
+    """Nothing listens while the server starts, or after it stopped."""
     with serve_health_page(200) as port:
         pass
     assert not is_healthy(qdrant, port)

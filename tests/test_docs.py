@@ -78,6 +78,12 @@ def exists(name: str) -> bool:
     return True
 
 
+@functools.cache
+def sources() -> tuple[Path, ...]:
+    """Returns the Python files of packages, tests, benchmarks and scripts."""
+    return tuple(path for folder in FOLDERS.split("|") for path in (ROOT / folder).rglob("*.py"))
+
+
 def page_id(file: Path) -> str:
     """Returns the name of a page in the name of a test."""
     return str(file.relative_to(ROOT))
@@ -137,12 +143,27 @@ def test_relative_links_have_targets(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [*WRITTEN, *DECISIONS], ids=page_id)
 def test_names_of_code_in_documents_exist(file: Path) -> None:
-    """Dotted names of our packages, and paths below the project's folders."""
+    """Dotted names of our packages, module files, and paths below the project's folders are looked up."""
     text = file.read_text(encoding="utf-8")
     quoted = re.findall(r"`([^`\n]+)`", text)
     named = [name for name in quoted if re.fullmatch(rf"lookalike(\.\w+)+|({FOLDERS})/[\w./-]*", name)]
     named += re.findall(rf"(?<![\w/])(?:{ROOMS})(?:\.\w+)+", text)
+    files = {name for name in quoted if re.fullmatch(r"\w+\.py", name)}
     assert [name for name in named if not exists(name)] == []
+    assert files - {path.name for path in sources()} == set()
+
+
+def test_modules_and_folders_in_the_architecture_exist() -> None:
+    """Modules without their package, as `.changes`, and the folders of each package are looked up, too."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in sources()} | {path.parent.name for path in sources()}
+    assert set(re.findall(r"(?<![\w.`/])\.([a-z]\w+)\b", text)) - modules == {"onnx"}
+    room, folders = "", set()
+    for line in text.splitlines():
+        room = found.group() if (found := re.match(ROOMS, line)) else room if line.startswith("  ") else ""
+        folders |= {f"{room}.{folder}" for folder in re.findall(r" (\w+)/ ", line) if room}
+    assert "lookalike_core.stores" in folders
+    assert [name for name in folders if not exists(name)] == []
 
 
 def test_documented_environment_variables_are_those_read() -> None:

@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_there_are_no_circular_imports() -> None:
-    """In all packages together: a cycle that a late import hides counts, too."""
+    """All packages are checked together; a cycle that a late import hides counts, too."""
     sources = dict(_sources())
     assert len(sources) > 100
-    assert find_circle(sources) == []
+    assert find_cycle(sources) == []
 
 
 @pytest.mark.parametrize(
@@ -30,28 +30,28 @@ def test_there_are_no_circular_imports() -> None:
     ],
 )
 def test_circular_imports_are_found(back: str) -> None:
-    """Between two modules, or through a third."""
+    """A cycle may be between two modules, or go through a third."""
     sources = {
         "room": "",
         "room.one": "from room.two import second",
         "room.two": back,
         "room.shared": "from room import one",
     }
-    assert set(find_circle(sources)) >= {"room.one", "room.two"}
+    assert set(find_cycle(sources)) >= {"room.one", "room.two"}
 
 
-def test_one_way_imports_are_no_circle() -> None:
-    """Nor is a package that re-exports names of its modules."""
+def test_one_way_imports_are_no_cycle() -> None:
+    """A package that re-exports names of its modules is none either."""
     sources = {
         "room": "from room.one import first",
         "room.one": "import json\nfrom room.two import second",
         "room.two": "from elsewhere import one",
     }
-    assert find_circle(sources) == []
+    assert find_cycle(sources) == []
 
 
-def find_circle(sources: Mapping[str, str]) -> list[str]:
-    """Returns the modules of one circular import, in order; empty if there is none."""
+def find_cycle(sources: Mapping[str, str]) -> list[str]:
+    """Returns the modules of one import cycle, in order; empty if there is none."""
     graph = {name: set(_imports(name, text, sources)) for name, text in sources.items()}
     try:
         TopologicalSorter(graph).prepare()

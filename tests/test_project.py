@@ -57,7 +57,7 @@ def test_all_lock_files_pin_the_same_versions() -> None:
 
 
 def test_the_basic_tests_need_no_tensorflow() -> None:
-    """Nor a browser driver or a second model runtime: only the full check needs those."""
+    """They need no browser driver and no second model runtime either, unlike the full check."""
     needed = (ROOT / "requirements-test.lock").read_text(encoding="utf-8")
     whole = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
     for name in ("tensorflow-cpu", "playwright", "onnxruntime-ep-openvino", "coverage"):
@@ -128,7 +128,7 @@ def test_the_demo_queries_a_readable_image(demo: ModuleType, tmp_path: Path) -> 
 
 
 def test_the_demo_has_a_store_for_each_folder_of_images(demo: ModuleType, tmp_path: Path) -> None:
-    """Also for two folders of one name, and for the drawn set."""
+    """Two folders of one name have different stores, and so has the drawn set."""
     folders = [None, tmp_path / "a" / "pics", tmp_path / "b" / "pics"]
     assert len({demo.store(tmp_path, folder) for folder in folders}) == 3
 

@@ -17,7 +17,7 @@ def subcommands(package: str) -> dict[str, str]:
 
 
 def subcommand_function(module: ModuleType) -> Any:
-    """Returns the function of a subcommand's module, which has its name; None for other modules."""
+    """Returns the function of the module's own name, which is its subcommand; None if it has none."""
     name = module.__name__.rpartition(".")[2]
     found = vars(module).get(f"{name}_") or vars(module).get(name)
     return found if getattr(found, "__module__", None) == module.__name__ else None

@@ -22,7 +22,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
 def test_the_page_loads_without_console_messages_requests_or_scrolling(
     page: Path, look_at: LookAt, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    """Opened from a file, at the widths of a desktop and of a phone."""
+    """The page is opened from a file, at the widths of a desktop and of a phone."""
     seen = look_at(page, width=width, phone=width < 500, scheme=scheme)
     assert seen.logged == []
     assert [url for url in seen.requested if not url.startswith("data:")] == [page.as_uri()]

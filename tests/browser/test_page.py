@@ -27,7 +27,7 @@ def test_a_browser_runs_the_script_whose_hash_the_policy_names(tmp_path: Path, l
 
 
 def test_a_browser_blocks_what_the_policy_forbids(tmp_path: Path, look_at: LookAt) -> None:
-    """Other pages' tests thus notice a request or a script that the policy blocked."""
+    """A blocked request or script leaves a console message, for which the other pages' tests look."""
     Page("plain.html", name="x").write(tmp_path / "a.html")
     source = (tmp_path / "a.html").read_text()
     bad = '<script>document.title = "ran"</script><img alt="" src="http://127.0.0.1:1/a.png">'

@@ -106,7 +106,7 @@ def test_a_home_that_is_a_file_exits_1_in_every_command(words: list[str], shell:
     ids=" ".join,
 )
 def test_an_impossible_path_exits_2(words: list[str], name: str, shell: Any, images: Path) -> None:
-    """Such as the home of a user who does not exist, or a name longer than the system allows."""
+    """It may be in the home of an unknown user, or have a name longer than the system allows."""
     done = shell(*(word.format(name) for word in words))
     assert done.code == 2
     assert len(error_line(done)) < 1_000

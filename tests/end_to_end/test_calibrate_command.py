@@ -45,7 +45,7 @@ def calibrations(shell: Any) -> list[Calibration | None]:
 
 
 def test_a_calibration_is_printed_and_recorded(calibrated: Any) -> None:
-    """One JSON object a collection, whose curves are those of the manifest, over Qdrant's own scores."""
+    """Each collection is a JSON object, whose curves are those of the manifest, over Qdrant's own scores."""
     shell, done = calibrated
     assert done.code == 0, done.err
     cosine, euclid = done.json
@@ -67,8 +67,8 @@ def test_a_calibration_is_printed_and_recorded(calibrated: Any) -> None:
         assert found["verdicts"].keys() == {"majority", "nearer-ties", "nearest-class", "weighted"}
 
 
-def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
-    """Calibration errors, which `search evaluate` prints alike, probabilities and the threshold."""
+def test_the_text_has_errors_probabilities_and_the_threshold(copied: Any) -> None:
+    """`search evaluate` prints the same calibration errors."""
     done = copied("search", "calibrate", "--distance", "euclid")
     assert done.code == 0, done.err
     for words in (

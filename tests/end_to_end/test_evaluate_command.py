@@ -108,7 +108,7 @@ def test_the_csv_has_a_row_for_each_query(ingested: Any) -> None:
 
 
 def test_the_text_names_what_was_left_out(ingested: Any) -> None:
-    """Also figures with intervals, verdicts, and classes, the worst first."""
+    """It also has figures with intervals, verdicts, and classes, the worst first."""
     out = ingested("search", "evaluate", "--distance", "euclid", "--without-near", "--near-above", "0.9").out
     for words in ("12 images of 3 classes", "near-identical (similarity over 0.9)", "left out"):
         assert words in out

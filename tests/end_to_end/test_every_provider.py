@@ -98,7 +98,7 @@ def draw_noise(path: Path, number: int, image: int) -> None:
 
 @pytest.fixture(scope="module")
 def processor(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """Returns the place of the CPU alone, in fp32: the reference for the others."""
+    """Ingests on the CPU alone, in fp32: the reference for the other providers."""
     return make_filled_place(make_shell(tmp_path_factory.mktemp("processor")), "cpu")
 
 
@@ -108,7 +108,7 @@ def place(
     make_shell: Callable[[Path], Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Place:
-    """Returns the place of each available provider in turn."""
+    """Ingests on each available provider in turn."""
     name = request.param
     if name == "openvino" and not has_openvino():
         pytest.skip("OpenVINO's plugin is not installed, or does not support this processor")
@@ -153,7 +153,7 @@ def test_a_query_agrees_with_the_cpu(place: Place, processor: Place) -> None:
 
 
 def test_an_indexed_image_finds_itself(place: Place) -> None:
-    """Given as a file it is embedded again, if images are few perhaps on another provider."""
+    """Given as a file, it is embedded again, perhaps on another provider, since it is a single image."""
     words = ["pictures/bee/03.png", "--collection", place.collection, "--json"]
     [answer] = place.shell("search", "query", *words, "--include-self").json
     first = answer["hits"][0]
@@ -243,7 +243,7 @@ def test_a_head_is_fitted_and_queried(place: Place) -> None:
 def test_a_killed_ingest_is_finished_by_the_next_one(
     place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    """Killed while it writes its second batch; the next run completes the same collection."""
+    """It is killed while it writes its second batch; the next run completes the same collection."""
     shell = make_shell(tmp_path)
     shell.environment.update(place.shell.environment)
     shell.environment["LOOKALIKE_HOME"] = str(tmp_path / "home")

@@ -30,7 +30,7 @@ def new_names_in(folder: Path, *, before: set[Path]) -> set[str]:
 
 
 def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
-    """For files and for indexed images; the maps of both images are complete."""
+    """This holds for files and for indexed images; the maps of both images are complete."""
     [answer] = library("search", "query", "pictures/cat/0.png", "--distance", "cosine", "--json").json
     hit = answer["hits"][0]
     done = library("search", "explain", "pictures/cat/0.png", hit["path"], "--distance", "cosine", "--json")

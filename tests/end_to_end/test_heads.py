@@ -184,7 +184,7 @@ def test_a_missing_head_is_reported_with_a_remedy(fitted: Any, make_shell: Any, 
 
 
 def test_rebuild_applies_a_refitted_head(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """Until then its collection is refused; the rebuild opens no image either."""
+    """Before the rebuild its collection is refused; the rebuild opens no image."""
     shell = copy_home(fitted, make_shell, tmp_path)
     fit = ("exporter", "fit", "--collection", base(fitted), "--name", "pets", "--dims", "8")
     refused = shell(*fit)
@@ -257,7 +257,7 @@ def test_every_kind_of_query_accepts_a_head(fitted: Any) -> None:
 
 
 def test_wrong_usage_exits_2(fitted: Any) -> None:
-    """Invalid names, network options beside a head, and missing heads."""
+    """Names are invalid, network options stand beside a head, or the head is missing."""
     collection = base(fitted)
     for words in (
         ("exporter", "fit", "--collection", collection, "--name", "A B"),

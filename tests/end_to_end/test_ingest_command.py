@@ -180,7 +180,7 @@ def test_a_folder_of_broken_images_exits_1(shell: Any) -> None:
 
 
 def test_folders_without_images_exit_2(shell: Any) -> None:
-    """Missing, empty, with other files only, or not a folder: one clear line each."""
+    """A folder that is missing, empty, without images, or a file, has one clear line each."""
     (shell.folder / "empty").mkdir()
     (shell.folder / "texts").mkdir()
     (shell.folder / "texts/a.txt").write_text("a")
@@ -426,7 +426,7 @@ def test_pruning_keeps_points_of_undecodable_file_names(shell: Any, images: Path
 
 
 def test_other_files_are_counted_and_reported(shell: Any, images: Path) -> None:
-    """By an ingest, a dry run and the query of a folder; also in folders without any image."""
+    """An ingest, a dry run and the query of a folder report them; also of folders without any image."""
     (images / "other").mkdir()
     for name in ("1.mov", "2.MOV", "raw.cr2", "notes", ".hidden.txt"):
         (images / "other" / name).write_bytes(b"x")
@@ -651,7 +651,7 @@ def test_a_removal_asks_on_a_terminal(
 
 
 def test_pruning_reports_its_removals(shell: Any, images: Path) -> None:
-    """First as a dry run; `--force` also empties a dataset, and `--force` alone is wrong usage."""
+    """A dry run lists them first; `--force` also empties a dataset, and `--force` alone is wrong usage."""
     shell.ingest("pictures")
     (images / "circle" / "crimson.png").unlink()
     done = shell.ingest("pictures", "--prune", "--dry-run", "--json")
@@ -670,7 +670,7 @@ def test_pruning_reports_its_removals(shell: Any, images: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="on Windows a lock cannot be tested without taking it")
 def test_status_and_query_report_a_running_ingest(shell: Any, images: Path) -> None:
-    """Even before any collection exists; the message does not advise to start another ingest."""
+    """This holds before any collection exists, too; no message advises to start another ingest."""
     with EmbeddedStore(shell.folder / "home/qdrant").local.ingesting():
         (status,) = shell("ingest", "status", "--json").json
         assert status["collections"] == []

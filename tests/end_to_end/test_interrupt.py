@@ -41,7 +41,7 @@ def program_words(command: str, before: str = "") -> list[str]:
 @pytest.mark.parametrize("module", ["typer", "numpy", "lookalike_core.settings", "platformdirs"])
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_an_interrupt_during_imports_exits_130_with_one_line(command: str, module: str, shell: Any) -> None:
-    """At the import of any module; the last one is imported when the command is already running."""
+    """SIGINT comes at the import of a module, of which the last is imported while the command runs."""
     environment = {name: value for name, value in shell.environment.items() if name != "LOOKALIKE_HOME"}
     done = subprocess.run(
         [*program_words(command, BEFORE_IMPORTING.format(module=module)), *WORDS[command]],
@@ -57,7 +57,7 @@ def test_an_interrupt_during_imports_exits_130_with_one_line(command: str, modul
 
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_an_interrupt_at_any_moment_shows_no_traceback(command: str, shell: Any) -> None:
-    """Later each time, until the command ends first; tracebacks of Python's own start are not ours."""
+    """SIGINT comes later each time, until the command ends first; Python's own start may show one."""
     codes, delay_s, done = [], 0.02, False
     while not done:
         with subprocess.Popen(

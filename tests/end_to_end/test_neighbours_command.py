@@ -52,7 +52,7 @@ def test_the_index_and_brute_force_find_the_same(ingested: Any, distance: str) -
 
 @pytest.mark.parametrize("way", ["--exact", "--indexed"])
 def test_near_duplicates_are_folded_on_request(ingested: Any, way: str) -> None:
-    """As in a query: CSV counts them in a last column, JSON lists them."""
+    """They are folded as in a query: CSV counts them in a last column, JSON lists them."""
     near = ("--distance", "cosine", "--limit", "2", "--without-near", "--near-above", "0.9")
     done = ingested("search", "neighbours", way, *near)
     assert done.code == 0, done.err
@@ -82,7 +82,7 @@ def test_near_duplicates_are_folded_on_request(ingested: Any, way: str) -> None:
 def test_the_suffix_selects_the_file_format(
     ingested: Any, tmp_path: Path, name: str, words: list[str], is_json: bool
 ) -> None:
-    """Unless `--format` is given; stdout is then empty."""
+    """`--format` overrides the suffix; stdout is empty."""
     done = ingested("search", "neighbours", "--output", tmp_path / name, *words)
     assert (done.code, done.out) == (0, "")
     data = (tmp_path / name).read_bytes()
@@ -93,7 +93,7 @@ def test_the_suffix_selects_the_file_format(
 
 
 def test_unusual_names_survive_csv(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """Line breaks, quotes and commas in paths, images without a class, and copies on request."""
+    """Paths have line breaks, quotes and commas, classes are missing, and copies are listed on request."""
     name = 'a "b",\nc\rd.png'
     draw(tmp_path / "odd", name, "cat/1.png")
     (tmp_path / "odd/copy.png").write_bytes((tmp_path / "odd" / name).read_bytes())

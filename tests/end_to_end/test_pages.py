@@ -55,7 +55,7 @@ def test_an_unwritable_page_stops_a_command_at_once(ingested: Any, tmp_path: Pat
 
 
 def test_a_query_page_has_the_content_of_the_json(ingested: Any, name: str, tmp_path: Path) -> None:
-    """The same neighbours, scores and verdict; an indexed image shows its own class."""
+    """Both have the same neighbours, scores and verdict; an indexed image shows its own class."""
     words = ["pictures/circle/crimson.png", "query.png"]
     done = ingested("search", "query", *words, "--collection", name, "--json", "--html", tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")

@@ -17,7 +17,7 @@ def hit_paths(answer: dict[str, Any]) -> list[str]:
 
 
 def test_the_table_has_ten_neighbours_best_first(ingested: Any) -> None:
-    """Rank, score, class and path, below query and collection; the verdict is the last line."""
+    """Rows have rank, score, class and path, below query and collection; the verdict is the last line."""
     done = ingested("search", "query", "query.png")
     assert done.code == 0, done.err
     heading, columns, *rows, _verdict = done.out.splitlines()
@@ -114,7 +114,7 @@ def test_left_out_files_are_named(ingested: Any) -> None:
 
 
 def test_the_next_page_continues_the_ranks(ingested: Any) -> None:
-    """In JSON and in the table."""
+    """JSON and table agree."""
     (whole,) = ingested("search", "query", "query.png", "--limit", "9", "--json").json
     (page,) = ingested("search", "query", "query.png", "--limit", "4", "--offset", "5", "--json").json
     assert page["hits"] == whole["hits"][5:]
@@ -124,7 +124,7 @@ def test_the_next_page_continues_the_ranks(ingested: Any) -> None:
 
 
 def test_paths_alone_can_be_piped(ingested: Any) -> None:
-    """Query by query, one path a line or terminated by NUL."""
+    """The paths of each query follow in turn, one a line or each terminated by NUL."""
     (answer,) = ingested("search", "query", "query.png", "--json").json
     files = [hit["file"] for hit in answer["hits"]]
     done = ingested("search", "query", "query.png", "query.png", "--paths")
@@ -133,7 +133,7 @@ def test_paths_alone_can_be_piped(ingested: Any) -> None:
 
 
 def test_the_dataset_is_shown_where_paths_collide(make_shell: Any, tmp_path: Path, draw: Any) -> None:
-    """For example after a folder was renamed and ingested again."""
+    """Paths collide, for example, after a folder was renamed and ingested again."""
     shell = make_shell(tmp_path)
     draw(tmp_path / "old", "cat/1.png", "cat/2.png")
     shell.ingest("old")
@@ -370,7 +370,7 @@ def test_an_indexed_image_is_a_query_by_path_and_by_id(ingested: Any) -> None:
 
 
 def test_a_folder_queries_each_of_its_images(ingested: Any) -> None:
-    """In order; an unreadable file is reported in its place."""
+    """Answers are in the order of paths; an unreadable file is reported in its place."""
     folder = ingested.folder / "asked"
     (folder / "more").mkdir(parents=True)
     shutil.copy(ingested.folder / "query.png", folder / "a.png")

@@ -229,7 +229,7 @@ def guarded() -> Iterator[FaultyProxy]:
 
 
 def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, images: Path) -> None:
-    """Not the key, user or password, even if the server echoes them and tracebacks are on."""
+    """Key, user and password are redacted, even if the server echoes them and tracebacks are on."""
     url = guarded.url.replace("//", "//hugo:p4ssw0rd@")
     store, basic = ["--store", url, "--verbose"], "aHVnbzpwNHNzdzByZA=="
     echo = f"{KEY} {basic} hugo:p4ssw0rd"

@@ -140,7 +140,7 @@ def test_duplicates_name_the_remedy_for_missing_files(shell: Any, draw: Any) -> 
 
 @pytest.mark.parametrize("order", [("all", "all/cat"), ("all/cat", "all"), ("all", "link"), ("link", "all")])
 def test_nested_datasets_are_warned_of(shell: Any, draw: Any, order: tuple[str, str]) -> None:
-    """In either order, through links too; the warning suggests to remove the inner one."""
+    """This holds in either order and through links; the warning suggests to remove the inner one."""
     draw(shell.folder / "all", *PATHS)
     (shell.folder / "link").symlink_to(shell.folder / "all/cat")
     first, second = (shell.ingest(folder, "--dataset", Path(folder).name, "--json") for folder in order)
@@ -167,7 +167,7 @@ def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
 def test_a_dataset_reached_by_followed_links_is_warned_of(
     shell: Any, draw: Any, order: tuple[str, str]
 ) -> None:
-    """In either order; after the suggested removal each file has one point."""
+    """This holds in either order; after the suggested removal each file has one point."""
     draw(shell.folder / "pets", *PATHS)
     draw(shell.folder / "links", "4.png", seed=9)
     (shell.folder / "links/pets").symlink_to(shell.folder / "pets")
@@ -182,7 +182,7 @@ def test_a_dataset_reached_by_followed_links_is_warned_of(
 
 
 def test_folders_of_one_run_that_link_to_each_other_are_warned_of(shell: Any, draw: Any) -> None:
-    """Also two that link to the same third folder."""
+    """Two folders that link to the same third folder are warned of, too."""
     for name in ("one", "two", "three", "four", "third"):
         draw(shell.folder / name, f"{name}.png")
     links = {"one/l": "two", "two/l": "one", "three/l": "third", "four/l": "third"}
@@ -294,7 +294,7 @@ def test_max_per_class_applies_to_each_folder(shell: Any, folders: list[str]) ->
 
 
 def test_a_missing_folder_exits_2_before_any_work(shell: Any, folders: list[str]) -> None:
-    """Wherever it comes in the list of folders."""
+    """It may come first, in the middle or last in the list of folders."""
     done = shell.ingest(*folders, "four")
     assert (done.code, done.out) == (2, "")
     assert f"{shell.folder}/four does not exist" in done.err

@@ -55,7 +55,7 @@ def test_a_command_reads_the_given_standard_input(ingested: Any) -> None:
 
 
 def test_a_command_in_this_process_leaves_it_unchanged(ingested: Any) -> None:
-    """Whether it succeeds or fails."""
+    """This holds whether it succeeds or fails."""
     before = process_state()
     assert ingested("search", "query", "query.png", NO_COLOR="1").code == 0
     assert ingested("search", "query", "gone.png", "--verbose", TMPDIR="/nowhere").code != 0

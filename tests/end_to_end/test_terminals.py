@@ -75,7 +75,7 @@ def test_a_progress_bar_escapes_its_title(terminal: Terminal, library: Any) -> N
     ),
 )
 def test_names_are_escaped_on_a_terminal(terminal: Terminal, words: list[str], shown: str) -> None:
-    """In tables, JSON, errors, and where an option's value is quoted."""
+    """Tables, JSON, errors, and quoted values of options escape them."""
     _, sent = terminal(*words)
     assert control_sequences(sent.replace("\0", "")) == []
     assert shown in sent

@@ -41,7 +41,7 @@ def test_names_match_in_either_form(shell: Any, form: str) -> None:
 
 @pytest.mark.parametrize("form", [COMPOSED, DECOMPOSED])
 def test_the_library_matches_names_in_either_form(shell: Any, images: Path, form: str) -> None:
-    """In every argument `where`."""
+    """Every method that takes `where` does."""
     with lookalike.open(shell.folder / "home/qdrant") as index:
         where = lookalike.Where(class_name=form, dataset=form)
         assert len(index.points(where)) == 3

@@ -192,7 +192,7 @@ def small_peak_bytes(make_place: Callable[[], Place]) -> int:
 def test_damaged_images_are_embedded_or_listed(
     place: Place, small_peak_bytes: int, ledger: Any, full_length: bool
 ) -> None:
-    """Thousands, of every format and with every kind of damage; a second run embeds nothing new."""
+    """There are thousands, of every format and kind of damage; a second run embeds nothing new."""
     drawing().save(place.images / "whole.png")
     written = write_damaged(place.images, files=4200 if full_length else 330)
     first = place.ingest()
@@ -208,7 +208,7 @@ def test_damaged_images_are_embedded_or_listed(
 def test_hostile_files_are_embedded_or_listed(
     place: Place, small_peak_bytes: int, ledger: Any, full_length: bool
 ) -> None:
-    """Bombs, other files' contents, links, pipes, devices and odd names; each has the expected reason."""
+    """Bombs, wrong contents, links, pipes, devices and odd names each have the expected reason."""
     expected = write_hostile(place, full_length=full_length)
     first = place.ingest()
     second = place.ingest()
@@ -263,7 +263,7 @@ def test_a_folder_may_change_while_it_is_read(place: Place, ledger: Any, full_le
 
 
 def test_queries_that_are_not_regular_files_are_refused_at_once(place: Place) -> None:
-    """Exit code 4 with the way to pipe an image in; nothing blocks, and other queries are answered."""
+    """They exit 4 with the way to pipe an image in; other queries are answered."""
     drawing().save(place.images / "whole.png")
     place.ingest()
     os.mkfifo(place.root / "pipe.jpg")
@@ -276,7 +276,7 @@ def test_queries_that_are_not_regular_files_are_refused_at_once(place: Place) ->
 
 
 def test_the_limit_of_pixels_is_an_option(place: Place) -> None:
-    """Of ingest and search; an image of exactly the limit is embedded."""
+    """Ingest and search have it; an image of exactly the limit is embedded."""
     drawing().save(place.images / "whole.png")
     drawing(161, 120).save(place.images / "one-column-more.png")
     limit = ("--max-pixels", str(160 * 120))
@@ -773,7 +773,7 @@ def write_forms(folder: Path, group: str) -> Iterator[str]:
 
 
 def colours() -> dict[str, bytes]:
-    """Returns the containers, the orientations, and files of several images."""
+    """Returns RGB files: containers, modes, EXIF orientations, and files of several images."""
     image = drawing()
     frames = {"save_all": True, "append_images": [Image.new("RGB", image.size, "white")]}
     fine = {"quality": 95, "subsampling": "4:4:4"}

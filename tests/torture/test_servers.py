@@ -87,7 +87,7 @@ def test_faults_at_random_moments_lose_nothing(
     full_length: bool,
     fault: str,
 ) -> None:
-    """Two faults in a row at any request; the run exits 0 or 5, and a later run completes."""
+    """Two faults in a row hit any request; the run exits 0 or 5, and a later run completes."""
     if not full_length:
         pytest.skip("run at full length only: make torture")
     chance = random.Random(fault)  # noqa: S311 - repeatable, not secret
