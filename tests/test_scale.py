@@ -28,7 +28,7 @@ def test_the_page_has_the_tables_of_the_script(scale: ModuleType) -> None:
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     tables = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
     assert [table.rstrip("\n") for table in tables] == list(scale.tables())
-    assert scale.with_tables(page) == page
+    assert scale.replace_tables(page) == page
 
 
 def test_measured_inputs_are_in_the_sections_they_cite(scale: ModuleType) -> None:
