@@ -48,15 +48,15 @@ INPUTS = (
     Input("h512", 1.6, "ms", "indexed query, p50, 512 x 20,000", STORES),
     Input("h2048", 2.1, "ms", "indexed query, p50, 2048 x 20,000", STORES),
     Input("u", 0.93, "s", "unchanged ingest of 10,000 files, from process start to end", COMMANDS),
-    Input("k", 1, "byte", "an image that is known, in an ingest's memory", FOOTPRINT),
-    Input("l", 348, "bytes", "the same in its list of points, on the disk", FOOTPRINT),
+    Input("k", 1, "byte", "a known image in an ingest's memory", FOOTPRINT),
+    Input("l", 348, "bytes", "a known image in the list of points, on the disk", FOOTPRINT),
     Input("p", 401, "bytes", "an image's payload", FOOTPRINT),
-    Input("m", 307, "bytes", "its part of the payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
+    Input("m", 307, "bytes", "part of payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
     Input("f", 115_000, "bytes", "an image's file", "ImageNet's training images: 147.9 GB as an archive"),
-    Input("q", 1.5, "", "memory for a byte of vectors that stay in it", PLANNING),
+    Input("q", 1.5, "", "bytes of memory for a byte of vectors in memory", PLANNING),
     Input("M", 128e9, "bytes", "memory of a server, of which 80 % are used", "chosen"),
     Input("S", 4e12, "bytes", "disk of a server, of which 80 % are used", "chosen"),
-    Input("T", 30, "days", "in which all images are to be embedded", "chosen"),
+    Input("T", 30, "days", "goal for embedding all images", "chosen"),
 )
 VALUES = {each.symbol: each.value for each in INPUTS}
 
@@ -101,7 +101,7 @@ def tables() -> Iterator[str]:
 def inputs_table() -> str:
     """Returns the table of every figure that is not computed."""
     rows = [[f"`{each.symbol}`", _shown(each), each.what, each.source] for each in INPUTS]
-    return _table(["", "value", "what it is", "where it comes from"], rows)
+    return _table(["", "value", "quantity", "source"], rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,9 +192,9 @@ def times_table(number: int) -> str:
     row("writing, one writer: N / w", *(_span(number / rate) for rate in each("w")))
     row("exact query, one shard: e N / N₀", *(_span(e * share / 1000) for e in each("e")))
     row("indexed query, one shard: h ln N / ln N₀", *(_span(h * logarithms / 1000) for h in each("h")))
-    row("an ingest that changes nothing: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
-    row("what one ingest of all remembers, in memory: k N", *[_size(VALUES["k"] * number)] * 2)
-    row("and on the disk: l N", *[_size(VALUES["l"] * number)] * 2)
+    row("unchanged ingest: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
+    row("list of points of one ingest, in memory: k N", *[_size(VALUES["k"] * number)] * 2)
+    row("the same on the disk: l N", *[_size(VALUES["l"] * number)] * 2)
     return _table(["", *NETWORKS.values()], rows)
 
 
