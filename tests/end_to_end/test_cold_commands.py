@@ -1,6 +1,6 @@
 """Tests that every subcommand, in a process of its own, imports all that it needs.
 
-Most other tests run commands in their own process, where libraries are imported already.
+Most other tests run commands in the tests' process, where libraries are imported already.
 """
 
 from collections.abc import Callable

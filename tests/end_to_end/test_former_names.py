@@ -41,7 +41,7 @@ pytestmark = [
 
 @pytest.fixture(params=["embedded", "server-stand-in"])
 def store(request: pytest.FixtureRequest, home: Settings) -> Iterator[Store]:
-    """Returns a store of each kind."""
+    """Opens a store of each kind in turn."""
     one: Store
     if request.param == "embedded":
         one = EmbeddedStore(home.qdrant_dir)

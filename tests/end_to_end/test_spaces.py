@@ -53,7 +53,7 @@ OTHERS: dict[str, Any] = {
 
 @pytest.fixture(params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Returns a store of each kind."""
+    """Opens a store of each kind in turn."""
     one: Store
     if request.param == "embedded":
         one = EmbeddedStore(tmp_path / "qdrant")

@@ -28,7 +28,7 @@ USED = (
 
 
 def main() -> None:
-    """Prints a JSON object: what has changed -> before and after."""
+    """Prints a JSON object: changed setting -> its values before and after."""
     images, empty, weights = map(Path, sys.argv[1:])
     for name in USED:
         importlib.import_module(name)
