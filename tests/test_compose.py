@@ -35,7 +35,7 @@ def unescape(argument: str) -> str:
 
 
 def test_the_server_is_pinned_to_the_client_s_minor_version(qdrant: dict[str, Any]) -> None:
-    """The version is exact, and root does not run it; the client warns where minor versions differ by more than one."""
+    """The version is exact; a client warns of a server whose minor version differs by more than one."""
     pinned = re.fullmatch(r"qdrant/qdrant:v(\d+\.\d+)\.\d+-unprivileged", qdrant["image"])
     assert pinned
     assert pinned[1] == ".".join(client_version().split(".")[:2])
