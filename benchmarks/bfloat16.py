@@ -1,13 +1,13 @@
-"""What does bfloat16 cost in neighbours? OpenVINO's plugin computes in it where the processor can.
+"""Measures what bfloat16 costs in neighbours; OpenVINO's plugin computes in it where the processor can.
 
     python benchmarks/bfloat16.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
 
 The same images are embedded in fp32 by ONNX Runtime's own provider and in bfloat16: by OpenVINO's plugin
-where this processor computes in bfloat16, and everywhere by an emulation, see `rounding.py`. Printed are the
-cosines to the fp32 vectors, and which part of the ten nearest by cosine, exactly searched, is the same: among
-the vectors in bfloat16, and where images embedded in bfloat16 are looked for among the vectors in fp32, as in
-a collection that another machine filled. Of neighbours that are other ones it is printed how much less
-similar they are, in fp32, than the tenth nearest.
+where this processor computes in bfloat16, and everywhere by an emulation, see `rounding.py`. It prints the
+cosines to the fp32 vectors, and the share of the ten nearest by cosine and exact search that is the same:
+among the bfloat16 vectors, and for bfloat16 queries among the fp32 vectors, as in a collection that another
+machine filled. For exchanged neighbours it prints how much less similar they are, in fp32, than the tenth
+nearest.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from embed import bare, model_parser
+from embed import embed_batches, model_parser
 from lookalike_core.images.sampling import draw_sample
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import openvino_pays
@@ -26,8 +26,8 @@ from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from machine import describe, write_results
 from numpy.typing import NDArray
-from precision import NEIGHBOURS, unit
-from rounding import in_bfloat16
+from precision import NEIGHBOURS, to_unit_length
+from rounding import convert_to_bfloat16
 
 Vectors = NDArray[np.float32]
 
@@ -42,22 +42,22 @@ def main() -> None:
     spec = ModelSpec.of(arguments.backbone, layer=arguments.layer, weights=str(arguments.weights))
     pixels = np.stack(list(draw_sample(arguments.photos, count=arguments.images)))
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
-        models = prepared(spec, Path(folder))
-        expected = embedded("fp32", models.pop("fp32"), pixels)
+        models = open_sessions(spec, Path(folder))
+        expected = embed_all("fp32", models.pop("fp32"), pixels)
         results = {}
         for name, model in models.items():
-            results[name] = differences(expected, embedded(name, model, pixels))
+            results[name] = differences(expected, embed_all(name, model, pixels))
             print(f"{name}: " + ", ".join(f"{key} {value:.6f}" for key, value in results[name].items()))
     network = f"{spec.backbone.title} {spec.layer}"
     write_results(arguments.json, {"network": network, "images": len(pixels), "differences": results})
 
 
-def prepared(spec: ModelSpec, home: Path) -> dict[str, Embedder]:
-    """A session in fp32, the emulation, and the plugin where it computes in bfloat16."""
+def open_sessions(spec: ModelSpec, home: Path) -> dict[str, Embedder]:
+    """Returns a session in fp32, the emulation, and the plugin where it computes in bfloat16."""
     settings = replace(Settings.from_environment(), home=home, provider=ProviderChoice.CPU)
     path = ensure_exported(spec, settings=settings).path
     emulated = home / "emulated.onnx"
-    onnx.save_model(in_bfloat16(onnx.load(path)), emulated)
+    onnx.save_model(convert_to_bfloat16(onnx.load(path)), emulated)
     models = {
         "fp32": Embedder.load(path, provider=ProviderChoice.CPU),
         "emulated": Embedder.load(emulated, provider=ProviderChoice.CPU),
@@ -67,17 +67,17 @@ def prepared(spec: ModelSpec, home: Path) -> dict[str, Embedder]:
     return models
 
 
-def embedded(name: str, model: Embedder, pixels: NDArray[np.uint8]) -> Vectors:
-    """All vectors; how long they took is printed."""
+def embed_all(name: str, model: Embedder, pixels: NDArray[np.uint8]) -> Vectors:
+    """Returns the vectors of all images, and prints how long they took."""
     started = time.perf_counter()
-    vectors = bare(model, pixels)
+    vectors = embed_batches(model, pixels)
     print(f"{name} on {model.provider}: {len(vectors)} images in {time.perf_counter() - started:.0f} s")
     return vectors
 
 
 def differences(expected: Vectors, found: Vectors) -> dict[str, float]:
-    """Cosines to fp32, the overlap of the ten nearest, and how much less near an exchanged neighbour is."""
-    here, there = unit(expected), unit(found)
+    """Returns the cosines to fp32, the overlap of the ten nearest, and the similarity lost by exchanges."""
+    here, there = to_unit_length(expected), to_unit_length(found)
     cosines = (here * there).sum(axis=1)
     similarity = here @ here.T
     nearest = neighbours(similarity)
@@ -94,14 +94,14 @@ def differences(expected: Vectors, found: Vectors) -> dict[str, float]:
 
 
 def neighbours(similarity: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Columns of the nearest of each row, itself left out."""
+    """Returns the columns of the nearest neighbours of each row, itself left out."""
     others = similarity.copy()
     np.fill_diagonal(others, -np.inf)
     return np.argsort(-others, axis=1, kind="stable")[:, :NEIGHBOURS]
 
 
 def overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Which part of the rows' entries is in both."""
+    """Returns the share of the rows' entries that both have."""
     return sum(len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)) / one.size
 
 

@@ -1,15 +1,15 @@
-"""How long is it from a process' start to its answer? Seconds, in the median of rounds, each way in turn.
+"""Measures the time from a process' start to its answer: seconds, median of rounds, the ways in turn.
 
     python benchmarks/cold.py IMAGE --collection NAME --weights FILE [--layer L] [--rounds 5] [--json FILE]
 
-    python    `python -c pass`: what nothing can be faster than
+    python    `python -c pass`: the lower bound of all others
     help      `search --help`
-    query     `search query IMAGE --collection NAME`, which is there already (`LOOKALIKE_HOME`)
+    query     `search query IMAGE --collection NAME`, of an existing collection (`LOOKALIKE_HOME`)
     keras     a script that does the same from saved vectors: imports Keras, builds the network, loads the
               weights, embeds one image, compares it with all vectors by numpy and prints ten
 
-A first round, in which the optimized graph is kept, warms the system's cache and is not counted. The saved
-vectors are random: what they are takes no time.
+A first round, which caches the optimized graph and warms the system's cache, is not counted. The saved
+vectors are random, since their values do not affect the time.
 """
 
 import argparse
@@ -46,7 +46,7 @@ for row in np.argsort(-scores)[:10]:
 
 
 def main() -> None:
-    """Prints a line for each way, and writes all rounds where `--json` says."""
+    """Prints a line for each way, and writes all rounds to the file of `--json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("image")
     parser.add_argument("--collection", required=True)
@@ -59,7 +59,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ways = commands(arguments, Path(folder) / "vectors.npy")
         rounds = [
-            {name: seconds(command) for name, command in ways.items()} for _ in range(arguments.rounds + 1)
+            {name: measure_seconds(command) for name, command in ways.items()}
+            for _ in range(arguments.rounds + 1)
         ]
     print(describe())
     for name in ways:
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def commands(arguments: argparse.Namespace, vectors: Path) -> dict[str, list[str]]:
-    """Each way by its name."""
+    """Returns the name of each way -> its command."""
     backbone = arguments.collection.partition("-")[0]
     values = 512 if backbone == "vgg16" else 2048 if arguments.layer == "post_relu" else 1024
     np.save(vectors, np.random.default_rng(0).random((arguments.points, values), dtype=np.float32))
@@ -91,8 +92,8 @@ def commands(arguments: argparse.Namespace, vectors: Path) -> dict[str, list[str
     }
 
 
-def seconds(command: list[str]) -> float:
-    """Of one process, from its start to its end; it must succeed."""
+def measure_seconds(command: list[str]) -> float:
+    """Returns the time of one process from its start to its end; raises if it fails."""
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - started

@@ -1,12 +1,12 @@
-"""What do colour profiles and transparency cost in decoding, and what does converting late do to vectors?
+"""Measures what colour profiles and transparency cost in decoding, and what late conversion does to vectors.
 
     python benchmarks/colours.py PHOTOS [--before CHECKOUT] [--rounds 9] [--model MODEL.onnx]
 
-PHOTOS holds one folder a class; eight of them are written as small files (about 640 x 480) and as large ones
-(4000 x 3000), without a profile and with several. Each kind is decoded in turn by a process of this checkout
-and, where another is named, by one of that, in every round; processor time, median of the rounds, and the
-median of the rounds' ratios. With a model the vectors of small files, whose profile is converted before they
-are scaled, are compared with those that converting after it would give.
+PHOTOS holds one folder for each class; eight photos are written as small files (about 640 x 480) and as
+large ones (4000 x 3000), without a profile and with several. In each round, a process of this checkout
+decodes each kind of file, and then one of CHECKOUT, if named. It prints the processor time, as the median
+of the rounds, and the median of their ratios. With a model, the vectors of small files, whose profile is
+converted before scaling, are compared with those of converting after scaling.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     """Prints a line for each kind of file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--before", type=Path, help="another checkout, to compare with")
+    parser.add_argument("--before", type=Path, help="another checkout to compare with")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--model", type=Path)
     arguments = parser.parse_args()
@@ -46,13 +46,13 @@ def main() -> None:
         sides = [here] if arguments.before is None else [arguments.before.resolve(), here]
         workers = [Worker(side) for side in sides]
         for kind, files in kinds.items():
-            print(row(kind, measured(workers, files, arguments.rounds)), flush=True)
+            print(format_row(kind, measure_rounds(workers, files, arguments.rounds)), flush=True)
     if arguments.model is not None:
         compare_vectors(photos, arguments.model)
 
 
 class Worker:
-    """A process that decodes with the code of a checkout."""
+    """A process that decodes images with the code of a checkout."""
 
     def __init__(self, checkout: Path) -> None:
         self._process = subprocess.Popen(
@@ -65,7 +65,7 @@ class Worker:
         )
 
     def seconds(self, files: list[Path]) -> float:
-        """Processor time for all the files, once each."""
+        """Returns the processor time of decoding each file once."""
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
         self._process.stdin.write("\t".join(map(str, files)) + "\n")
@@ -86,13 +86,13 @@ for line in sys.stdin:
 """
 
 
-def measured(workers: list[Worker], files: list[Path], rounds: int) -> list[list[float]]:
-    """Seconds by round and worker; a first round, which loads libraries, is not counted."""
+def measure_rounds(workers: list[Worker], files: list[Path], rounds: int) -> list[list[float]]:
+    """Returns seconds by round and worker; a first round, which loads libraries, is not counted."""
     return [[worker.seconds(files) for worker in workers] for _ in range(rounds + 1)][1:]
 
 
-def row(kind: str, rounds: list[list[float]]) -> str:
-    """Milliseconds a file."""
+def format_row(kind: str, rounds: list[list[float]]) -> str:
+    """Returns a line of the table: milliseconds a file."""
     times = [1000 * statistics.median(column) / FILES for column in zip(*rounds, strict=True)]
     said = "  ".join(f"{ms:7.2f} ms" for ms in times)
     ratio = statistics.median(after / before for before, *_, after in rounds) if len(times) > 1 else None
@@ -100,7 +100,7 @@ def row(kind: str, rounds: list[list[float]]) -> str:
 
 
 def profiles() -> Mapping[str, bytes | None]:
-    """By name; None is no profile."""
+    """Returns the name of each profile -> its bytes; None is no profile."""
     from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -115,7 +115,7 @@ def profiles() -> Mapping[str, bytes | None]:
 
 
 def write_kinds(photos: list[Path], folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Name of a kind, and its files."""
+    """Yields the name of each kind of file, and its files."""
     for size in (SMALL, LARGE):
         images = [Image.open(photo).convert("RGB").resize(size, Image.Resampling.BICUBIC) for photo in photos]
         for name, icc in profiles().items():
@@ -137,7 +137,7 @@ def _written(image: Image.Image, path: Path, icc: bytes | None) -> Path:
 
 
 def compare_vectors(photos: list[Path], model: Path) -> None:
-    """Cosine between converting before scaling and after it, the lowest and the mean."""
+    """Prints the lowest and the mean cosine between converting before and after scaling."""
     from lookalike_core.images import rendering
     from lookalike_core.images.decoding import decode
     from lookalike_core.models.embedder import Embedder
@@ -146,7 +146,7 @@ def compare_vectors(photos: list[Path], model: Path) -> None:
     for name, icc in profiles().items():
         if icc is None or name == "sRGB":
             continue
-        files = [io.BytesIO(encoded(Image.open(photo).convert("RGB"), icc)) for photo in photos]
+        files = [io.BytesIO(encode_png(Image.open(photo).convert("RGB"), icc)) for photo in photos]
         vectors = []
         for limit in (10**9, 0):
             rendering.EXACT_PIXELS = limit
@@ -157,8 +157,8 @@ def compare_vectors(photos: list[Path], model: Path) -> None:
         print(f"{name:12} before and after: cosine {cosines.min():.6f} at the lowest, {cosines.mean():.6f}")
 
 
-def encoded(image: Image.Image, icc: bytes) -> bytes:
-    """A PNG."""
+def encode_png(image: Image.Image, icc: bytes) -> bytes:
+    """Returns an image as PNG with a colour profile."""
     file = io.BytesIO()
     image.save(file, "PNG", icc_profile=icc, compress_level=1)
     return file.getvalue()

@@ -1,8 +1,8 @@
-"""The image of what `embed.py` measured: images per second, by provider, precision and peer.
+"""Draws a plot of what `embed.py` measured: images per second, by provider, precision and peer.
 
     python benchmarks/draw.py VGG16.json RESNET.json --output throughput.svg
 
-A bar is the median of the rounds and the line on it their range; a panel is a network.
+Each panel is a network, each bar the median of the rounds, and the line on it their range.
 """
 
 import argparse
@@ -15,20 +15,20 @@ OURS, PEER = "#3b6fb6", "#b0b6bd"
 
 
 def main() -> None:
-    """Writes one image, whose format its name says."""
+    """Writes one plot, in the format of its file name's suffix."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", nargs="+", type=Path, help="what embed.py --json wrote")
-    parser.add_argument("--output", required=True, type=Path, help="an .svg or a .png")
+    parser.add_argument("results", nargs="+", type=Path, help="files written by embed.py --json")
+    parser.add_argument("--output", required=True, type=Path, help="a file that ends in .svg or .png")
     arguments = parser.parse_args()
     draw([json.loads(path.read_text(encoding="utf-8")) for path in arguments.results], arguments.output)
 
 
 def draw(results: list[dict[str, Any]], output: Path) -> None:
-    """A panel for each network, a bar for each way, in the order in which they were measured."""
+    """Draws a panel for each network and a bar for each way, in the order of measurement."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams["svg.hashsalt"] = "lookalike"  # the same image for the same figures
+    mpl.rcParams["svg.hashsalt"] = "lookalike"  # the same figures give the same file
     rows = max(len(result["images_per_second"]) for result in results)
     figure = Figure(figsize=(4.6 * len(results), 0.8 + 0.32 * rows), layout="constrained")
     panels = figure.subplots(1, len(results), squeeze=False)[0]

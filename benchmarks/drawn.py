@@ -1,7 +1,7 @@
-"""Images that look alike and differ: eleven kinds, each drawn anew from a seed, for `duplicates.py`.
+"""Draws images that look alike and differ, of eleven kinds, each from its own seed, for `duplicates.py`.
 
-Within a kind every image differs from every other in something that a person would miss if it were lost: a
-word, a digit, a square of a code, a line of a plot, an object that moved.
+All images of a kind differ in content that must not be lost: a word, a digit, a square of a code, a line of
+a plot, an object that moved.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ INKS = ("crimson", "seagreen", "royalblue", "goldenrod", "purple", "black", "tea
 
 
 def page_of_text(number: int) -> Image.Image:
-    """A scanned page: one layout, words of its own."""
+    """Returns a scanned page: the layout is the same for all, the words differ."""
     random = np.random.default_rng((1, number))
     page = Image.new("RGB", (827, 1170), "white")
     pen = ImageDraw.Draw(page)
@@ -33,7 +33,7 @@ def page_of_text(number: int) -> Image.Image:
 
 
 def filled_form(number: int) -> Image.Image:
-    """One printed form; a few fields differ, and from one to the next by a single digit."""
+    """Returns a printed form: few fields differ, by a single digit between neighbouring numbers."""
     random = np.random.default_rng((2, number // 4))
     form = Image.new("RGB", (827, 1170), "white")
     pen = ImageDraw.Draw(form)
@@ -49,7 +49,7 @@ def filled_form(number: int) -> Image.Image:
 
 
 def code(number: int) -> Image.Image:
-    """A square code or a bar code with its label; the payload is random."""
+    """Returns a square code or a bar code with its label; the payload is random."""
     random = np.random.default_rng((3, number))
     return _square_code(random) if number % 2 else _bar_code(random)
 
@@ -76,7 +76,7 @@ def _bar_code(random: Random) -> Image.Image:
 
 
 def line_plot(number: int) -> Image.Image:
-    """Axes, a grid and a curve of its own; every other plot has its forerunner's curve in another colour."""
+    """Returns axes, a grid and a random curve; odd numbers repeat the last curve in another colour."""
     random = np.random.default_rng((4, number // 2))
     plot = Image.new("RGB", (640, 480), "white")
     pen = ImageDraw.Draw(plot)
@@ -95,7 +95,7 @@ def line_plot(number: int) -> Image.Image:
 
 
 def chat(number: int) -> Image.Image:
-    """A screenshot of a talk: the same bubbles, other words."""
+    """Returns a screenshot of a chat: the same bubbles with other words."""
     random = np.random.default_rng((5, number))
     screen = Image.new("RGB", (540, 960), (236, 229, 221))
     pen = ImageDraw.Draw(screen)
@@ -112,7 +112,7 @@ def chat(number: int) -> Image.Image:
 
 
 def burst(number: int) -> Image.Image:
-    """Four frames a second of one scene: its grain is new in each, and something small has moved."""
+    """Returns one of four frames a second of a scene: new grain in each, and a small object has moved."""
     scene = _scene(np.random.default_rng((6, number // 4)), (800, 600)).copy()
     pen = ImageDraw.Draw(scene)
     random = np.random.default_rng((6, number // 4, 1))
@@ -123,7 +123,7 @@ def burst(number: int) -> Image.Image:
 
 
 def crop(number: int) -> Image.Image:
-    """Parts of one scene, all of one size, each a little aside of the last or a little closer."""
+    """Returns a crop of a scene, all of one size, each slightly shifted or zoomed against the last."""
     scene = _scene(np.random.default_rng((7, number // 5)), (900, 700))
     left, top, closer = [(0, 0, 0), (24, 0, 0), (0, 24, 0), (12, 12, 24), (40, 30, 60)][number % 5]
     part = scene.crop((left, top, left + 800 - closer, top + 600 - closer * 3 // 4))
@@ -131,7 +131,7 @@ def crop(number: int) -> Image.Image:
 
 
 def same_centre(number: int) -> Image.Image:
-    """Wide ones, or tall ones, that share their middle third and nothing else."""
+    """Returns a wide or tall image, which shares its middle third with the others and nothing else."""
     centre = _scene(np.random.default_rng((8, number // 20)), (400, 400))
     sides = [_scene(np.random.default_rng((8, number, side)), (400, 400)) for side in (1, 2)]
     is_wide = number % 2 == 0
@@ -142,7 +142,7 @@ def same_centre(number: int) -> Image.Image:
 
 
 def clear_artwork(number: int) -> Image.Image:
-    """White or black shapes on a transparent ground, whose hidden colour is the shapes' own."""
+    """Returns white or black shapes on a transparent ground, whose hidden colour is that of the shapes."""
     random = np.random.default_rng((9, number))
     ink = (255, 255, 255) if number % 2 else (0, 0, 0)
     image = Image.new("RGBA", (300, 300), (*ink, 0))
@@ -155,7 +155,7 @@ def clear_artwork(number: int) -> Image.Image:
 
 
 def small_chart(number: int) -> Image.Image:
-    """Small ones: a table of digits, bars, or a symbol of an interface."""
+    """Returns a small image: a table of digits, bars, or an icon."""
     random = np.random.default_rng((10, number))
     return (_table, _bars, _symbol)[number % 3](random)
 
@@ -186,7 +186,7 @@ def _symbol(random: Random) -> Image.Image:
 
 
 def variant(number: int) -> Image.Image:
-    """One thing in another colour, mirrored, turned, or lighter."""
+    """Returns an object in another colour, mirrored, rotated, or lighter."""
     random = np.random.default_rng((11, number // 5))
     image = Image.new("RGB", (480, 480), (244, 244, 240))
     pen = ImageDraw.Draw(image)
@@ -229,7 +229,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _scene(random: Random, size: tuple[int, int]) -> Image.Image:
-    """Something like a photo: clouds of several scales, things with edges, and leaves."""
+    """Returns a scene like a photo: clouds of several scales, objects with edges, and leaves."""
     width, height = size
     layers = np.zeros((height, width, 3), dtype=np.float32)
     for cells, weight in ((3, 90), (9, 45), (40, 22), (160, 12)):

@@ -1,15 +1,15 @@
-"""Does `search duplicates` offer what it may, and only that? On drawn images and on copies of some of them.
+"""Measures whether `search duplicates` offers copies and nothing but copies, on drawn images.
 
     python benchmarks/duplicates.py --proof-only [--per-kind 200] [--copies 12] [--kinds forms codes]
     python benchmarks/duplicates.py --network vgg=vgg16.h5 --network resnet=resnet101v2.h5:LAYER
 
-Eleven kinds of images (`drawn.py`), all different, and of some of each five copies: rescaled to a half,
-recompressed at quality 60, converted to another format, stripped of its metadata, and turned by EXIF. With
-`--proof-only` every image is taken for a candidate of every other of its kind: no network has a say. With
-`--network BACKBONE=WEIGHTS[:LAYER]` all are ingested, and asked about as `search duplicates` asks.
+There are eleven kinds of images (`drawn.py`), all different, and five copies of some: half size,
+recompressed at quality 60, converted to another format, without metadata, and rotated by EXIF. With
+`--proof-only` every image is a candidate for every other of its kind, without a network. With `--network
+BACKBONE=WEIGHTS[:LAYER]` all are ingested, and candidates are those of `search duplicates`.
 
-Printed is, for each kind, how many files are offered for the sake of a different image, and for each way how
-many copies are found: offered, or kept while their original is offered.
+It prints for each kind how many files are offered for deletion wrongly, as copies of a different image, and
+for each way how many copies are found: offered, or kept while their original is offered.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from PIL import Image, PngImagePlugin
 
 
 class Way(StrEnum):
-    """How a copy is made."""
+    """A way to make a copy."""
 
     HALF = "half"
     QUALITY = "quality 60"
@@ -53,7 +53,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A file: which image it shows, and how it was made if it is a copy."""
+    """A file: the image that it shows, and the way it was made if it is a copy."""
 
     file: Path
     kind: str
@@ -62,26 +62,26 @@ class Drawn:
 
     @property
     def image(self) -> tuple[str, int]:
-        """What it shows."""
+        """Returns the kind and number of the image that the file shows."""
         return self.kind, self.number
 
 
 Pair = tuple[Path, Path]
-"""A file that could go, and the one that is kept for it."""
+"""A file offered for deletion, and the one to keep."""
 
 
 def main() -> None:
-    """Prints a table a way of finding candidates, and writes them as JSON."""
+    """Prints a table for each way of finding candidates, and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
-    parser.add_argument("--per-kind", type=int, default=200, help="different images of each kind")
-    parser.add_argument("--copies", type=int, default=12, help="how many of them have five copies")
+    parser.add_argument("--per-kind", type=int, default=200, help="number of different images of each kind")
+    parser.add_argument("--copies", type=int, default=12, help="images of each kind that have five copies")
     parser.add_argument(
-        "--proof-only", action="store_true", help="all of a kind are candidates of each other"
+        "--proof-only", action="store_true", help="compare all images of a kind, without a network"
     )
     parser.add_argument("--network", action="append", default=[], metavar="BACKBONE=WEIGHTS[:LAYER]")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--work", type=Path, help="a folder that keeps images and stores for another run")
+    parser.add_argument("--work", type=Path, help="folder in which images and stores are kept for later runs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     print(describe())
@@ -97,20 +97,20 @@ def main() -> None:
 
 
 def draw_all(folder: Path, kinds: Sequence[str], per_kind: int, copies: int) -> list[Drawn]:
-    """All files, and that their images differ is checked; what is there already is not drawn again."""
+    """Draws the files that are missing, checks that all images differ, and returns all files."""
     started = time.perf_counter()
     step = max(1, per_kind // max(1, copies))
     jobs = [(kind, number, number % step == step // 2) for kind in kinds for number in range(per_kind)]
     made = list(map_ahead(partial(_draw, folder), iter(jobs), ahead=16))
     if len({digest for digest, _ in made}) < len(made):
-        raise SystemExit("two images are the same, so that nothing can be told from them")
+        raise SystemExit("two drawn images have the same pixels; correct the drawing of their kind")
     drawn = [each for _, files in made for each in files]
     print(f"{len(jobs)} images and {len(drawn) - len(jobs)} copies in {_since(started):.0f} s", flush=True)
     return drawn
 
 
 def _draw(folder: Path, job: tuple[str, int, bool]) -> tuple[str, list[Drawn]]:
-    """The digest of an image's pixels, and its files."""
+    """Draws an image and its copies; returns the digest of its pixels, and its files."""
     kind, number, has_copies = job
     stem = folder / kind.replace(" ", "-") / f"{number:04}"
     if not stem.with_suffix(".png").exists():
@@ -125,7 +125,7 @@ def _draw(folder: Path, job: tuple[str, int, bool]) -> tuple[str, list[Drawn]]:
 
 
 def _write(stem: Path, image: Image.Image, number: int, *, has_copies: bool) -> None:
-    """The original last: where it is, all are."""
+    """Writes the copies and then the original, so that an original that exists has all its copies."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     for way in Way if has_copies else ():
         COPIES[way](image, _stem(stem, way), number)
@@ -154,7 +154,7 @@ def _other_format(image: Image.Image, stem: Path, number: int) -> Path:
     return _saved(image, stem, suffix, **({} if suffix in {".bmp", ".tif"} else {"quality": 90}))
 
 
-def _stripped(image: Image.Image, stem: Path, number: int) -> Path:  # noqa: ARG001 - one signature for all
+def _stripped(image: Image.Image, stem: Path, number: int) -> Path:  # noqa: ARG001 - copies have one signature
     return _saved(image, stem, ".png", compress_level=1)
 
 
@@ -185,9 +185,9 @@ def _saved(image: Image.Image, stem: Path, suffix: str, **options: object) -> Pa
 
 
 def offered_by_proof(files: Sequence[Drawn]) -> Iterator[Pair]:
-    """Each file that is proven to be a copy, where every one before it of its kind may be its original."""
+    """Yields each file that is proven to be a copy of an earlier one of its kind."""
     images = sorted(
-        map_ahead(_image, iter(files), ahead=32),
+        map_ahead(_image_file, iter(files), ahead=32),
         key=lambda one: (-one.payload.width * one.payload.height, -one.payload.bytes),
     )
     rows = defaultdict(list)
@@ -204,8 +204,8 @@ def offered_by_proof(files: Sequence[Drawn]) -> Iterator[Pair]:
             yield _path(images[row]), _path(images[original])
 
 
-def _image(drawn: Drawn) -> ImageFile:
-    """As an ingest and `search duplicates` see it."""
+def _image_file(drawn: Drawn) -> ImageFile:
+    """Returns the image file as an ingest and `search duplicates` read it."""
     status = drawn.file.stat()
     with open_file(drawn.file) as stream:
         digest = hash_stream(stream)
@@ -231,7 +231,7 @@ def _path(image: ImageFile) -> Path:
 
 
 def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pair]:
-    """Each file that `search duplicates --paths` would print, after an ingest."""
+    """Yields each file that `search duplicates --paths` would print after an ingest."""
     backbone, _, rest = network.partition("=")
     weights, _, layer = rest.partition(":")
     store = work / f"store-{backbone}"
@@ -256,7 +256,7 @@ def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pai
 
 
 def report(name: str, files: Sequence[Drawn], find: Callable[[], Iterable[Pair]]) -> dict[str, object]:
-    """Prints the table of a way of finding candidates, and gives its figures."""
+    """Prints the table of a way of finding candidates, and returns its figures."""
     print(f"\n{name}")
     started = time.perf_counter()
     offered = dict(find())

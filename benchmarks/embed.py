@@ -1,4 +1,4 @@
-"""How fast images are embedded, what an ingest costs beside that, what others take. Images per second.
+"""Measures how fast images are embedded, what an ingest costs beside that, and how fast peers are.
 
     python benchmarks/embed.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 96] [--rounds 5]
         [--provider cpu --provider openvino] [--precision fp32 --precision int8] [--batch-size 16]
@@ -10,10 +10,10 @@ The ways run one after the other in every round, over the same images in the sam
     ingest ...           `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
     the peers            see `peers.py`; their vectors, of fp32, are compared with ours first
 
-An ingest uses the session above it; opening it, exporting and calibrating the model are counted nowhere. The
-files were written a moment ago and lie in the system's cache. A first round warms everything up and is not
-counted. A ratio is taken within each round, and its median is what is printed, so that a machine that
-gets slower or faster meanwhile moves both sides of it.
+An ingest uses the session above it; the times of opening the session and of exporting and calibrating the
+model are not counted. The files were just written and are in the system's cache. A first round warms up and
+is not counted. It prints the median of each round's ratio, so that a machine whose speed changes affects
+both sides.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
         home = Path(folder)
         images = copy_images(arguments.photos, home / "photos", arguments.images)
         print(f"batches of {arguments.batch_size}")
-        ways = dict(prepared_ways(spec, images, home, arguments))
+        ways = dict(prepare_ways(spec, images, home, arguments))
         results = compare(ways, images=len(images), rounds=arguments.rounds)
     write_results(arguments.json, {"network": f"{spec.backbone.title} {spec.layer}", **results})
 
@@ -80,13 +80,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-peers", action="store_true", help="only our own ways")
+    parser.add_argument("--no-peers", action="store_true", help="measure no peers")
     parser.add_argument("--json", type=Path, help="write the results here as well")
     return parser.parse_args()
 
 
 def copy_images(photos: Path, folder: Path, count: int) -> list[DecodedImage]:
-    """Up to `count` images from all over `photos`, copied, in the order in which an ingest finds them.
+    """Copies up to `count` images from all over `photos`; returns them in the order of an ingest.
 
     No two have the same bytes, since an ingest embeds such an image once.
     """
@@ -105,7 +105,7 @@ def copy_images(photos: Path, folder: Path, count: int) -> list[DecodedImage]:
                 copy.write_bytes(data)
                 sizes.append(len(data))
     if not images:
-        raise SystemExit(f"{photos} holds no images")
+        raise SystemExit(f"{photos} contains no images; name a folder of photos")
     width, height = (median(getattr(p, side) for p in images.values()) for side in ("width", "height"))
     print(
         f"{len(images)} images, in the median {width:.0f} x {height:.0f} pixels and "
@@ -114,23 +114,23 @@ def copy_images(photos: Path, folder: Path, count: int) -> list[DecodedImage]:
     return list(images.values())
 
 
-def prepared_ways(
+def prepare_ways(
     spec: ModelSpec, images: list[DecodedImage], home: Path, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, Way]]:
-    """Each way with its name, ready to run over all images."""
+    """Returns each way by its name, ready to run over all images."""
     settings = replace(Settings.from_environment(), home=home)
     plain = ensure_exported(spec, settings=settings).path
     pixels = np.stack([image.pixels for image in images])
-    ours = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
+    ours = embed_batches(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
     for precision in arguments.precision or [Precision.FP32]:
         exact = add_activation_ranges(replace(spec, precision=precision), arguments.photos, settings=settings)
         path = ensure_exported(exact, settings=settings).path
         for provider in arguments.provider or [ProviderChoice.CPU]:
-            session = opened_session(path, provider)
-            cosine = lowest_cosine(ours, bare(session, pixels, arguments.batch_size))
+            session = open_session(path, provider)
+            cosine = lowest_cosine(ours, embed_batches(session, pixels, arguments.batch_size))
             name = f"{provider.value} {precision.value}"
             print(f"{name}: lowest cosine to fp32 on the processor {cosine:.6f}")
-            yield name, partial(bare, session, pixels, arguments.batch_size)
+            yield name, partial(embed_batches, session, pixels, arguments.batch_size)
             yield (
                 f"ingest {name}",
                 partial(
@@ -148,22 +148,22 @@ def prepared_ways(
             yield name, way
 
 
-def opened_session(model: Path, provider: ProviderChoice) -> Embedder:
-    """A session, and a line that says how long it took to open and what it runs on."""
+def open_session(model: Path, provider: ProviderChoice) -> Embedder:
+    """Opens a session, and prints how long that took and which provider it has."""
     started = time.perf_counter()
     session = Embedder.load(model, provider=provider)
     print(f"{provider}: {session.provider}, opened in {time.perf_counter() - started:.2f} s")
     return session
 
 
-def bare(model: Embedder, pixels: NDArray[np.uint8], batch: int = BATCH_SIZE) -> NDArray[np.float32]:
-    """float32 `[N, D]`, batch by batch."""
+def embed_batches(model: Embedder, pixels: NDArray[np.uint8], batch: int = BATCH_SIZE) -> NDArray[np.float32]:
+    """Returns float32 `[N, D]`, computed batch by batch."""
     starts = range(0, len(pixels), batch)
     return np.concatenate([model.embed(pixels[start : start + batch]) for start in starts])
 
 
 def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, batch_size: int, expected: int) -> None:
-    """A first ingest of the copied images, with a session that is open already."""
+    """Runs a first ingest of the copied images, with a session that is open already."""
     root = settings.home / "photos"
     request = IngestRequest(
         dataset=Dataset(name="photos", root=root),
@@ -181,20 +181,20 @@ def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, batch_size: 
 
 
 def lowest_cosine(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Over the rows of two `[N, D]`."""
+    """Returns the lowest cosine between rows of two arrays `[N, D]`."""
     a, b = expected.astype(np.float64), found.astype(np.float64)
     return float(((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
 
 
 def require_agreement(name: str, difference: float) -> None:
-    """A race between two networks that do not give the same vectors would say nothing."""
+    """Raises where vectors differ too much: speeds of different networks cannot be compared."""
     if difference > AGREEMENT:
-        raise RuntimeError(f"{name} gives other vectors (by {difference:.1e} of the largest value)")
+        raise RuntimeError(f"{name} gives different vectors (by {difference:.1e} of the largest value)")
     print(f"{name}: vectors differ from ours by at most {difference:.1e} of the largest value")
 
 
 def compare(ways: dict[str, Way], *, images: int, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Runs all ways in turns and prints what came of it; images/s of each, round by round."""
+    """Runs all ways in turn, prints a summary, and returns images/s of each, round by round."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     width = max(len(name) for name in ways) + 2
     print(f"{'images/s':11}" + "".join(f"{name:>{width}}" for name in ways), flush=True)
@@ -212,7 +212,7 @@ def compare(ways: dict[str, Way], *, images: int, rounds: int) -> dict[str, dict
 
 
 def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
-    """What is compared: each ingest with its own session, and with each peer."""
+    """Yields the pairs to compare: each ingest with its own session, and with each peer."""
     ours = [name for name in names if name.startswith("ingest ")]
     sessions = [name.removeprefix("ingest ") for name in ours]
     for name, session in zip(ours, sessions, strict=True):

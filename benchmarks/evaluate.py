@@ -1,11 +1,11 @@
-"""How long `search evaluate` takes and how much memory, as a process, on vectors of a size of one's choice.
+"""Measures the time and memory of `search evaluate`, as a process, on vectors of a size of one's choice.
 
     python benchmarks/evaluate.py [--points 10000] [--dimension 2048] [--classes 10] [--rounds 3]
         [--fusion calibrated]
 
-The collection is filled with random clouds, one a class, in an embedded store of its own; the command is
-then run on it from process start to its last line. Reading the vectors from the store is part of it. With
-`--fusion` there is a second collection of the same images, of 512 values, and the two are evaluated fused.
+It fills a collection with random clouds, one for each class, in a temporary embedded store, and times the
+command on it from process start to the last line, reading of the vectors included. With `--fusion` a second
+collection has the same images, with 512 values, and the fusion of the two is evaluated.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SECOND_DIMENSION = 512
 
 
 def main() -> None:
-    """Prints a line a round, and the medians."""
+    """Prints a line for each round, and the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=2048)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def fill(folder: Path, points: int, dimension: int, classes: int, *, backbone: str = "resnet101v2") -> None:
-    """Random vectors, all positive as a network's are, around a centre for each class."""
+    """Writes random non-negative vectors, like those of a network, around a centre for each class."""
     random = np.random.default_rng(0)
     centres = random.exponential(size=(classes, dimension))
     store = EmbeddedStore(folder / "qdrant")
@@ -82,7 +82,7 @@ def fill(folder: Path, points: int, dimension: int, classes: int, *, backbone: s
 
 
 def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionManifest:
-    """Returns the manifest of a made-up model; an evaluation needs none."""
+    """Returns the manifest of a made-up model; an evaluation needs no model."""
     identity = ModelIdentity(
         backbone=backbone,
         layer=get_backbone(backbone).default_layer,
@@ -105,7 +105,7 @@ def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionMani
 
 
 def payload_of(number: int, classes: int) -> Payload:
-    """An image that there is not."""
+    """Returns the payload of an image that does not exist."""
     name = f"class {number % classes}"
     return Payload(
         dataset="data",
@@ -121,7 +121,7 @@ def payload_of(number: int, classes: int) -> Payload:
 
 
 def measure(folder: Path, words: Sequence[str]) -> tuple[float, float]:
-    """Seconds and the peak in MB (VmHWM, so Linux only) of one run of the command."""
+    """Runs the command once; returns its seconds and its peak in MB (VmHWM, so Linux only)."""
     command = [Path(sys.executable).parent / "search", "evaluate", "--json", *words]
     environment = os.environ | {"LOOKALIKE_HOME": str(folder), "LOOKALIKE_STORE": "embedded"}
     started, peaks = time.perf_counter(), [0.0]
@@ -137,7 +137,7 @@ def measure(folder: Path, words: Sequence[str]) -> tuple[float, float]:
 
 
 def watch(process: "subprocess.Popen[str]", peaks: list[float]) -> None:
-    """Reads the peak until the process ends; it only grows."""
+    """Reads the peak memory until the process ends; it only grows."""
     status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))

@@ -1,12 +1,12 @@
-"""How long fitting a head takes and how much memory, on vectors of a size of one's choice.
+"""Measures the time and memory of fitting a head, on vectors of a size of one's choice.
 
     python benchmarks/fit.py [--points 10000] [--dimension 2048] [--classes 100] [--rounds 3]
         [--output FILE.json]
 
-An embedded collection is filled with random clouds, one a class. Each round is a process of its own that
-does all that `exporter fit` does but for the ONNX model, for which there are no weights: it reads the
-vectors, holds a fifth out, chooses and fits the layer, asks what it gained, and writes the head. Besides the
-clock the processor's time is said, which other work on the machine lengthens less.
+It fills an embedded collection with random clouds, one for each class. Each round is a process of its own
+that does all that `exporter fit` does, except the ONNX model, for which there are no weights: it reads the
+vectors, holds out a fifth, chooses and fits the layer, evaluates it, and writes the head. It also prints
+the processor time, which other work on the machine affects less.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from machine import describe, peak_bytes, write_results
 
 
 def main() -> None:
-    """Prints a line a round, and the medians."""
+    """Prints a line for each round, and the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--dimension", type=int, default=2048)
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.once:
-        print(json.dumps(fitted(arguments.once)))
+        print(json.dumps(fit_once(arguments.once)))
         return
     print(describe())
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
@@ -61,8 +61,8 @@ def main() -> None:
     write_results(arguments.output, {"of": size, "rounds": rounds, "median": median})
 
 
-def fitted(folder: Path) -> dict[str, object]:
-    """Fits a head to the one collection of a folder: what it took, and what was chosen."""
+def fit_once(folder: Path) -> dict[str, object]:
+    """Fits a head to the only collection of a folder; returns time, memory and the chosen options."""
     settings = replace(Settings.from_environment(), home=folder)
     store = EmbeddedStore(settings.qdrant_dir)
     request = FitRequest(collections=store.names(), name="measured", force=True)
@@ -83,7 +83,7 @@ def fitted(folder: Path) -> dict[str, object]:
 
 
 def no_model(wanted: CollectionManifest | Head, **_: object) -> ModelFile:
-    """In the place of what makes models: a manifest, and a file that there is not."""
+    """Stands in for the making of a model: returns a manifest, and a file that does not exist."""
     manifest = ModelManifest(
         identity=wanted.identity,
         weights=wanted.base.weights if isinstance(wanted, Head) else wanted.weights,

@@ -1,11 +1,11 @@
-"""What does an image take besides its vector? Bytes of an embedded collection's files, and of an ingest.
+"""Measures what an image takes besides its vector: bytes of an embedded collection's files, and of an ingest.
 
     python benchmarks/footprint.py [--points 40000] [--dimension 512] [--listed 1000000] [--output FILE.json]
 
 The collection has payloads like those of ImageNet's training images, and its index is built. Files are
-counted by the blocks that they take. What an ingest remembers of the images that it knows lies in a
-database, `listing` on the disk. What a further image takes of its memory is the growth of the process's
-peak from a fifth of `--listed` images to all of them, since the database's cache does not grow with them.
+measured by the blocks that they take. An ingest's list of known images is a database, `listing` on the
+disk. The memory of a further image is the growth of the process' peak from a fifth of `--listed` images to
+all of them, since the database's cache has a fixed size.
 """
 
 import argparse
@@ -31,19 +31,19 @@ PARTS = {
     "graph": ("vector_index",),
     "vectors": ("vector_storage",),
 }
-"""Words in the names of the engine's files; the write-ahead log is bounded and belongs to none."""
+"""Words in the names of the engine's files; the write-ahead log has a fixed size and is not counted."""
 
 
 def main() -> None:
-    """Prints bytes an image, by part."""
+    """Prints bytes per image, by part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=40_000)
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--listed", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    memory, listing = remembered(arguments.listed)  # first, while nothing else has made the peak
-    found = files(arguments.points, arguments.dimension)
+    memory, listing = listing_bytes(arguments.listed)  # first, before other work raises the peak
+    found = file_bytes(arguments.points, arguments.dimension)
     taken = {part: size / arguments.points for part, size in found.items()}
     taken |= {"listing": listing, "in an ingest's memory": memory}
     for part, size in taken.items():
@@ -52,8 +52,8 @@ def main() -> None:
     write_results(arguments.output, {"points": arguments.points, "bytes_per_image": rounded})
 
 
-def files(points: int, dimension: int) -> Mapping[str, int]:
-    """Bytes of an indexed collection, by part."""
+def file_bytes(points: int, dimension: int) -> Mapping[str, int]:
+    """Returns the bytes of an indexed collection, by part."""
     clusters = Clusters.of(dimension)
     with fresh_collection(
         Case(dimension=dimension, points=points, quantize=VectorQuantization.NONE), None
@@ -71,8 +71,8 @@ def files(points: int, dimension: int) -> Mapping[str, int]:
         return _by_part(place.store.directory)
 
 
-def remembered(points: int) -> tuple[float, float]:
-    """Bytes an image of an ingest's memory, and of the disk, where so many are known and seen."""
+def listing_bytes(points: int) -> tuple[float, float]:
+    """Returns the bytes of memory and of disk that an ingest takes for each known image."""
     few, sizes, peaks = points // 5, [], []
     for number in (few, points):
         with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
@@ -88,7 +88,7 @@ def remembered(points: int) -> tuple[float, float]:
 
 
 def payloads(start: int, count: int) -> Iterator[Payload]:
-    """Like those of ImageNet's training images, 1,000 classes in turn."""
+    """Yields payloads like those of ImageNet's training images, 1,000 classes in turn."""
     for number in range(start, start + count):
         synset = f"n{1_440_764 + number % 1000:08}"
         yield Payload(
@@ -116,7 +116,7 @@ def _by_part(folder: Path) -> Counter[str]:
 
 
 def _bytes_of(file: Path) -> int:
-    """On the disk: the engine's files are larger than what is written in them."""
+    """Returns the bytes that a file takes on the disk; the engine's files have holes."""
     status = file.stat()
     return 512 * getattr(status, "st_blocks", -(-status.st_size // 512))
 

@@ -1,16 +1,15 @@
-"""Everything about a CUDA machine in one go: provider, images per second, decoding, and the same vectors.
+"""Measures a CUDA machine: provider, images per second, decoding, and whether vectors agree with the CPU's.
 
     python benchmarks/gpu.py PHOTOS --vgg FILE --resnet FILE [--resnet-layer L] [--provider cuda]
         [--batch-size 16 ... 512] [--precision fp32 fp16] [--seconds 3] [--no-peers] [--json FILE]
 
-For each network and precision: what the session really runs on, the lowest cosine of its vectors to those
-of the CPU in fp32, and images per second at each batch size, pixels copied to the device and vectors back.
-Beside them: how many images per second this machine's cores read and decode, which is what an ingest
-waits for where the network is faster, the whole `run_ingest` at the best batch size, and the peers. Two
-choices that were not made without a GPU to measure them on are tried at the best batch size: CUDA's kernels
-with channels last, and images and vectors that stay on the device, which is the most that binding them to
-pinned memory could gain. With `--provider cpu` the same is run without a GPU, which proves the script and
-nothing about one.
+For each network and precision it prints the provider in use, the lowest cosine of its vectors to those of
+the CPU in fp32, and images per second at each batch size, including copies to the device and back. It also
+prints how many images per second this machine's cores read and decode, which bounds an ingest where the
+network is faster, the speed of `run_ingest` at the best batch size, and the peers. Two options are tried at
+the best batch size: CUDA's kernels with channels last, and images and vectors that stay on the device, an
+upper bound for what pinned memory could gain. With `--provider cpu` it runs without a GPU, to test the
+script.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from embed import bare, copy_images, ingest, lowest_cosine, opened_session
+from embed import copy_images, embed_batches, ingest, lowest_cosine, open_session
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import Precision
@@ -42,8 +41,8 @@ COMPARED = 32
 
 
 def main() -> None:
-    """Prints a table a network, and what decoding and whole ingests come to."""
-    arguments = parsed()
+    """Prints a table for each network, and the speeds of decoding and of whole ingests."""
+    arguments = parse_arguments()
     print(describe())
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         home = Path(folder)
@@ -56,25 +55,25 @@ def main() -> None:
     write_results(arguments.json, {"decoded_per_second": decoded, "networks": networks})
 
 
-def parsed() -> argparse.Namespace:
-    """The command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Returns the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("--vgg", type=Path, help="VGG16's weights, a Keras .h5 file")
     parser.add_argument("--resnet", type=Path, help="ResNet101V2's weights, a Keras .h5 file")
-    parser.add_argument("--resnet-layer", help="for weights that do not hold all layers")
+    parser.add_argument("--resnet-layer", help="last layer, for weights that lack the others")
     parser.add_argument("--provider", type=ProviderChoice, default=ProviderChoice.CUDA)
     parser.add_argument("--precision", nargs="+", type=Precision, default=[Precision.FP32, Precision.FP16])
     parser.add_argument("--batch-size", nargs="+", type=int, default=[1, 16, 64, 128, 256, 512])
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each figure is measured")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds for each figure")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results here as well")
     return parser.parse_args()
 
 
 def specs(arguments: argparse.Namespace) -> Iterator[ModelSpec]:
-    """The networks whose weights were named, in fp32."""
+    """Yields the networks whose weights are named, in fp32."""
     if arguments.vgg:
         yield ModelSpec.of("vgg", weights=str(arguments.vgg))
     if arguments.resnet:
@@ -88,18 +87,18 @@ def measure(
     settings: Settings,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    """One network: every precision at every batch size, then a whole ingest, then the peers."""
+    """Measures a network: every precision at every batch size, then a whole ingest, then the peers."""
     network = f"{spec.backbone.title} {spec.layer}"
     print(f"\n{network}")
     plain = ensure_exported(spec, settings=settings).path
-    expected = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels[:COMPARED], 16)
+    expected = embed_batches(Embedder.load(plain, provider=ProviderChoice.CPU), pixels[:COMPARED], 16)
     found = []
     for precision in arguments.precision:
         wanted = replace(spec, precision=precision)
         wanted = add_activation_ranges(wanted, arguments.photos, settings=settings)
         path = ensure_exported(wanted, settings=settings).path
-        session = opened_session(path, arguments.provider)
-        cosine = lowest_cosine(expected, bare(session, pixels[:COMPARED], 16))
+        session = open_session(path, arguments.provider)
+        cosine = lowest_cosine(expected, embed_batches(session, pixels[:COMPARED], 16))
         print(f"{precision} on {session.provider}: lowest cosine to the CPU in fp32 {cosine:.7f}")
         speeds = {size: speed(session, pixels, size, arguments.seconds) for size in arguments.batch_size}
         best = max(speeds, key=lambda size: speeds[size])
@@ -131,7 +130,7 @@ def measure(
 def choice_speeds(
     path: Path, provider: str, pixels: NDArray[np.uint8], size: int, seconds: float
 ) -> dict[str, float]:
-    """Images per second of sessions made otherwise than ours, copying images to the device and not."""
+    """Returns images per second of sessions with other options, copying images to the device and not."""
     runtime, batch = load_runtime(), np.resize(pixels, (size, *pixels.shape[1:]))
     device = "cuda" if provider == CUDA else "cpu"
     options = {"": {}, "channels last, ": {"prefer_nhwc": "1"}} if provider == CUDA else {"": {}}
@@ -158,7 +157,7 @@ def peer_speeds(
     expected: NDArray[np.float32],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Images per second of each peer at the largest batch size, and how far its vectors are from ours."""
+    """Returns images per second of each peer at the largest batch size, and its distance from our vectors."""
     found = {}
     size = max(arguments.batch_size)
     for name, way in () if arguments.no_peers else peers(spec, plain, pixels, batch=size):
@@ -170,7 +169,7 @@ def peer_speeds(
 
 
 def speed(session: Embedder, pixels: NDArray[np.uint8], size: int, seconds: float) -> float:
-    """Images per second in batches of `size`, the images repeated where there are too few."""
+    """Returns images per second in batches of `size`; images are repeated where there are too few."""
     batch = np.resize(pixels, (size, *pixels.shape[1:]))
     found = rate(lambda: session.embed(batch), size, seconds)
     print(f"  batches of {size:4}: {found:8.1f} images/s")
@@ -178,7 +177,7 @@ def speed(session: Embedder, pixels: NDArray[np.uint8], size: int, seconds: floa
 
 
 def rate(work: Callable[[], object], images: int, seconds: float) -> float:
-    """Images per second of work that is done once to warm up, then again and again for so long."""
+    """Returns images per second of work that is run once to warm up, then repeated for `seconds`."""
     work()
     started, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - started < seconds:

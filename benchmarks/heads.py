@@ -1,12 +1,12 @@
-"""What a new last layer does to neighbours: of classes that it saw, of others, and by how much it saw.
+"""Measures what a fitted head does to neighbours of classes that it was trained on, and of others.
 
     python benchmarks/heads.py [--store STORE] [--seeds 5] COLLECTION [COLLECTION ...]
 
-The collections hold the same images, one for each network. For each seed a fifth of every class asks and
-is never learned from; all other images are found, those that were learned from among them, as in a
-collection that is searched. `unseen` learns from four fifths of half of the classes, and all images of
-the others ask. An image that asked for several seeds counts once, by its mean; intervals are a bootstrap's
-over images, p is that of the paired sign-flip test.
+There is one collection for each network, with the same images. For each seed a fifth of every class is held
+out as queries; they search among all other images, training images included, as in real use. `unseen`
+trains on four fifths of half of the classes, and all images of the other classes are queries. An image that
+is a query for several seeds counts once, by its mean; intervals are a bootstrap over images, and p is that
+of the paired sign-flip test.
 """
 
 import argparse
@@ -42,7 +42,7 @@ Values = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is learned from, and who asks: rows."""
+    """The rows that a head is trained on, and the rows that are queries."""
 
     name: str
     training: NDArray[np.int64]
@@ -114,7 +114,7 @@ def _headed(network: LabelledVectors, layer: FittedLayer) -> LabelledVectors:
 
 
 def _values(networks: Sequence[LabelledVectors], names: Sequence[str]) -> dict[str, Values]:
-    """Every image's figures, for each network and for all fused."""
+    """Returns every image's figures, for each network and for all fused."""
     classes = networks[0].classes
     found = {
         name: values_of(leave_one_out(each), classes) for name, each in zip(names, networks, strict=True)
@@ -140,7 +140,7 @@ def _print_rows(
 
 
 def _by_image(key: str, parts: Sequence[tuple[NDArray[np.int64], Values]]) -> NDArray[np.float64]:
-    """The mean of each image that asked, over the seeds for which it did."""
+    """Returns the mean of each query's figure over the seeds that drew it."""
     asked: dict[int, list[float]] = defaultdict(list)
     for asking, values in parts:
         for row in asking.tolist():

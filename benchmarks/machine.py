@@ -1,4 +1,4 @@
-"""What a benchmark ran on, in one line, and how its results are kept."""
+"""Describes the machine that a benchmark ran on in one line, and writes results."""
 
 import json
 import os
@@ -26,11 +26,11 @@ PACKAGES = (
 )
 
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-"""The unit in which the system counts a peak: macOS in bytes, Linux in KiB."""
+"""Bytes of the unit in which the system reports a peak: macOS in bytes, Linux in KiB."""
 
 
 def write_results(path: Path | None, results: dict[str, Any]) -> None:
-    """One JSON object: results, machine, versions, command and day; None writes none."""
+    """Writes one JSON object: results, machine, versions, command and day; None writes none."""
     if path is None:
         return
     words = [Path(sys.argv[0]).name, *(Path(word).name if "/" in word else word for word in sys.argv[1:])]
@@ -44,12 +44,12 @@ def write_results(path: Path | None, results: dict[str, Any]) -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held."""
+    """Returns the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
 
 
 def describe() -> str:
-    """Processor, cores this process may use, memory, Python, and the versions of what is measured."""
+    """Returns processor, available cores, memory, Python, and the versions of what is measured."""
     parts = [_processor(), f"{_cores()} cores", *_memory(), f"Python {platform.python_version()}"]
     return ", ".join([*parts, *_versions()])
 
@@ -69,7 +69,7 @@ def _cores() -> int:
 
 
 def _memory() -> list[str]:
-    """Nothing where the system does not say."""
+    """Returns the size of the memory; empty where the system does not tell."""
     with suppress(AttributeError, ValueError, OSError):
         gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         return [f"{gigabytes:.0f} GB"]

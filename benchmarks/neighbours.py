@@ -1,4 +1,4 @@
-"""How long `search neighbours` takes and how much memory, by the embedded store's index and by numpy.
+"""Measures the time and memory of `search neighbours`, by the embedded store's index and by brute force.
 
     python benchmarks/neighbours.py [--points 20000] [--dimension 2048] [--rounds 3] [--duplicates]
 
@@ -31,7 +31,7 @@ CLASSES = 100
 
 
 def main() -> None:
-    """Prints a line a run, and the medians."""
+    """Prints a line for each run, and the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--dimension", type=int, default=2048)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def fill(folder: Path, points: int, dimension: int) -> None:
-    """Writes the points and builds the index, as an ingest does in the end."""
+    """Writes the points and builds the index, as an ingest does at its end."""
     store, clusters = EmbeddedStore(folder / "qdrant"), Clusters.of(dimension)
     manifest = manifest_of(dimension)
     store.create(manifest)
@@ -80,7 +80,7 @@ def fill(folder: Path, points: int, dimension: int) -> None:
 
 
 def measure(folder: Path, words: Sequence[str]) -> tuple[float, float]:
-    """Seconds and the peak in MB (VmHWM, so Linux only) of one run of the command."""
+    """Runs the command once; returns its seconds and its peak in MB (VmHWM, so Linux only)."""
     environment = os.environ | {"LOOKALIKE_HOME": str(folder), "LOOKALIKE_STORE": "embedded"}
     started, peaks = time.perf_counter(), [0.0]
     command = [Path(sys.executable).parent / "search", *words]
@@ -98,13 +98,13 @@ def measure(folder: Path, words: Sequence[str]) -> tuple[float, float]:
 
 
 def overlap(one: Path, other: Path) -> float:
-    """The share of neighbours that two tables have in common."""
+    """Returns the share of neighbours that two tables have in common."""
     first, second = pairs(one), pairs(other)
     return len(first & second) / max(len(first), 1)
 
 
 def pairs(file: Path) -> set[tuple[str, str]]:
-    """Each image with each of its neighbours."""
+    """Returns each image with each of its neighbours."""
     with file.open(encoding="utf-8", newline="") as table:
         return {(row["path"], row["neighbour_path"]) for row in csv.DictReader(table)}
 

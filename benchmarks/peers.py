@@ -1,9 +1,8 @@
-"""What others take for the same vectors: Keras, TensorFlow, PyTorch and OpenVINO itself, where installed.
+"""Measures peers that compute the same vectors, where installed: Keras, TensorFlow, PyTorch, OpenVINO itself.
 
-Each peer is built from the same weights file up to the same layer, with the same pooling, and is handed
-pixels that are decoded already. Keras and TensorFlow get them preprocessed as well, which ours does in the
-graph; PyTorch's preprocessing is a part of its network, as ours is. A peer that gives other vectors is not
-measured.
+Each peer is built from the same weights file up to the same layer, with the same pooling, and receives
+decoded pixels. For Keras and TensorFlow these are also preprocessed, which our graph does itself; PyTorch's
+network includes its preprocessing, as ours does. A peer with different vectors is not measured.
 """
 
 import os
@@ -20,7 +19,7 @@ from lookalike_exporter.weights import LayerArrays, read_arrays
 from numpy.typing import NDArray
 
 AGREEMENT = 1e-3
-"""Of the largest value: vectors that differ by more are another network's."""
+"""Part of the largest value by which vectors of the same network may differ."""
 
 Vectors = NDArray[np.float32]
 Way = Callable[[], Vectors]
@@ -29,7 +28,7 @@ Way = Callable[[], Vectors]
 def peers(
     spec: ModelSpec, model: Path, pixels: NDArray[np.uint8], *, batch: int
 ) -> Iterator[tuple[str, Way]]:
-    """Names and ways over all pixels, uint8 `[N, 224, 224, 3]`; a peer that is not installed is said."""
+    """Yields names and ways over all pixels, uint8 `[N, 224, 224, 3]`; prints which peer is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for build in (_keras_and_tensorflow, _torch, _openvino):
         try:
@@ -39,7 +38,7 @@ def peers(
 
 
 def disagreement(ours: Vectors, theirs: Vectors) -> float:
-    """The largest difference, as a part of the largest value."""
+    """Returns the largest difference, as a part of the largest value."""
     return float(np.abs(ours - theirs).max() / np.abs(ours).max())
 
 
@@ -71,7 +70,7 @@ def _keras_and_tensorflow(
 
 
 def _keras_model(spec: ModelSpec) -> tuple[Any, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
-    """Keras' own network up to the layer, pooled, with the weights loaded by name, and its preprocessing."""
+    """Returns Keras' network up to the layer, pooled, with weights loaded by name, and its preprocessing."""
     from keras import Model, applications, layers
 
     if spec.backbone is VGG16:
@@ -95,7 +94,7 @@ def _keras_model(spec: ModelSpec) -> tuple[Any, Callable[[NDArray[np.float32]], 
 def _openvino(
     _spec: ModelSpec, model: Path, pixels: NDArray[np.uint8], batch: int
 ) -> Iterator[tuple[str, Way]]:
-    """OpenVINO's own runtime on our ONNX file."""
+    """Yields OpenVINO's own runtime on our ONNX file."""
     import openvino
 
     compiled = openvino.Core().compile_model(str(model), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
@@ -104,7 +103,7 @@ def _openvino(
 
 
 def _torch(spec: ModelSpec, _model: Path, pixels: NDArray[np.uint8], batch: int) -> Iterator[tuple[str, Way]]:
-    """PyTorch, with each layer of ours as one of its modules; on the GPU where it has one."""
+    """Yields PyTorch, with each layer of ours as one of its modules; on the GPU where it has one."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -129,14 +128,14 @@ def _torch_network(spec: ModelSpec) -> Any:  # noqa: ANN401 - an untyped library
         modules[layer.name] = _torch_module(layer, arrays)
 
     class Tapped(torch.nn.Module):  # type: ignore[misc, name-defined]
-        """Runs the layers in their order and pools the last one's output."""
+        """Runs the layers in their order and pools the output of the last."""
 
         def __init__(self) -> None:
             super().__init__()
             self.layers = modules
 
         def forward(self, images: Any) -> Any:  # noqa: ANN401
-            outputs = {INPUT: _torch_prepared(images, spec.backbone.normalization)}
+            outputs = {INPUT: _torch_preprocess(images, spec.backbone.normalization)}
             for layer in spec.network.layers:
                 inputs = [outputs[name] for name in layer.inputs]
                 outputs[layer.name] = (
@@ -144,14 +143,14 @@ def _torch_network(spec: ModelSpec) -> Any:  # noqa: ANN401 - an untyped library
                 )
             features = outputs[spec.layer]
             if spec.pooling is not Pooling.AVG:
-                raise ImportError(f"{spec.pooling} pooling is not built here")
+                raise ImportError(f"{spec.pooling} pooling is not implemented for PyTorch here")
             return features.mean(dim=(2, 3))
 
     return Tapped().to(memory_format=torch.channels_last)
 
 
-def _torch_prepared(images: Any, normalization: Normalization) -> Any:  # noqa: ANN401
-    """`preprocess_input`, on uint8 `[N, 224, 224, 3]`; NHWC in memory becomes channels last."""
+def _torch_preprocess(images: Any, normalization: Normalization) -> Any:  # noqa: ANN401
+    """Applies `preprocess_input` to uint8 `[N, 224, 224, 3]`; NHWC in memory becomes channels last."""
     import torch
     from lookalike_exporter.graph import CAFFE_MEAN_BGR
 
@@ -179,7 +178,7 @@ def _torch_module(layer: Layer, arrays: dict[str, LayerArrays]) -> Any:  # noqa:
         case Add():
             return nn.Identity()
         case _:
-            raise ImportError(f"{type(layer).__name__} is not built here")
+            raise ImportError(f"{type(layer).__name__} is not implemented for PyTorch here")
 
 
 def _torch_conv(layer: Conv, arrays: LayerArrays) -> Any:  # noqa: ANN401

@@ -1,23 +1,24 @@
-"""What does an ingest cost beside the network, and what is the most that it could do? Images per second.
+"""Measures what an ingest costs beside the network, and the highest rate it could reach: images per second.
 
     python benchmarks/pipeline.py [--images 1024] [--rounds 3] [--output pipeline.json]
     python benchmarks/pipeline.py --images 48 --megapixels 12
     python benchmarks/pipeline.py --images 48 --megapixels 12 --weights vgg16.h5 --precision int8
 
-Images are drawn: blurred noise as JPEG. The network is a stand-in that takes a fixed time an image without
-holding Python's lock, as a session does, and gives 64 random values; so this shows the pipeline alone, on
-any machine, at the speed of any network. In every round, one after the other:
+Images are blurred noise in JPEG files. The network is a stand-in that takes a fixed time for each image
+without holding Python's global lock, as a session does, and returns 64 random values; so the pipeline is
+measured alone, on any machine, at the speed of any network. Each round runs in turn:
 
     decoding        reading, hashing and decoding on all cores in threads, and nothing else
-    processes       the same in as many processes as cores, which are there already
+    processes       the same in as many running processes as cores
     RATE images/s   a whole ingest into a fresh embedded store, with a network of that rate, or of any, from
                     the first file looked at to the last point written
 
-The share is of the slower of decoding and the network. Two backbones: `--models 2`, a pass of each.
+The share is that of the slower of decoding and the network. `--models 2` runs two backbones, each with its
+own pass.
 
-With `--weights` the network is a real one, opened before, on the processor or what `--provider` says:
-`network` is its session alone on pixels that are decoded already, `ingest` the whole. Where it computes on
-the cores that decode, no ingest can take less of them than both together: that is the second share.
+With `--weights` the network is a real one on the CPU or on `--provider`, opened before: `network` is its
+session alone on decoded pixels, `ingest` the whole. Where it computes on the cores that decode, an ingest
+takes at least the sum of both times: that is the second share.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from unittest import mock
 
 import numpy as np
 from commands import draw
-from embed import bare
+from embed import embed_batches
 from lookalike_core.cpu_count import count_cores
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile, scan
@@ -62,14 +63,14 @@ DIMENSION = 64
 
 
 def main() -> None:
-    """Prints a line a way, and writes what was measured as JSON."""
+    """Prints a line for each way, and writes the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--megapixels", type=float, help="of an image; 320 x 240 pixels without it")
+    parser.add_argument("--megapixels", type=float, help="size of an image; default: 320 x 240 pixels")
     parser.add_argument("--rates", type=float, nargs="*", default=[50, 200, 1000])
     parser.add_argument("--models", type=int, choices=(1, 2), default=1)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--weights", type=Path, help="a Keras .h5 file, for a real network")
+    parser.add_argument("--weights", type=Path, help="a Keras .h5 file; use a real network")
     parser.add_argument("--backbone", default="vgg")
     parser.add_argument("--layer")
     parser.add_argument("--precision", type=Precision, default=Precision.FP32)
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 def measure(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list[dict[str, object]]:
-    """Images a second of each way, in turns."""
+    """Returns images per second of each way, in turn."""
     weights = write_weights(home / "weights.h5")
     ways = decoding_ways(home / "pictures", stack)
     limits: dict[str, float] = {}
@@ -97,7 +98,7 @@ def measure(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list
         name = f"{rate:g} images/s" if rate else "none"
         limits[name] = rate / arguments.models or float("inf")
         ways[name] = lambda rate=rate: ingest(home, weights, rate, arguments)
-    speeds = in_turns(ways, arguments)
+    speeds = measure_in_turn(ways, arguments)
     rows: list[dict[str, object]] = []
     for name, found in speeds.items():
         pairs = zip(found, speeds["decoding"], strict=True)
@@ -108,7 +109,7 @@ def measure(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list
 
 
 def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) -> list[dict[str, object]]:
-    """Decoding alone, the network alone, and both in a whole ingest."""
+    """Measures decoding alone, the network alone, and both in a whole ingest."""
     settings = replace(Settings.from_environment(), home=home)
     spec = ModelSpec.of(
         arguments.backbone,
@@ -129,10 +130,10 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
     )
     ways = {
         **decoding_ways(home / "pictures", stack),
-        "network": lambda: bare(session, pixels, arguments.batch_size or BATCH_SIZE),
+        "network": lambda: embed_batches(session, pixels, arguments.batch_size or BATCH_SIZE),
         "ingest": lambda: ingest_with(session, request, settings, arguments.images),
     }
-    speeds = in_turns(ways, arguments)
+    speeds = measure_in_turn(ways, arguments)
     rounds = list(zip(speeds["ingest"], speeds["decoding"], speeds["network"], strict=True))
     slower = [speed / min(decoding, network) for speed, decoding, network in rounds]
     both = [speed * (1 / decoding + 1 / network) for speed, decoding, network in rounds]
@@ -145,10 +146,10 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
     ]
 
 
-def in_turns(
+def measure_in_turn(
     ways: "Mapping[str, Callable[[], object]]", arguments: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Images a second of each way in each round; the first round warms up."""
+    """Returns images per second of each way in each round; the first round warms up."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(arguments.rounds + 1):
         for name, way in ways.items():
@@ -162,7 +163,7 @@ def in_turns(
 
 
 def decoding_ways(folder: Path, stack: ExitStack) -> "dict[str, Callable[[], object]]":
-    """In threads, as an ingest does, and in processes."""
+    """Returns decoding in threads, as an ingest does it, and in processes."""
     found = [entry for entry in scan(folder) if isinstance(entry, FoundFile)]
     pool = stack.enter_context(ProcessPoolExecutor(count_cores(), multiprocessing.get_context("spawn")))
     return {
@@ -172,13 +173,13 @@ def decoding_ways(folder: Path, stack: ExitStack) -> "dict[str, Callable[[], obj
 
 
 def decode_all(folder: Path) -> list[DecodedImage]:
-    """As an ingest reads ahead."""
+    """Decodes all images, read ahead as in an ingest."""
     found = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
     return list(map_ahead(decode_one, found, ahead=32))
 
 
 def decode_one(found: FoundFile) -> DecodedImage:
-    """Read, hashed and decoded."""
+    """Reads, hashes and decodes a file."""
     read = read_image(found, lambda _: False)
     if read.image is None:
         raise RuntimeError(f"{found.path}: {read.problem}")
@@ -186,7 +187,7 @@ def decode_one(found: FoundFile) -> DecodedImage:
 
 
 def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace) -> IngestReport:
-    """A first ingest into a fresh store."""
+    """Runs a first ingest into a fresh store."""
     settings = replace(Settings.from_environment(), home=home)
     specs = [ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))]
     distances = [Distance.COSINE]
@@ -204,7 +205,7 @@ def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace
 def ingest_with(
     session: "Embedder | StandIn", request: IngestRequest, settings: Settings, images: int
 ) -> IngestReport:
-    """A first ingest into a fresh store, with what is open already in the place of each session."""
+    """Runs a first ingest into a fresh store, with a given session in the place of each that it opens."""
     with (
         tempfile.TemporaryDirectory(dir=settings.home) as folder,
         mock.patch.object(Embedder, "load", return_value=session),
@@ -217,7 +218,7 @@ def ingest_with(
 
 
 class StandIn:
-    """In the place of an `Embedder`: random vectors after a while."""
+    """Stands in for an `Embedder`: returns random vectors after a fixed time."""
 
     provider = "stand-in"
     notice = None
@@ -227,14 +228,14 @@ class StandIn:
         self._random = np.random.default_rng(0)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 `[N, 64]`."""
+        """Returns random float32 `[N, 64]`."""
         if self._rate:
             time.sleep(len(pixels) / self._rate)
         return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
 
 
 def draw_large(folder: Path, count: int, megapixels: float) -> None:
-    """Blurred noise with some grain, 4 to 3, as large as a camera's."""
+    """Draws blurred noise with some grain, 4 to 3, as large as a camera's images."""
     rng = np.random.default_rng(0)
     width, height = round((megapixels * 4e6 / 3) ** 0.5), round((megapixels * 3e6 / 4) ** 0.5)
     folder.mkdir(parents=True)

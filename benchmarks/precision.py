@@ -1,10 +1,10 @@
-"""What do fp16 and int8 cost in neighbours? What they gain in speed is measured by `embed.py`.
+"""Measures what fp16 and int8 cost in neighbours; `embed.py` measures what they gain in speed.
 
     python benchmarks/precision.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
 
-The same images are embedded by the fp32, the fp16 and the int8 model, which is calibrated on the folder as
-`ingest run` does it: printed are the cosines to the fp32 vectors, and which part of the ten nearest by
-cosine, exactly searched, is the same. All on the processor, by ONNX Runtime's own provider.
+The same images are embedded by the fp32, the fp16 and the int8 model; activation ranges are measured on the
+folder, as by `ingest run`. It prints the cosines to the fp32 vectors, and the share of the ten nearest by
+cosine and exact search that is the same. All models run on the CPU, by ONNX Runtime's own provider.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from embed import bare, model_parser
+from embed import embed_batches, model_parser
 from lookalike_core.images.sampling import draw_sample
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import Precision
@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 NEIGHBOURS = 10
 
 FEW = 100
-"""Images for fp16, which is slow on a processor."""
+"""Images for fp16, which is slow on a CPU."""
 
 Vectors = NDArray[np.float32]
 
 
 def main() -> None:
-    """Prints what the models are made of, and what differs."""
+    """Prints the operators of the models, and their differences."""
     parser = model_parser(__doc__)
     parser.add_argument("--images", type=int, default=1000)
     arguments = parser.parse_args()
@@ -43,14 +43,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         models = prepare(spec, arguments.photos, Path(folder))
         pixels = np.stack(list(draw_sample(arguments.photos, count=arguments.images)))
-        expected = bare(models[Precision.FP32], pixels)
-        say_difference(Precision.INT8, expected, bare(models[Precision.INT8], pixels))
+        expected = embed_batches(models[Precision.FP32], pixels)
+        print_difference(Precision.INT8, expected, embed_batches(models[Precision.INT8], pixels))
         few = pixels[:FEW]
-        say_difference(Precision.FP16, expected[:FEW], bare(models[Precision.FP16], few))
+        print_difference(Precision.FP16, expected[:FEW], embed_batches(models[Precision.FP16], few))
 
 
 def prepare(spec: ModelSpec, photos: Path, home: Path) -> dict[Precision, Embedder]:
-    """A session for each precision; what it takes to make them is printed."""
+    """Returns a session for each precision, and prints the time to make it."""
     settings = replace(Settings.from_environment(), home=home, provider="cpu")
     models = {}
     for precision in Precision:
@@ -67,7 +67,7 @@ def prepare(spec: ModelSpec, photos: Path, home: Path) -> dict[Precision, Embedd
 
 
 def operators(path: Path, home: Path) -> list[str]:
-    """What ONNX Runtime makes of a graph, most frequent first: `QLinearConv` is a convolution in int8."""
+    """Returns the optimized graph's operators, most frequent first; `QLinearConv` convolves in int8."""
     import onnx
 
     runtime = load_runtime()
@@ -79,10 +79,10 @@ def operators(path: Path, home: Path) -> list[str]:
     return [f"{count} {kind}" for kind, count in Counter(node.op_type for node in nodes).most_common()]
 
 
-def say_difference(precision: Precision, expected: Vectors, found: Vectors) -> None:
-    """Cosines to fp32, and which part of the nearest neighbours is the same."""
-    cosines = (unit(expected) * unit(found)).sum(axis=1)
-    one, other = nearest(expected), nearest(found)
+def print_difference(precision: Precision, expected: Vectors, found: Vectors) -> None:
+    """Prints the cosines to fp32, and the share of nearest neighbours that is the same."""
+    cosines = (to_unit_length(expected) * to_unit_length(found)).sum(axis=1)
+    one, other = nearest_rows(expected), nearest_rows(found)
     shared = sum(len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True))
     print(
         f"{precision}: cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average; "
@@ -90,15 +90,15 @@ def say_difference(precision: Precision, expected: Vectors, found: Vectors) -> N
     )
 
 
-def unit(vectors: Vectors) -> NDArray[np.float64]:
-    """Rows of length 1."""
+def to_unit_length(vectors: Vectors) -> NDArray[np.float64]:
+    """Returns the rows scaled to length 1."""
     exact = vectors.astype(np.float64)
     return np.asarray(exact / np.linalg.norm(exact, axis=1, keepdims=True))
 
 
-def nearest(vectors: Vectors) -> NDArray[np.int64]:
-    """Rows of the nearest of each row by cosine, itself left out."""
-    similarity = unit(vectors) @ unit(vectors).T
+def nearest_rows(vectors: Vectors) -> NDArray[np.int64]:
+    """Returns the rows of the nearest of each row by cosine, itself left out."""
+    similarity = to_unit_length(vectors) @ to_unit_length(vectors).T
     np.fill_diagonal(similarity, -np.inf)
     return np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
 

@@ -1,11 +1,11 @@
-"""How should an image become 224 x 224? Precision@10 of each way, on a folder of labelled photos.
+"""Measures precision@10 of the ways to resize an image to 224 x 224, on a folder of labelled photos.
 
     python benchmarks/preprocessing.py PHOTOS MODEL.onnx [MODEL.onnx ...]
 
-PHOTOS holds one folder a class; the models are what `exporter run` printed. Every way is a shape (the
-whole image squashed, or the shorter side scaled and the centre cut out) and a filter. Each photo is
-asked about once and left out of its own answer; precision@10 is the share of its ten neighbours that
-are of its class, averaged over all photos.
+PHOTOS holds one folder for each class; the models are files printed by `exporter run`. A way is a shape
+(the whole image squashed, or the shorter side scaled and the centre cropped) and a filter. Each photo is a
+query and left out of its own answer; precision@10 is the share of its ten neighbours that are of its class,
+averaged over all photos.
 """
 
 import argparse
@@ -38,7 +38,7 @@ WAYS: dict[str, Way] = {
     )
     for resampling in FILTERS
 }
-"""Every shape with every filter worth a try."""
+"""Name -> shape and filter."""
 
 
 def main() -> None:
@@ -46,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--way", action="append", choices=list(WAYS), help="only this one; may be repeated")
+    parser.add_argument(
+        "--way", action="append", choices=list(WAYS), help="the only way to measure; may be repeated"
+    )
     arguments = parser.parse_args()
     files = sorted(path for path in arguments.photos.glob("*/*") if path.is_file())
     classes = np.array([path.parent.name for path in files])
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def embed(model: Embedder, files: list[Path], way: Way) -> Iterator[np.ndarray]:
-    """Vectors of the files, batch by batch."""
+    """Yields the vectors of the files, batch by batch."""
     for start in range(0, len(files), BATCH_SIZE):
         batch = [
             way(ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes()))).convert("RGB"))
@@ -73,7 +75,7 @@ def embed(model: Embedder, files: list[Path], way: Way) -> Iterator[np.ndarray]:
 
 
 def precision_at_10(vectors: np.ndarray, classes: np.ndarray, distance: str) -> float:
-    """Leave-one-out over float32 `[N, D]`."""
+    """Returns leave-one-out precision@10 over float32 `[N, D]`."""
     x = vectors.astype(np.float64)
     if distance == "cosine":
         x /= np.linalg.norm(x, axis=1, keepdims=True)

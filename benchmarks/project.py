@@ -1,8 +1,8 @@
-"""How long the places of `search map` take, and measuring them, on random clouds of sizes of one's choice.
+"""Measures the time of the projection of `search map` and of its quality, on random vectors.
 
     python benchmarks/project.py [--points 1000 --points 5000] [--dimension 2048] [--classes 10]
 
-Reading vectors and thumbnails is not part of it.
+Reading vectors and thumbnails is not measured.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What does reading many rows cost this side, over HTTP and over gRPC?
+"""Measures what reading many rows costs the client, over HTTP and over gRPC.
 
     python benchmarks/protocols.py [--dimension 512] [--rows 20000] [--rounds 5] [--output protocols.json]
 
-There is no Qdrant here: a process of its own answers every request with a page that it has made before, over
-HTTP as Qdrant's JSON and over gRPC as its messages. What is timed is the way over the wire and what is made
-here of what comes: `models` by qdrant-client, `messages` by
-`lookalike_core.stores.server_reads`. A server's work comes on top. Rounds take turns; printed are medians.
+No Qdrant is needed: another process answers every request with a prepared page, over HTTP as Qdrant's JSON
+and over gRPC as its messages. It times the transfer and the parsing: `models` by qdrant-client, `messages`
+by `lookalike_core.stores.server_reads`. A server's own work is not included. It prints medians of rounds in
+turn.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PATHS = {"points/scroll": "Scroll", "points": "Get", "facet": "Facet"}
 
 
 def main() -> None:
-    """Prints a line for each read, and writes what was measured as JSON."""
+    """Prints a line for each read, and writes the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--rows", type=int, default=20_000)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(http_port: int, grpc_port: int, rows: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds of each read in each way."""
+    """Returns the seconds of each read in each way."""
     ids = [str(uuid.uuid4()) for _ in range(VECTORS_AT_ONCE)]
     pages, parts = rows // PAGE, rows // VECTORS_AT_ONCE
 
@@ -87,27 +87,27 @@ def measure(http_port: int, grpc_port: int, rows: int, rounds: int) -> dict[str,
         took: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
             for way, reads in ways.items():
-                took[way].append(timed(partial(read, reads)))
+                took[way].append(measure_seconds(partial(read, reads)))
         found[read.__name__] = {way: statistics.median(seconds) for way, seconds in took.items()}
         print(read.__name__, {way: f"{seconds:.2f} s" for way, seconds in found[read.__name__].items()})
     return found
 
 
 def require(found: int, expected: int) -> None:
-    """A benchmark of answers that are not there would be fast."""
+    """Raises where rows are missing: a benchmark of empty answers would be fast."""
     if found != expected:
-        raise SystemExit(f"{found} rows and not {expected}")
+        raise SystemExit(f"{found} rows were read instead of {expected}")
 
 
-def timed(action: Callable[[], None]) -> float:
-    """How long it takes."""
+def measure_seconds(action: Callable[[], None]) -> float:
+    """Returns the seconds that an action takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def serve(ports: Connection, dimension: int, rows: int) -> None:
-    """Answers over both protocols; tells its ports."""
+    """Answers over both protocols, and sends its ports to the parent process."""
     as_json, as_messages = answers(dimension, rows)
 
     class Handler(BaseHTTPRequestHandler):
@@ -122,7 +122,7 @@ def serve(ports: Connection, dimension: int, rows: int) -> None:
             self.wfile.write(sent)
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Logs nothing."""
 
     class Handlers(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:  # noqa: ANN401 - gRPC's module has no types
@@ -138,9 +138,9 @@ def serve(ports: Connection, dimension: int, rows: int) -> None:
 
 
 def answers(dimension: int, rows: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """What is said to each method, in JSON and in messages."""
+    """Returns the answer to each method, in JSON and in messages."""
     vectors = np.random.default_rng(7).standard_normal((VECTORS_AT_ONCE, dimension)).astype(np.float32)
-    payloads = [payload(number).to_json() for number in range(PAGE)]
+    payloads = [payload_of(number).to_json() for number in range(PAGE)]
     ids = [point_id("data", f"{number}.jpg") for number in range(PAGE)]
     hashes = [f"{number:064x}" for number in range(rows)]
     results = {
@@ -172,8 +172,8 @@ def answers(dimension: int, rows: int) -> tuple[dict[str, bytes], dict[str, byte
     }
 
 
-def payload(number: int) -> Payload:
-    """Of one image."""
+def payload_of(number: int) -> Payload:
+    """Returns the payload of one image."""
     return Payload(
         dataset="data",
         path=f"cat/{number:06}.jpg",

@@ -1,10 +1,10 @@
-"""Precision@10, leave-one-out, of the collections that are there.
+"""Measures precision@10, leave-one-out, of existing collections.
 
     python benchmarks/quality.py [--store STORE] [COLLECTION ...]
 
-Every image is asked about by its id, through the store's own exact search; images with the query's bytes are
-left out, as `search query` does. Precision@10 is the share of the ten neighbours that are of the query's
-class, averaged over all images that have a class. STORE is a folder or a server's URL.
+Every image is a query by its id, through the store's own exact search; its exact duplicates are left out,
+as by `search query`. Precision@10 is the share of the ten neighbours that are of the query's class,
+averaged over all images that have a class. STORE is a folder or a server's URL.
 """
 
 import argparse
@@ -17,7 +17,7 @@ LIMIT = 10
 
 
 def main() -> None:
-    """Prints one row a collection."""
+    """Prints one row for each collection."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("collections", nargs="*")
     parser.add_argument("--store")
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def leave_one_out(index: lookalike.Index) -> tuple[float, float, int]:
-    """Returns precision@10, the median time of one search in ms, and how many images were asked about."""
+    """Returns precision@10, the median time of one search in ms, and the number of queries."""
     precisions, times_ms = [], []
     for point in index.points():
         if point.class_name is None:

@@ -1,12 +1,12 @@
-"""What does it take to open a collection that may only be read? Time and bytes of its private view.
+"""Measures the time and the bytes of the private view by which a read-only collection is opened.
 
     python benchmarks/read_only.py [--dimension 2048] [--points 1000 20000] [--repeat 5] [--output JSON]
 
-Each collection lies in a temporary folder, once as it is without an index and once with one, which is built
-whatever the size. Times are from nothing to the first ten neighbours: of a collection that may be written
-to, and of one by its view, with what the view itself takes of that; medians of `--repeat` turns, with files
-in memory, as after a first command. Views lie where temporary files do (`TMPDIR`). The vectors are
-random: nothing that is measured depends on them.
+Each collection is in a temporary folder, once without an index and once with one, which is built for any
+size. Times are from opening to the first ten neighbours: of a writable collection, and of a read-only one
+by its view, with the time of making the view; medians of `--repeat` turns, with files in the system's
+cache. Views are among temporary files (`TMPDIR`). The vectors are random, since no figure depends on their
+values.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
 from machine import describe, write_results
-from store import NEIGHBOURS, manifest_of, payload_of, taken_bytes
+from store import NEIGHBOURS, allocated_bytes, manifest_of, payload_of
 
 BATCH = 256
 MB = 1e6
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(points: int, dimension: int, repeat: int) -> Sequence[Row]:
-    """A collection without its index and with it."""
+    """Measures a collection without its index and with it."""
     random = np.random.default_rng(0)
     manifest = manifest_of(dimension)
     rows = []
@@ -73,22 +73,22 @@ def measure(points: int, dimension: int, repeat: int) -> Sequence[Row]:
 
 
 def measure_one(store: EmbeddedStore, name: str, points: int, repeat: int, *, indexed: bool) -> Row:
-    """Opens the collection in turns, as it is and by a view."""
+    """Opens the collection in turns, directly and by a private view."""
     folder = store.directory / name
     plain, viewed, made, copied = [], [], [], 0
     for _ in range(repeat + 1):
         started = time.perf_counter()
         with store.open(name) as collection:
-            ask(collection)
+            query_once(collection)
             plain.append(time.perf_counter() - started)
         started = time.perf_counter()
         view = PrivateView(folder / "shard")
         made.append(time.perf_counter() - started)
         copied = view.copied_bytes
         with EmbeddedCollection(folder, read_manifest(folder), view, EngineTuning()) as collection:
-            ask(collection)
+            query_once(collection)
             viewed.append(time.perf_counter() - started)
-    shard = sum(taken_bytes(path) for path in (folder / "shard").rglob("*") if path.is_file())
+    shard = sum(allocated_bytes(path) for path in (folder / "shard").rglob("*") if path.is_file())
     row: Row = {
         "points": points,
         "indexed": indexed,
@@ -106,8 +106,8 @@ def measure_one(store: EmbeddedStore, name: str, points: int, repeat: int, *, in
     return row
 
 
-def ask(collection: EmbeddedCollection) -> None:
-    """Ten neighbours of a vector."""
+def query_once(collection: EmbeddedCollection) -> None:
+    """Queries the ten neighbours of a vector."""
     dimension = collection.manifest.identity.dimension
     collection.query(np.full(dimension, dimension**-0.5, dtype=np.float32), limit=NEIGHBOURS)
 

@@ -1,11 +1,11 @@
-"""A model in bfloat16, emulated: what a processor with AMX or AVX512_BF16 gives, on any processor.
+"""Emulates a model in bfloat16 on any processor: what one with AMX or AVX512_BF16 computes.
 
-Every kernel is rounded to bfloat16, and so is every activation that a convolution, a matrix product, a batch
-norm or an addition gives on. Products of two such numbers are exact in fp32 and are summed up in fp32, as the
-instructions `tdpbf16ps` and `vdpbf16ps` do. Which other intermediate results a library keeps in fp32 is its
-own business: this rounds at every place where one may.
+It rounds every kernel to bfloat16, and the output of every convolution, matrix product, batch norm and
+addition. Products of two such numbers are exact in fp32 and are summed up in fp32, as by the instructions
+`tdpbf16ps` and `vdpbf16ps`. A library may keep more intermediate results in fp32; the emulation rounds
+wherever one may round.
 
-bfloat16 is fp32 cut off behind 8 bits of significand, the first of which is not written: rounding to the
+bfloat16 is fp32 truncated to 8 bits of significand, the first of which is implicit: rounding to the
 nearest, ties to even, changes a value by at most 2**-8 of it.
 Source: https://www.intel.com/content/www/us/en/docs/intrinsics-guide/index.html, `_tile_dpbf16ps`
 """
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 ROUNDED = ("Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Relu")
-"""Nodes whose output is rounded; pooling by maxima and padding give on what they were given."""
+"""Nodes whose output is rounded; max pooling and padding only pass values on."""
 
 
-def in_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rounds kernels and activations of a model, which is changed and given back, to bfloat16."""
+def convert_to_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rounds kernels and activations of a model in place to bfloat16, and returns it."""
     graph = model.graph
     uses = Counter(name for node in graph.node for name in node.input)
     relus = {node.input[0] for node in graph.node if node.op_type == "Relu"}
     kernels = {node.input[1] for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
     for tensor in graph.initializer:
         if tensor.name in kernels:
-            values = rounded(numpy_helper.to_array(tensor))
+            values = round_to_bfloat16(numpy_helper.to_array(tensor))
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     nodes: list[onnx.NodeProto] = []
     names: dict[str, str] = {}
@@ -46,7 +46,7 @@ def in_bfloat16(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def round_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the nearest numbers that bfloat16 has, ties to even; the values are finite."""
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)

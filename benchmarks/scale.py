@@ -1,10 +1,10 @@
-"""What more images would take: disk, memory, machines and time, computed from measured rates.
+"""Computes what more images would take from measured rates: disk, memory, machines and time.
 
     python benchmarks/scale.py            # prints the tables of docs/scale.md
-    python benchmarks/scale.py --write    # and puts them in their places there
+    python benchmarks/scale.py --write    # updates them there
 
-Every figure follows from `INPUTS` by the formula at the head of its column. After a new measurement change
-the input, and write. Units are decimal: 1 GB is 10^9 bytes.
+Every figure is computed from `INPUTS` by the formula at the head of its column. After a new measurement
+change the input and run with `--write`. Units are decimal: 1 GB is 10^9 bytes.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from typing import NamedTuple
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 
 SIZES = (1_281_167, 1_000_000_000)
-"""Images: ImageNet's for training, and a thousand million."""
+"""Numbers of images: ImageNet's training set, and a billion."""
 
 
 class Input(NamedTuple):
-    """A figure that everything else follows from, by the symbol that formulas use."""
+    """An input figure, by the symbol that formulas use."""
 
     symbol: str
     value: float
@@ -48,65 +48,65 @@ INPUTS = (
     Input("h512", 1.6, "ms", "indexed query, p50, 512 x 20,000", STORES),
     Input("h2048", 2.1, "ms", "indexed query, p50, 2048 x 20,000", STORES),
     Input("u", 0.93, "s", "unchanged ingest of 10,000 files, from process start to end", COMMANDS),
-    Input("k", 1, "byte", "an image that is known, in an ingest's memory", FOOTPRINT),
-    Input("l", 348, "bytes", "the same in its list of points, on the disk", FOOTPRINT),
+    Input("k", 1, "byte", "a known image in an ingest's memory", FOOTPRINT),
+    Input("l", 348, "bytes", "a known image in the list of points, on the disk", FOOTPRINT),
     Input("p", 401, "bytes", "an image's payload", FOOTPRINT),
-    Input("m", 307, "bytes", "its part of the payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
+    Input("m", 307, "bytes", "part of payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
     Input("f", 115_000, "bytes", "an image's file", "ImageNet's training images: 147.9 GB as an archive"),
-    Input("q", 1.5, "", "memory for a byte of vectors that stay in it", PLANNING),
+    Input("q", 1.5, "", "bytes of memory for a byte of vectors in memory", PLANNING),
     Input("M", 128e9, "bytes", "memory of a server, of which 80 % are used", "chosen"),
     Input("S", 4e12, "bytes", "disk of a server, of which 80 % are used", "chosen"),
-    Input("T", 30, "days", "in which all images are to be embedded", "chosen"),
+    Input("T", 30, "days", "goal for embedding all images", "chosen"),
 )
 VALUES = {each.symbol: each.value for each in INPUTS}
 
 NETWORKS = {512: "VGG16, 512", 2048: "ResNet101V2, 2048"}
 QUANTIZATIONS = {"none": 4.0, "int8": 1.0, "4-bit": 0.5}
-"""Bytes of a value that stay in memory."""
+"""Quantization -> bytes of a value in memory."""
 
 SHORTENED = 100_000
-"""Bytes from which a unit is chosen."""
+"""Bytes from which on a larger unit is used."""
 
 USED = 0.8
-"""Of a server's memory and disk."""
+"""The share of a server's memory and disk that is used."""
 
 SHARDS_A_NODE = 2
 MEASURED = 20_000
-"""Points of the collections that writing, indexing and asking were measured on."""
+"""Points of the collections on which writes, indexing and queries were measured."""
 
 
 def main() -> None:
     """Prints the tables, or writes them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/scale.md")
     if parser.parse_args().write:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(replace_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print("\n\n".join(tables()))
 
 
-def with_tables(page: str) -> str:
-    """The page with these tables in the places of those that it has, in their order."""
+def replace_tables(page: str) -> str:
+    """Returns the page with its tables replaced by these, in order."""
     left = tables()
     return re.sub(r"^\|(?:.*\n)(?:\|.*\n)*", lambda _: f"{next(left)}\n", page, flags=re.MULTILINE)
 
 
 def tables() -> Iterator[str]:
-    """The inputs; then, for each number of images, the layouts of a store and the times."""
-    yield inputs()
+    """Yields the inputs; then, for each number of images, the layouts of a store and the times."""
+    yield inputs_table()
     for number in SIZES:
-        yield layouts(number)
-        yield times(number)
+        yield layouts_table(number)
+        yield times_table(number)
 
 
-def inputs() -> str:
-    """Every figure that is not computed."""
+def inputs_table() -> str:
+    """Returns the table of every figure that is not computed."""
     rows = [[f"`{each.symbol}`", _shown(each), each.what, each.source] for each in INPUTS]
-    return _table(["", "value", "what it is", "where it comes from"], rows)
+    return _table(["", "value", "quantity", "source"], rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """A way to hold so many vectors on a server or several: sizes are bytes, of all servers together."""
+    """A way to store the vectors on one or several servers: sizes are bytes, of all servers together."""
 
     number: int
     dimension: int
@@ -115,38 +115,38 @@ class Layout:
 
     @property
     def disk(self) -> float:
-        """Whole vectors, the smaller ones beside them where there are any, payloads and what finds them."""
+        """Returns the bytes of vectors, quantized vectors if any, payloads and index."""
         smaller = self.in_memory if self.in_memory < QUANTIZATIONS["none"] else 0
-        a_image = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
-        return self.replicas * self.number * a_image
+        per_image = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
+        return self.replicas * self.number * per_image
 
     @property
     def memory(self) -> float:
-        """The vectors that are compared first, and what does not shrink with them."""
-        a_image = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
-        return self.replicas * self.number * a_image
+        """Returns the bytes of the vectors that are compared first, and of all that is not quantized."""
+        per_image = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
+        return self.replicas * self.number * per_image
 
     @property
     def nodes(self) -> int:
-        """As many as memory and disk need; two replicas want three, so that one may fail."""
+        """Returns the servers that memory and disk need; two replicas need three, so that one may fail."""
         needed = max(self.memory / VALUES["M"], self.disk / VALUES["S"]) / USED
         return max(math.ceil(needed), 1 if self.replicas == 1 else 3)
 
     @property
     def shards(self) -> int:
-        """One for a single node, else a few for each, so that nodes can be added."""
+        """Returns one for a single node, else a few for each, so that nodes can be added."""
         return 1 if self.nodes == 1 else SHARDS_A_NODE * self.nodes
 
     @property
     def index_s(self) -> float:
-        """For its shards one after the other, on each of the servers at a time."""
+        """Returns the seconds to index a server's shards in sequence, all servers in parallel."""
         points = self.number / self.shards
         one = VALUES[f"i{self.dimension}"] * _steps(points) / _steps(MEASURED)
         return one * self.replicas * self.shards / self.nodes
 
 
-def layouts(number: int) -> str:
-    """Each network, quantization and number of replicas."""
+def layouts_table(number: int) -> str:
+    """Returns the table of each network, quantization and number of replicas."""
     head = [
         "network",
         "quantization",
@@ -173,8 +173,8 @@ def layouts(number: int) -> str:
     return _table(head, rows)
 
 
-def times(number: int) -> str:
-    """How long everything would take that is done once, and a query."""
+def times_table(number: int) -> str:
+    """Returns the table of the times of the work that is done once, and of a query."""
     rows = [["*formula*", "*D = 512*", "*D = 2048*"]]
     logarithms = math.log(number) / math.log(MEASURED)
     share = number / MEASURED
@@ -192,9 +192,9 @@ def times(number: int) -> str:
     row("writing, one writer: N / w", *(_span(number / rate) for rate in each("w")))
     row("exact query, one shard: e N / N₀", *(_span(e * share / 1000) for e in each("e")))
     row("indexed query, one shard: h ln N / ln N₀", *(_span(h * logarithms / 1000) for h in each("h")))
-    row("an ingest that changes nothing: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
-    row("what one ingest of all remembers, in memory: k N", *[_size(VALUES["k"] * number)] * 2)
-    row("and on the disk: l N", *[_size(VALUES["l"] * number)] * 2)
+    row("unchanged ingest: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
+    row("list of points of one ingest, in memory: k N", *[_size(VALUES["k"] * number)] * 2)
+    row("the same on the disk: l N", *[_size(VALUES["l"] * number)] * 2)
     return _table(["", *NETWORKS.values()], rows)
 
 
@@ -214,7 +214,7 @@ def _shown(each: Input) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes, in the largest unit that leaves a figure before the point."""
+    """Returns bytes in the largest unit that leaves a figure before the point."""
     for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{_rounded(count / size)} {unit}"
@@ -222,7 +222,7 @@ def _size(count: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A time, in the largest unit of which there are two."""
+    """Returns a time in the largest unit of which there are two."""
     for unit, length in (("years", 365.25 * 86_400), ("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         if seconds >= 2 * length:
             return f"{_rounded(seconds / length)} {unit}"
@@ -230,7 +230,7 @@ def _span(seconds: float) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Two figures that count where it is small, no fractions where it is not."""
+    """Returns two significant figures of a small value, an integer of a large one."""
     return f"{value:.2g}" if value < 10 else f"{float(f'{value:.3g}'):,.0f}"  # noqa: PLR2004 - two digits
 
 

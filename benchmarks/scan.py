@@ -1,13 +1,13 @@
-"""Does an ingest over an unchanged folder see 20,000 files a second, and what memory does a file take?
+"""Measures whether an ingest scans 20,000 unchanged files a second, and the memory that a file takes.
 
     python benchmarks/scan.py [--files 200000] [--runs 3] [--flat] [--keep DIR] [--output scan.json]
 
-Writes tiny files of different bytes into folders of 1,000 and takes them in once, with stand-ins: nothing is
-decoded, and a vector is 64 random values; the model is VGG16's first layer with random weights. What is timed
-is real: `ingest run` as a process over the folder as it was left, from its start to its last line. The memory
-of a file is what the peak grows by from a quarter of the files to all of them, which take turns. `listed` is
-with what the first ingest kept beside the collection; `unlisted` without it, as after a write by another
-command. `--flat` puts all files into one folder.
+It writes tiny files of different bytes into folders of 1,000 and ingests them once with stand-ins: nothing
+is decoded, and a vector is 64 random values; the model is VGG16's first layer with random weights. It then
+times a real `ingest run` process over the unchanged folder, from its start to its last line. The memory of
+a file is the growth of the peak from a quarter of the files to all of them, in turn. `listed` uses the list
+of points that the first ingest stored beside the collection; `unlisted` runs without it, as after a write
+by another command. `--flat` puts all files into one folder.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from unittest import mock
 
 import h5py
 import numpy as np
-from commands import program, timed
+from commands import program, run_timed
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.open_image import hash_stream
 from lookalike_core.images.scan import FoundFile
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="where files are made once, for later runs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder that keeps files for later runs")
     parser.add_argument("--flat", action="store_true")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -59,14 +59,14 @@ def main() -> None:
 
 
 def measure(folder: Path, files: int, runs: int, a_folder: int) -> dict[str, object]:
-    """Seconds and peak memory of each way, in turns."""
+    """Returns the seconds and peak memory of each way, in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = write_weights(folder / "weights.h5")
     counts = {"few": files // 4, "many": files}
     for name, count in counts.items():
         if not (folder / name).exists():
             write_files(folder / name / "pictures", count, a_folder)
-            take_in(folder / name, weights, count)
+            ingest_first(folder / name, weights, count)
     ways = [(name, way) for way in ("listed", "unlisted") for name in counts]
     rounds: dict[tuple[str, str], list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(runs):
@@ -74,7 +74,7 @@ def measure(folder: Path, files: int, runs: int, a_folder: int) -> dict[str, obj
             if way == "unlisted":
                 for mark in (folder / name).glob("home/qdrant/*/points.listed"):
                     mark.unlink()
-            rounds[name, way].append(unchanged(folder / name, weights))
+            rounds[name, way].append(run_unchanged(folder / name, weights))
     found: dict[str, object] = {"files": files}
     for way in ("listed", "unlisted"):
         seconds = statistics.median(s for s, _ in rounds["many", way])
@@ -94,15 +94,15 @@ def measure(folder: Path, files: int, runs: int, a_folder: int) -> dict[str, obj
     return found
 
 
-def unchanged(work: Path, weights: Path) -> tuple[float, float]:
-    """Seconds and peak memory in MB of a whole `ingest run`."""
+def run_unchanged(work: Path, weights: Path) -> tuple[float, float]:
+    """Runs `ingest run` over the unchanged folder; returns its seconds and its peak memory in MB."""
     os.environ |= {"LOOKALIKE_HOME": str(work / "home"), "LOOKALIKE_STORE": "embedded"}
     words = ["--backbone", "vgg", "--layer", LAYER, "--weights", str(weights)]
-    return timed([program("ingest"), "run", str(work / "pictures"), *words])
+    return run_timed([program("ingest"), "run", str(work / "pictures"), *words])
 
 
-def take_in(work: Path, weights: Path, count: int) -> None:
-    """A first ingest with stand-ins for decoding and for the network."""
+def ingest_first(work: Path, weights: Path, count: int) -> None:
+    """Runs a first ingest with stand-ins for decoding and for the network."""
     settings = replace(Settings.from_environment(), home=work / "home")
     request = IngestRequest(
         dataset=Dataset(name="pictures", root=(work / "pictures").resolve()),
@@ -117,12 +117,12 @@ def take_in(work: Path, weights: Path, count: int) -> None:
         store = EmbeddedStore(settings.qdrant_dir)
         report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != count:
-        raise RuntimeError(f"{report.embedded} of {count} files were taken in")
+        raise RuntimeError(f"{report.embedded} of {count} files were ingested")
     print(f"first ingest of {count}: {report.took_s:.1f} s, stand-ins in place of images and network")
 
 
 class StandIn:
-    """In the place of an `Embedder`: random vectors."""
+    """Stands in for an `Embedder`: returns random vectors."""
 
     provider = "stand-in"
     notice = None
@@ -131,7 +131,7 @@ class StandIn:
         self._random = np.random.default_rng(0)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 `[N, 64]`."""
+        """Returns random float32 `[N, 64]`."""
         return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
 
 
@@ -139,12 +139,12 @@ IMAGE = DecodedImage(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
 
 
 def read_undecoded(found: FoundFile, _is_known: object, *, max_pixels: int) -> ReadFile:  # noqa: ARG001
-    """Hashed as every file is, and not decoded."""
+    """Returns a file, hashed as every file is, and not decoded."""
     return ReadFile(found=found, sha256=hash_stream(io.BytesIO(found.file.read_bytes())), image=IMAGE)
 
 
 def write_files(folder: Path, count: int, a_folder: int) -> None:
-    """Bitmaps of one pixel, 58 bytes each, whose numbers stand in four bytes that mean nothing."""
+    """Writes bitmaps of one pixel, 58 bytes each; their number is in four bytes that no decoder reads."""
     for number in range(count):
         if number % a_folder == 0:
             place = folder / f"class{number // a_folder:04}"
@@ -155,7 +155,7 @@ def write_files(folder: Path, count: int, a_folder: int) -> None:
 
 
 def write_weights(file: Path) -> Path:
-    """VGG16's first layer as Keras writes it, random."""
+    """Writes random weights of VGG16's first layer in Keras' layout."""
     random = np.random.default_rng(0)
     with h5py.File(file, "w") as opened:
         group = opened.create_group("block1_conv1")

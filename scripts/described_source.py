@@ -180,7 +180,7 @@ def _assigned(node: ast.stmt) -> str | None:
     return target.id if isinstance(target, ast.Name) else None
 
 
-def _definition(thing: Any) -> Any:  # noqa: ANN401 - what ast has for a class or function
+def _definition(thing: Any) -> Any:  # noqa: ANN401 - a node of ast
     """Returns the syntax tree of a class or function."""
     *_, name = thing.__qualname__.split(".")
     return _definitions(thing.__module__).get(name)
@@ -216,7 +216,7 @@ def _docstring(text: str) -> list[str]:
 
 
 _DRAWING = re.compile(r"^.*\n[├└│].*(?:\n[├└│].*)*", re.MULTILINE)
-"""A drawn tree with its root, not indented as code is."""
+"""A tree drawn with lines, with its root, which is not indented like code."""
 
 
 def first_paragraph(docstring: str | None) -> str:

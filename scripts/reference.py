@@ -169,17 +169,17 @@ def _reachable(records: Iterable[type]) -> list[type]:
     while waiting:
         record = waiting.pop(0)
         if record.__name__ not in found:
-            waiting[:0] = _held(get_type_hints(record).values())
+            waiting[:0] = _records_in(get_type_hints(record).values())
         if found.setdefault(record.__name__, record) is not record:
             raise LookupError(f"two records of the JSON are called {record.__name__}; rename one")
     return list(found.values())
 
 
-def _held(hints: Iterable[Any]) -> list[type]:
+def _records_in(hints: Iterable[Any]) -> list[type]:
     """Returns the records in type hints, at any depth."""
     found: list[type] = []
     for hint in hints:
-        found += [hint] if _is_record(hint) else _held(get_args(hint))
+        found += [hint] if _is_record(hint) else _records_in(get_args(hint))
     return found
 
 
@@ -292,7 +292,7 @@ _HELD = {
     "VerifyReport": "lookalike_exporter.verify",
     "VoteRule": "lookalike_core.neighbours.vote",
 }
-"""Class held by the library's records -> its module, and its name there if that differs."""
+"""Class in the fields of the library's records -> its module, and its name there if that differs."""
 
 _PARAMETERS = {
     "and": "`positives`",

@@ -1,4 +1,4 @@
-"""What tests of several packages share: a model that is small and real, a home, drawn images, a shell."""
+"""Fixtures that tests of several packages share: a small real model, a home, drawn images, a shell."""
 
 import json
 import logging
@@ -28,18 +28,18 @@ from PIL import Image, ImageDraw
 QDRANT_URL = os.environ.get("QDRANT_URL")
 
 PROVIDER = "cpu"
-"""What is embedded on in every test that is not about providers."""
+"""The provider of every test that is not about providers."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""As commands have it (`lookalike_core.own_process`)."""
+"""The value that commands set (`lookalike_core.own_process`)."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-"""A shell ignores it for what runs in the background, and so would every command that is tested."""
+"""Shells ignore SIGINT for background jobs, and tested commands would inherit that."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
 MEMORY_BYTES = 8 * 2**30
-"""Twice what all tests together leave there at a time."""
+"""Twice the size of all tests' files at any time."""
 
 SLOW = {
     "browser": "Chromium looks at pages",
@@ -82,7 +82,7 @@ SLOW = {
     "end_to_end/test_terminals.py": "every command as a process on a terminal",
     "test_clean_host.py": "whole processes, looked at before and after",
 }
-"""Folders and modules of `tests/` that are left to `make check`; other tests are marked one by one."""
+"""Folders and modules of `tests/` that only `make check` runs; other slow tests are marked one by one."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -101,13 +101,13 @@ class Done:
 
     @property
     def json(self) -> list[dict[str, Any]]:
-        """Stdout as JSON lines."""
+        """Returns the lines of stdout, parsed as JSON."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """Runs the console commands in a folder and an environment of their own."""
+    """Runs the console commands in its own folder and environment."""
 
     folder: Path
     weights: Path
@@ -118,7 +118,7 @@ class Shell:
         return self._run(words, data=data, variables=variables, as_process=False)
 
     def process(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
-        """Runs one command from nothing to its end, as a user's shell does."""
+        """Runs one command in a process of its own to its end, as a user's shell does."""
         return self._run(words, data=data, variables=variables, as_process=True)
 
     def _run(
@@ -137,29 +137,29 @@ class Shell:
 
     @property
     def model(self) -> list[str]:
-        """The options that stand for the small model."""
+        """Returns the options that name the small model."""
         return ["--backbone", "vgg", "--layer", "block1_conv1", "--weights", str(self.weights)]
 
     def ingest(self, *words: str | Path) -> Done:
-        """`ingest run` with the small model."""
+        """Runs `ingest run` with the small model."""
         return self("ingest", "run", *words, *self.model)
 
 
 class Lines(logging.Handler):
-    """Keeps the messages that are logged, with their hints."""
+    """Collects the logged messages with their hints."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps one."""
+        """Collects one message."""
         self.lines.append(Notice(record.getMessage(), hint=getattr(record, "hint", None)))
 
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """What the library logs from INFO on, message by message, as the test goes on: each a `Notice`."""
+    """Returns the list of messages that the library logs from INFO on during the test: each a `Notice`."""
     logger, handler = logging.getLogger("lookalike"), Lines()
     level = logger.level
     logger.addHandler(handler)
@@ -170,7 +170,7 @@ def said() -> Iterator[list[str]]:
 
 
 def pytest_configure() -> None:
-    """Names the provider of all tests that do not, and puts their folders into memory where there is room.
+    """Sets the provider of tests that name none, and puts their folders into memory where there is room.
 
     Vectors of another provider differ a little, and which one is there is no test's business but those of
     providers. Collections wait for a disk at each write.
@@ -181,7 +181,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is `SLOW`."""
+    """Marks the tests of `SLOW`."""
     here = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(here)
@@ -190,7 +190,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Here and not in the folders that read them, so that a plain `pytest` knows the options too."""
+    """Adds options here and not in the folders that read them, so that a plain `pytest` knows them too."""
     parser.addoption(
         "--all-photos", action="store_true", help="compare neighbours on every photo, not on three a class"
     )
@@ -199,10 +199,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def write_weights() -> WriteWeights:
-    """Writes VGG16's first two layers in the layout of Keras' `.h5` files, with values of one's own."""
+    """Returns a function that writes VGG16's first two layers in the layout of Keras' `.h5` files."""
 
     def write(path: Path, *, seed: int = 0, kernel: float | None = None) -> Path:
-        """Random values, or the same one in every kernel and no bias."""
+        """Writes random values, or the same value in every kernel and no bias."""
         random = np.random.default_rng(seed)
         with h5py.File(path, "w") as file:
             file.attrs["layer_names"] = [name.encode() for name in TINY_LAYERS]
@@ -221,7 +221,7 @@ def write_weights() -> WriteWeights:
 
 @pytest.fixture(scope="session")
 def tiny_weights(write_weights: WriteWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights for the taps `block1_conv1`, `block1_conv2` and `block1_pool` of VGG16: 64 values each.
+    """Writes weights of VGG16's layers `block1_conv1`, `block1_conv2` and `block1_pool`: 64 values each.
 
     Collections are called by them, so on a real server each process of the tests has its own.
     """
@@ -231,7 +231,7 @@ def tiny_weights(write_weights: WriteWeights, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def own_names(tiny_weights: Path) -> str:
-    """How the collections of `tiny_spec` are called on a server that others use, but for the distance."""
+    """Returns the prefix of `tiny_spec`'s collection names on a shared server, without the distance."""
     network = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights)).network
     arrays = read_arrays(tiny_weights, WeightsKind.FILE, network)
     return f"vgg16-block1_conv1-w{fingerprint(network, arrays)[:8]}-"
@@ -239,13 +239,13 @@ def own_names(tiny_weights: Path) -> str:
 
 @pytest.fixture
 def tiny_spec(tiny_weights: Path) -> ModelSpec:
-    """VGG16 up to its first layer: a real model that takes milliseconds."""
+    """Returns VGG16 up to its first layer: a real model that takes milliseconds."""
     return ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
 
 
 @pytest.fixture(scope="session")
 def calibration() -> Calibration:
-    """A calibration, whose figures are made up and could be lost on the way."""
+    """Returns a calibration of made-up figures, each different, so that a lost one is noticed."""
     curve = Curve(knots=(0.1 + 0.2, 0.5, 0.9), chances=(0.25, 0.25, 2 / 3))
     return Calibration(
         identity="0123456789abcdef",
@@ -269,13 +269,13 @@ def calibration() -> Calibration:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
-    """Settings with a home of their own, on the CPU."""
+    """Returns settings with their own home, on the CPU."""
     return Settings(home=tmp_path / "home", provider="cpu")
 
 
 @pytest.fixture(scope="session")
 def draw() -> Draw:
-    """Draws images: shapes on one colour, different for each path and seed."""
+    """Returns a function that draws images: shapes on one colour, different for each path and seed."""
 
     def draw_all(root: Path, *paths: str, seed: int = 0, size: tuple[int, int] = (64, 48)) -> list[Path]:
         files = [root / path for path in paths]
@@ -289,7 +289,7 @@ def draw() -> Draw:
 
 @pytest.fixture(scope="session")
 def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
-    """A shell in a folder, with a home of its own and nothing of the caller's settings."""
+    """Returns a function that makes a shell in a folder, with its own home and default settings."""
 
     def make(folder: Path) -> Shell:
         kept = {
@@ -310,7 +310,7 @@ def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
 
 @pytest.fixture
 def shell(make_shell: Callable[[Path], Shell], tmp_path: Path) -> Shell:
-    """A shell in an empty folder."""
+    """Returns a shell in an empty folder."""
     return make_shell(tmp_path)
 
 
@@ -327,7 +327,7 @@ def _drawing(seed: int, size: tuple[int, int]) -> Image.Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """A Qdrant server to do damage in front of; `client` reaches its data past the damage."""
+    """A Qdrant server behind the faulty proxy; `client` reaches its data without the proxy."""
 
     host: str
     port: int
@@ -337,7 +337,7 @@ class Backend:
 
 @pytest.fixture
 def qdrant() -> Iterator[Backend]:
-    """The real server that `QDRANT_URL` names, else a stand-in: see `support/qdrant_stand_in.py`."""
+    """Returns the server that `QDRANT_URL` names, else a stand-in: see `support/qdrant_stand_in.py`."""
     from qdrant_client import QdrantClient
     from qdrant_stand_in import running_stand_in
 
@@ -347,7 +347,7 @@ def qdrant() -> Iterator[Backend]:
         return
     parts = urlsplit(QDRANT_URL)
     if parts.scheme != "http" or parts.hostname is None:
-        pytest.skip("the proxy passes plain HTTP on; QDRANT_URL is something else")
+        pytest.skip("QDRANT_URL is not plain HTTP, which the proxy needs")
     client = QdrantClient(url=QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
     yield Backend(host=parts.hostname, port=parts.port or 6333, client=client, is_real=True)
     client.close()
@@ -355,6 +355,6 @@ def qdrant() -> Iterator[Backend]:
 
 @pytest.fixture
 def proxy(qdrant: Backend) -> Iterator[FaultyProxy]:
-    """A proxy before the server, which passes everything on until it is told otherwise."""
+    """Starts a proxy before the server, which passes everything on until a test plans a fault."""
     with running_proxy((qdrant.host, qdrant.port)) as one:
         yield one

@@ -1,4 +1,4 @@
-"""A host that imports the library is left as it was; a user's own modules stand in nobody's way."""
+"""Tests that the library leaves its host process unchanged, and that a user's modules do not shadow ours."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ KINDS = ("png", "jpg", "tif", "gif", "bmp")
 
 @pytest.fixture
 def images(tmp_path: Path, draw: Draw) -> Path:
-    """Some of each kind, in two classes, among them two with the same pixels."""
+    """Draws images of each kind in two classes, two of them with the same pixels."""
     root = tmp_path / "images"
     draw(root, *(f"{name}/{number}.{kind}" for name in "ab" for number in range(3) for kind in KINDS))
     with Image.open(root / "a/0.png") as image:
@@ -32,8 +32,8 @@ def images(tmp_path: Path, draw: Draw) -> Path:
     return root
 
 
-def test_the_process_is_as_it_was(images: Path, tmp_path: Path, tiny_weights: Path) -> None:
-    """After an export, an ingest, a query, duplicates, an evaluation, a page and a map, and silent, too.
+def test_the_process_is_unchanged(images: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    """The host exports, ingests, queries, evaluates, and writes pages; nothing is printed.
 
     In a process of its own, in which every warning is an error and Pillow's limit is far below the images.
     """
@@ -44,10 +44,10 @@ def test_the_process_is_as_it_was(images: Path, tmp_path: Path, tiny_weights: Pa
     assert done.stderr == ""
 
 
-def test_the_hosts_limit_of_pixels_holds_while_a_thread_embeds(
+def test_the_host_s_pixel_limit_holds_while_a_thread_embeds(
     images: Path, home: Settings, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At every moment that the host looks, and whenever it opens an image; ours are taken all the same."""
+    """The host reads its limit and opens images meanwhile; our own large images are still decoded."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
     request = IngestRequest(
         dataset=Dataset(name="data", root=images), specs=[tiny_spec], distances=[Distance.COSINE]
@@ -64,15 +64,15 @@ def test_the_hosts_limit_of_pixels_holds_while_a_thread_embeds(
     while thread.is_alive():
         assert Image.MAX_IMAGE_PIXELS == 1_000
         with pytest.raises(Image.DecompressionBombError), Image.open(images / "a/0.png"):
-            pytest.fail("it was opened")
+            pytest.fail("the image was opened in spite of the host's limit")
         looked += 1
     thread.join()
     assert looked
     assert (reports[0].skipped, reports[0].embedded) == ([], 2 * 3 * len(KINDS))
 
 
-def test_a_folder_of_a_users_own_modules_is_no_obstacle(shell: Any, images: Path) -> None:
-    """They are called as our folders are, and nobody imports them: neither a program there nor a command."""
+def test_a_user_s_modules_do_not_shadow_ours(shell: Any, images: Path) -> None:
+    """They have the names of our folders, and neither a program there nor a command imports them."""
     for name in ("search", "core", "exporter", "models", "lookalike_mine"):
         (shell.folder / f"{name}.py").write_text("raise RuntimeError('a user\\'s own')\n")
     (shell.folder / "ingest").mkdir()

@@ -1,4 +1,4 @@
-"""The server of docker-compose.yml is the client's, and its health check, a line of shell, is run.
+"""Tests that docker-compose.yml's server matches the client, and runs its health check, a line of shell.
 
 No container is started: a small HTTP server stands in for Qdrant's health page.
 """
@@ -19,30 +19,30 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, as the image has it")
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, as the container does")
 
 
 @pytest.fixture
 def qdrant() -> dict[str, Any]:
-    """The service."""
+    """Returns the service of docker-compose.yml."""
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["qdrant"]
 
 
-def as_run(argument: str) -> str:
-    """An argument as the container gets it: Compose turns `$$` into `$` and interpolates a single one."""
+def unescape(argument: str) -> str:
+    """Returns an argument as the container receives it: Compose turns `$$` into `$` and interpolates `$`."""
     assert not re.search(r"(?<!\$)\$(?!\$)", argument), "Compose would fill this in from the host"
     return argument.replace("$$", "$")
 
 
-def test_the_server_is_pinned_to_the_clients_minor(qdrant: dict[str, Any]) -> None:
-    """An exact version, whose server is not root; the client warns, and more, when minors drift apart."""
+def test_the_server_is_pinned_to_the_client_s_minor_version(qdrant: dict[str, Any]) -> None:
+    """The version is exact; a client warns of a server whose minor version differs by more than one."""
     pinned = re.fullmatch(r"qdrant/qdrant:v(\d+\.\d+)\.\d+-unprivileged", qdrant["image"])
     assert pinned
     assert pinned[1] == ".".join(client_version().split(".")[:2])
 
 
 def client_version() -> str:
-    """The client's version in the lock file; before there is one, the version installed."""
+    """Returns the client's version in the lock file, or the installed one where no lock file exists."""
     lock = ROOT / "requirements.lock"
     if lock.exists():
         locked = re.search(r"^qdrant-client==([\d.]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
@@ -57,28 +57,28 @@ def test_the_health_check_tells_ready_from_not_ready(
     qdrant: dict[str, Any], status: int, healthy: bool
 ) -> None:
     """Only a 200 from /readyz counts."""
-    with health_page(status) as port:
+    with serve_health_page(status) as port:
         assert is_healthy(qdrant, port) is healthy
 
 
 @needs_bash
 def test_the_health_check_fails_where_nothing_listens(qdrant: dict[str, Any]) -> None:
-    """While the server is starting, or gone."""
-    with health_page(200) as port:
+    """Nothing listens while the server starts, or after it stopped."""
+    with serve_health_page(200) as port:
         pass
     assert not is_healthy(qdrant, port)
 
 
 def is_healthy(qdrant: dict[str, Any], port: int) -> bool:
-    """Runs the check as the container would, against a port of this machine."""
-    _, *command = [as_run(argument) for argument in qdrant["healthcheck"]["test"]]
+    """Runs the check as the container would, against a local port."""
+    _, *command = [unescape(argument) for argument in qdrant["healthcheck"]["test"]]
     command[-1] = command[-1].replace("/6333", f"/{port}")
     return subprocess.run(command, timeout=10, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 @contextmanager
-def health_page(status: int) -> Iterator[int]:
-    """Serves `/readyz` with a status on a port of its own; any other page is a 404."""
+def serve_health_page(status: int) -> Iterator[int]:
+    """Serves `/readyz` with a status on its own port; any other page is a 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -89,7 +89,7 @@ def health_page(status: int) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Logs nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,4 +1,4 @@
-"""The documents stay true: the reference is the code's, and commands, links and names in the others exist."""
+"""Tests that documents are true: the reference is generated, and commands, links and names exist."""
 
 import functools
 import pkgutil
@@ -27,7 +27,7 @@ WRITTEN = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-"""What is written by hand, but decisions, whose commands are those of their day."""
+"""Pages written by hand, except decisions, whose commands may be of an older version."""
 
 ROOMS = "lookalike_search|lookalike_ingest|lookalike_exporter|lookalike_core"
 FOLDERS = "lookalike|search|ingest|exporter|core|tests|benchmarks|docs|examples|scripts"
@@ -41,7 +41,7 @@ PAGES = functools.cache(reference.pages)
 
 @functools.cache
 def options() -> dict[tuple[str, str], set[str]]:
-    """Command and subcommand -> its options."""
+    """Returns command and subcommand -> its options."""
     return {
         (name, sub): {option for param in command.get_params(context) for option in param.opts}
         for name, package in reference.commands().items()
@@ -51,14 +51,14 @@ def options() -> dict[tuple[str, str], set[str]]:
 
 @functools.cache
 def anchors(file: Path) -> set[str]:
-    """Where a page can be linked to: its headings as GitHub names them."""
+    """Returns the anchors of a page: its headings as GitHub names them."""
     text = re.sub(r"^```.*?^```", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def shell_lines(text: str) -> Iterator[list[str]]:
-    """The words of each command of ours in a console block or between backticks."""
+    """Yields the words of each of our commands in a console block or between backticks."""
     blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
@@ -67,8 +67,8 @@ def shell_lines(text: str) -> Iterator[list[str]]:
             yield words
 
 
-def is_there(name: str) -> bool:
-    """Whether a path exists, or a dotted name leads to something."""
+def exists(name: str) -> bool:
+    """Returns whether a path exists, or a dotted name can be imported."""
     if "/" in name:
         return (ROOT / name).exists()
     try:
@@ -78,26 +78,32 @@ def is_there(name: str) -> bool:
     return True
 
 
+@functools.cache
+def sources() -> tuple[Path, ...]:
+    """Returns the Python files of packages, tests, benchmarks and scripts."""
+    return tuple(path for folder in FOLDERS.split("|") for path in (ROOT / folder).rglob("*.py"))
+
+
 def page_id(file: Path) -> str:
-    """How a page is called in the name of a test."""
+    """Returns the name of a page in the name of a test."""
     return str(file.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("name", ["cli.md", "json.md", "library.md", "errors.md"])
-def test_the_reference_is_what_the_code_says(name: str) -> None:
-    """Whoever changes an option, a key, a docstring or an error runs `make reference`."""
+def test_the_reference_is_up_to_date(name: str) -> None:
+    """After a change to an option, a key, a docstring or an error, run `make reference`."""
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert written == PAGES()[name], f"docs/reference/{name} is stale; run: make reference"
 
 
 def test_every_page_of_the_reference_is_generated() -> None:
-    """A page that nothing writes any more is removed."""
+    """A page that nothing writes any more must be removed."""
     there = {file.name for file in (ROOT / "docs" / "reference").iterdir()}
     assert there == PAGES().keys()
 
 
-def test_the_library_is_described_as_it_is_written() -> None:
-    """Signatures, attributes with their defaults, and the sections of docstrings."""
+def test_the_library_reference_has_signatures_attributes_and_sections() -> None:
+    """Attributes have their defaults, and docstrings their sections."""
     described = "\n".join(describe("lookalike.Settings", settings.Settings))
     assert "| `store` | `str \\| None = None` |" in described
     assert "| `models_dir` | `Path` |" in described
@@ -115,7 +121,7 @@ def test_the_library_is_described_as_it_is_written() -> None:
 
 @pytest.mark.parametrize("file", WRITTEN, ids=page_id)
 def test_commands_in_documents_exist(file: Path) -> None:
-    """Each subcommand that is shown with options takes these."""
+    """Each shown subcommand exists and has the shown options."""
     for words in shell_lines(file.read_text(encoding="utf-8")):
         assert tuple(words[:2]) in options(), words
         shown = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
@@ -123,8 +129,8 @@ def test_commands_in_documents_exist(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", LINKED, ids=page_id)
-def test_links_lead_somewhere(file: Path) -> None:
-    """Relative ones to a file that is there, and to a heading in it."""
+def test_relative_links_have_targets(file: Path) -> None:
+    """A relative link names an existing file, and a heading in it."""
     text = re.sub(r"`[^`\n]*`", "", file.read_text(encoding="utf-8"))
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:
@@ -137,28 +143,43 @@ def test_links_lead_somewhere(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [*WRITTEN, *DECISIONS], ids=page_id)
 def test_names_of_code_in_documents_exist(file: Path) -> None:
-    """Dotted names of our packages, and paths below the project's folders."""
+    """Dotted names of our packages, module files, and paths below the project's folders are looked up."""
     text = file.read_text(encoding="utf-8")
     quoted = re.findall(r"`([^`\n]+)`", text)
     named = [name for name in quoted if re.fullmatch(rf"lookalike(\.\w+)+|({FOLDERS})/[\w./-]*", name)]
     named += re.findall(rf"(?<![\w/])(?:{ROOMS})(?:\.\w+)+", text)
-    assert [name for name in named if not is_there(name)] == []
+    files = {name for name in quoted if re.fullmatch(r"\w+\.py", name)}
+    assert [name for name in named if not exists(name)] == []
+    assert files - {path.name for path in sources()} == set()
 
 
-def test_environment_variables_are_those_that_are_read() -> None:
-    """What settings look up is what they say they do."""
+def test_modules_and_folders_in_the_architecture_exist() -> None:
+    """Modules without their package, as `.changes`, and the folders of each package are looked up, too."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in sources()} | {path.parent.name for path in sources()}
+    assert set(re.findall(r"(?<![\w.`/])\.([a-z]\w+)\b", text)) - modules == {"onnx"}
+    room, folders = "", set()
+    for line in text.splitlines():
+        room = found.group() if (found := re.match(ROOMS, line)) else room if line.startswith("  ") else ""
+        folders |= {f"{room}.{folder}" for folder in re.findall(r" (\w+)/ ", line) if room}
+    assert "lookalike_core.stores" in folders
+    assert [name for name in folders if not exists(name)] == []
+
+
+def test_documented_environment_variables_are_those_read() -> None:
+    """Settings read exactly the variables that they document."""
     source = Path(settings.__file__).read_text(encoding="utf-8")
     assert set(re.findall(r'environment\.get\("(\w+)"\)', source)) == settings.VARIABLES.keys()
 
 
-def test_reasons_and_suffixes_are_those_of_the_code() -> None:
-    """The closed set of reasons and the names of images stand in the page about ingesting in full."""
+def test_documented_reasons_and_suffixes_are_complete() -> None:
+    """The page about ingesting lists every reason and every image suffix."""
     text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
     assert all(f"`{reason}`" in text for reason in errors.SkipReason)
     assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
 
 
-def test_the_page_about_ingesting_names_what_is_left_out_by_default() -> None:
-    """Each name, but for the pattern of what is hidden."""
+def test_the_page_about_ingesting_lists_the_default_exclusions() -> None:
+    """Each name is listed, except the pattern of hidden files."""
     text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
     assert [name for name in DEFAULT_EXCLUDES[1:] if f"`{name}`" not in text] == []

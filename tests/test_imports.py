@@ -1,4 +1,4 @@
-"""No module imports one that imports it, whether at its top, inside a function or for its types alone."""
+"""Tests that no module imports one that imports it, at its top, in a function or for types only."""
 
 import ast
 import tomllib
@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def test_no_import_goes_in_a_circle() -> None:
-    """In all rooms together: a circle hidden by a late import is one, too."""
+def test_there_are_no_circular_imports() -> None:
+    """All packages are checked together; a cycle that a late import hides counts, too."""
     sources = dict(_sources())
     assert len(sources) > 100
-    assert find_circle(sources) == []
+    assert find_cycle(sources) == []
 
 
 @pytest.mark.parametrize(
@@ -29,29 +29,29 @@ def test_no_import_goes_in_a_circle() -> None:
         "from room import shared",
     ],
 )
-def test_a_circle_is_found_wherever_it_is_closed(back: str) -> None:
-    """Of two modules, or by way of a third."""
+def test_circular_imports_are_found(back: str) -> None:
+    """A cycle may be between two modules, or go through a third."""
     sources = {
         "room": "",
         "room.one": "from room.two import second",
         "room.two": back,
         "room.shared": "from room import one",
     }
-    assert set(find_circle(sources)) >= {"room.one", "room.two"}
+    assert set(find_cycle(sources)) >= {"room.one", "room.two"}
 
 
-def test_modules_that_import_one_way_are_no_circle() -> None:
-    """Nor is a package that hands out what its modules define."""
+def test_one_way_imports_are_no_cycle() -> None:
+    """A package that re-exports names of its modules is none either."""
     sources = {
         "room": "from room.one import first",
         "room.one": "import json\nfrom room.two import second",
         "room.two": "from elsewhere import one",
     }
-    assert find_circle(sources) == []
+    assert find_cycle(sources) == []
 
 
-def find_circle(sources: Mapping[str, str]) -> list[str]:
-    """Names the modules of one circle of imports, in its order; none where there is none."""
+def find_cycle(sources: Mapping[str, str]) -> list[str]:
+    """Returns the modules of one import cycle, in order; empty if there is none."""
     graph = {name: set(_imports(name, text, sources)) for name, text in sources.items()}
     try:
         TopologicalSorter(graph).prepare()
@@ -62,7 +62,7 @@ def find_circle(sources: Mapping[str, str]) -> list[str]:
 
 
 def _imports(name: str, text: str, known: Mapping[str, str]) -> Iterator[str]:
-    """The modules that a module names in its imports; a package above it is there before it is."""
+    """Yields the modules that a module imports; packages above it are imported before and do not count."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
@@ -75,7 +75,7 @@ def _imports(name: str, text: str, known: Mapping[str, str]) -> Iterator[str]:
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    """Each module of the distribution by its import name, and its text."""
+    """Yields each module of the distribution by its import name, and its source."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         folder = (ROOT / package).parent

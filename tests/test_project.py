@@ -1,4 +1,4 @@
-"""What the project promises of itself: its lock files, and how the demo chooses weights."""
+"""Tests what the project promises: its lock files, and how the demo chooses weights."""
 
 import ast
 import importlib.util
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock", "requirements-dev.lock"])
 def test_lock_files_hash_every_package_and_name_no_index(name: str) -> None:
-    """Each pinned version carries SHA-256 sums; where packages come from is the user's choice."""
+    """Each pinned version has SHA-256 hashes; the user chooses the package index."""
     text = (ROOT / name).read_text(encoding="utf-8")
     packages = re.split(r"\n(?=\S)", text.strip())
     assert len(packages) > 30
@@ -30,8 +30,8 @@ def test_lock_files_hash_every_package_and_name_no_index(name: str) -> None:
     assert "index-url" not in text
 
 
-def test_tests_that_are_not_about_providers_name_one() -> None:
-    """Else `auto` takes what is there, and on some processors that computes in bfloat16.
+def test_tests_name_a_provider_unless_they_test_providers() -> None:
+    """`auto` would take any available provider, and some processors compute in bfloat16.
 
     Commands get one from `Shell`, in whose environment it stands.
     """
@@ -48,7 +48,7 @@ def test_tests_that_are_not_about_providers_name_one() -> None:
 
 
 def test_all_lock_files_pin_the_same_versions() -> None:
-    """What users get is what the tests ran with."""
+    """Users get the versions that the tests ran with."""
 
     def pins(name: str) -> set[str]:
         return set(re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
@@ -56,8 +56,8 @@ def test_all_lock_files_pin_the_same_versions() -> None:
     assert pins("requirements.lock") <= pins("requirements-test.lock") <= pins("requirements-dev.lock")
 
 
-def test_the_tests_that_newcomers_run_need_no_tensorflow() -> None:
-    """Nor a browser's driver, or a second runtime for models: those are for the whole check."""
+def test_the_basic_tests_need_no_tensorflow() -> None:
+    """They need no browser driver and no second model runtime either, unlike the full check."""
     needed = (ROOT / "requirements-test.lock").read_text(encoding="utf-8")
     whole = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
     for name in ("tensorflow-cpu", "playwright", "onnxruntime-ep-openvino", "coverage"):
@@ -65,8 +65,8 @@ def test_the_tests_that_newcomers_run_need_no_tensorflow() -> None:
         assert f"\n{name}==" not in needed
 
 
-def test_one_onnx_runtime_is_installed_whatever_the_platform() -> None:
-    """The markers of the two builds exclude each other and leave no platform out."""
+def test_every_platform_gets_exactly_one_onnx_runtime() -> None:
+    """The markers of the two builds exclude each other and cover all platforms."""
     from packaging.requirements import Requirement
 
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def test_one_onnx_runtime_is_installed_whatever_the_platform() -> None:
 
 @pytest.fixture
 def demo() -> ModuleType:
-    """The demo's script as a module."""
+    """Returns the demo's script as a module."""
     spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
     assert spec is not None
     assert spec.loader is not None
@@ -93,10 +93,10 @@ def demo() -> ModuleType:
     return module
 
 
-def test_the_demo_takes_the_wheel_where_the_official_host_is_out_of_reach(
+def test_the_demo_uses_the_wheel_if_the_official_host_is_unreachable(
     demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says in words what it uses instead."""
+    """It prints which weights it uses instead."""
 
     def unreachable(*_: Any, **__: Any) -> None:
         raise HostUnreachableError("no answer")
@@ -107,18 +107,18 @@ def test_the_demo_takes_the_wheel_where_the_official_host_is_out_of_reach(
 
 
 def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other weights are no answer to weights that are not what they should be."""
+    """It does not replace weights of a wrong checksum by other ones."""
 
     def mismatch(*_: Any, **__: Any) -> None:
-        raise WeightsError("its MD5 is another")
+        raise WeightsError("its MD5 differs")
 
     monkeypatch.setattr(demo, "ensure_exported", mismatch)
     with pytest.raises(WeightsError):
         demo.choose_model()
 
 
-def test_the_demo_asks_about_a_image_that_can_be_shown(demo: ModuleType, tmp_path: Path) -> None:
-    """Hidden and broken files are passed over; a folder without any is wrong usage."""
+def test_the_demo_queries_a_readable_image(demo: ModuleType, tmp_path: Path) -> None:
+    """Hidden and broken files are skipped; a folder without a readable image is wrong usage."""
     (tmp_path / ".hidden.png").write_bytes(b"")
     (tmp_path / "a.png").write_bytes(b"broken")
     with pytest.raises(UsageError, match="no image"):
@@ -127,14 +127,14 @@ def test_the_demo_asks_about_a_image_that_can_be_shown(demo: ModuleType, tmp_pat
     assert demo.first_image(tmp_path) == tmp_path / "b.png"
 
 
-def test_the_demo_keeps_folders_of_images_apart(demo: ModuleType, tmp_path: Path) -> None:
-    """Two folders of one name have a store each, and the drawn set has its own."""
+def test_the_demo_has_a_store_for_each_folder_of_images(demo: ModuleType, tmp_path: Path) -> None:
+    """Two folders of one name have different stores, and so has the drawn set."""
     folders = [None, tmp_path / "a" / "pics", tmp_path / "b" / "pics"]
     assert len({demo.store(tmp_path, folder) for folder in folders}) == 3
 
 
-def test_the_demo_ends_as_a_command_does_where_it_fails(tmp_path: Path) -> None:
-    """As a process: one line that says what to do, and its exit code."""
+def test_the_demo_fails_like_a_command(tmp_path: Path) -> None:
+    """Run as a process, it prints one line with the remedy, and has the exit code of the error."""
     empty = tmp_path / "empty"
     empty.mkdir()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The plan for more images: its tables are what the script prints, from what was measured."""
+"""Tests docs/scale.md: its tables are those of the script, computed from measured inputs."""
 
 import importlib.util
 import re
@@ -13,26 +13,26 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def scale() -> ModuleType:
-    """The script, without its being run."""
+    """Returns the script as a module, without running it."""
     spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look their types up
+    sys.modules[spec.name] = module  # dataclasses look up their types there
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_pages_tables_are_those_that_the_script_prints(scale: ModuleType) -> None:
-    """To be put right with `python benchmarks/scale.py --write`."""
+def test_the_page_has_the_tables_of_the_script(scale: ModuleType) -> None:
+    """`python benchmarks/scale.py --write` updates them."""
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     tables = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
     assert [table.rstrip("\n") for table in tables] == list(scale.tables())
-    assert scale.with_tables(page) == page
+    assert scale.replace_tables(page) == page
 
 
-def test_measured_inputs_stand_where_they_are_said_to(scale: ModuleType) -> None:
-    """Whoever measures anew and changes the README's tables changes the inputs, too."""
+def test_measured_inputs_are_in_the_sections_they_cite(scale: ModuleType) -> None:
+    """New measurements in the README's tables need new inputs, too."""
     readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     sections = {_anchor(section): section for section in re.split(r"^## ", readme, flags=re.MULTILINE)}
     measured = [each for each in scale.INPUTS if "README.md#" in each.source]
@@ -46,5 +46,5 @@ def test_measured_inputs_stand_where_they_are_said_to(scale: ModuleType) -> None
 
 
 def _anchor(section: str) -> str:
-    """What a page's address says for a section, by its first line."""
+    """Returns the anchor of a section, by its heading."""
     return section.partition("\n")[0].strip().lower().replace(" ", "-")

@@ -1,4 +1,4 @@
-"""A browser to look at pages with."""
+"""Fixtures that open report pages in a real browser."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +10,7 @@ from browser import MISSING, OpenPage, find_chromium, open_page, running_browser
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """One browser for a module, so that Playwright's event loop is not left running for tests elsewhere."""
+    """Starts one browser for a module, so that Playwright's event loop does not run during other tests."""
     program = find_chromium()
     if program is None:
         pytest.skip(MISSING)
@@ -21,7 +21,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def look_at(chromium: Any) -> Iterator[Callable[..., OpenPage]]:
-    """Opens pages: `look_at(file, width=..., phone=..., scheme=..., media=...)`; see `browser.open_page`."""
+    """Returns a function that opens pages: `look_at(file, width=..., phone=..., scheme=..., media=...)`."""
     yield partial(open_page, chromium)
     for window in chromium.contexts:
         window.close()

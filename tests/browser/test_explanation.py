@@ -1,4 +1,4 @@
-"""The page of an explanation in a real browser: what its script adds."""
+"""Tests the page of an explanation in a real browser: what its script adds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +13,15 @@ LookAt = Callable[..., OpenPage]
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """See `make_page`."""
+    """Writes the page of `make_page`."""
     return make_page(tmp_path)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_is_quiet_asks_for_nothing_and_fits(
+def test_the_page_loads_without_console_messages_requests_or_scrolling(
     page: Path, look_at: LookAt, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    """From a file, on a desk and on a phone."""
+    """The page is opened from a file, at the widths of a desktop and of a phone."""
     seen = look_at(page, width=width, phone=width < 500, scheme=scheme)
     assert seen.logged == []
     assert [url for url in seen.requested if not url.startswith("data:")] == [page.as_uri()]
@@ -30,8 +30,8 @@ def test_the_page_is_quiet_asks_for_nothing_and_fits(
     assert seen.run(loaded)
 
 
-def test_a_cell_shows_what_it_matches(page: Path, look_at: LookAt) -> None:
-    """By keyboard: the cell is ringed, its three best matches are, and they are told."""
+def test_a_focused_cell_marks_its_best_matches(page: Path, look_at: LookAt) -> None:
+    """A cell focused by keyboard is outlined, as are its three best matches, which text lists as well."""
     seen = look_at(page)
     told = seen.run("""(() => {
         const svg = document.querySelector('svg.image');

@@ -1,4 +1,4 @@
-"""The page of a map in a real browser: marks, thumbnails, classes and zoom."""
+"""Tests the page of a map in a real browser: marks, thumbnails, classes and zoom."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +14,15 @@ LookAt = Callable[..., OpenPage]
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
-    """See `make_map`."""
+    """Writes the page of `make_map`."""
     return make_map(tmp_path_factory.mktemp("map"), draw)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_is_quiet_asks_for_nothing_and_fits(
+def test_the_page_loads_without_console_messages_requests_or_scrolling(
     page: Path, look_at: LookAt, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    """From a file, on a desk and on a phone."""
+    """The page is opened from a file, at the widths of a desktop and of a phone."""
     seen = look_at(page, width=width, phone=width < 500, scheme=scheme)
     assert seen.logged == []
     assert [url for url in seen.requested if not url.startswith("data:")] == [page.as_uri()]
@@ -30,7 +30,7 @@ def test_the_page_is_quiet_asks_for_nothing_and_fits(
 
 
 def test_a_mark_shows_its_image_by_keyboard(page: Path, look_at: LookAt) -> None:
-    """Arrow keys go from mark to mark; what is shown is also said."""
+    """Arrow keys move from mark to mark; the shown image is announced to screen readers, too."""
     seen = look_at(page)
     shown = seen.run("""(() => {
         const map = document.querySelector('[data-map]'), seen = [];
@@ -49,8 +49,8 @@ def test_a_mark_shows_its_image_by_keyboard(page: Path, look_at: LookAt) -> None
     assert seen.logged == []
 
 
-def test_a_mark_shows_its_image_where_it_is_pointed_at(page: Path, look_at: LookAt) -> None:
-    """The thumbnail is that of the list; elsewhere it goes away."""
+def test_a_mark_shows_its_thumbnail_under_the_pointer(page: Path, look_at: LookAt) -> None:
+    """The thumbnail is that of the list, and disappears when the pointer leaves the mark."""
     seen = look_at(page)
     size = seen.run("""(async () => {
         const mark = document.querySelector('use[data-n="3"]');
@@ -64,8 +64,8 @@ def test_a_mark_shows_its_image_where_it_is_pointed_at(page: Path, look_at: Look
     assert seen.run("document.querySelector('.near').hidden")
 
 
-def test_classes_are_hidden_and_the_map_is_zoomed(page: Path, look_at: LookAt) -> None:
-    """A class's box takes its marks away; the buttons bring the map nearer and back."""
+def test_classes_can_be_hidden_and_the_map_zoomed(page: Path, look_at: LookAt) -> None:
+    """A class's checkbox hides its marks; the buttons zoom in and back out."""
     seen = look_at(page)
     shown = "[...document.querySelectorAll('use[data-n]')].filter(u => u.getClientRects().length).length"
     assert seen.run(shown) == 12

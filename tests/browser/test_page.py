@@ -1,4 +1,4 @@
-"""Pages as such in a real browser: their policy."""
+"""Tests the content security policy of pages in a real browser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,21 +13,21 @@ LookAt = Callable[..., OpenPage]
 
 
 @pytest.fixture(autouse=True)
-def _templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pages that only tests have, beside the real ones."""
+def _use_own_templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds two pages that only tests have to the real ones."""
     monkeypatch.setattr(environment(), "loader", with_own_templates())
 
 
-def test_a_browser_runs_the_script_that_the_policy_names(tmp_path: Path, look_at: LookAt) -> None:
-    """The hash is of exactly what stands between the tags, and names in it are still text."""
+def test_a_browser_runs_the_script_whose_hash_the_policy_names(tmp_path: Path, look_at: LookAt) -> None:
+    """The hash covers exactly the text between the script tags, and names inside the script stay text."""
     Page("scripted.html", name="</script><b>").write(tmp_path / "b.html")
     seen = look_at(tmp_path / "b.html")
     assert seen.run("document.title") == "</script><b>!"
     assert seen.logged == []
 
 
-def test_a_browser_refuses_what_the_policy_does(tmp_path: Path, look_at: LookAt) -> None:
-    """So the checks of the other pages would notice a request or a script that slipped in."""
+def test_a_browser_blocks_what_the_policy_forbids(tmp_path: Path, look_at: LookAt) -> None:
+    """A blocked request or script leaves a console message, for which the other pages' tests look."""
     Page("plain.html", name="x").write(tmp_path / "a.html")
     source = (tmp_path / "a.html").read_text()
     bad = '<script>document.title = "ran"</script><img alt="" src="http://127.0.0.1:1/a.png">'

@@ -1,4 +1,4 @@
-"""The pages of query, evaluate and duplicates in a real browser."""
+"""Tests the pages of query, evaluate and duplicates in a real browser."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,24 +11,24 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import FIGURES
 from lookalike_search.reports.evaluation import evaluation_page
-from report_pages import KINDS, Collection, Draw, Kind, make_collection, query_page, written
+from report_pages import KINDS, Collection, Draw, Kind, make_collection, query_page, write_page
 
 LookAt = Callable[..., OpenPage]
 
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collection:
-    """See `Collection`."""
+    """Draws and evaluates a `Collection`."""
     return make_collection(tmp_path_factory.mktemp("pictures"), draw)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_is_quiet_in_a_browser_and_asks_for_nothing(
+def test_a_page_loads_without_console_messages_requests_or_scrolling(
     kind: Kind, collection: Collection, tmp_path: Path, look_at: LookAt
 ) -> None:
-    """No console message, no request but for the file itself, and no sideways scrolling on a phone."""
+    """The only request is for the file itself, and nothing scrolls sideways on a phone."""
     path = tmp_path / "a.html"
-    written(kind, collection, path)
+    write_page(kind, collection, path)
     for width, phone in ((1280, False), (360, True)):
         seen = look_at(path, width=width, phone=phone)
         assert seen.logged == []
@@ -38,11 +38,11 @@ def test_a_page_is_quiet_in_a_browser_and_asks_for_nothing(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_thumbnail_is_drawn_and_no_other_rule(
+def test_every_thumbnail_is_drawn(
     kind: Kind, collection: Collection, tmp_path: Path, look_at: LookAt
 ) -> None:
-    """The browser finds an image behind each class that an element has, and a note where there is none."""
-    written(kind, collection, tmp_path / "a.html")
+    """Each thumbnail class that is used has an image, no other has one, and a missing image shows a note."""
+    write_page(kind, collection, tmp_path / "a.html")
     seen = look_at(tmp_path / "a.html")
     empty = seen.run(
         "[...document.querySelectorAll('.p')].filter(e => !e.classList.contains('gone') && "
@@ -56,8 +56,8 @@ def test_every_thumbnail_is_drawn_and_no_other_rule(
 def test_right_and_wrong_have_contrast_in_both_schemes(
     kind: Kind, collection: Collection, tmp_path: Path, look_at: LookAt
 ) -> None:
-    """Text stands out by at least 4.5 to 1 (WCAG 2.2, 1.4.3), on the ground as on cards."""
-    written(kind, collection, tmp_path / "a.html")
+    """Text has a contrast of at least 4.5 to 1 (WCAG 2.2, 1.4.3), on the page's background and on cards."""
+    write_page(kind, collection, tmp_path / "a.html")
     for scheme in ("light", "dark"):
         seen = look_at(tmp_path / "a.html", scheme=scheme)
         colours = seen.run(
@@ -71,7 +71,7 @@ def test_right_and_wrong_have_contrast_in_both_schemes(
 
 
 def contrast(one: str, other: str) -> float:
-    """Of two colours `#rrggbb` (WCAG 2.2, contrast ratio)."""
+    """Returns the contrast ratio of two colours `#rrggbb` (WCAG 2.2)."""
 
     def luminance(colour: str) -> float:
         parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
@@ -83,8 +83,8 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_a_page_prints_with_its_images(collection: Collection, tmp_path: Path, look_at: LookAt) -> None:
-    """Also where the person who prints does not ask for backgrounds, which thumbnails are."""
-    written("query", collection, tmp_path / "a.html")
+    """Thumbnails are CSS backgrounds, and are printed even where backgrounds are not."""
+    write_page("query", collection, tmp_path / "a.html")
     seen = look_at(tmp_path / "a.html")
     seen.print_to(tmp_path / "a.pdf")
     with_images = (tmp_path / "a.pdf").read_bytes().count(b"/Subtype /Image")
@@ -92,7 +92,7 @@ def test_a_page_prints_with_its_images(collection: Collection, tmp_path: Path, l
 
 
 def test_wrong_verdicts_can_be_shown_alone(collection: Collection, tmp_path: Path, look_at: LookAt) -> None:
-    """Without a script, by keyboard or by touch."""
+    """The filter works without a script, by keyboard and by touch."""
     rows = range(0, 36, 2)
     page = query_page(collection, tmp_path / "a.html", *map(collection.answer, rows))
     wrong = sum("is-wrong" in str(each.attributes) for each in page.with_class("query"))
@@ -108,14 +108,14 @@ LONG = "resnet101v2-conv5_block1_preact_relu-w5b0ab088-{0} + vgg16-block4_pool-m
 
 A4_PX = 680
 
-"""About what is left of an A4 page between the page's margins."""
+"""About the width of an A4 page between its margins, in pixels."""
 
 
 @pytest.mark.parametrize(("media", "width"), [("screen", 1100), ("print", A4_PX)])
 def test_long_names_leave_room_for_the_figures(
     collection: Collection, tmp_path: Path, look_at: LookAt, media: str, width: int
 ) -> None:
-    """Two fused rankings are compared with every figure in sight, without scrolling and on paper."""
+    """Every figure of two compared fused rankings is visible without scrolling, and on paper."""
     settings = [
         Setting(evaluation=replace(collection.evaluation, collection=LONG.format(distance)), differences=[])
         for distance in Distance

@@ -1,4 +1,4 @@
-"""The commands on drawn images: `shell` runs them, `ingested` is one that has run."""
+"""Fixtures for the commands on drawn images: `shell` runs them, `ingested` has run an ingest."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ SHAPES = ("circle", "square", "stripes")
 COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
 
 
-def draw(path: Path, shape: str, colour: str) -> None:
-    """An image of one shape in one colour."""
+def draw_shape(path: Path, shape: str, colour: str) -> None:
+    """Draws an image of one shape in one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("RGB", (96, 80), "white")
     pencil = ImageDraw.Draw(image)
@@ -27,19 +27,19 @@ def draw(path: Path, shape: str, colour: str) -> None:
 
 
 def draw_folder(root: Path, colours: Sequence[str] = COLOURS) -> Path:
-    """Class folders of one image for each shape and colour."""
+    """Draws class folders with one image for each shape and colour."""
     for shape in SHAPES:
         for colour in colours:
-            draw(root / shape / f"{colour}.png", shape, colour)
+            draw_shape(root / shape / f"{colour}.png", shape, colour)
     return root
 
 
 @pytest.fixture(scope="session")
 def ingested(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell beside `images/`, which is in two collections; only read by tests."""
+    """Returns a shell beside `images/`, which two collections hold; tests only read it."""
     shell = make_shell(tmp_path_factory.mktemp("ingested"))
     draw_folder(shell.folder / "pictures")
-    draw(shell.folder / "query.png", "circle", "orangered")
+    draw_shape(shell.folder / "query.png", "circle", "orangered")
     done = shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid")
     assert done.code == 0, done.err
     return shell

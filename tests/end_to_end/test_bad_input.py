@@ -1,4 +1,4 @@
-"""What the commands say to input that cannot be meant: one clear line, its exit code, and nothing done."""
+"""Tests the commands on unusable input: one clear line, its exit code, and no side effect."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ ENDLESS = "x" * 5_000
 
 
 def error_line(done: Any) -> str:
-    """The one line that says what failed; there is no traceback and nothing on stdout."""
+    """Returns the one line that names the fault; there is no traceback and nothing on stdout."""
     assert "Traceback" not in done.err
     assert done.out == ""
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
@@ -21,13 +21,13 @@ def error_line(done: Any) -> str:
 
 @pytest.fixture
 def images(shell: Any, ingested: Any) -> Path:
-    """A link to the small image folder beside an empty store."""
+    """Links the small image folder beside an empty store."""
     (shell.folder / "pictures").symlink_to(ingested.folder / "pictures")
     return Path(shell.folder / "pictures")
 
 
-def test_labels_of_another_folder_are_2_before_anything_is_done(shell: Any, images: Path) -> None:
-    """Not one row names an image: the root is another one than the table's."""
+def test_a_label_table_that_matches_no_image_exits_2_before_any_work(shell: Any, images: Path) -> None:
+    """No row names an image, since the table belongs to another root."""
     (shell.folder / "labels.csv").write_text("path,class\npictures/circle/crimson.png,round\n")
     done = shell.ingest("pictures", "--labels", "labels.csv")
     assert done.code == 2
@@ -35,26 +35,28 @@ def test_labels_of_another_folder_are_2_before_anything_is_done(shell: Any, imag
     assert not (shell.folder / "home").exists()
 
 
-def test_labels_that_were_not_used_are_counted(shell: Any, images: Path) -> None:
-    """In the report, too, for those who read nothing else."""
+def test_unmatched_rows_of_a_label_table_are_counted(shell: Any, images: Path) -> None:
+    """The count is also in the JSON report."""
     (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\na.png,x\nb.png,x\n")
     (report,) = shell.ingest("pictures", "--labels", "labels.csv", "--dry-run", "--json").json
     assert report["unused_labels"] == 2
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes and devices of this kind")
 @pytest.mark.parametrize(("option", "code"), [("--labels", 2), ("--weights", 3)])
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
-def test_a_pipe_is_not_waited_for(option: str, code: int, name: str, shell: Any, images: Path) -> None:
-    """Nobody may ever write to it; nor does a device end."""
+def test_a_pipe_as_query_is_refused_without_waiting(
+    option: str, code: int, name: str, shell: Any, images: Path
+) -> None:
+    """Reading a pipe that has no writer, or a device without an end, would block the command."""
     os.mkfifo(shell.folder / "pipe")
     done = shell("ingest", "run", "pictures", "--backbone", "vgg", option, name)
     assert done.code == code
     assert f"{name} is not a file" in error_line(done)
 
 
-def test_a_query_without_a_name_is_2(ingested: Any) -> None:
-    """A script's empty variable, say; it is not the current folder."""
+def test_an_empty_query_exits_2(ingested: Any) -> None:
+    """An empty shell variable is not taken for the current folder."""
     done = ingested("search", "query", "")
     assert done.code == 2
     assert "name is empty" in error_line(done)
@@ -62,8 +64,8 @@ def test_a_query_without_a_name_is_2(ingested: Any) -> None:
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
 @pytest.mark.parametrize("words", [["ingest", "status"], ["search", "query", "x.png"]])
-def test_a_store_that_is_a_file_is_5(words: list[str], name: str, shell: Any) -> None:
-    """It is not an empty store."""
+def test_a_store_that_is_a_file_exits_5(words: list[str], name: str, shell: Any) -> None:
+    """It is not reported as an empty store."""
     (shell.folder / "file").write_text("no folder")
     done = shell(*words, "--store", f"embedded:{shell.folder / name}")
     assert done.code == 5
@@ -81,8 +83,8 @@ def test_a_store_that_is_a_file_is_5(words: list[str], name: str, shell: Any) ->
     ],
     ids=lambda words: " ".join(words[:2]),
 )
-def test_a_home_that_is_a_file_is_1_for_every_command(words: list[str], shell: Any, images: Path) -> None:
-    """And no folder is made of it."""
+def test_a_home_that_is_a_file_exits_1_in_every_command(words: list[str], shell: Any, images: Path) -> None:
+    """The file is not replaced by a folder."""
     (shell.folder / "file").write_text("no folder")
     done = shell(*words, LOOKALIKE_HOME=str(shell.folder / "file"))
     assert done.code == 1
@@ -103,8 +105,8 @@ def test_a_home_that_is_a_file_is_1_for_every_command(words: list[str], shell: A
     ],
     ids=" ".join,
 )
-def test_a_path_that_cannot_be_is_2(words: list[str], name: str, shell: Any, images: Path) -> None:
-    """The folder of a user who is not there, or a name longer than names may be."""
+def test_an_impossible_path_exits_2(words: list[str], name: str, shell: Any, images: Path) -> None:
+    """It may be in the home of an unknown user, or have a name longer than the system allows."""
     done = shell(*(word.format(name) for word in words))
     assert done.code == 2
     assert len(error_line(done)) < 1_000
@@ -123,15 +125,15 @@ def test_a_path_that_cannot_be_is_2(words: list[str], name: str, shell: Any, ima
     ],
     ids=" ".join,
 )
-def test_a_path_that_is_not_there_is_said_with_what_is(words: list[str], shell: Any, images: Path) -> None:
-    """Which of its folders are there, or what is called almost like it, and what to do."""
+def test_a_missing_path_is_reported_with_similar_ones(words: list[str], shell: Any, images: Path) -> None:
+    """The message names the deepest existing folder or a similar name, and a remedy."""
     done = shell(*(word.format("pictuers/x") for word in words))
     assert done.code in (2, 3)
     assert f"{shell.folder / 'pictuers/x'} does not exist, but {images} does;" in error_line(done)
 
 
-def test_a_query_that_is_not_there_is_said_with_what_is(shell: Any, images: Path) -> None:
-    """And in which collection it was looked for, for it may have been a path there."""
+def test_a_missing_query_is_reported_with_similar_paths(shell: Any, images: Path) -> None:
+    """The message names a similar path and a remedy."""
     assert shell.ingest(images).code == 0
     done = shell("search", "query", "pictures/circle/crimsn.png")
     assert done.code == 4
@@ -140,8 +142,8 @@ def test_a_query_that_is_not_there_is_said_with_what_is(shell: Any, images: Path
     assert line.endswith("check its name, and whether its disk is mounted")
 
 
-def test_an_output_that_cannot_be_written_is_2_before_anything_is_fetched(shell: Any) -> None:
-    """The official weights would be looked for otherwise."""
+def test_an_unwritable_output_exits_2_before_a_download(shell: Any) -> None:
+    """The official weights are not downloaded first."""
     (shell.folder / "model.onnx").mkdir()
     done = shell("exporter", "run", "--backbone", "vgg", "--output", "model.onnx")
     assert done.code == 2
@@ -150,8 +152,8 @@ def test_an_output_that_cannot_be_written_is_2_before_anything_is_fetched(shell:
 
 
 @pytest.mark.parametrize("query", ["q.bmp", "q", "folder.png"])
-def test_a_query_that_cannot_be_drawn_is_2_before_the_set_is(query: str, shell: Any) -> None:
-    """No set of images is left without its query."""
+def test_a_sample_with_an_unwritable_query_exits_2_before_any_work(query: str, shell: Any) -> None:
+    """No sample folder is left without its query image."""
     (shell.folder / "folder.png").mkdir()
     done = shell("ingest", "sample", "drawn", "--query", query)
     assert done.code == 2
@@ -159,10 +161,8 @@ def test_a_query_that_cannot_be_drawn_is_2_before_the_set_is(query: str, shell: 
     assert not (shell.folder / "drawn").exists()
 
 
-def test_manifests_and_cards_nested_without_end_are_no_manifests(
-    shell: Any, images: Path, ingested: Any
-) -> None:
-    """The collection is refused with its path, and a model with such a card is exported anew."""
+def test_deeply_nested_manifests_are_invalid_manifests(shell: Any, images: Path, ingested: Any) -> None:
+    """The collection is refused with its path, and a model with such a card is exported again."""
     shell.ingest("pictures")
     (card,) = (shell.folder / "home/models").glob("*.json")
     card.write_text("[" * 100_000)

@@ -1,4 +1,4 @@
-"""`search calibrate`: what it prints and records, when that goes again, what it refuses."""
+"""Tests `search calibrate`: its output, what it records, when a calibration becomes stale, its refusals."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from lookalike_search.evaluation.calibration_run import calibrate_collection
 
 @pytest.fixture(scope="module")
 def calibrated(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell beside `images/`, 24 of two classes and one without, in two calibrated collections."""
+    """Returns a shell beside `images/`: 24 of two classes, one of no class, in two calibrated collections."""
     shell = make_shell(tmp_path_factory.mktemp("calibrated"))
     draw(shell.folder / "pictures", "plain.png", *(f"{c}/{n}.png" for c in ("cat", "dog") for n in range(12)))
     assert shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid").code == 0
@@ -27,25 +27,25 @@ def calibrated(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def copied(calibrated: Any, make_shell: Any, tmp_path: Path) -> Any:
-    """The same, to be written to."""
+    """Copies the calibrated shell, so that a test may write to it."""
     shell, _ = calibrated
     shutil.copytree(shell.folder / "home", tmp_path / "home")
     shutil.copytree(shell.folder / "pictures", tmp_path / "pictures")
     return make_shell(tmp_path)
 
 
-def store(shell: Any) -> EmbeddedStore:
-    """Where a shell's collections are."""
+def store_of(shell: Any) -> EmbeddedStore:
+    """Opens the store of a shell."""
     return EmbeddedStore(shell.folder / "home/qdrant")
 
 
 def calibrations(shell: Any) -> list[Calibration | None]:
-    """What the manifests say."""
-    return [store(shell).manifest(name).calibration for name in store(shell).names()]
+    """Returns the calibration in each collection's manifest."""
+    return [store_of(shell).manifest(name).calibration for name in store_of(shell).names()]
 
 
-def test_what_it_learns_is_said_and_recorded(calibrated: Any) -> None:
-    """One object a collection, whose curves are those of the manifest, in Qdrant's own scores."""
+def test_a_calibration_is_printed_and_recorded(calibrated: Any) -> None:
+    """Each collection is a JSON object, whose curves are those of the manifest, over Qdrant's own scores."""
     shell, done = calibrated
     assert done.code == 0, done.err
     cosine, euclid = done.json
@@ -67,8 +67,8 @@ def test_what_it_learns_is_said_and_recorded(calibrated: Any) -> None:
         assert found["verdicts"].keys() == {"majority", "nearer-ties", "nearest-class", "weighted"}
 
 
-def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
-    """And evaluate prints the same errors."""
+def test_the_text_has_errors_probabilities_and_the_threshold(copied: Any) -> None:
+    """`search evaluate` prints the same calibration errors."""
     done = copied("search", "calibrate", "--distance", "euclid")
     assert done.code == 0, done.err
     for words in (
@@ -90,22 +90,22 @@ def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
     assert f"{said:.4f}" == errors[0].split()[-1]
 
 
-def test_an_ingest_that_changes_images_says_that_the_calibration_went(copied: Any, draw: Any) -> None:
-    """In a line for each collection, with the command that makes it anew; an unchanged run keeps it."""
+def test_an_ingest_that_changes_images_reports_the_stale_calibration(copied: Any, draw: Any) -> None:
+    """One line for each collection names the command that calibrates again; an unchanged run keeps it."""
     options = ["pictures", "--new-root", "--distance", "cosine", "--distance", "euclid"]
     assert "calibration" not in copied.ingest(*options).err
     assert None not in calibrations(copied)
     draw(copied.folder / "pictures", "cat/new.png")
     done = copied.ingest(*options)
-    for name in store(copied).names():
+    for name in store_of(copied).names():
         assert f"calibrate it again with: search calibrate --collection {name}" in done.err
     assert calibrations(copied) == [None, None]
     assert "calibration" not in copied.ingest(*options).err
 
 
-def test_removing_and_rebuilding_say_so_too(copied: Any) -> None:
-    """Whatever takes the points away."""
-    name, other = store(copied).names()
+def test_removals_and_rebuilds_report_the_stale_calibration(copied: Any) -> None:
+    """Every command that takes points out reports it."""
+    name, other = store_of(copied).names()
     done = copied("ingest", "rebuild", name)
     assert done.code == 0, done.err
     assert f"search calibrate --collection {name}" in done.err
@@ -115,8 +115,8 @@ def test_removing_and_rebuilding_say_so_too(copied: Any) -> None:
     assert calibrations(copied) == [None, None]
 
 
-def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """Few images, one class, none, no collection; each says what is missing."""
+def test_too_little_data_for_a_calibration_is_refused(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """With few images, one class, or no class, the message says what is missing; nothing is recorded."""
     assert shell("search", "calibrate").code == 6
     draw(tmp_path / "pictures", *(f"cat/{number}.png" for number in range(25)))
     shell.ingest("pictures")
@@ -133,14 +133,14 @@ def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_p
     assert calibrations(shell) == [None]
 
 
-def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
-    """The collection is free while it is learned from; what is learned of other points is not recorded."""
-    opened = store(copied)
+def test_a_calibration_of_points_that_changed_is_not_recorded(copied: Any) -> None:
+    """The collection is not locked while the calibration is computed; a concurrent write makes it stale."""
+    opened = store_of(copied)
     name, _ = opened.names()
 
     @contextmanager
     def meanwhile(_title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
-        """Gives an image another class while the collection is learned from."""
+        """Gives an image another class while the calibration is computed."""
         yield HiddenBar()
         with opened.open(name) as collection:
             payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
@@ -155,7 +155,7 @@ def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
 
 
 def test_both_networks_are_calibrated_as_they_are_fused(calibrated: Any) -> None:
-    """`--backbone both` is understood as elsewhere: what a fused search needs is said where it is missing."""
+    """`--backbone both` selects the collections of a fused search, and reports a missing one."""
     shell, _ = calibrated
     done = shell("search", "calibrate", "--backbone", "both")
     assert (done.code, done.out) == (6, "")

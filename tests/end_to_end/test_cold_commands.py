@@ -1,6 +1,6 @@
-"""Every subcommand in a process from nothing: what it needs it imports by itself, in the order it needs it.
+"""Tests that every subcommand, in a process of its own, imports all that it needs.
 
-Most other tests run commands in their own process, where libraries are imported already.
+Most other tests run commands in the tests' process, where libraries are imported already.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ WORDS = [
     ("search", "map", "--html", "map.html"),
     ("ingest", "remove", "--dataset", "pictures", "--yes"),
 ]
-"""The last one takes away what the others need."""
+"""Subcommands with their arguments; the last one removes what the others need."""
 
 
 @pytest.fixture(scope="module")
 def place(
     make_shell: Callable[[Path], Any], draw: Callable[..., object], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
-    """A shell beside twenty images of two classes, which are in one collection."""
+    """Returns a shell beside twenty images of two classes, which one collection holds."""
     shell = make_shell(tmp_path_factory.mktemp("cold"))
     draw(
         shell.folder / "pictures",
@@ -44,8 +44,8 @@ def place(
 
 
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
-def test_a_command_runs_from_nothing(words: tuple[str, ...], place: Any) -> None:
-    """To its end, and says what it found."""
+def test_a_command_runs_in_a_new_process(words: tuple[str, ...], place: Any) -> None:
+    """It succeeds and prints its result."""
     (collection,) = (path.name for path in place.folder.glob("home/qdrant/vgg16-*") if path.is_dir())
     stands_for = {"MODEL": place.model, "COLLECTION": [collection]}
     done = place.process(*(each for word in words for each in stands_for.get(word, [word])))

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or elsewhere, and homes that a newer version wrote."""
+"""Tests full disks, read-only disks, other file systems, and homes that a newer version wrote."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from lookalike_core.stores.edge_engine import DEFAULT_ENGINE_TUNING
-from read_only import contents, read_only
+from read_only import read_contents, read_only
 
 SPARE_BYTES = DEFAULT_ENGINE_TUNING.spare_bytes
 DISK_BYTES = 4 * SPARE_BYTES
@@ -20,7 +20,7 @@ DISK_BYTES = 4 * SPARE_BYTES
 
 @pytest.fixture
 def images(shell: Any, ingested: Any) -> Path:
-    """A copy of the small image folder."""
+    """Copies the small image folder."""
     target: Path = shell.folder / "pictures"
     shutil.copytree(ingested.folder / "pictures", target)
     return target
@@ -28,35 +28,35 @@ def images(shell: Any, ingested: Any) -> Path:
 
 @pytest.fixture
 def disk(shell: Any) -> Iterator[Path]:
-    """A small file system of its own, at the home of the shell."""
+    """Mounts a small file system at the home of the shell."""
     home: Path = shell.folder / "home"
     home.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "lookalike", str(home)]
     if sys.platform != "linux" or subprocess.run(words, check=False, capture_output=True).returncode:
-        pytest.skip("whoever runs this may not mount a file system")
+        pytest.skip("this user may not mount a file system")
     yield home
     subprocess.run(["umount", home], check=True)  # noqa: S607
 
 
 def fill(disk: Path, *, free_bytes: int) -> Path:
-    """Leaves so much room; gives the file that takes the rest."""
+    """Fills the disk up to `free_bytes`; returns the file that takes the space."""
     filler = disk / "filler"
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - free_bytes)
     return filler
 
 
-def points(shell: Any) -> int:
-    """In the one collection."""
+def count_points(shell: Any) -> int:
+    """Returns the number of points in the only collection."""
     (status,) = shell("ingest", "status", "--json").json
     return sum(collection["points"] for collection in status["collections"])
 
 
 @pytest.mark.parametrize("free_bytes", [0, 60_000, SPARE_BYTES // 2])
-def test_a_first_run_on_a_full_disk_leaves_nothing_half_made(
+def test_a_first_run_on_a_full_disk_leaves_no_partial_files(
     shell: Any, images: Path, disk: Path, free_bytes: int
 ) -> None:
-    """No room for the lock, for the model, for the collection; with room the same command succeeds."""
+    """There is no space for lock, model or collection; with space, the same command succeeds."""
     filler = fill(disk, free_bytes=free_bytes)
     done = shell.ingest("pictures")
     assert done.code == 1
@@ -65,18 +65,18 @@ def test_a_first_run_on_a_full_disk_leaves_nothing_half_made(
     assert not [path for path in disk.rglob(".*") if path.name != "."]
     filler.unlink()
     assert shell.ingest("pictures").code == 0
-    assert points(shell) == 12
+    assert count_points(shell) == 12
 
 
-def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, images: Path, disk: Path) -> None:
-    """New images wait; searching goes on while there is room to open a collection, else it says so."""
+def test_a_full_disk_loses_no_stored_point(shell: Any, images: Path, disk: Path) -> None:
+    """New images are not added; searches work while there is space to open a collection, else fail."""
     shell.ingest("pictures")
     shutil.copytree(images / "circle", images / "new")
     (images / "new" / "crimson.png").write_bytes((images / "square/crimson.png").read_bytes() + b"\0")
     filler = fill(disk, free_bytes=3 * DEFAULT_ENGINE_TUNING.spare_to_open_bytes)
     done = shell.ingest("pictures")
     assert (done.code, "disk is full" in done.err) == (1, True)
-    assert points(shell) == 12
+    assert count_points(shell) == 12
     assert shell("search", "query", images / "circle/crimson.png").code == 0
     filler.unlink()
     filler = fill(disk, free_bytes=100_000)
@@ -84,11 +84,11 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, images: P
     assert (done.code, "disk is full" in done.err) == (1, True)
     filler.unlink()
     assert shell.ingest("pictures").code == 0
-    assert points(shell) == 16
+    assert count_points(shell) == 16
 
 
-def test_a_home_that_may_only_be_read_is_asked_like_any_other(shell: Any, images: Path) -> None:
-    """Queries, evaluations, duplicates, lists, dry runs: no warning, not a byte changes, nothing is left."""
+def test_a_read_only_home_can_be_searched(shell: Any, images: Path) -> None:
+    """Queries, evaluations, duplicates, lists and dry runs work without a warning and change no byte."""
     assert shell.ingest("pictures").code == 0
     home, temporary, image = shell.folder / "home", shell.folder / "tmp", images / "circle/crimson.png"
     temporary.mkdir()
@@ -103,10 +103,10 @@ def test_a_home_that_may_only_be_read_is_asked_like_any_other(shell: Any, images
     ]
     usual = [shell(*words) for words in asked]
     shutil.rmtree(home / "models" / "optimized", ignore_errors=True)
-    files = contents(home)
+    files = read_contents(home)
     with read_only(home):
         done = [shell(*words, TMPDIR=str(temporary)) for words in asked]
-        assert contents(home) == files
+        assert read_contents(home) == files
     assert [each.code for each in done] == [0] * len(asked), done
     assert [without_times(each.out) for each in done] == [without_times(each.out) for each in usual]
     assert not [each.err for each in done if "read" in each.err or "warning" in each.err]
@@ -114,17 +114,15 @@ def test_a_home_that_may_only_be_read_is_asked_like_any_other(shell: Any, images
 
 
 def without_times(text: str) -> list[str]:
-    """The lines that say nothing of how long something took."""
+    """Returns the lines that name no duration."""
     return [line for line in text.splitlines() if " ms" not in line and " s" not in line]
 
 
-def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
-    shell: Any, images: Path
-) -> None:
-    """Exit 5 with the folder, whatever is to be written, and no model is loaded for it."""
+def test_writing_to_a_read_only_home_exits_5_before_any_work(shell: Any, images: Path) -> None:
+    """The message names the folder, for every command that writes, and no model is loaded."""
     assert shell.ingest("pictures").code == 0
     (name,) = [path.parent.name for path in (shell.folder / "home/qdrant").glob("*/manifest.json")]
-    files = contents(shell.folder / "home")
+    files = read_contents(shell.folder / "home")
     shutil.copytree(images / "circle", images / "new")
     with read_only(shell.folder / "home"):
         for words in (
@@ -139,13 +137,13 @@ def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
             assert f"{shell.folder / 'home/qdrant'} is read-only (" in done.err
             assert "make it writable to you, or name another with --store embedded:DIR" in done.err
             assert "runs on" not in done.err
-    assert contents(shell.folder / "home") == files
+    assert read_contents(shell.folder / "home") == files
 
 
-def test_a_model_that_cannot_be_kept_in_a_home_names_the_folder_and_the_variable(
+def test_a_read_only_home_without_the_model_names_the_folder_and_the_variable(
     shell: Any, images: Path
 ) -> None:
-    """It is missing, and a home that may only be read takes none; elsewhere it is made again."""
+    """The model is missing and cannot be saved there; another home makes it again."""
     store = f"embedded:{shell.folder / 'index'}"
     assert shell.ingest("pictures", "--store", store).code == 0
     shutil.rmtree(shell.folder / "home/models")
@@ -159,10 +157,8 @@ def test_a_model_that_cannot_be_kept_in_a_home_names_the_folder_and_the_variable
         assert shell(*query, LOOKALIKE_HOME=str(shell.folder / "other")).code == 0
 
 
-def test_a_home_that_takes_no_model_says_how_its_collections_are_found_from_another(
-    shell: Any, images: Path
-) -> None:
-    """They lie in the old one, which another home would hide."""
+def test_the_hint_about_another_home_keeps_the_store(shell: Any, images: Path) -> None:
+    """The collections are in the old home, so the hint passes `--store` beside the new one."""
     assert shell.ingest("pictures").code == 0
     shutil.rmtree(shell.folder / "home/models")
     with read_only(shell.folder / "home"):
@@ -174,7 +170,7 @@ def test_a_home_that_takes_no_model_says_how_its_collections_are_found_from_anot
         assert shell(*query, LOOKALIKE_HOME=str(shell.folder / "other")).code == 0
 
 
-def test_a_home_on_another_file_system_than_the_temporary_folder(
+def test_a_home_may_be_on_another_file_system_than_temporary_files(
     shell: Any, images: Path, disk: Path
 ) -> None:
     """Nothing is renamed across file systems."""
@@ -182,12 +178,12 @@ def test_a_home_on_another_file_system_than_the_temporary_folder(
     temporary.mkdir()
     words = ("ingest", "run", "pictures", *shell.model)
     assert shell(*words, TMPDIR=str(temporary)).code == 0
-    assert points(shell) == 12
+    assert count_points(shell) == 12
     assert list(temporary.iterdir()) == []
 
 
-def test_a_home_that_a_newer_version_wrote_is_left_alone(shell: Any, images: Path) -> None:
-    """It is refused with a way on, for reading and for writing, and not a byte changes."""
+def test_a_home_of_a_newer_version_is_refused_unchanged(shell: Any, images: Path) -> None:
+    """Reading and writing are refused with a remedy, and no byte changes."""
     shell.ingest("pictures")
     (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
     data = json.loads(manifest.read_text(encoding="utf-8")) | {"schema": 99, "new": {"thing": 1}}

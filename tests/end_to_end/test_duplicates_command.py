@@ -1,4 +1,4 @@
-"""`search duplicates`: its table, its JSON, the paths that others are to delete."""
+"""Tests `search duplicates`: its table, its JSON, and the paths that it prints for deletion."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 
 @pytest.fixture
 def album(shell: Any, draw: Any, tmp_path: Path) -> Path:
-    """Ingested: one image in two sizes and as a copy with a line break in its name, and another image."""
+    """Ingests an image in two sizes and as a copy with a line break in its name, and another image."""
     folder = tmp_path / "album"
     draw(folder, "cat/large.png", size=(640, 480))
     draw(folder, "dog/other.png", seed=5)
@@ -23,7 +23,7 @@ def album(shell: Any, draw: Any, tmp_path: Path) -> Path:
 
 
 def test_groups_name_the_file_to_keep(shell: Any, album: Path) -> None:
-    """As one object a group; the files stay."""
+    """Each group is one JSON object; no file is deleted."""
     before = sorted(album.rglob("*.png"))
     done = shell("search", "duplicates", "--json", "--above", "0.98")
     assert done.code == 0, done.err
@@ -55,8 +55,8 @@ def test_groups_name_the_file_to_keep(shell: Any, album: Path) -> None:
     assert sorted(album.rglob("*.png")) == before
 
 
-def test_the_table_says_what_could_go(shell: Any, album: Path) -> None:
-    """The kept file first, names on one line each, and the sum at the end."""
+def test_the_table_lists_files_that_could_be_deleted(shell: Any, album: Path) -> None:
+    """The kept file comes first, each name takes one line, and the last line is the total."""
     done = shell("search", "duplicates", "--above", "0.98")
     first, *rows, blank, total = done.out.splitlines()
     assert first.startswith("group 1: 3 images, ")
@@ -70,7 +70,7 @@ def test_the_table_says_what_could_go(shell: Any, album: Path) -> None:
 
 
 def test_paths_can_be_piped(shell: Any, album: Path) -> None:
-    """Only what could go; what breaks a line needs `--print0`, and what has changed is left out."""
+    """Only deletable files are printed; names with line breaks need `--print0`, changed files are omitted."""
     done = shell("search", "duplicates", "--above", "0.98", "--paths")
     assert done.out == f"{album / 'cat/small.png'}\n"
     assert "--print0" in done.err
@@ -83,8 +83,8 @@ def test_paths_can_be_piped(shell: Any, album: Path) -> None:
     assert "similar, changed" in shell("search", "duplicates", "--above", "0.98").out
 
 
-def test_a_kept_file_that_changed_saves_the_others(shell: Any, album: Path) -> None:
-    """Nothing is offered for the sake of a file whose bytes are others by now."""
+def test_no_duplicate_of_a_changed_file_is_offered(shell: Any, album: Path) -> None:
+    """If the bytes of the file to keep changed since the ingest, its group offers nothing."""
     data = bytearray((album / "cat/large.png").read_bytes())
     data[-20] ^= 1
     (album / "cat/large.png").write_bytes(data)
@@ -94,8 +94,8 @@ def test_a_kept_file_that_changed_saves_the_others(shell: Any, album: Path) -> N
     assert shell("search", "duplicates", "--above", "0.98", "--print0").out == ""
 
 
-def test_copies_in_a_folder_to_keep_are_kept(shell: Any, album: Path) -> None:
-    """However the folder is named; the group says so, and one that holds nothing of it is wrong usage."""
+def test_copies_in_a_preferred_folder_are_kept(shell: Any, album: Path) -> None:
+    """The path may be absolute or relative; the group notes it, and a folder without any image is refused."""
     for named in ("album/dog", "album/dog/", str(album / "dog")):
         (album / "dog/copy.png").write_bytes((album / "cat/large.png").read_bytes())
         assert shell.ingest("album").code == 0
@@ -110,16 +110,16 @@ def test_copies_in_a_folder_to_keep_are_kept(shell: Any, album: Path) -> None:
         assert "--keep-in" in done.err
 
 
-def test_no_duplicates_are_no_lines(ingested: Any) -> None:
-    """In JSON and as paths; the table says zero."""
+def test_without_duplicates_nothing_is_printed(ingested: Any) -> None:
+    """JSON and paths are empty; the table says zero."""
     words = ("search", "duplicates", "--above", "1")
     assert ingested(*words, "--json").out == ""
     assert ingested(*words, "--paths").out == ""
     assert ingested(*words).out.startswith("groups: 0, of 0 images")
 
 
-def test_what_cannot_be_asked_is_refused(ingested: Any) -> None:
-    """With the code for wrong usage, or for a collection that is not there."""
+def test_invalid_requests_are_refused(ingested: Any) -> None:
+    """Wrong usage and a missing collection have their exit codes."""
     for words, code in [
         (["--above", "1.5"], 2),
         (["--above", "nan"], 2),

@@ -1,4 +1,4 @@
-"""`search evaluate`: its figures, its JSON, its table, its refusals."""
+"""Tests `search evaluate`: its figures, its JSON, its table, its refusals."""
 
 import csv
 import json
@@ -20,14 +20,14 @@ FIGURES = [
 ]
 
 
-def names(shell: Any) -> list[str]:
-    """The collections of the shell."""
+def collection_names(shell: Any) -> list[str]:
+    """Returns the collections of the shell."""
     return [found["name"] for found in shell("ingest", "status", "--json").json[0]["collections"]]
 
 
 def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
-    """One object, whose precision@1 is what plain numpy finds in the collection."""
-    cosine = next(name for name in names(ingested) if name.endswith("cosine"))
+    """The JSON object has the precision@1 that NumPy computes from the collection's vectors."""
+    cosine = next(name for name in collection_names(ingested) if name.endswith("cosine"))
     done = ingested("search", "evaluate", "--collection", cosine, "--json")
     assert done.code == 0, done.err
     (found,) = done.json
@@ -72,7 +72,7 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
 
 
 def test_settings_are_compared_over_the_same_queries(ingested: Any) -> None:
-    """The second line says how it differs from the first, and whether that is certain."""
+    """The second line has the difference to the first, with its significance."""
     first, second = ingested("search", "evaluate", "--all", "--json").json
     assert first["differences"] == []
     (gain,) = (each for each in second["differences"] if each["figure"] == "precision_at_10")
@@ -87,15 +87,15 @@ def test_settings_are_compared_over_the_same_queries(ingested: Any) -> None:
     assert f"precision@10 against {first['collection']}: " in out
 
 
-def test_both_may_be_written_in_any_case(ingested: Any) -> None:
-    """As for a query: what is missing is a collection, not a backbone of that name."""
+def test_backbone_both_is_case_insensitive(ingested: Any) -> None:
+    """`BOTH` is not taken for a backbone's name: the error names the missing collection."""
     done = ingested("search", "evaluate", "--backbone", "BOTH")
     assert done.code == 6
     assert "ingest run DIR --backbone resnet" in done.err
 
 
-def test_the_table_of_queries_has_a_row_for_each(ingested: Any) -> None:
-    """It can be opened by any spreadsheet, and its mean is the figure."""
+def test_the_csv_has_a_row_for_each_query(ingested: Any) -> None:
+    """It is valid CSV, and the mean of its column is the printed precision."""
     file = ingested.folder / "queries.csv"
     (found,) = ingested("search", "evaluate", "--distance", "cosine", "--csv", file, "--json").json
     with file.open(encoding="utf-8", newline="") as table:
@@ -107,8 +107,8 @@ def test_the_table_of_queries_has_a_row_for_each(ingested: Any) -> None:
     assert {row["verdict_majority"] for row in rows} <= {"circle", "square", "stripes"}
 
 
-def test_the_text_says_what_was_left_out(ingested: Any) -> None:
-    """Figures with intervals, verdicts, classes with the worst first."""
+def test_the_text_names_what_was_left_out(ingested: Any) -> None:
+    """It also has figures with intervals, verdicts, and classes, the worst first."""
     out = ingested("search", "evaluate", "--distance", "euclid", "--without-near", "--near-above", "0.9").out
     for words in ("12 images of 3 classes", "near-duplicates (similarity over 0.9)", "left out"):
         assert words in out
@@ -118,8 +118,8 @@ def test_the_text_says_what_was_left_out(ingested: Any) -> None:
     assert sorted(shown[-3:]) == ["circle", "square", "stripes"]
 
 
-def test_what_cannot_be_evaluated_is_refused(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """No collection, no classes, contradicting options, a table that is a folder."""
+def test_invalid_evaluations_are_refused(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """No collection, no classes, contradicting options, or a folder as CSV file."""
     assert shell("search", "evaluate").code == 6
     draw(tmp_path / "plain", "1.png", "2.png", "3.png")
     shell.ingest("plain")
@@ -132,12 +132,12 @@ def test_what_cannot_be_evaluated_is_refused(shell: Any, draw: Any, tmp_path: Pa
     assert shell("search", "evaluate", "--collection", "none").code == 6
 
 
-def test_a_lonely_class_has_no_precision(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """Its one image has nothing to find: null, which is not zero, and JSON that everybody reads."""
+def test_a_class_of_one_image_has_no_precision(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """It has no neighbour to find: the JSON has null, not zero, and is valid for strict parsers."""
     draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
     shell.ingest("few")
     done = shell("search", "evaluate", "--json")
-    found = json.loads(done.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    found = json.loads(done.out, parse_constant=lambda word: pytest.fail(f"{word} is not valid JSON"))
     cat, dog = found["classes"]
     assert cat["mean_average_precision"] == {"value": None, "low": None, "high": None}
     assert dog["mean_average_precision"]["value"] > 0
@@ -148,8 +148,8 @@ def test_a_lonely_class_has_no_precision(shell: Any, draw: Any, tmp_path: Path) 
     assert re.search(r"^cat +1 +-   - +-   -$", out, re.MULTILINE)
 
 
-def test_what_cannot_be_right_is_said_and_not_held_against_the_neighbours(shell: Any, tmp_path: Path) -> None:
-    """Of four reds, a green and a blue, all figures are those of the reds, and perfect."""
+def test_queries_of_single_image_classes_do_not_count(shell: Any, tmp_path: Path) -> None:
+    """With four reds, one green and one blue, all figures are those of the reds, and perfect."""
     colours = {"a/green": "lime", "b/blue": "blue"} | {f"red/{i}": (255 - i, 0, 0) for i in range(4)}
     for name, colour in colours.items():
         (tmp_path / "few" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`search evaluate` of both networks, of the index, and with a plot."""
+"""Tests `search evaluate` of both networks, of the index, and with a plot."""
 
 import csv
 from collections.abc import Callable
@@ -20,7 +20,7 @@ FUSED = f"{RESNET} + {VGG}"
 
 
 def fill(shell: Any, backbone: str, distance: Distance, numbers: range, *, layer: str | None = None) -> None:
-    """A collection of clouds, by no model, for an evaluation needs none."""
+    """Writes random clouds into a collection without a model, which an evaluation does not need."""
     layers = {"resnet101v2": ("post_relu", 8, 1), "vgg16": ("block5_pool", 5, 2)}
     default, dimension, seed = layers[backbone]
     manifest = CollectionManifest(
@@ -66,7 +66,7 @@ def fill(shell: Any, backbone: str, distance: Distance, numbers: range, *, layer
 
 @pytest.fixture(scope="module")
 def both(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A cosine collection of each network, of which VGG16's lacks four images, and a Euclidean one."""
+    """Makes a cosine collection of each network (VGG16's lacks four images) and a Euclidean one."""
     shell = make_shell(tmp_path_factory.mktemp("both"))
     fill(shell, "resnet101v2", Distance.COSINE, range(60))
     fill(shell, "vgg16", Distance.COSINE, range(4, 60))
@@ -75,7 +75,7 @@ def both(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFac
 
 
 def test_both_networks_are_measured_alone_and_fused(both: Any) -> None:
-    """Three lines; the last says whether fusing helps, against each network over the same images."""
+    """The last of three lines compares the fusion with each network over the same images."""
     done = both("search", "evaluate", "--backbone", "both", "--json")
     assert done.code == 0, done.err
     one, other, fused = done.json
@@ -93,8 +93,8 @@ def test_both_networks_are_measured_alone_and_fused(both: Any) -> None:
             assert gain["value"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_all_takes_every_rule_and_every_distance_that_both_have(both: Any) -> None:
-    """Here one; what one network alone has is evaluated alone, without a word."""
+def test_all_evaluates_every_rule_and_every_distance_of_both_networks(both: Any) -> None:
+    """A collection whose distance only one network has is evaluated alone, without a warning."""
     done = both("search", "evaluate", "--all", "--json")
     assert done.code == 0, done.err
     rules = [f"{FUSED} ({rule})" for rule in ("rrf", "zscore", "calibrated")]
@@ -105,15 +105,15 @@ def test_all_takes_every_rule_and_every_distance_that_both_have(both: Any) -> No
 
 
 def test_rules_and_collections_can_be_named(both: Any) -> None:
-    """Each once, in the order that they are named; any two collections will do."""
+    """Each is evaluated once, in the order of the options; any two collections can be fused."""
     words = ["--fusion", "zscore", "--fusion", "rrf", "--fusion", "zscore"]
     found = both("search", "evaluate", "--collection", VGG, "--collection", EUCLID, *words, "--json").json
     fused = f"{VGG} + {EUCLID}"
     assert [each["collection"] for each in found] == [VGG, EUCLID, f"{fused} (zscore)", f"{fused} (rrf)"]
 
 
-def test_the_text_says_what_only_one_holds_and_how_the_index_does(both: Any) -> None:
-    """And leaves out what a fusion has not: an index and a calibration."""
+def test_the_text_counts_unshared_images_and_shows_index_recall(both: Any) -> None:
+    """It omits what a fusion does not have: index and calibration."""
     done = both("search", "evaluate", "--backbone", "both", "--indexed", "--fusion", "calibrated")
     assert done.code == 0, done.err
     alone, fused = done.out.split(f"{FUSED} (calibrated): ")
@@ -126,7 +126,7 @@ def test_the_text_says_what_only_one_holds_and_how_the_index_does(both: Any) -> 
 
 
 def test_the_index_is_compared_with_exact_search(both: Any) -> None:
-    """Here there is none, which is said, and everything is found."""
+    """A collection without an index is reported as such, and has a recall of 1."""
     (found,) = both("search", "evaluate", "--collection", VGG, "--indexed", "--json").json
     index = found["indexed"]
     assert (index["has_index"], index["indexed_vectors"], index["points"]) == (False, 0, 56)
@@ -138,7 +138,7 @@ def test_the_index_is_compared_with_exact_search(both: Any) -> None:
 
 
 def test_a_plot_and_a_table_hold_all_settings(both: Any) -> None:
-    """The plot is an image, the table has a row for each query of each setting."""
+    """The plot is an image file; the CSV has a row for each query of each setting."""
     plot, table = both.folder / "new" / "plot.png", both.folder / "table.csv"
     done = both("search", "evaluate", "--backbone", "both", "--plot", plot, "--csv", table)
     assert done.code == 0, done.err
@@ -179,10 +179,10 @@ def test_a_plot_and_a_table_hold_all_settings(both: Any) -> None:
         (["--collection", VGG, "--csv", "taken/table.csv"], 1, "table.csv: Not a directory"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_the_work(
+def test_invalid_combinations_are_refused_before_the_work(
     both: Any, words: list[str], code: int, message: str
 ) -> None:
-    """With the exit code of its kind, one line that says why, no figures and no file."""
+    """One line names the fault, with the exit code of its kind; nothing is printed or written."""
     (both.folder / "taken").touch()
     before = sorted(both.folder.iterdir())
     done = both("search", "evaluate", *words)
@@ -193,8 +193,8 @@ def test_what_does_not_fit_is_refused_before_the_work(
     assert sorted(both.folder.iterdir()) == before
 
 
-def test_two_that_fit_equally_well_are_said_and_not_fused(shell: Any) -> None:
-    """With --all everything else is measured; alone it is an error that names both."""
+def test_ambiguous_collections_are_reported_and_not_fused(shell: Any) -> None:
+    """`--all` evaluates everything else; a fusion alone fails and names both candidates."""
     fill(shell, "resnet101v2", Distance.COSINE, range(12))
     fill(shell, "vgg16", Distance.COSINE, range(12), layer="block4_pool")
     fill(shell, "vgg16", Distance.COSINE, range(12), layer="block3_pool")
@@ -207,8 +207,8 @@ def test_two_that_fit_equally_well_are_said_and_not_fused(shell: Any) -> None:
     assert "vgg16-block3_pool-cosine, vgg16-block4_pool-cosine" in done.err
 
 
-def test_both_networks_are_calibrated_each_by_itself(shell: Any) -> None:
-    """The two that a fused search asks, and no other."""
+def test_both_networks_are_calibrated_separately(shell: Any) -> None:
+    """Only the two collections of a fused search are calibrated."""
     for backbone, distance in (
         ("resnet101v2", Distance.COSINE),
         ("vgg16", Distance.COSINE),
@@ -224,8 +224,8 @@ def test_both_networks_are_calibrated_each_by_itself(shell: Any) -> None:
     assert recorded[RESNET] != recorded[VGG]
 
 
-def test_networks_of_other_images_are_said_and_not_fused(shell: Any) -> None:
-    """With --all the figures of each stand; asked for, it is an error."""
+def test_networks_without_common_images_are_reported_and_not_fused(shell: Any) -> None:
+    """`--all` prints the figures of each; asking for their fusion is an error."""
     fill(shell, "resnet101v2", Distance.COSINE, range(12))
     fill(shell, "vgg16", Distance.COSINE, range(12, 24))
     done = shell("search", "evaluate", "--all", "--json")

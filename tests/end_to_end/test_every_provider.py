@@ -1,4 +1,4 @@
-"""The main path on every execution provider that is there, and across two of them.
+"""Tests the main path on every available execution provider, and a collection shared by two of them.
 
 What they do is compared with the processor alone, which all other tests name. `auto` takes OpenVINO's plugin
 where the processor computes in bfloat16. Few machines have such a one, and so a stand-in for it is always
@@ -28,24 +28,24 @@ CLASSES = ("ant", "bee", "cow")
 IN_CLASS = 12
 
 ROUNDING = 2.0**-8
-"""What rounding to bfloat16 changes of a value at most, as a part of it: neighbours of 8 bits of significand
-are up to 2**-7 apart, and the nearer one is taken."""
+"""The largest relative change by rounding to bfloat16: numbers of 8 bits of
+significand are up to 2**-7 apart, and the nearer one is taken."""
 
 ANGLE = 4 * ROUNDING
-"""Radians by which an embedding turns at most where all values are off by four roundings: of the pixels, the
-kernels, the activations and the embedding. Sums of both signs could lose more, and averages over cells lose
-much less. CUDA's TF32 has three bits more, and sums of float32 in another order are far below that."""
+"""Radians by which four roundings turn an embedding at most: of pixels, kernels, activations and
+embedding. Sums of mixed signs could lose more, and averages over cells lose much less. CUDA's TF32 has three
+bits more, and sums of float32 in another order differ far less."""
 
 SAME = np.cos(ANGLE)
-"""Cosine between the embeddings of an image on two providers, at least."""
+"""The lowest cosine between the embeddings of an image on two providers."""
 
 EXACT = 1e-5
-"""Between two computations from the same stored embeddings, in float32."""
+"""Tolerance between two computations from the same stored embeddings, in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A shell whose commands run on one provider, beside `images/` and collections filled there."""
+    """A shell whose commands run on one provider, beside `images/` and the collections filled there."""
 
     shell: Any
     provider: str
@@ -53,12 +53,12 @@ class Place:
 
     @property
     def collection(self) -> str:
-        """The collection that compares by cosine."""
+        """Returns the name of the collection that compares by cosine."""
         [name] = [each["name"] for each in self.report["collections"] if each["name"].endswith("cosine")]
         return str(name)
 
     def vectors(self, home: Path | None = None) -> dict[str, np.ndarray]:
-        """Path -> the stored embedding, of this home or of another."""
+        """Returns path -> stored embedding, of this home or of another."""
         store = EmbeddedStore((home or self.shell.folder / "home") / "qdrant")
         with store.open(self.collection) as collection:
             ids = {payload.id: payload.path for payload in collection.scan()}
@@ -70,25 +70,25 @@ VARIABLES = {
     "openvino": {"LOOKALIKE_PROVIDER": "openvino"},
     "bfloat16": {"LOOKALIKE_PROVIDER": "auto", "PYTHONPATH": str(STAND_IN), "CUDA_VISIBLE_DEVICES": "-1"},
 }
-"""What a command runs on by these: the last one finds the stand-in by itself."""
+"""Name -> environment of its commands; with the last one, `auto` finds the stand-in."""
 
 RUNS_ON = {"cpu": CPU, "cuda": CUDA, "openvino": OPENVINO, "bfloat16": OPENVINO}
 
 
-def filled(shell: Any, name: str) -> Place:
+def make_filled_place(shell: Any, name: str) -> Place:
     """Draws the images and ingests them on a provider, with both distances."""
     shell.environment.update(VARIABLES.get(name, {}))
     for number, label in enumerate(CLASSES):
         for image in range(IN_CLASS):
-            draw(shell.folder / "pictures" / label / f"{image:02}.png", number, image)
-    draw(shell.folder / "query.png", 1, 99)
+            draw_noise(shell.folder / "pictures" / label / f"{image:02}.png", number, image)
+    draw_noise(shell.folder / "query.png", 1, 99)
     done = shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid", "--json")
     assert done.code == 0, done.err
     return Place(shell=shell, provider=RUNS_ON[name], report=done.json[0])
 
 
-def draw(path: Path, number: int, image: int) -> None:
-    """Draws noise around a colour that its class has, more or less."""
+def draw_noise(path: Path, number: int, image: int) -> None:
+    """Draws noise around a colour of its class."""
     random = np.random.default_rng(100 * number + image)
     pixels = random.integers(0, 120, (48, 48, 3))
     pixels[..., number] += random.integers(20, 130)
@@ -98,8 +98,8 @@ def draw(path: Path, number: int, image: int) -> None:
 
 @pytest.fixture(scope="module")
 def processor(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The processor alone, in fp32: what the others are compared with."""
-    return filled(make_shell(tmp_path_factory.mktemp("processor")), "cpu")
+    """Ingests on the CPU alone, in fp32: the reference for the other providers."""
+    return make_filled_place(make_shell(tmp_path_factory.mktemp("processor")), "cpu")
 
 
 @pytest.fixture(scope="module", params=list(VARIABLES))
@@ -108,19 +108,17 @@ def place(
     make_shell: Callable[[Path], Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Place:
-    """Every provider in its turn, as far as it is there."""
+    """Ingests on each available provider in turn."""
     name = request.param
     if name == "openvino" and not has_openvino():
-        pytest.skip("OpenVINO's plugin is not installed, or offers nothing for this processor")
+        pytest.skip("OpenVINO's plugin is not installed, or does not support this processor")
     if name == "cuda" and not (has_cuda_driver() and CUDA in load_runtime().get_available_providers()):
-        pytest.skip("there is no CUDA")
-    return filled(make_shell(tmp_path_factory.mktemp(name)), name)
+        pytest.skip("CUDA is not available")
+    return make_filled_place(make_shell(tmp_path_factory.mktemp(name)), name)
 
 
-def test_an_ingest_runs_there_and_its_embeddings_are_those_of_the_processor(
-    place: Place, processor: Place
-) -> None:
-    """As far as its roundings let them; what computed them is recorded in the manifest."""
+def test_embeddings_agree_with_those_of_the_cpu(place: Place, processor: Place) -> None:
+    """They agree within the provider's rounding, and the manifest records the provider."""
     assert {each["provider"] for each in place.report["collections"]} == {place.provider}
     status = place.shell("ingest", "status", "--json").json[0]
     assert {each["manifest"]["provider"] for each in status["collections"]} == {place.provider}
@@ -130,9 +128,9 @@ def test_an_ingest_runs_there_and_its_embeddings_are_those_of_the_processor(
     assert min(cosine(there[path], here[path]) for path in here) >= SAME
 
 
-def test_the_stand_in_rounds(make_shell: Any, processor: Place, tmp_path: Path) -> None:
-    """Every stored value of a collection of raw vectors is one that bfloat16 has, and others than in fp32."""
-    there = filled(make_shell(tmp_path), "bfloat16")
+def test_the_stand_in_rounds_to_bfloat16(make_shell: Any, processor: Place, tmp_path: Path) -> None:
+    """Every stored value of raw vectors is a bfloat16 number, and differs from that of fp32."""
+    there = make_filled_place(make_shell(tmp_path), "bfloat16")
     vectors = there.vectors(), processor.vectors()
     assert max(float(np.abs(vectors[0][path] - vectors[1][path]).max()) for path in vectors[0]) > 1e-4
     with EmbeddedStore(tmp_path / "home" / "qdrant").open(
@@ -142,8 +140,8 @@ def test_the_stand_in_rounds(make_shell: Any, processor: Place, tmp_path: Path) 
     assert not (stored.view(np.uint32) & 0xFFFF).any()
 
 
-def test_a_query_finds_what_it_finds_on_the_processor(place: Place, processor: Place) -> None:
-    """The same ten, but for those that the roundings may exchange, and scores as near as the embeddings."""
+def test_a_query_agrees_with_the_cpu(place: Place, processor: Place) -> None:
+    """The ten hits are the same up to exchanges by rounding, and scores differ as little as embeddings do."""
     words = ["search", "query", "query.png", "--collection", place.collection, "--json"]
     ours = place.shell(*words).json[0]["hits"]
     theirs = processor.shell(*words, "--limit", "36").json[0]["hits"]
@@ -155,7 +153,7 @@ def test_a_query_finds_what_it_finds_on_the_processor(place: Place, processor: P
 
 
 def test_an_indexed_image_finds_itself(place: Place) -> None:
-    """Asked with by its file it is embedded anew, for few images perhaps on another provider."""
+    """Given as a file, it is embedded again, perhaps on another provider, since it is a single image."""
     words = ["pictures/bee/03.png", "--collection", place.collection, "--json"]
     [answer] = place.shell("search", "query", *words, "--include-self").json
     first = answer["hits"][0]
@@ -168,10 +166,10 @@ def test_an_indexed_image_finds_itself(place: Place) -> None:
     ("query", "distance"), [("query.png", "cosine"), ("query.png", "euclid"), ("bee/03.png", "cosine")]
 )
 @pytest.mark.parametrize("asked_on", ["cpu", "itself"])
-def test_shares_sum_to_the_score_whatever_asks(
+def test_shares_sum_to_the_score_on_every_provider(
     place: Place, query: str, asked_on: str, distance: str
 ) -> None:
-    """The score is the query's own to the last digits of float32; both arithmetics are named."""
+    """The score is the query's own up to float32's last digits; providers of both vectors are named."""
     provider = {OPENVINO: "openvino", CUDA: "cuda"}[place.provider] if asked_on == "itself" else asked_on
     words = ["--distance", distance, "--json", "--provider", provider]
     hit = place.shell("search", "query", query, *words).json[0]["hits"][2]
@@ -191,10 +189,10 @@ def test_shares_sum_to_the_score_whatever_asks(
     assert SAME <= found["agreement"] <= 1 + EXACT
 
 
-def test_shares_sum_to_the_score_of_int8_graphs_and_short_vectors(
+def test_shares_sum_to_the_score_of_int8_models_and_quantized_vectors(
     place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    """Filled there and asked here: whole vectors give the score, whatever short ones are searched by."""
+    """The score is computed from whole vectors, whatever quantized vectors the search used."""
     shell = make_shell(tmp_path)
     images = str(place.shell.folder / "pictures")
     model = ["--backbone", "vgg", "--layer", "block1_conv2", "--weights", str(shell.weights)]
@@ -213,8 +211,8 @@ def test_shares_sum_to_the_score_of_int8_graphs_and_short_vectors(
         assert np.sum(found[side]) == pytest.approx(hit["score"], abs=EXACT)
 
 
-def test_neighbours_are_as_good_as_on_the_processor(place: Place, processor: Place) -> None:
-    """One neighbour of ten may be another one, for one image of each class."""
+def test_neighbours_agree_with_those_of_the_cpu(place: Place, processor: Place) -> None:
+    """One neighbour of ten may differ, for one image of each class."""
     figures = [
         each.shell("search", "evaluate", "--collection", place.collection, "--json").json[0]
         for each in (place, processor)
@@ -223,8 +221,8 @@ def test_neighbours_are_as_good_as_on_the_processor(place: Place, processor: Pla
     assert one == pytest.approx(other, abs=1 / 10 / IN_CLASS)
 
 
-def test_a_head_is_fitted_and_asked(place: Place) -> None:
-    """On stored embeddings and on embedded images: what is asked with is near to its own class."""
+def test_a_head_is_fitted_and_queried(place: Place) -> None:
+    """Fitted on stored embeddings and queried with new ones, it finds images of the query's class."""
     done = place.shell("exporter", "fit", "--collection", place.collection, "--name", "pets", "--json")
     assert done.code == 0, done.err
     done = place.shell("ingest", "run", "pictures", "--head", "pets", "--json")
@@ -241,11 +239,11 @@ def test_a_head_is_fitted_and_asked(place: Place) -> None:
     assert found["precision_at_1"]["value"] >= 0.9
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_ingest_is_finished_by_the_next_one(
     place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    """Killed as it writes its second batch; then the collection is what it would have been."""
+    """It is killed while it writes its second batch; the next run completes the same collection."""
     shell = make_shell(tmp_path)
     shell.environment.update(place.shell.environment)
     shell.environment["LOOKALIKE_HOME"] = str(tmp_path / "home")
@@ -274,17 +272,17 @@ def test_a_killed_ingest_is_finished_by_the_next_one(
     assert min(cosine(repaired[path], undisturbed[path]) for path in undisturbed) >= 1 - EXACT
 
 
-def test_a_collection_is_added_to_on_another_provider(
+def test_another_provider_adds_to_the_collection(
     place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    """The processor goes on with what another one began: one space, and nothing is embedded again."""
+    """The CPU continues another provider's collection: one space, and nothing is embedded again."""
     shell = make_shell(tmp_path)
     shell.environment.update(place.shell.environment)
     shell.environment["LOOKALIKE_HOME"] = str(tmp_path / "home")
     for image in range(9):
-        draw(tmp_path / "pictures" / "cow" / f"{image}.png", 2, image)
+        draw_noise(tmp_path / "pictures" / "cow" / f"{image}.png", 2, image)
     assert shell.ingest("pictures").code == 0
-    draw(tmp_path / "pictures" / "cow" / "new.png", 2, 50)
+    draw_noise(tmp_path / "pictures" / "cow" / "new.png", 2, 50)
     done = shell.ingest("pictures", "--provider", "cpu", "--json")
     assert done.code == 0, done.err
     [report] = done.json[0]["collections"]
@@ -292,6 +290,6 @@ def test_a_collection_is_added_to_on_another_provider(
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Of two vectors."""
+    """Returns the cosine of two vectors."""
     a, b = one.astype(np.float64), other.astype(np.float64)
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))

@@ -1,4 +1,4 @@
-"""`search explain` and `search map`: their figures, their pages, their refusals."""
+"""Tests `search explain` and `search map`: their figures, their pages, their refusals."""
 
 import shutil
 from collections.abc import Callable
@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 SUM_TOLERANCE = 1e-5
-"""Between the sum of all parts and the score that the collection gives: Qdrant's sums are of float32."""
+"""Tolerance between the sum of all shares and the collection's score, which Qdrant sums in float32."""
 
 
 @pytest.fixture(scope="module")
 def library(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory, draw: Any) -> Any:
-    """A shell beside `images/`, 24 of them in three classes, which are in two collections."""
+    """Returns a shell beside `images/`, 24 of them in three classes, which two collections hold."""
     shell = make_shell(tmp_path_factory.mktemp("explained"))
     names = [f"{kind}/{number}.png" for kind in ("cat", "dog", "eel") for number in range(8)]
     draw(shell.folder / "pictures", *names)
@@ -24,13 +24,13 @@ def library(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPath
     return shell
 
 
-def only_file_in(folder: Path, *, before: set[Path]) -> set[str]:
-    """The names that are in a folder now and were not before."""
+def new_names_in(folder: Path, *, before: set[Path]) -> set[str]:
+    """Returns the names that are in a folder now and were not before."""
     return {path.name for path in set(folder.iterdir()) - before}
 
 
 def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
-    """Files and indexed images alike; the maps of both images are there in full."""
+    """This holds for files and for indexed images; the maps of both images are complete."""
     [answer] = library("search", "query", "pictures/cat/0.png", "--distance", "cosine", "--json").json
     hit = answer["hits"][0]
     done = library("search", "explain", "pictures/cat/0.png", hit["path"], "--distance", "cosine", "--json")
@@ -48,8 +48,8 @@ def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
     assert parts == sorted(parts, reverse=True)
 
 
-def test_a_image_from_standard_input_is_explained(library: Any) -> None:
-    """As the same one by its file; the text names the score and where it comes from."""
+def test_an_image_from_standard_input_is_explained(library: Any) -> None:
+    """The result is that of the same file; the text names the score and the collection."""
     data = (library.folder / "pictures/cat/1.png").read_bytes()
     piped = library("search", "explain", "-", "dog/0.png", "--distance", "cosine", data=data)
     named = library("search", "explain", "pictures/cat/1.png", "dog/0.png", "--distance", "cosine")
@@ -61,8 +61,8 @@ def test_a_image_from_standard_input_is_explained(library: Any) -> None:
     assert "of 196 cells" in piped.out
 
 
-def test_whose_vectors_are_compared_is_said(library: Any) -> None:
-    """A file is embedded to ask with, as a search does; of what is indexed the stored vector is compared."""
+def test_the_source_of_each_vector_is_named(library: Any) -> None:
+    """A file is embedded, as in a search; of an indexed image the stored vector is compared."""
     words = ["search", "explain", "--distance", "cosine"]
     done = library(*words, "pictures/cat/0.png", "pictures/cat/1.png")
     filled = "the neighbour's stored; the collection was filled on CPUExecutionProvider"
@@ -72,8 +72,8 @@ def test_whose_vectors_are_compared_is_said(library: Any) -> None:
     assert f"vectors: the query's stored, {filled}\n" in done.out
 
 
-def test_a_distance_is_explained_by_the_cosine_of_the_vectors_behind_it(library: Any) -> None:
-    """The score is the one that the query shows, and the shares sum to the cosine of the same two vectors."""
+def test_a_euclidean_distance_is_explained_by_the_cosine(library: Any) -> None:
+    """The score is the query's distance; the shares sum to the cosine of the same two vectors."""
     words = ["pictures/cat/0.png", "--distance", "euclid", "--json"]
     hit = library("search", "query", *words).json[0]["hits"][0]
     [found] = library("search", "explain", words[0], hit["path"], *words[1:]).json
@@ -82,14 +82,14 @@ def test_a_distance_is_explained_by_the_cosine_of_the_vectors_behind_it(library:
         assert np.sum(found[side]) == pytest.approx(found["cosine"], abs=SUM_TOLERANCE)
 
 
-def test_the_page_is_written_whole(library: Any) -> None:
-    """Both images and their cells; nothing else is left in the folder."""
+def test_the_page_is_written_completely(library: Any) -> None:
+    """It has both images and their cells; no temporary file is left in the folder."""
     before = set(library.folder.iterdir())
     done = library(
         "search", "explain", "cat/1.png", "dog/0.png", "--distance", "euclid", "--html", "why.html"
     )
     assert done.code == 0, done.err
-    assert only_file_in(library.folder, before=before) == {"why.html"}
+    assert new_names_in(library.folder, before=before) == {"why.html"}
     text = (library.folder / "why.html").read_text(encoding="utf-8")
     assert text.count('<rect class="cell"') == 2 * 196
     assert text.count("data:image/") == 2
@@ -108,8 +108,8 @@ def test_the_page_is_written_whole(library: Any) -> None:
         (["broken.png", "cat/1.png"], 4, "broken.png"),
     ],
 )
-def test_what_cannot_be_explained_says_why(library: Any, words: list[str], code: int, said: str) -> None:
-    """One line, the right exit code, and no result."""
+def test_invalid_explanations_are_refused(library: Any, words: list[str], code: int, said: str) -> None:
+    """One line names the fault, with its exit code, and there is no result."""
     (library.folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     done = library("search", "explain", *words)
     assert (done.code, done.out) == (code, "")
@@ -117,7 +117,7 @@ def test_what_cannot_be_explained_says_why(library: Any, words: list[str], code:
 
 
 def test_a_collection_of_another_pooling_is_refused(shell: Any, draw: Any) -> None:
-    """Its score is no sum over cells; the message says what to do."""
+    """Its score is no sum over cells; the message names a remedy."""
     draw(shell.folder / "pictures", "cat/0.png", "cat/1.png")
     assert shell.ingest("pictures", "--pooling", "max").code == 0
     done = shell("search", "explain", "cat/0.png", "cat/1.png")
@@ -127,7 +127,7 @@ def test_a_collection_of_another_pooling_is_refused(shell: Any, draw: Any) -> No
 
 
 def test_an_indexed_image_whose_file_is_gone_is_refused(library: Any, tmp_path: Path) -> None:
-    """Its vector is there, but what made it is not."""
+    """Its vector is stored, but its features can only be computed from the file."""
     gone = library.folder / "pictures/eel/7.png"
     kept = shutil.copy(gone, tmp_path / "7.png")
     gone.unlink()
@@ -140,7 +140,7 @@ def test_an_indexed_image_whose_file_is_gone_is_refused(library: Any, tmp_path: 
 
 
 def test_a_map_has_a_place_for_every_image(library: Any) -> None:
-    """The same ones for the same seed; the page holds each thumbnail once."""
+    """The same seed gives the same places; the page holds each thumbnail once."""
     words = ["search", "map", "--distance", "cosine", "--json", "--html"]
     done = library(*words, "map.html")
     assert done.code == 0, done.err
@@ -158,7 +158,7 @@ def test_a_map_has_a_place_for_every_image(library: Any) -> None:
     assert (library.folder / "again.html").read_text(encoding="utf-8") == text
 
 
-def test_a_map_of_some_images_says_so(library: Any) -> None:
+def test_a_map_of_a_sample_says_so(library: Any) -> None:
     """The sample is stratified by class; so few images are placed by their principal components."""
     done = library("search", "map", "--distance", "euclid", "--limit", "3", "--html", "few.html")
     assert done.code == 0, done.err
@@ -179,15 +179,15 @@ def test_a_map_of_some_images_says_so(library: Any) -> None:
         (["--html", "map.html", "--backbone", "resnet"], 6, "there is no collection resnet101v2"),
     ],
 )
-def test_what_cannot_be_mapped_says_why(library: Any, words: list[str], code: int, said: str) -> None:
-    """One message, the right exit code, and no result."""
+def test_invalid_maps_are_refused(library: Any, words: list[str], code: int, said: str) -> None:
+    """One message with its exit code, and no result."""
     done = library("search", "map", *words)
     assert (done.code, done.out) == (code, "")
     assert said in done.err
 
 
-def test_images_that_are_all_the_same_make_a_map(shell: Any) -> None:
-    """Copies have one vector; they are spread out, and it is said that this means nothing."""
+def test_identical_images_make_a_map(shell: Any) -> None:
+    """All have one vector; the marks are spread out, with a notice that the places mean nothing."""
     folder = shell.folder / "pictures"
     folder.mkdir()
     for number in range(6):

@@ -1,4 +1,4 @@
-"""`exporter`: what it prints, and how it fails."""
+"""Tests `exporter`: its output and its failures."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ TINY_LAYERS = ("block1_conv1", "block1_conv2")
 
 
 def test_run_prints_the_path_of_a_checked_model(shell: Any) -> None:
-    """The path alone is on stdout; the file passes ONNX' full check."""
+    """Only the path is on stdout; the file passes ONNX' full check."""
     done = shell("exporter", "run", *shell.model)
     assert done.code == 0, done.err
     (path,) = done.out.splitlines()
@@ -22,23 +22,23 @@ def test_run_prints_the_path_of_a_checked_model(shell: Any) -> None:
 
 
 def test_run_exports_once(shell: Any) -> None:
-    """A second run finds the model and says nothing of exporting."""
+    """A second run finds the model and prints no message of an export."""
     first, second = shell("exporter", "run", *shell.model), shell("exporter", "run", *shell.model)
     assert first.out == second.out
     assert "exported" in first.err
     assert "exported" not in second.err
 
 
-def test_run_writes_where_it_is_told(shell: Any) -> None:
-    """`--output` names the file, and no model is put among the others."""
+def test_run_writes_to_the_named_output(shell: Any) -> None:
+    """`--output` names the file, and the home gets no model."""
     done = shell("exporter", "run", *shell.model, "--output", "out/model.onnx", "--json")
     assert done.json[0]["path"] == str(shell.folder / "out/model.onnx")
     assert done.json[0]["identity"]["dimension"] == 64
     assert not list((shell.folder / "home").rglob("*.onnx"))
 
 
-def test_list_shows_what_is_here(shell: Any) -> None:
-    """Nothing at first, then the model."""
+def test_list_shows_the_exported_models(shell: Any) -> None:
+    """The list is empty at first, then has the model."""
     assert "nothing yet" in shell("exporter", "list").out
     assert shell("exporter", "list", "--json").out == ""
     path = shell("exporter", "run", *shell.model).out.strip()
@@ -46,8 +46,8 @@ def test_list_shows_what_is_here(shell: Any) -> None:
     assert shell("exporter", "list", "--json").json[0]["path"] == path
 
 
-def test_wrong_options_are_2_and_wrong_files_3(shell: Any) -> None:
-    """Backbone, layer and pooling are usage; a file is not."""
+def test_wrong_options_exit_2_and_wrong_files_3(shell: Any) -> None:
+    """Unknown backbone, layer or pooling is wrong usage; an unusable weights file is not."""
     assert shell("exporter", "run", "--backbone", "alexnet").code == 2
     assert shell("exporter", "run", "--backbone", "vgg", "--layer", "block9").code == 2
     assert shell("exporter", "run", "--backbone", "vgg", "--layer", "fc1", "--pooling", "max").code == 2
@@ -57,8 +57,8 @@ def test_wrong_options_are_2_and_wrong_files_3(shell: Any) -> None:
     assert shell("exporter", "run", "--backbone", "resnet", "--weights", shell.weights).code == 3
 
 
-def test_run_takes_the_network_out_of_a_fine_tuned_model(shell: Any) -> None:
-    """The same model as of the flat file, and 3 where two networks could be meant or another one is there."""
+def test_run_finds_the_network_in_a_fine_tuned_model(shell: Any) -> None:
+    """The model equals that of the flat file; two candidates, or another network, exit 3."""
     with h5py.File(shell.weights) as file:
         layers = {
             name: dict(zip(("kernel", "bias"), (array[()] for array in file[name].values()), strict=True))
@@ -79,9 +79,9 @@ def test_run_takes_the_network_out_of_a_fine_tuned_model(shell: Any) -> None:
     assert "use --backbone vgg" in other.err
 
 
-@pytest.mark.slow  # Keras judges, where it is installed
-def test_verify_says_what_it_checked_and_what_not(shell: Any) -> None:
-    """A line a check, or one JSON object with all of them; nothing failed is 0."""
+@pytest.mark.slow  # compares with Keras, where it is installed
+def test_verify_lists_passed_and_skipped_checks(shell: Any) -> None:
+    """One line a check, or one JSON object; exit code 0 if none failed."""
     done = shell("exporter", "verify", *shell.model)
     assert done.code == 0, done.out + done.err
     assert all(line.split()[0] in ("ok", "skipped") for line in done.out.splitlines())
@@ -91,8 +91,8 @@ def test_verify_says_what_it_checked_and_what_not(shell: Any) -> None:
     assert {"name", "outcome", "detail"} == set(report["checks"][0])
 
 
-def test_verify_is_1_where_the_model_is_not_what_its_card_says(shell: Any) -> None:
-    """A fingerprint that is not that of the weights is a mismatch, and is named."""
+def test_verify_exits_1_where_the_model_differs_from_its_card(shell: Any) -> None:
+    """A fingerprint that is not that of the weights is named as a mismatch."""
     card = Path(shell("exporter", "run", *shell.model).out.strip()).with_suffix(".json")
     data = json.loads(card.read_text())
     data["manifest"]["identity"]["weights_fingerprint"] = "0" * 64
@@ -103,8 +103,8 @@ def test_verify_is_1_where_the_model_is_not_what_its_card_says(shell: Any) -> No
     assert "Traceback" not in done.err
 
 
-def test_int8_needs_images_and_says_how_to_come_by_them(shell: Any, draw: Any) -> None:
-    """Without a folder it is wrong usage; with one the model is made, and says that it is of int8."""
+def test_int8_needs_calibration_images(shell: Any, draw: Any) -> None:
+    """Without a folder the message names the option; with one the model is made, and named int8."""
     model = (*shell.model, "--layer", "block1_pool")  # int8 needs a second convolution
     done = shell("exporter", "run", *model, "--precision", "int8")
     assert done.code == 2

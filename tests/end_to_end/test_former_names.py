@@ -1,4 +1,4 @@
-"""Collections, models and heads whose manifests have the field names of earlier versions: they are used."""
+"""Tests that collections, models and heads whose manifests have earlier field names are still used."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ pytestmark = [
 
 @pytest.fixture(params=["embedded", "server-stand-in"])
 def store(request: pytest.FixtureRequest, home: Settings) -> Iterator[Store]:
-    """Each of both."""
+    """Opens a store of each kind in turn."""
     one: Store
     if request.param == "embedded":
         one = EmbeddedStore(home.qdrant_dir)
@@ -55,15 +55,15 @@ def store(request: pytest.FixtureRequest, home: Settings) -> Iterator[Store]:
 
 @pytest.fixture
 def images(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """A folder of six drawings."""
+    """Draws a folder of six images."""
     draw(tmp_path / "pictures", *(f"cat/{name}.png" for name in "abcdef"))
     return tmp_path / "pictures"
 
 
-def test_former_names_are_the_same_collections_models_and_heads(
+def test_former_field_names_open_the_same_collections_models_and_heads(
     store: Store, tiny_spec: ModelSpec, home: Settings, images: Path, said: list[str]
 ) -> None:
-    """An int8 model, a head behind it and their collections: nothing is made, embedded or ingested again."""
+    """An int8 model, a head on it and their collections: nothing is exported, embedded or ingested again."""
     spec = add_activation_ranges(
         replace(tiny_spec, layer="block1_pool", precision=Precision.INT8),
         images,
@@ -83,9 +83,9 @@ def test_former_names_are_the_same_collections_models_and_heads(
     ingest = Ingest(images, store, home)
     ingest.run(spec)
     ingest.run(head)
-    answers = [ingest.ask(name) for name in store.names()]
+    answers = [ingest.query(name) for name in store.names()]
 
-    made = put_former_names(store, home)
+    made = write_former_names(store, home)
     before = {path: path.read_bytes() for path in home.models_dir.glob("*.onnx")}
     assert len(made) == len(before) == 2
     said.clear()
@@ -93,17 +93,17 @@ def test_former_names_are_the_same_collections_models_and_heads(
     assert get_headed_model(head, settings=home).manifest.identity == head.identity
     for wanted in (spec, head):
         assert ingest.run(wanted) == {"unchanged": 6}
-    assert [ingest.ask(name) for name in store.names()] == answers
+    assert [ingest.query(name) for name in store.names()] == answers
     assert not [line for line in said if "export" in line or "another" in line]
     assert {path: path.read_bytes() for path in home.models_dir.glob("*.onnx")} == before
 
 
-def test_a_manifest_that_is_written_again_has_the_names_of_today(
+def test_a_rewritten_manifest_has_the_current_field_names(
     store: Store, tiny_spec: ModelSpec, home: Settings, images: Path
 ) -> None:
-    """Whoever writes it, keeps all that it says."""
+    """All its other content is kept."""
     Ingest(images, store, home).run(tiny_spec)
-    [name] = put_former_names(store, home)
+    [name] = write_former_names(store, home)
     before = store.manifest(name)
     with store.open(name) as collection:
         collection.record_dataset("more", "/more")
@@ -112,13 +112,13 @@ def test_a_manifest_that_is_written_again_has_the_names_of_today(
 
 
 class Ingest:
-    """What is done with a folder of images and a store."""
+    """Ingests a folder of images into a store, and queries it."""
 
     def __init__(self, images: Path, store: Store, home: Settings) -> None:
         self.images, self.store, self.home = images, store, home
 
     def run(self, wanted: ModelSpec | Head) -> dict[str, int]:
-        """Ingests the folder; what became of how many files."""
+        """Ingests the folder; returns how many files had each outcome."""
         request = IngestRequest(
             dataset=Dataset(name="pictures", root=self.images),
             specs=[wanted],
@@ -128,55 +128,55 @@ class Ingest:
         report = run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
         return {change: count for change, count in report.collections[0].counts.items() if count}
 
-    def ask(self, name: str) -> list[tuple[str, float]]:
-        """The hits of the first image: paths and scores."""
+    def query(self, name: str) -> list[tuple[str, float]]:
+        """Returns the hits of the first image: paths and scores."""
         with Searcher.opened(name, store=self.store, settings=self.home) as searcher:
             answer = answer_of(searcher, self.images / "cat" / "a.png", QueryOptions(exact=True))
         return [(hit.payload.path, hit.score) for hit in answer.hits]
 
 
-def put_former_names(store: Store, home: Settings) -> list[str]:
-    """Writes all manifests as earlier versions wrote them; returns the names of the collections."""
+def write_former_names(store: Store, home: Settings) -> list[str]:
+    """Writes all manifests with earlier field names; returns the names of the collections."""
     for path in home.models_dir.glob("*.onnx"):
         model = onnx.load(path)
         for entry in model.metadata_props:
             if entry.key == METADATA_KEY:
-                entry.value = json.dumps(former(json.loads(entry.value)), sort_keys=True)
+                entry.value = json.dumps(rename_fields(json.loads(entry.value)), sort_keys=True)
         onnx.save_model(model, path)
         card = path.with_suffix(".json")
         written = json.loads(card.read_text(encoding="utf-8"))
-        write_json(card, written | {"manifest": former(written["manifest"])})
+        write_json(card, written | {"manifest": rename_fields(written["manifest"])})
     for path in home.heads_dir.glob("*.npz"):
         with np.load(path) as arrays:
             held = dict(arrays)
         said = json.loads(held["said"].tobytes())
-        text = json.dumps(said | {"base": former(said["base"])}, sort_keys=True)
+        text = json.dumps(said | {"base": rename_fields(said["base"])}, sort_keys=True)
         np.savez(path, **(held | {"said": np.frombuffer(text.encode(), dtype=np.uint8)}))
     names = list(store.names())
     for name in names:
-        data = former(read_manifest(store, name, home))
+        data = rename_fields(read_manifest(store, name, home))
         if isinstance(store, EmbeddedStore):
             write_json(home.qdrant_dir / name / "manifest.json", data)
         else:
-            client(store).update_collection(name, metadata={METADATA_KEY: data})
+            client_of(store).update_collection(name, metadata={METADATA_KEY: data})
     return names
 
 
-def former(data: dict[str, Any]) -> dict[str, Any]:
-    """A manifest under the names that its fields had in earlier versions."""
+def rename_fields(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest with the field names of earlier versions."""
     renamed = {FORMER_NAMES.get(name, name): value for name, value in data.items()}
     identity = {FORMER_NAMES.get(name, name): value for name, value in data["identity"].items()}
     return renamed | {"identity": identity}
 
 
 def read_manifest(store: Store, name: str, home: Settings) -> dict[str, Any]:
-    """A collection's manifest as it is written."""
+    """Returns a collection's manifest as stored."""
     if isinstance(store, EmbeddedStore):
         text = (home.qdrant_dir / name / "manifest.json").read_text(encoding="utf-8")
         return dict(json.loads(text))
-    return dict(client(store).get_collection(name).config.metadata[METADATA_KEY])
+    return dict(client_of(store).get_collection(name).config.metadata[METADATA_KEY])
 
 
-def client(store: Store) -> Any:
-    """What the server store asks by."""
+def client_of(store: Store) -> Any:
+    """Returns the Qdrant client of a server store."""
     return store._client  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""A new last layer from a collection to an answer: fit, ingest, query, evaluate."""
+"""Tests a fitted head from the collection to the answer: fit, ingest, query, evaluate."""
 
 import json
 import shutil
@@ -14,11 +14,11 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def fitted(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell with a collection of coloured noise in three classes, and a head `pets` that saw two."""
+    """Returns a shell with a collection of coloured noise in three classes, and a head fitted on two."""
     shell = make_shell(tmp_path_factory.mktemp("heads"))
     for number, name in enumerate(("ant", "bee", "cow")):
         for image in range(12):
-            draw(shell.folder / "pictures" / name / f"{image:02}.png", number, image)
+            draw_noise(shell.folder / "pictures" / name / f"{image:02}.png", number, image)
     done = shell.ingest("pictures")
     assert done.code == 0, done.err
     fit = (
@@ -43,8 +43,8 @@ def fitted(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return shell
 
 
-def draw(path: Path, number: int, image: int) -> None:
-    """Noise around a colour that its class has, more or less."""
+def draw_noise(path: Path, number: int, image: int) -> None:
+    """Draws noise around a colour of its class."""
     random = np.random.default_rng(100 * number + image)
     pixels = random.integers(0, 120, (48, 48, 3))
     pixels[..., number] += random.integers(20, 130)
@@ -53,31 +53,31 @@ def draw(path: Path, number: int, image: int) -> None:
 
 
 def base(shell: Any) -> str:
-    """The collection of the network itself."""
-    names = [each["name"] for each in status(shell)]
+    """Returns the name of the collection of the network itself."""
+    names = [each["name"] for each in read_status(shell)]
     return min((name for name in names if "-pets-" not in name), key=len)
 
 
 def headed(shell: Any) -> str:
-    """The collection of the head."""
-    [name] = [each["name"] for each in status(shell) if "-pets-" in each["name"]]
+    """Returns the name of the collection of the head."""
+    [name] = [each["name"] for each in read_status(shell) if "-pets-" in each["name"]]
     return str(name)
 
 
-def status(shell: Any) -> list[dict[str, Any]]:
-    """What `ingest status` says of each collection."""
+def read_status(shell: Any) -> list[dict[str, Any]]:
+    """Returns the collections that `ingest status` lists."""
     return list(shell("ingest", "status", "--json").json[0]["collections"])
 
 
-def copied(fitted: Any, make_shell: Any, folder: Path) -> Any:
-    """The same home in a folder of its own, to be changed; images lie where they lay."""
+def copy_home(fitted: Any, make_shell: Any, folder: Path) -> Any:
+    """Copies the home into another folder, so that a test may change it; the images stay in place."""
     shell = make_shell(folder)
     shutil.copytree(fitted.folder / "home", folder / "home")
     return shell
 
 
 def neighbours(shell: Any, collection: str) -> dict[str, list[str]]:
-    """The ten nearest of every image."""
+    """Returns the ten nearest neighbours of every image."""
     done = shell("search", "neighbours", "--collection", collection, "--format", "jsonl", "--exact")
     assert done.code == 0, done.err
     found: dict[str, list[str]] = {}
@@ -88,8 +88,10 @@ def neighbours(shell: Any, collection: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow  # embeds a collection again
-def test_stored_vectors_give_what_images_give(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """In a store without the base every image is embedded by the one model: the same neighbours."""
+def test_stored_vectors_and_images_give_the_same_neighbours(
+    fitted: Any, make_shell: Any, tmp_path: Path
+) -> None:
+    """A store without the base collection embeds every image with the head's own model."""
     other = f"embedded:{tmp_path / 'other'}"
     done = fitted("ingest", "run", "pictures", "--head", "pets", "--json", "--store", other)
     assert done.code == 0, done.err
@@ -103,11 +105,11 @@ def test_stored_vectors_give_what_images_give(fitted: Any, make_shell: Any, tmp_
     assert np.mean(shared) >= 0.99
 
 
-def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
+def test_only_new_images_are_read(
     fitted: Any, make_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the file of a new image is read."""
-    shell = copied(fitted, make_shell, tmp_path)
+    """Images of the base collection take their vectors from it."""
+    shell = copy_home(fitted, make_shell, tmp_path)
     images = tmp_path / "pictures"
     shutil.copytree(fitted.folder / "pictures", images)
     assert shell("ingest", "run", images, "--new-root", *shell.model).code == 0
@@ -120,7 +122,7 @@ def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
         return read_image(found, *arguments, **named)
 
     monkeypatch.setattr("lookalike_ingest.plan.read_image", read_and_note)
-    draw(images / "cow" / "new.png", 2, 99)
+    draw_noise(images / "cow" / "new.png", 2, 99)
     done = shell("ingest", "run", images, "--head", "pets", "--json", "--store", again)
     assert done.code == 0, done.err
     assert read == ["cow/new.png"]
@@ -133,8 +135,8 @@ def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
     assert len(payload.json[0]["hits"]) == 36
 
 
-def test_the_head_is_asked_by_name(fitted: Any) -> None:
-    """Without `--head` the network's own collection is asked, as before."""
+def test_a_query_selects_the_head_by_name(fitted: Any) -> None:
+    """Without `--head`, the network's own collection is searched."""
     own = fitted("search", "query", "ant/00.png", "--json")
     assert own.json[0]["collection"] == base(fitted)
     done = fitted(
@@ -148,8 +150,8 @@ def test_the_head_is_asked_by_name(fitted: Any) -> None:
     assert fitted("search", "query", "ant/00.png", "--head", "pets", "--collection", "x").code == 2
 
 
-def test_evaluate_tells_what_was_seen_from_what_was_not(fitted: Any) -> None:
-    """Training and held-out images, and the class that the head was not fitted to; null without a head."""
+def test_evaluate_separates_train_and_held_out_images(fitted: Any) -> None:
+    """Figures are of trained, held-out and unseen classes; null where there is no head."""
     done = fitted("search", "evaluate", "--head", "pets", "--json")
     assert done.code == 0, done.err
     parts = {part["part"]: (part["pictures"], part["classes"]) for part in done.json[0]["head"]}
@@ -158,16 +160,16 @@ def test_evaluate_tells_what_was_seen_from_what_was_not(fitted: Any) -> None:
     assert "not fitted to" in fitted("search", "evaluate", "--head", "pets").out
 
 
-def test_explain_says_why_it_cannot(fitted: Any) -> None:
-    """The head's mean is no part of any cell."""
+def test_explain_refuses_a_head(fitted: Any) -> None:
+    """The head's mean belongs to no cell, so no shares can be computed."""
     done = fitted("search", "explain", "ant/00.png", "ant/01.png", "--collection", headed(fitted))
     assert done.code == 2
     assert f"--collection {base(fitted)}" in done.err
 
 
-def test_a_head_that_is_gone_is_said_with_what_to_do(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """While the model is there nothing needs the head; then it is exit 6, and evaluate goes on without it."""
-    shell = copied(fitted, make_shell, tmp_path)
+def test_a_missing_head_is_reported_with_a_remedy(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """The exported model suffices; without it, queries exit 6, and evaluate still works."""
+    shell = copy_home(fitted, make_shell, tmp_path)
     (tmp_path / "home" / "heads" / "pets.npz").unlink()
     image = fitted.folder / "pictures" / "ant" / "00.png"
     assert shell("search", "query", image, "--head", "pets").code == 0
@@ -181,9 +183,9 @@ def test_a_head_that_is_gone_is_said_with_what_to_do(fitted: Any, make_shell: An
     assert "exporter fit" in done.err
 
 
-def test_another_head_of_the_name_is_taken_by_rebuild(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """Until then its collection is refused; the rebuild opens no image either."""
-    shell = copied(fitted, make_shell, tmp_path)
+def test_rebuild_applies_a_refitted_head(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """Before the rebuild its collection is refused; the rebuild opens no image."""
+    shell = copy_home(fitted, make_shell, tmp_path)
     fit = ("exporter", "fit", "--collection", base(fitted), "--name", "pets", "--dims", "8")
     refused = shell(*fit)
     assert refused.code == 2
@@ -194,12 +196,12 @@ def test_another_head_of_the_name_is_taken_by_rebuild(fitted: Any, make_shell: A
     done = shell("ingest", "rebuild", headed(fitted), "--json")
     assert done.code == 0, done.err
     assert (done.json[0]["points"], done.json[0]["embedded"]) == (36, 0)
-    [now] = [each for each in status(shell) if "-pets-" in each["name"]]
+    [now] = [each for each in read_status(shell) if "-pets-" in each["name"]]
     assert now["manifest"]["identity"]["dimension"] == 8
 
 
 def test_verify_compares_a_head_with_its_base(fitted: Any) -> None:
-    """Every check of its model is made; the network and its options follow from the head."""
+    """Every check of its model is run; network and options follow from the head."""
     done = fitted("exporter", "verify", "--head", "pets", "--json")
     assert done.code == 0, done.err
     assert {check["outcome"] for check in done.json[0]["checks"]} == {"ok"}
@@ -207,9 +209,9 @@ def test_verify_compares_a_head_with_its_base(fitted: Any) -> None:
         assert fitted("exporter", "verify", *words).code == 2
 
 
-def test_labels_go_with_a_head(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """A table's class is the head's collection's, and its vectors are taken from the base all the same."""
-    shell = copied(fitted, make_shell, tmp_path)
+def test_label_tables_apply_to_a_head_s_collection(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """The table sets the classes, while vectors still come from the base collection."""
+    shell = copy_home(fitted, make_shell, tmp_path)
     table = tmp_path / "labels.csv"
     table.write_text("path,class\nant/00.png,cow\nbee/00.png,\n")
     words = ("ingest", "run", fitted.folder / "pictures", "--head", "pets", "--json")
@@ -217,13 +219,13 @@ def test_labels_go_with_a_head(fitted: Any, make_shell: Any, tmp_path: Path) -> 
     assert done.code == 0, done.err
     assert [(each["added"], each["updated"]) for each in done.json[0]["collections"]] == [(0, 2), (36, 0)]
     assert done.json[0]["from_stored"] == 36
-    classes = {each["name"]: each["classes"] for each in status(shell) if "-pets-" in each["name"]}
+    classes = {each["name"]: each["classes"] for each in read_status(shell) if "-pets-" in each["name"]}
     assert list(classes.values()) == [{"ant": 11, "bee": 11, "cow": 13, "": 1}] * 2
     assert [each["updated"] for each in shell(*words).json[0]["collections"]] == [2]
 
 
-def test_every_way_to_ask_takes_a_head(fitted: Any) -> None:
-    """A file, a folder, an indexed image by path and by id, more examples, and two collections fused."""
+def test_every_kind_of_query_accepts_a_head(fitted: Any) -> None:
+    """A file, a folder, an indexed image by path and by id, more examples, and two fused collections."""
     images = fitted.folder / "pictures"
     asked = ("search", "query", "--head", "pets", "--json", "--limit", "3")
     by_file = fitted(*asked, images / "ant" / "00.png")
@@ -254,8 +256,8 @@ def test_every_way_to_ask_takes_a_head(fitted: Any) -> None:
     assert fitted(*asked, "ant/00.png", "--backbone", "both").code == 2
 
 
-def test_wrong_usage_is_2(fitted: Any) -> None:
-    """Names, networks beside a head, and heads that are not there."""
+def test_wrong_usage_exits_2(fitted: Any) -> None:
+    """Names are invalid, network options stand beside a head, or the head is missing."""
     collection = base(fitted)
     for words in (
         ("exporter", "fit", "--collection", collection, "--name", "A B"),
@@ -273,6 +275,6 @@ def test_wrong_usage_is_2(fitted: Any) -> None:
 
 
 def test_list_shows_models_with_heads(fitted: Any) -> None:
-    """Their identity names the head."""
+    """The identity of such a model names the head."""
     listed = [json.loads(line) for line in fitted("exporter", "list", "--json").out.splitlines()]
     assert sorted(each["identity"].get("head", "-")[:5] for each in listed) == ["-", "pets-"]

@@ -1,4 +1,4 @@
-"""ImageNet as Kaggle's competition has it: a small tree of its form, and the commands as a user has them."""
+"""Tests ImageNet in the layout of Kaggle's competition: a small tree, and the commands on it."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ NAMES = (
 )
 TRAIN = "ILSVRC/Data/CLS-LOC/train"
 SAME_IMAGE = 0.999
-"""Cosine to the same image as a plain JPEG: other tables of compression, and colours by way of ink."""
+"""Lowest cosine to the same image as a plain JPEG: other quantization tables, and colours from CMYK."""
 
 
-def image(seed: int) -> Image.Image:
-    """Coloured patches, no two seeds alike."""
+def patches(seed: int) -> Image.Image:
+    """Returns coloured patches, different for each seed."""
     patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(patches).resize((96, 72), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
 def competition(shell: Any) -> Path:
-    """Three images of each synset, two for validation, one to be tested, tables and annotations."""
+    """Writes three images of each synset, two for validation, one for testing, tables and annotations."""
     root = shell.folder / "imagenet-object-localization-challenge"
     seeds = iter(range(100))
     rows = ["ImageId,PredictionString"]
@@ -35,7 +35,7 @@ def competition(shell: Any) -> Path:
     def save(path: str) -> None:
         file = root / "ILSVRC/Data/CLS-LOC" / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        image(next(seeds)).save(file, "JPEG", quality=95)
+        patches(next(seeds)).save(file, "JPEG", quality=95)
 
     for line in NAMES.splitlines():
         synset = line.split()[0]
@@ -54,8 +54,8 @@ def competition(shell: Any) -> Path:
     return Path(root)
 
 
-def stored(shell: Any) -> dict[str, Payload]:
-    """What the one collection holds, by path."""
+def stored_payloads(shell: Any) -> dict[str, Payload]:
+    """Returns path -> payload of the only collection."""
     store = EmbeddedStore(Path(shell.environment["LOOKALIKE_HOME"]) / "qdrant")
     (name,) = store.names()
     with store.open(name) as collection:
@@ -63,7 +63,7 @@ def stored(shell: Any) -> dict[str, Payload]:
 
 
 def test_training_and_validation_are_two_datasets_of_the_same_classes(shell: Any, competition: Path) -> None:
-    """As a user has them: both folders, a query, how good that is."""
+    """Both folders are ingested, queried and evaluated."""
     assert shell.ingest(competition / TRAIN).code == 0
     done = shell.ingest(competition / "ILSVRC/Data/CLS-LOC/val")
     assert f"names of synsets from {competition / 'LOC_synset_mapping.txt'}\n" in done.err
@@ -91,10 +91,10 @@ def test_training_and_validation_are_two_datasets_of_the_same_classes(shell: Any
 
 
 def test_the_whole_folder_is_one_dataset(shell: Any, competition: Path) -> None:
-    """Its tree is no class, annotations are no images, and what is to be tested has no class."""
+    """Its folders are no classes, annotations are no images, and test images have no class."""
     (report,) = shell.ingest(competition, "--json").json
     assert (report["found"], report["skipped"]) == (15, [])
-    payloads = stored(shell)
+    payloads = stored_payloads(shell)
     assert {
         (path.split("/")[3], payload.class_name, payload.synset) for path, payload in payloads.items()
     } == {
@@ -110,13 +110,13 @@ def test_the_whole_folder_is_one_dataset(shell: Any, competition: Path) -> None:
     assert "synset" not in answer["hits"][0]
 
 
-def test_labels_go_before_synsets_and_tables_may_lie_elsewhere(shell: Any, competition: Path) -> None:
-    """What the user says himself counts most."""
+def test_labels_override_synsets_and_tables_may_be_named(shell: Any, competition: Path) -> None:
+    """A label table of the user has priority over the synset tables."""
     train = shutil.move(competition / TRAIN, shell.folder / "train")
     (shell.folder / "labels.csv").write_text("path,class\nn01440764/n01440764_3.JPEG,Schleie\n")
     table = competition / "LOC_synset_mapping.txt"
     shell.ingest(train)
-    assert {payload.class_name for payload in stored(shell).values()} == {
+    assert {payload.class_name for payload in stored_payloads(shell).values()} == {
         "n01440764",
         "n02012849",
         "n03126707",
@@ -124,15 +124,15 @@ def test_labels_go_before_synsets_and_tables_may_lie_elsewhere(shell: Any, compe
     }
     done = shell.ingest(train, "--synsets", table, "--labels", "labels.csv", "--json")
     assert done.json[0]["collections"][0]["updated"] == 12
-    payloads = stored(shell)
+    payloads = stored_payloads(shell)
     assert payloads["n01440764/n01440764_3.JPEG"].class_name == "Schleie"
     assert payloads["n01440764/n01440764_3.JPEG"].synset is None
     assert payloads["n01440764/n01440764_9.JPEG"].class_name == "tench"
 
 
 @pytest.mark.parametrize("option", ["--synsets", "--val-solution"])
-def test_a_table_that_was_named_and_cannot_be_used_is_2(option: str, shell: Any, competition: Path) -> None:
-    """Nothing is stored; one that lay there by itself would be a warning."""
+def test_an_unusable_named_table_exits_2(option: str, shell: Any, competition: Path) -> None:
+    """Nothing is stored; a table that is only found beside the images gives a warning."""
     (competition / "LOC_synset_mapping.txt").write_bytes(b"\xff\xfe")
     (competition / "LOC_val_solution.csv").write_bytes(b"\xff\xfe")
     file = {"--synsets": "LOC_synset_mapping.txt", "--val-solution": "LOC_val_solution.csv"}[option]
@@ -145,22 +145,22 @@ def test_a_table_that_was_named_and_cannot_be_used_is_2(option: str, shell: Any,
     assert done.err.count("warning: going on without") == 2
 
 
-def test_a_sample_is_the_same_again_and_a_larger_one_only_adds(shell: Any, competition: Path) -> None:
-    """Pruning removes nothing that is on the disk; the summary says how many were left out."""
+def test_a_sample_is_reproducible_and_a_larger_one_contains_it(shell: Any, competition: Path) -> None:
+    """Pruning removes no point whose file exists; the summary counts the images left out."""
     done = shell.ingest(competition, "--max-per-class", "1", "--seed", "3", "--dry-run")
     assert ", 10 more left out by --max-per-class, a dry run" in done.out.splitlines()[0]
     (first,) = shell.ingest(competition, "--max-per-class", "1", "--seed", "3", "--json").json
     assert (first["found"], first["not_taken"], first["collections"][0]["added"]) == (5, 10, 5)
-    small = stored(shell)
+    small = stored_payloads(shell)
     (again,) = shell.ingest(competition, "--max-per-class", "1", "--seed", "3", "--prune", "--json").json
     assert again["collections"][0]["unchanged"] == 5
     (second,) = shell.ingest(competition, "--max-per-class", "3", "--seed", "3", "--prune", "--json").json
     assert (second["collections"][0]["added"], second["collections"][0]["removed"]) == (8, 0)
-    large = stored(shell)
+    large = stored_payloads(shell)
     assert small.items() <= large.items()
     (less,) = shell.ingest(competition, "--max-per-class", "1", "--seed", "3", "--prune", "--json").json
     assert (less["collections"][0]["unchanged"], less["collections"][0]["removed"]) == (5, 0)
-    assert stored(shell) == large
+    assert stored_payloads(shell) == large
     classes = [payload.class_name or "" for payload in large.values()]
     assert {name: classes.count(name) for name in classes} == {
         "": 1,
@@ -171,17 +171,17 @@ def test_a_sample_is_the_same_again_and_a_larger_one_only_adds(shell: Any, compe
     }
 
 
-def test_a_seed_without_a_sample_is_2(shell: Any, competition: Path) -> None:
-    """It would do nothing."""
+def test_a_seed_without_a_sample_exits_2(shell: Any, competition: Path) -> None:
+    """The option would have no effect."""
     done = shell.ingest(competition, "--seed", "3")
     assert done.code == 2
     assert "--seed has an effect only with --max-per-class" in done.err
 
 
 def odd_images(folder: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Files of the kinds that are known to be among ImageNet's, and what each shows."""
+    """Yields files of the odd kinds that ImageNet has, and the image that each shows."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = image(1000)
+    shown = patches(1000)
     shown.save(folder / "n02105855_2933.JPEG", "PNG")
     yield "n02105855_2933.JPEG", shown
     shown.convert("CMYK").save(folder / "n02105855_cmyk.JPEG", "JPEG", quality=95)
@@ -197,8 +197,8 @@ def odd_images(folder: Path) -> Iterator[tuple[str, Image.Image]]:
         yield f"n02105855_{name}.JPEG", shown
 
 
-def test_its_known_oddities_are_images_like_others(shell: Any, competition: Path) -> None:
-    """A PNG by the name of a JPEG, inks, greys and broken EXIF: embedded as what they show, silently."""
+def test_imagenet_s_odd_files_are_embedded(shell: Any, competition: Path) -> None:
+    """A PNG named .JPEG, CMYK, greyscale and broken EXIF are embedded as they look, without warnings."""
     odd = dict(odd_images(competition / TRAIN / "n02105855"))
     done = shell.ingest(competition / TRAIN, "--strict", "--json")
     assert (done.code, done.json[0]["found"], done.json[0]["skipped"]) == (0, 12 + len(odd), [])

@@ -1,4 +1,4 @@
-"""`ingest`: its counts, its JSON, its exit codes."""
+"""Tests `ingest`: its counts, its JSON, its exit codes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from read_only import read_only
 
 @pytest.fixture
 def images(shell: Any, ingested: Any) -> Path:
-    """A copy of the small image folder beside an empty store."""
+    """Copies the small image folder beside an empty store."""
     source = ingested.folder / "pictures"
     for path in source.rglob("*.png"):
         target = shell.folder / "pictures" / path.relative_to(source)
@@ -29,7 +29,7 @@ def images(shell: Any, ingested: Any) -> Path:
 
 
 def test_a_second_run_embeds_nothing(shell: Any, images: Path) -> None:
-    """Everything is added once, and unchanged after that; no session is opened then."""
+    """The first run adds everything; the second finds it unchanged and opens no session."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
     keys = "schema dataset root store interrupted found not_taken skipped other_files excluded linked_folders"
@@ -47,7 +47,7 @@ def test_a_second_run_embeds_nothing(shell: Any, images: Path) -> None:
 
 
 def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, images: Path) -> None:
-    """A pipe sees the result alone; without a terminal there is no bar at all."""
+    """A pipe receives the summary only; without a terminal there is no progress bar."""
     done = shell.ingest("pictures")
     assert done.out.splitlines()[0] == f"pictures: 12 images in {images}"
     assert "store: embedded" in done.err
@@ -56,7 +56,7 @@ def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, images: Path) 
 
 
 def test_status_counts_exactly(ingested: Any) -> None:
-    """Both collections, with datasets, classes and manifests."""
+    """Both collections are listed, with datasets, classes and manifests."""
     (status,) = ingested("ingest", "status", "--json").json
     assert (status["schema"], status["store"], len(status["collections"])) == (1, "embedded", 2)
     for collection in status["collections"]:
@@ -67,8 +67,8 @@ def test_status_counts_exactly(ingested: Any) -> None:
     assert "12 points" in ingested("ingest", "status").out
 
 
-def test_what_is_excluded_leaves_and_stays_away(shell: Any, images: Path) -> None:
-    """Listed, without pruning; a later run remembers it, `status` shows it, and `--no-exclude` ends it."""
+def test_excluded_images_are_removed_and_stay_excluded(shell: Any, images: Path) -> None:
+    """No pruning is needed; later runs keep the rule, `status` shows it, and `--no-exclude` ends it."""
     shell.ingest("pictures")
     done = shell.ingest("pictures", "--exclude", "circle", "--exclude", "/square/c*", "--json")
     (report,) = done.json
@@ -94,18 +94,16 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, images: Path) -> Non
         (["--exclude", "*"], "holds no images"),
     ],
 )
-def test_rules_that_cannot_be_meant_are_wrong_usage(
-    shell: Any, images: Path, words: list[str], message: str
-) -> None:
-    """The option is named; nothing is stored."""
+def test_invalid_rules_are_wrong_usage(shell: Any, images: Path, words: list[str], message: str) -> None:
+    """The message names the option, and nothing is stored."""
     done = shell.ingest("pictures", *words)
     assert done.code == 2
     assert message in done.err
     assert shell("ingest", "status", "--json").json[0]["collections"] == []
 
 
-def test_links_to_folders_are_mentioned_and_can_be_followed(shell: Any, images: Path) -> None:
-    """By the option that is named."""
+def test_linked_folders_are_reported_and_can_be_followed(shell: Any, images: Path) -> None:
+    """The report names the option that follows them."""
     (shell.folder / "album").mkdir()
     (shell.folder / "album" / "1.png").write_bytes((images / "circle" / "crimson.png").read_bytes())
     (shell.folder / "album" / "linked").symlink_to(images / "square", target_is_directory=True)
@@ -116,7 +114,7 @@ def test_links_to_folders_are_mentioned_and_can_be_followed(shell: Any, images: 
 
 
 def test_splits_are_no_classes(shell: Any, images: Path) -> None:
-    """That is said, with the option that takes the folders in them, which are the images' own here."""
+    """The report names the option that takes the folders inside the splits; here they are the images' own."""
     for split in ("train", "val"):
         shutil.copytree(images, shell.folder / "data" / split)
     done = shell.ingest("data")
@@ -131,14 +129,14 @@ def test_splits_are_no_classes(shell: Any, images: Path) -> None:
 
 
 def test_a_dry_run_stores_nothing(shell: Any, images: Path) -> None:
-    """It says what would be added, and status finds no collection."""
+    """It prints what would be added, and `status` finds no collection."""
     (report,) = shell.ingest("pictures", "--dry-run", "--json").json
     assert report["collections"][0]["added"] == 12
     assert shell("ingest", "status", "--json").json[0]["collections"] == []
 
 
-def test_changes_are_told_apart(shell: Any, images: Path) -> None:
-    """Added, updated, moved, removed and unchanged, each by its name."""
+def test_changes_are_counted_by_kind(shell: Any, images: Path) -> None:
+    """Added, updated, moved, removed and unchanged files have separate counts."""
     shell.ingest("pictures")
     (images / "circle/crimson.png").rename(images / "circle/red.png")
     (images / "square/crimson.png").unlink()
@@ -154,7 +152,7 @@ def test_changes_are_told_apart(shell: Any, images: Path) -> None:
 
 
 def test_labels_come_from_a_table(shell: Any, images: Path) -> None:
-    """Listed files get its class, the others keep their folder's; rows without a file are counted."""
+    """Listed files have the table's class, others their folder's; rows without a file are counted."""
     (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\nnowhere.png,x\n")
     done = shell.ingest("pictures", "--labels", "labels.csv")
     assert "no image here for 1 row of the label table" in done.err
@@ -162,8 +160,8 @@ def test_labels_come_from_a_table(shell: Any, images: Path) -> None:
     assert status["collections"][0]["classes"] == {"circle": 3, "round": 1, "square": 4, "stripes": 4}
 
 
-def test_skipped_images_are_listed_and_strict_makes_them_1(shell: Any, images: Path) -> None:
-    """The others are ingested in both cases."""
+def test_skipped_images_are_listed_and_exit_1_with_strict(shell: Any, images: Path) -> None:
+    """The other images are ingested in both cases."""
     (images / "broken.jpg").write_bytes(b"nothing of an image")
     done = shell.ingest("pictures", "--json")
     assert done.code == 0
@@ -172,7 +170,7 @@ def test_skipped_images_are_listed_and_strict_makes_them_1(shell: Any, images: P
     assert shell.ingest("pictures", "--strict").code == 1
 
 
-def test_nothing_but_broken_images_is_1(shell: Any) -> None:
+def test_a_folder_of_broken_images_exits_1(shell: Any) -> None:
     """Images were found, and none could be embedded."""
     (shell.folder / "bad").mkdir()
     (shell.folder / "bad/a.jpg").write_bytes(b"x")
@@ -181,8 +179,8 @@ def test_nothing_but_broken_images_is_1(shell: Any) -> None:
     assert "could be used, of 1 found" in done.err
 
 
-def test_folders_without_images_are_2(shell: Any) -> None:
-    """Missing, empty, holding other files, or not a folder: one clear line each."""
+def test_folders_without_images_exit_2(shell: Any) -> None:
+    """A folder that is missing, empty, without images, or a file, has one clear line each."""
     (shell.folder / "empty").mkdir()
     (shell.folder / "texts").mkdir()
     (shell.folder / "texts/a.txt").write_text("a")
@@ -204,15 +202,15 @@ def test_folders_without_images_are_2(shell: Any) -> None:
         ["--batch-size", "0"],
     ],
 )
-def test_wrong_usage_is_2(shell: Any, images: Path, words: list[str]) -> None:
-    """What does not fit together is refused before anything is made."""
+def test_wrong_usage_exits_2(shell: Any, images: Path, words: list[str]) -> None:
+    """Contradicting options are refused before anything is made."""
     done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", shell.weights, *words)
     assert done.code == 2, done.err
     assert not (shell.folder / "home/qdrant").exists()
 
 
-def test_the_same_name_with_another_folder_is_2_unless_it_moved(shell: Any, images: Path) -> None:
-    """`--new-root` says that the dataset's folder has moved; nothing is embedded then."""
+def test_another_folder_under_a_dataset_s_name_exits_2(shell: Any, images: Path) -> None:
+    """`--new-root` tells that the dataset's folder has moved; then nothing is embedded."""
     shell.ingest("pictures")
     (shell.folder / "elsewhere").mkdir()
     images.rename(shell.folder / "elsewhere/pictures")
@@ -223,8 +221,8 @@ def test_the_same_name_with_another_folder_is_2_unless_it_moved(shell: Any, imag
     assert report["collections"][0]["unchanged"] == 12
 
 
-def test_weights_that_do_not_fit_are_3(shell: Any, images: Path) -> None:
-    """A file that is no HDF5, and a layer that the file does not hold."""
+def test_unusable_weights_exit_3(shell: Any, images: Path) -> None:
+    """A file that is not HDF5, and a layer that the file lacks."""
     (shell.folder / "text.h5").write_text("no weights")
     done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", "text.h5")
     assert done.code == 3
@@ -234,8 +232,8 @@ def test_weights_that_do_not_fit_are_3(shell: Any, images: Path) -> None:
     assert "block2_conv1" in done.err
 
 
-def test_a_required_gpu_that_is_not_there_is_3(shell: Any, images: Path) -> None:
-    """It fails instead of falling back, and says what to install."""
+def test_a_required_but_missing_gpu_exits_3(shell: Any, images: Path) -> None:
+    """It does not fall back to the CPU; the message names the package to install."""
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has an NVIDIA GPU")
     done = shell.ingest("pictures", "--require-gpu")
@@ -243,16 +241,16 @@ def test_a_required_gpu_that_is_not_there_is_3(shell: Any, images: Path) -> None
     assert "GPU" in done.err
 
 
-def test_an_unreachable_store_is_5(shell: Any, images: Path) -> None:
-    """A store that was named never falls back, and nothing is embedded before it answers."""
+def test_an_unreachable_store_exits_5(shell: Any, images: Path) -> None:
+    """A named store is never replaced by another, and nothing is embedded before it answers."""
     done = shell.ingest("pictures", "--store", "http://127.0.0.1:9")
     assert done.code == 5
     assert "127.0.0.1:9" in done.err
     assert not (shell.folder / "home/models").exists()
 
 
-def test_a_collection_of_another_space_is_6(shell: Any, images: Path) -> None:
-    """Both sides are named."""
+def test_a_collection_of_another_space_exits_6(shell: Any, images: Path) -> None:
+    """The message names both embedding spaces."""
     shell.ingest("pictures")
     (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
     manifest.write_text(manifest.read_text().replace('"preprocessing": "', '"preprocessing": "old-'))
@@ -261,8 +259,8 @@ def test_a_collection_of_another_space_is_6(shell: Any, images: Path) -> None:
     assert "preprocessing is old-" in done.err
 
 
-def test_a_store_in_use_is_7(shell: Any, images: Path) -> None:
-    """The process that holds it is named; waiting is limited, for a writer and a reader."""
+def test_a_locked_store_exits_7(shell: Any, images: Path) -> None:
+    """The message names the process that holds the lock; writers and readers wait a limited time."""
     (report,) = shell.ingest("pictures", "--json").json
     commands = (
         ("ingest", "run", "pictures", *shell.model),
@@ -280,9 +278,9 @@ def test_a_store_in_use_is_7(shell: Any, images: Path) -> None:
 
 
 @pytest.mark.slow  # two processes at once
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
 def test_a_search_waits_for_an_ingest_to_end(shell: Any, images: Path) -> None:
-    """It answers from what the ingest has written; an ingest that was killed does not keep it waiting."""
+    """It then answers from what was written; the lock of a killed ingest does not block it."""
     shell.ingest("pictures")
     words = ["ingest", "run", "pictures", *shell.model, "--dataset", "again", "--batch-size", "1"]
     holding = Path(sys.executable).parent / words[0]
@@ -311,8 +309,8 @@ def test_a_search_waits_for_an_ingest_to_end(shell: Any, images: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as a terminal does")
-def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, images: Path) -> None:
-    """The batch in hand is finished; nothing that was stored is embedded again."""
+def test_ctrl_c_exits_130_and_the_next_run_continues(shell: Any, images: Path) -> None:
+    """The current batch is finished; no stored image is embedded again."""
     for number in range(200):
         Image.new("RGB", (64, 64), (number, 255 - number, 40)).save(images / f"{number:03}.png")
     words = ["ingest", "run", "pictures", *shell.model, "--batch-size", "4", "--json"]
@@ -340,15 +338,15 @@ def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, images: Path) -> Non
     assert (counts["unchanged"], counts["added"]) == (stored, 212 - stored)
 
 
-def test_a_traceback_is_shown_only_when_asked_for(shell: Any) -> None:
-    """One line is enough for most people."""
+def test_a_traceback_is_shown_only_on_request(shell: Any) -> None:
+    """By default an error is one line."""
     assert "Traceback" not in shell.ingest("missing").err
     assert "Traceback" in shell.ingest("missing", "--verbose").err
 
 
 @pytest.mark.slow  # draws two hundred images
 def test_sample_draws_labelled_images_and_a_query(shell: Any) -> None:
-    """Ten class folders of twenty, and one image beside them."""
+    """It writes ten class folders of twenty images, and one image beside them."""
     done = shell("ingest", "sample", "drawn", "--query", "query.jpg")
     assert done.code == 0
     folders = [path for path in (shell.folder / "drawn").iterdir() if path.is_dir()]
@@ -356,8 +354,8 @@ def test_sample_draws_labelled_images_and_a_query(shell: Any) -> None:
     assert (shell.folder / "query.jpg").is_file()
 
 
-def test_a_read_only_home_is_one_clear_line(shell: Any, images: Path) -> None:
-    """A home that cannot be made ends with its path: 1, or 5 where its folder may only be read."""
+def test_a_home_that_cannot_be_made_is_one_error_line(shell: Any, images: Path) -> None:
+    """The line names its path; the exit code is 1, or 5 if its folder is read-only."""
     if os.geteuid() == 0:
         (shell.folder / "blocked").write_text("a file stands where the home should be")
     else:
@@ -368,8 +366,8 @@ def test_a_read_only_home_is_one_clear_line(shell: Any, images: Path) -> None:
     assert "Traceback" not in done.err
 
 
-def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, images: Path) -> None:
-    """What has the collection's name and no manifest of ours is left alone, in a dry run too."""
+def test_a_foreign_collection_exits_6_before_anything_is_embedded(shell: Any, images: Path) -> None:
+    """A folder with the collection's name and no manifest stays unchanged, in a dry run too."""
     (report,) = shell.ingest("pictures", "--dry-run", "--json").json
     foreign = shell.folder / "home/qdrant" / report["collections"][0]["name"] / "precious.txt"
     foreign.parent.mkdir(parents=True)
@@ -382,10 +380,8 @@ def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, 
 
 
 @pytest.mark.slow  # two processes at once
-def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_makes(
-    shell: Any, images: Path
-) -> None:
-    """The later one waits; the model is made once, and the collection is nobody else's."""
+def test_two_concurrent_first_ingests_share_model_and_collection(shell: Any, images: Path) -> None:
+    """The later one waits; the model is exported once, and both fill one collection."""
     other = shell.folder / "other"
     for path in images.rglob("*.png"):
         (other / path.relative_to(images)).parent.mkdir(parents=True, exist_ok=True)
@@ -408,8 +404,8 @@ def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_m
     assert status["collections"][0]["datasets"] == {"pictures": 12, "other": 12}
 
 
-def test_names_that_cannot_be_stored_are_2_before_anything_is_done(shell: Any, images: Path) -> None:
-    """A folder whose name is no text, an empty one, a user that is not there, a loop of links."""
+def test_invalid_names_exit_2_before_any_work(shell: Any, images: Path) -> None:
+    """A folder name that is not Unicode, an empty path, an unknown user, a loop of links."""
     odd = os.fsdecode(b"bad\xffroot")
     images.rename(shell.folder / odd)
     (shell.folder / "loop").symlink_to("loop")
@@ -420,8 +416,8 @@ def test_names_that_cannot_be_stored_are_2_before_anything_is_done(shell: Any, i
     assert not (shell.folder / "home/qdrant").exists()
 
 
-def test_pruning_keeps_what_only_its_name_makes_unreadable(shell: Any, images: Path) -> None:
-    """In a locale that cannot read a name, the file is still there."""
+def test_pruning_keeps_points_of_undecodable_file_names(shell: Any, images: Path) -> None:
+    """In a locale that cannot decode a file's name, the file still exists."""
     (images / "caf\u00e9.png").write_bytes((images / "circle/crimson.png").read_bytes() + b"\0")
     shell.ingest("pictures")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -429,8 +425,8 @@ def test_pruning_keeps_what_only_its_name_makes_unreadable(shell: Any, images: P
     assert done.json[0]["collections"][0]["removed"] == 0
 
 
-def test_files_of_other_kinds_are_counted_and_said(shell: Any, images: Path) -> None:
-    """By an ingest, a dry run and a folder's query; and where there is nothing but them."""
+def test_other_files_are_counted_and_reported(shell: Any, images: Path) -> None:
+    """An ingest, a dry run and the query of a folder report them; also of folders without any image."""
     (images / "other").mkdir()
     for name in ("1.mov", "2.MOV", "raw.cr2", "notes", ".hidden.txt"):
         (images / "other" / name).write_bytes(b"x")
@@ -448,7 +444,7 @@ def test_files_of_other_kinds_are_counted_and_said(shell: Any, images: Path) -> 
         assert f", but {said};" in done.err
 
 
-def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, images: Path) -> None:
+def test_control_characters_in_names_are_escaped(shell: Any, images: Path) -> None:
     """A class with a line break or an escape sequence is one line in every report."""
     (images / "circle").rename(images / "\x1b[31mcir\ncle")
     said = shell.ingest("pictures").out + shell("ingest", "status").out
@@ -458,8 +454,8 @@ def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, images
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes a file descriptor as a shell does")
-def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, images: Path) -> None:
-    """The work is done, and the result is on stdout."""
+def test_a_closed_stderr_loses_only_messages(shell: Any, images: Path) -> None:
+    """The work is done, and the summary is on stdout."""
     program = Path(sys.executable).parent / "ingest"
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", program, "run", "pictures", *shell.model, "--json"],
@@ -474,7 +470,7 @@ def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, images: Pat
 
 
 def test_a_collection_of_another_version_is_rebuilt(shell: Any, images: Path) -> None:
-    """Refused for reading and writing with both sides named, shown by status, and mended by one command."""
+    """Reading and writing are refused, both versions are named, and one command rebuilds it."""
     shell.ingest("pictures")
     (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
     name = manifest.parent.name
@@ -495,7 +491,7 @@ def test_a_collection_of_another_version_is_rebuilt(shell: Any, images: Path) ->
 
 @pytest.fixture
 def two_datasets(shell: Any, images: Path) -> Path:
-    """The images under two names in two collections."""
+    """Ingests the images under two dataset names into two collections."""
     for dataset in ("pictures", "again"):
         done = shell.ingest("pictures", "--dataset", dataset, "--distance", "cosine", "--distance", "euclid")
         assert done.code == 0, done.err
@@ -503,7 +499,7 @@ def two_datasets(shell: Any, images: Path) -> Path:
 
 
 def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Path) -> None:
-    """Its points and its name go, the other dataset and the images stay; a second time there is none."""
+    """Its points and its name go, the other dataset and the files stay; a second removal finds none."""
     (removed,) = shell("ingest", "remove", "--dataset", "again", "--yes", "--json").json
     assert list(removed) == ["schema", "dataset", "paths", "classes", "store", "collections"]
     assert [holding["removed"] for holding in removed["collections"]] == [12, 12]
@@ -517,7 +513,7 @@ def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Pa
 
 
 def test_a_dataset_is_removed_from_one_collection(shell: Any, two_datasets: Path) -> None:
-    """`--collection` leaves the others alone; one that is not there is 6."""
+    """`--collection` leaves the others unchanged; a missing one exits 6."""
     names = [found["name"] for found in shell("ingest", "status", "--json").json[0]["collections"]]
     done = shell("ingest", "remove", "--dataset", "again", "--collection", names[0], "--yes")
     assert done.out == f"removed 12 points of again from {names[0]}\n"
@@ -527,7 +523,7 @@ def test_a_dataset_is_removed_from_one_collection(shell: Any, two_datasets: Path
 
 
 def test_images_are_removed_by_path_and_class(shell: Any, two_datasets: Path) -> None:
-    """Their files and the datasets stay; all that is named must hold, and what is nowhere is a mistake."""
+    """Files and datasets stay; all filters must match, and an unmatched one is an error."""
     words = ("--dataset", "again", "--path", "circle", "--class", "circle", "--yes", "--json")
     (removed,) = shell("ingest", "remove", *words).json
     assert (removed["dataset"], removed["paths"], removed["classes"]) == ("again", ["circle"], ["circle"])
@@ -542,7 +538,7 @@ def test_images_are_removed_by_path_and_class(shell: Any, two_datasets: Path) ->
 
 
 def test_a_removed_image_comes_back_with_the_next_ingest(shell: Any, two_datasets: Path) -> None:
-    """Its file is still there; only what is excluded stays out."""
+    """Its file still exists; only excluded files stay out."""
     file = next(two_datasets.rglob("*.png"))
     assert shell("ingest", "remove", "--path", file, "--yes").code == 0
     assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {22}
@@ -550,8 +546,8 @@ def test_a_removed_image_comes_back_with_the_next_ingest(shell: Any, two_dataset
     assert again["collections"][0]["added"] == 1
 
 
-def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_datasets: Path) -> None:
-    """The first of the images with their datasets, and what names none; nothing has gone by then."""
+def test_a_removal_lists_its_images_before_the_question(shell: Any, two_datasets: Path) -> None:
+    """The first images with their datasets, and filters without a match; nothing is removed before."""
     done = shell("ingest", "remove", "--path", "circle", "--path", "none", "--class", "circle")
     assert done.code == 2
     said = done.err.splitlines()
@@ -563,18 +559,18 @@ def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_data
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there folders have no such rights")
-def test_a_removal_from_a_store_that_may_only_be_read_is_refused_unasked(
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such permissions on Windows")
+def test_a_removal_from_a_read_only_store_is_refused_without_a_question(
     shell: Any, two_datasets: Path
 ) -> None:
-    """Whatever the answer were."""
+    """No answer could allow it."""
     with read_only(shell.folder / "home"):
         done = shell("ingest", "remove", "--dataset", "again")
     assert done.code == 5, done.err
     assert "is read-only" in done.err
 
 
-def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) -> None:
+def test_a_removal_needs_a_filter(shell: Any, two_datasets: Path) -> None:
     """A dataset, a path or a class must be named."""
     done = shell("ingest", "remove", "--yes")
     assert done.code == 2
@@ -582,8 +578,8 @@ def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) ->
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 
-def test_a_file_replaced_with_its_time_kept_is_embedded_again(shell: Any, images: Path) -> None:
-    """Its size and its mtime are as before, but the time of its change of status is not."""
+def test_a_file_replaced_with_the_same_mtime_is_embedded_again(shell: Any, images: Path) -> None:
+    """Size and mtime are equal, but ctime differs."""
     assert shell.ingest("pictures").code == 0
     first, second = sorted((images / "circle").iterdir())[:2]
     before = first.stat()
@@ -599,8 +595,8 @@ def test_a_file_replaced_with_its_time_kept_is_embedded_again(shell: Any, images
     assert shell.ingest("pictures", "--json").json[0]["collections"][0]["unchanged"] == 12
 
 
-def test_a_changed_status_costs_no_embedding(shell: Any, images: Path) -> None:
-    """Another right or name for a file changes its ctime, and not its bytes."""
+def test_a_changed_ctime_costs_no_embedding(shell: Any, images: Path) -> None:
+    """Another mode or name of a file changes its ctime, and not its bytes."""
     assert shell.ingest("pictures").code == 0
     for file in images.rglob("*.png"):
         file.chmod(0o600)
@@ -609,8 +605,8 @@ def test_a_changed_status_costs_no_embedding(shell: Any, images: Path) -> None:
     assert report["collections"][0]["provider"] is None
 
 
-def test_rehashing_reads_every_file_and_embeds_none_that_is_as_before(shell: Any, images: Path) -> None:
-    """A point whose bytes are not those of its file any more is found, whatever size and times say."""
+def test_rehash_reads_every_file_and_embeds_only_changed_ones(shell: Any, images: Path) -> None:
+    """A point whose file has other bytes is found, even if size and times are equal."""
     assert shell.ingest("pictures").code == 0
     report = shell.ingest("pictures", "--rehash", "--json").json[0]
     assert report["collections"][0]["unchanged"] == 12
@@ -621,8 +617,8 @@ def test_rehashing_reads_every_file_and_embeds_none_that_is_as_before(shell: Any
     assert shell.ingest("pictures", "--rehash", "--json").json[0]["skipped"][0]["path"].endswith(file.name)
 
 
-def test_nothing_is_removed_unasked(shell: Any, two_datasets: Path) -> None:
-    """Without a terminal `--yes` is needed; what would go is said."""
+def test_removals_need_confirmation(shell: Any, two_datasets: Path) -> None:
+    """Without a terminal `--yes` is needed; the message names what would be removed."""
     done = shell("ingest", "remove", "--dataset", "again")
     assert done.code == 2
     assert "holds 12 points of again" in done.err
@@ -630,12 +626,12 @@ def test_nothing_is_removed_unasked(shell: Any, two_datasets: Path) -> None:
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 @pytest.mark.parametrize(("answer", "code", "points"), [("n\n", 1, 24), ("y\n", 0, 12)])
-def test_on_a_terminal_one_is_asked(
+def test_a_removal_asks_on_a_terminal(
     shell: Any, two_datasets: Path, answer: str, code: int, points: int
 ) -> None:
-    """No changes nothing."""
+    """Answering no changes nothing."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [Path(sys.executable).parent / "ingest", "remove", "--dataset", "again"],
@@ -654,8 +650,8 @@ def test_on_a_terminal_one_is_asked(
     assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {points}
 
 
-def test_pruning_says_what_it_removes(shell: Any, images: Path) -> None:
-    """As a dry run first; with `--force` an emptied dataset too, and `--force` alone is a mistake."""
+def test_pruning_reports_its_removals(shell: Any, images: Path) -> None:
+    """A dry run lists them first; `--force` also empties a dataset, and `--force` alone is wrong usage."""
     shell.ingest("pictures")
     (images / "circle" / "crimson.png").unlink()
     done = shell.ingest("pictures", "--prune", "--dry-run", "--json")
@@ -672,9 +668,9 @@ def test_pruning_says_what_it_removes(shell: Any, images: Path) -> None:
     assert (done.code, done.json[0]["collections"][0]["removed"]) == (0, 11)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_status_and_query_say_that_an_ingest_is_under_way(shell: Any, images: Path) -> None:
-    """Before there is any collection, too; nobody is told to start another one."""
+@pytest.mark.skipif(os.name == "nt", reason="on Windows a lock cannot be tested without taking it")
+def test_status_and_query_report_a_running_ingest(shell: Any, images: Path) -> None:
+    """This holds before any collection exists, too; no message advises to start another ingest."""
     with EmbeddedStore(shell.folder / "home/qdrant").local.ingesting():
         (status,) = shell("ingest", "status", "--json").json
         assert status["collections"] == []

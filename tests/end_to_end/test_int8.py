@@ -1,13 +1,11 @@
-"""int8 from the folder to the answer: one space for a collection, whoever adds to it or reads it."""
+"""Tests int8 from the folder to the answer: all datasets and distances share one space."""
 
 import shutil
 from typing import Any
 
 
-def test_an_int8_collection_goes_on_is_made_anew_and_is_searched_without_its_first_images(
-    shell: Any, draw: Any
-) -> None:
-    """A second dataset and a second distance are no other space; a lost model is made again as it was."""
+def test_an_int8_collection_is_calibrated_once(shell: Any, draw: Any) -> None:
+    """A second dataset and a second distance share the space; a lost model is made again with equal hits."""
     draw(shell.folder / "one", *(f"{name}.png" for name in "abcd"))
     draw(shell.folder / "two", *(f"{name}.png" for name in "efgh"), seed=3)
     int8 = (*shell.model, "--layer", "block1_pool", "--precision", "int8")  # needs a second convolution

@@ -1,4 +1,4 @@
-"""Ctrl-C from the first moment on: one line and 130, while the command still imports its libraries."""
+"""Tests Ctrl-C from the first moment on: one line and exit code 130, even while libraries are imported."""
 
 import signal
 import subprocess
@@ -25,11 +25,11 @@ class Interrupting:
 
 sys.meta_path.insert(0, Interrupting())
 """
-"""Sends Ctrl-C at the moment at which a module is looked for."""
+"""A program that sends SIGINT to itself when it searches for a module."""
 
 
-def program(command: str, before: str = "") -> list[str]:
-    """What an installer makes of a command's entry in `pyproject.toml`, after some lines of our own."""
+def program_words(command: str, before: str = "") -> list[str]:
+    """Returns the call of a command as its installed script makes it, after some lines of ours."""
     module, function = SCRIPTS[command].split(":")
     return [
         sys.executable,
@@ -40,11 +40,11 @@ def program(command: str, before: str = "") -> list[str]:
 
 @pytest.mark.parametrize("module", ["typer", "numpy", "lookalike_core.settings", "platformdirs"])
 @pytest.mark.parametrize("command", SCRIPTS)
-def test_an_interrupt_amid_imports_is_130_and_one_line(command: str, module: str, shell: Any) -> None:
-    """However far the command has come: the last module is imported when it runs already."""
+def test_an_interrupt_during_imports_exits_130_with_one_line(command: str, module: str, shell: Any) -> None:
+    """SIGINT comes at the import of a module, of which the last is imported while the command runs."""
     environment = {name: value for name, value in shell.environment.items() if name != "LOOKALIKE_HOME"}
     done = subprocess.run(
-        [*program(command, BEFORE_IMPORTING.format(module=module)), *WORDS[command]],
+        [*program_words(command, BEFORE_IMPORTING.format(module=module)), *WORDS[command]],
         cwd=shell.folder,
         env=environment,
         capture_output=True,
@@ -56,12 +56,12 @@ def test_an_interrupt_amid_imports_is_130_and_one_line(command: str, module: str
 
 
 @pytest.mark.parametrize("command", SCRIPTS)
-def test_an_interrupt_at_any_moment_shows_no_traceback_of_ours(command: str, shell: Any) -> None:
-    """From the start of the process on, later each time, until it ends before; Python's own start is its."""
+def test_an_interrupt_at_any_moment_shows_no_traceback(command: str, shell: Any) -> None:
+    """SIGINT comes later each time, until the command ends first; Python's own start may show one."""
     codes, delay_s, done = [], 0.02, False
     while not done:
         with subprocess.Popen(
-            [*program(command), *WORDS[command]],
+            [*program_words(command), *WORDS[command]],
             cwd=shell.folder,
             env=shell.environment,
             stdout=subprocess.DEVNULL,
@@ -82,11 +82,11 @@ def test_an_interrupt_at_any_moment_shows_no_traceback_of_ours(command: str, she
     assert set(codes) <= {130, -signal.SIGINT, 0, 6}
 
 
-def test_an_interrupt_that_is_ignored_stays_ignored(shell: Any) -> None:
-    """As a shell has it for what runs in the background: Ctrl-C is meant for what runs in front."""
+def test_an_ignored_interrupt_stays_ignored(shell: Any) -> None:
+    """Shells ignore SIGINT for background jobs: Ctrl-C is for the foreground job."""
     before = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
     done = subprocess.run(
-        [*program("exporter", before + BEFORE_IMPORTING.format(module="numpy")), "list"],
+        [*program_words("exporter", before + BEFORE_IMPORTING.format(module="numpy")), "list"],
         cwd=shell.folder,
         env=shell.environment,
         capture_output=True,
@@ -97,7 +97,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored(shell: Any) -> None:
 
 
 def test_a_command_can_be_run_as_a_module(shell: Any) -> None:
-    """`python -m lookalike_ingest` is the command, where scripts are not on the path."""
+    """`python -m lookalike_ingest` runs the command, where scripts are not on the path."""
     done = subprocess.run(
         [sys.executable, "-m", "lookalike_ingest", "status"],
         cwd=shell.folder,

@@ -1,4 +1,4 @@
-"""The records that docs/reference/json.md is made of are what the commands really print."""
+"""Tests that the commands print the records that docs/reference/json.md documents."""
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from json_shape import problems
+from json_shape import find_differences
 from PIL import Image
 
 LINES = {
@@ -18,7 +18,7 @@ LINES = {
 
 @pytest.fixture(scope="module")
 def printed(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[Any]]:
-    """Command and subcommand -> the objects that they print, of every kind that a small folder gives."""
+    """Returns command and subcommand -> the JSON objects that they print for a small folder."""
     shell = make_shell(tmp_path_factory.mktemp("json"))
     _draw_album(shell.folder / "album")
     found: dict[tuple[str, str], list[Any]] = {}
@@ -30,7 +30,7 @@ def printed(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[t
 
 
 def _draw_album(folder: Path) -> None:
-    """Coloured noise in three classes, a copy, a file that is cut short, and one that is no image."""
+    """Draws coloured noise in three classes, a copy, a truncated file, and one that is no image."""
     for number, name in enumerate(("ant", "bee", "cow")):
         (folder / name).mkdir(parents=True)
         for image in range(12):
@@ -47,7 +47,7 @@ def _draw_album(folder: Path) -> None:
 
 
 def _commands(shell: Any) -> Iterator[Sequence[str]]:
-    """In an order in which each finds what it asks for."""
+    """Yields the commands in an order in which each finds its inputs."""
     yield ["exporter", "run", *shell.model]
     other = ["--backbone", "vgg", "--layer", "block1_conv2", "--weights", str(shell.weights)]
     yield ["exporter", "run", *other, "--precision", "int8", "--calibrate", "album"]
@@ -104,19 +104,19 @@ def _commands(shell: Any) -> Iterator[Sequence[str]]:
 def test_every_line_has_a_documented_form(printed: Any, room: str, name: str) -> None:
     """Every key has its documented type; none is missing, and none undocumented."""
     for line in printed[room, name]:
-        found = [list(problems(line, form, f"{room} {name}")) for form in LINES[room][name]]
+        found = [list(find_differences(line, form, f"{room} {name}")) for form in LINES[room][name]]
         assert not all(found), min(found, key=len)
 
 
 @pytest.mark.parametrize("form", range(len(LINES["search"]["query"])))
 def test_each_form_of_an_answer_is_printed(printed: Any, form: int) -> None:
-    """That of one collection, of several, and of an unreadable query."""
+    """The forms for one collection, for several, and for an unreadable query."""
     records = LINES["search"]["query"][form]
-    assert any(not list(problems(line, records)) for line in printed["search", "query"])
+    assert any(not list(find_differences(line, records)) for line in printed["search", "query"])
 
 
 def test_differences_from_the_documented_form_are_found() -> None:
-    """An extra key, a missing key and a wrong type, each with its place."""
+    """An extra key, a missing key and a wrong type are reported, each with its place."""
     (form,) = LINES["ingest"]["remove"]
     line = {
         "schema": 1,
@@ -126,10 +126,10 @@ def test_differences_from_the_documented_form_are_found() -> None:
         "store": "embedded",
         "collections": [{"name": "n", "removed": 1}],
     }
-    assert list(problems(line, form)) == []
-    assert list(problems(line | {"more": 1}, form)) == [".more is not documented"]
-    assert list(problems(line | {"schema": 2}, form)) == [".schema: 2 is no typing.Literal[1]"]
-    assert list(problems(line | {"collections": [{"removed": True}]}, form)) == [
+    assert list(find_differences(line, form)) == []
+    assert list(find_differences(line | {"more": 1}, form)) == [".more is not documented"]
+    assert list(find_differences(line | {"schema": 2}, form)) == [".schema: 2 is no typing.Literal[1]"]
+    assert list(find_differences(line | {"collections": [{"removed": True}]}, form)) == [
         ".collections[0].name is documented and missing",
         ".collections[0].removed: True is no <class 'int'>",
     ]

@@ -1,4 +1,4 @@
-"""`search neighbours`: its tables, its files, its refusals."""
+"""Tests `search neighbours`: its tables, its files, its refusals."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ HEAD = "dataset,path,class,rank,score,neighbour_dataset,neighbour_path,neighbour
 
 
 def test_the_table_has_a_row_for_each_neighbour(ingested: Any) -> None:
-    """In the order of images and ranks; the first is what a query by the image finds first."""
+    """Rows are ordered by image and rank; the first neighbour is a query's first hit."""
     done = ingested("search", "neighbours", "--distance", "cosine", "--limit", "3")
     assert done.code == 0, done.err
     assert "12 images, by brute force" in done.err
@@ -35,8 +35,8 @@ def test_the_table_has_a_row_for_each_neighbour(ingested: Any) -> None:
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclid"])
-def test_the_index_and_numpy_find_the_same(ingested: Any, distance: str) -> None:
-    """As objects, a line an image; which way it was is said."""
+def test_the_index_and_brute_force_find_the_same(ingested: Any, distance: str) -> None:
+    """One JSON object an image, which names the method."""
     words = ("search", "neighbours", "--distance", distance, "--json")
     exact, indexed = ingested(*words, "--exact"), ingested(*words, "--indexed")
     assert "by brute force" in exact.err
@@ -52,7 +52,7 @@ def test_the_index_and_numpy_find_the_same(ingested: Any, distance: str) -> None
 
 @pytest.mark.parametrize("way", ["--exact", "--indexed"])
 def test_near_duplicates_are_folded_on_request(ingested: Any, way: str) -> None:
-    """As a query folds them: counted in a last column of CSV, named in JSON."""
+    """They are folded as in a query: CSV counts them in a last column, JSON lists them."""
     near = ("--distance", "cosine", "--limit", "2", "--without-near", "--near-above", "0.9")
     done = ingested("search", "neighbours", way, *near)
     assert done.code == 0, done.err
@@ -79,10 +79,10 @@ def test_near_duplicates_are_folded_on_request(ingested: Any, way: str) -> None:
         ("t.jsonl", ["--format", "csv"], False),
     ],
 )
-def test_a_file_is_written_as_its_name_ends(
+def test_the_suffix_selects_the_file_format(
     ingested: Any, tmp_path: Path, name: str, words: list[str], is_json: bool
 ) -> None:
-    """Unless the format is named; nothing on stdout then."""
+    """`--format` overrides the suffix; stdout is empty."""
     done = ingested("search", "neighbours", "--output", tmp_path / name, *words)
     assert (done.code, done.out) == (0, "")
     data = (tmp_path / name).read_bytes()
@@ -92,8 +92,8 @@ def test_a_file_is_written_as_its_name_ends(
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def test_names_that_no_table_expects_come_through(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """All line breaks, quotes and commas in a path, images without a class, copies only on request."""
+def test_unusual_names_survive_csv(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """Paths have line breaks, quotes and commas, classes are missing, and copies are listed on request."""
     name = 'a "b",\nc\rd.png'
     draw(tmp_path / "odd", name, "cat/1.png")
     (tmp_path / "odd/copy.png").write_bytes((tmp_path / "odd" / name).read_bytes())
@@ -115,8 +115,8 @@ def test_names_that_no_table_expects_come_through(shell: Any, draw: Any, tmp_pat
     assert len(shell("search", "neighbours", "--class", "cat", "--json").json) == 1
 
 
-def test_what_cannot_be_done_is_refused(ingested: Any, tmp_path: Path) -> None:
-    """With the right code, and a file that is there stays as it is."""
+def test_invalid_requests_are_refused(ingested: Any, tmp_path: Path) -> None:
+    """Each has its exit code, and an existing output file stays unchanged."""
     kept = tmp_path / "kept.csv"
     kept.write_text("mine,yours", encoding="utf-8")
     for words, code in [

@@ -1,4 +1,4 @@
-"""`--html` and thumbnails, as a user gets them."""
+"""Tests `--html` and thumbnails of the commands."""
 
 import os
 import re
@@ -15,7 +15,7 @@ FOR_QUERY = ["query", "query.png"]
 
 @pytest.fixture
 def name(ingested: Any) -> str:
-    """Of the cosine collection."""
+    """Returns the name of the cosine collection."""
     said = ingested("ingest", "status", "--json").json[0]["collections"]
     return str(next(each["name"] for each in said if each["name"].endswith("cosine")))
 
@@ -31,7 +31,7 @@ def name(ingested: Any) -> str:
 def test_a_page_is_written_beside_the_same_output(
     ingested: Any, name: str, tmp_path: Path, words: list[str], expected: str
 ) -> None:
-    """Stdout is what it is without `--html`; the page is whole and keeps to the rules."""
+    """Stdout is the same as without `--html`; the page is complete and follows the rules for pages."""
     command = ["search", *words, "--collection", name]
     plain = ingested(*command)
     done = ingested(*command, "--html", tmp_path / "a.html")
@@ -44,10 +44,8 @@ def test_a_page_is_written_beside_the_same_output(
 
 
 @pytest.mark.parametrize("words", [FOR_QUERY, ["evaluate"], ["duplicates"]])
-def test_a_page_that_cannot_be_written_stops_a_command_at_once(
-    ingested: Any, tmp_path: Path, words: list[str]
-) -> None:
-    """Before anything is opened, so that no work is lost."""
+def test_an_unwritable_page_stops_a_command_at_once(ingested: Any, tmp_path: Path, words: list[str]) -> None:
+    """The path is checked before anything is opened, so that no work is lost."""
     done = ingested("search", *words, "--html", tmp_path)
     assert done.code == 2
     assert f"--html: {tmp_path} is a folder" in done.err
@@ -56,8 +54,8 @@ def test_a_page_that_cannot_be_written_stops_a_command_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_query_page_holds_what_the_json_says(ingested: Any, name: str, tmp_path: Path) -> None:
-    """The same neighbours, scores and verdict; an image of the collection brings its own class."""
+def test_a_query_page_has_the_content_of_the_json(ingested: Any, name: str, tmp_path: Path) -> None:
+    """Both have the same neighbours, scores and verdict; an indexed image shows its own class."""
     words = ["pictures/circle/crimson.png", "query.png"]
     done = ingested("search", "query", *words, "--collection", name, "--json", "--html", tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
@@ -69,7 +67,7 @@ def test_a_query_page_holds_what_the_json_says(ingested: Any, name: str, tmp_pat
 
 
 def test_an_unreadable_query_is_on_the_page_with_the_others(ingested: Any, name: str, tmp_path: Path) -> None:
-    """The exit code says so, and the page does."""
+    """The page and the exit code report it."""
     done = ingested(
         "search", "query", "query.png", "gone.png", "--collection", name, "--html", tmp_path / "a.html"
     )
@@ -80,8 +78,8 @@ def test_an_unreadable_query_is_on_the_page_with_the_others(ingested: Any, name:
     assert "Verdict:" in page.text
 
 
-def in_terminal(shell: Any, *words: str, **variables: str) -> str:
-    """What a command writes to a terminal of 100 columns."""
+def run_in_terminal(shell: Any, *words: str, **variables: str) -> str:
+    """Returns what a command writes to a terminal of 100 columns."""
     pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
     ours, its = pty.openpty()
     environment = shell.environment | {"TERM": "xterm-256color", "COLUMNS": "100", "PYTHONUTF8": "1"}
@@ -98,7 +96,7 @@ def in_terminal(shell: Any, *words: str, **variables: str) -> str:
         try:
             while part := os.read(ours, 65_536):
                 parts.append(part)
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # Linux reports a closed peer by this error
             pass
         os.close(ours)
         assert process.wait(60) == 0
@@ -107,11 +105,11 @@ def in_terminal(shell: Any, *words: str, **variables: str) -> str:
 
 @pytest.mark.slow  # a process on a terminal
 def test_a_terminal_with_colours_shows_thumbnails(ingested: Any, name: str) -> None:
-    """Every row of the piped table is there in full, behind colours that are nowhere else."""
+    """Every row of the piped table is complete beside the thumbnails."""
     command = ["search", "query", "query.png", "--collection", name]
     piped = ingested(*command).out
     assert "\x1b" not in piped
-    shown = in_terminal(ingested, *command)
+    shown = run_in_terminal(ingested, *command)
     assert shown.count("▀") > 100
     text = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     for line in piped.splitlines():
@@ -128,12 +126,12 @@ def test_a_terminal_with_colours_shows_thumbnails(ingested: Any, name: str) -> N
         (["--json"], {}),
     ],
 )
-def test_who_wants_text_gets_text(
+def test_thumbnails_can_be_switched_off(
     ingested: Any, name: str, words: list[str], variables: dict[str, str]
 ) -> None:
-    """The same as through a pipe, but for the times."""
+    """The output is that of a pipe, but for the times."""
     command = ["search", "query", "query.png", "--collection", name, *words]
-    shown = in_terminal(ingested, *command, **variables)
+    shown = run_in_terminal(ingested, *command, **variables)
 
     def untimed(text: str) -> str:
         return re.sub(r'"took_ms": \{[^}]*\}', "", text)

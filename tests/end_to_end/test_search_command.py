@@ -1,4 +1,4 @@
-"""`search query`: its table, its JSON, its filters and how it fails."""
+"""Tests `search query`: its table, its JSON, its filters and its failures."""
 
 import json
 import os
@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 
-def names(answer: dict[str, Any]) -> list[str]:
-    """The paths of an answer's hits, in order."""
+def hit_paths(answer: dict[str, Any]) -> list[str]:
+    """Returns the paths of an answer's hits, in order."""
     return [hit["path"] for hit in answer["hits"]]
 
 
 def test_the_table_has_ten_neighbours_best_first(ingested: Any) -> None:
-    """Rank, score, class and path, under the query and the collection; the verdict comes last."""
+    """Rows have rank, score, class and path, below query and collection; the verdict is the last line."""
     done = ingested("search", "query", "query.png")
     assert done.code == 0, done.err
     heading, columns, *rows, _verdict = done.out.splitlines()
@@ -29,8 +29,8 @@ def test_the_table_has_ten_neighbours_best_first(ingested: Any) -> None:
     assert all(row.split()[3].startswith(row.split()[2] + "/") for row in rows)
 
 
-def test_euclidean_distances_rise(ingested: Any) -> None:
-    """Best first means the smallest distance first, and the column says so."""
+def test_euclidean_distances_ascend(ingested: Any) -> None:
+    """The best hit has the smallest distance, and the column is named distance."""
     done = ingested("search", "query", "query.png", "--distance", "euclid")
     assert "distance" in done.out.splitlines()[1]
     scores = [float(row.split()[1]) for row in done.out.splitlines()[2:-1]]
@@ -38,8 +38,8 @@ def test_euclidean_distances_rise(ingested: Any) -> None:
     assert scores == sorted(scores)
 
 
-def test_json_says_everything_that_was_promised(ingested: Any) -> None:
-    """The object has the documented keys, and files that are there."""
+def test_json_has_every_documented_key(ingested: Any) -> None:
+    """The object has the documented keys, and paths of existing files."""
     (answer,) = ingested("search", "query", "query.png", "--json").json
     expected = (
         "schema query collection backbone layer pooling distance provider store took_ms verdict "
@@ -56,25 +56,25 @@ def test_json_says_everything_that_was_promised(ingested: Any) -> None:
 
 
 def test_several_queries_share_one_model(ingested: Any) -> None:
-    """Loading is paid for once: it is 0 from the second answer on."""
+    """The load time is 0 from the second answer on."""
     answers = ingested("search", "query", "query.png", "pictures/square/crimson.png", "--json").json
     assert [answer["query"] for answer in answers] == ["query.png", "pictures/square/crimson.png"]
     assert answers[0]["took_ms"]["load"] > 0
     assert answers[1]["took_ms"]["load"] == 0
 
 
-def test_the_query_itself_is_left_out_unless_wanted(ingested: Any) -> None:
-    """Equal bytes count as the query, whatever their name."""
+def test_the_query_itself_is_left_out_by_default(ingested: Any) -> None:
+    """Files with equal bytes count as the query, whatever their name."""
     shutil.copy(ingested.folder / "pictures/circle/crimson.png", ingested.folder / "renamed.png")
     (without,) = ingested("search", "query", "renamed.png", "--json").json
     (with_it,) = ingested("search", "query", "renamed.png", "--json", "--include-self").json
-    assert "circle/crimson.png" not in names(without)
-    assert names(with_it)[0] == "circle/crimson.png"
+    assert "circle/crimson.png" not in hit_paths(without)
+    assert hit_paths(with_it)[0] == "circle/crimson.png"
     assert with_it["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
 
 
-def test_filters_and_limit(ingested: Any) -> None:
-    """`--class` and `--dataset` narrow the answer, `--limit` shortens it."""
+def test_filters_and_limit_narrow_the_answer(ingested: Any) -> None:
+    """`--class` and `--dataset` filter the hits, `--limit` truncates them."""
     (answer,) = ingested("search", "query", "query.png", "--class", "stripes", "--json").json
     assert {hit["class"] for hit in answer["hits"]} == {"stripes"}
     assert len(answer["hits"]) == 4
@@ -85,8 +85,8 @@ def test_filters_and_limit(ingested: Any) -> None:
     assert "none reaches 1; the nearest has 0." in done.out
 
 
-def test_a_class_that_is_unknown_is_2_and_the_nearest_is_named(ingested: Any) -> None:
-    """A slip of the pen is no empty answer; of all neighbours neither."""
+def test_an_unknown_class_exits_2_with_a_suggestion(ingested: Any) -> None:
+    """A misspelt class gives neither an empty answer nor an unfiltered one."""
     for words in (["query", "query.png"], ["neighbours"]):
         done = ingested("search", *words, "--class", "strypes")
         assert done.code == 2
@@ -94,8 +94,8 @@ def test_a_class_that_is_unknown_is_2_and_the_nearest_is_named(ingested: Any) ->
         assert "nearest: stripes" in done.err
 
 
-def test_what_is_left_out_is_named(ingested: Any) -> None:
-    """The file that has the query's bytes, in table, JSON and beside paths; nothing where there is none."""
+def test_left_out_files_are_named(ingested: Any) -> None:
+    """The file with the query's bytes is named in table, JSON and beside paths; else nothing is."""
     copy = ingested.folder / "pictures/circle/crimson.png"
     shutil.copy(copy, ingested.folder / "download.png")
     line = f"1 image with the same bytes left out: {copy}; --include-self keeps them"
@@ -113,8 +113,8 @@ def test_what_is_left_out_is_named(ingested: Any) -> None:
         assert "same bytes" not in ingested("search", "query", *words).out
 
 
-def test_the_next_page_goes_on_where_the_first_ended(ingested: Any) -> None:
-    """In JSON and in the table, whose ranks go on."""
+def test_the_next_page_continues_the_ranks(ingested: Any) -> None:
+    """JSON and table agree."""
     (whole,) = ingested("search", "query", "query.png", "--limit", "9", "--json").json
     (page,) = ingested("search", "query", "query.png", "--limit", "4", "--offset", "5", "--json").json
     assert page["hits"] == whole["hits"][5:]
@@ -123,8 +123,8 @@ def test_the_next_page_goes_on_where_the_first_ended(ingested: Any) -> None:
     assert table[2].split()[0] == "6"
 
 
-def test_files_alone_are_printed_to_pipe(ingested: Any) -> None:
-    """Of each query in turn, a line each or ended by NUL."""
+def test_paths_alone_can_be_piped(ingested: Any) -> None:
+    """The paths of each query follow in turn, one a line or each terminated by NUL."""
     (answer,) = ingested("search", "query", "query.png", "--json").json
     files = [hit["file"] for hit in answer["hits"]]
     done = ingested("search", "query", "query.png", "query.png", "--paths")
@@ -133,7 +133,7 @@ def test_files_alone_are_printed_to_pipe(ingested: Any) -> None:
 
 
 def test_the_dataset_is_shown_where_paths_collide(make_shell: Any, tmp_path: Path, draw: Any) -> None:
-    """A folder that was renamed and ingested again, for one."""
+    """Paths collide, for example, after a folder was renamed and ingested again."""
     shell = make_shell(tmp_path)
     draw(tmp_path / "old", "cat/1.png", "cat/2.png")
     shell.ingest("old")
@@ -160,8 +160,8 @@ def test_a_query_may_come_from_standard_input(ingested: Any) -> None:
     assert piped["hits"] == named["hits"]
 
 
-def test_an_unreadable_query_is_4_and_the_others_are_answered(ingested: Any) -> None:
-    """One object says what is wrong, the next one is an answer."""
+def test_an_unreadable_query_exits_4_and_the_others_are_answered(ingested: Any) -> None:
+    """One JSON object has the error, the next one an answer."""
     (ingested.folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     done = ingested("search", "query", "broken.jpg", "query.png", "--json")
     assert done.code == 4
@@ -170,14 +170,14 @@ def test_an_unreadable_query_is_4_and_the_others_are_answered(ingested: Any) -> 
 
 
 def test_a_collection_can_be_named(ingested: Any) -> None:
-    """`--collection` addresses any collection, and no other option is needed."""
+    """`--collection` selects any collection without further options."""
     (first,) = ingested("search", "query", "query.png", "--distance", "euclid", "--json").json
     (second,) = ingested("search", "query", "query.png", "--collection", first["collection"], "--json").json
     assert second["hits"] == first["hits"]
 
 
-def test_a_missing_collection_is_6_and_says_what_there_is(ingested: Any) -> None:
-    """The message names the collections there are and the command that would make the missing one."""
+def test_a_missing_collection_exits_6_and_lists_the_others(ingested: Any) -> None:
+    """The message lists the collections, and the command that would make the missing one."""
     done = ingested("search", "query", "query.png", "--collection", "resnet101v2-euclid")
     assert done.code == 6
     assert "vgg16-block1_conv1-w" in done.err
@@ -185,8 +185,8 @@ def test_a_missing_collection_is_6_and_says_what_there_is(ingested: Any) -> None
     assert ingested("search", "query", "query.png", "--backbone", "resnet").code == 6
 
 
-def test_an_empty_store_is_6(shell: Any) -> None:
-    """Nothing was ingested yet, and the message says how to begin."""
+def test_an_empty_store_exits_6(shell: Any) -> None:
+    """The message names the first command to run."""
     done = shell("search", "query", "query.png")
     assert done.code == 6
     assert "ingest run DIR" in done.err
@@ -208,17 +208,15 @@ def test_an_empty_store_is_6(shell: Any) -> None:
         ["query.png", "--collection", "x", "--backbone", "vgg"],
     ],
 )
-def test_wrong_usage_is_2(ingested: Any, words: list[str]) -> None:
-    """Nothing is printed to stdout, and something to stderr."""
+def test_wrong_usage_exits_2(ingested: Any, words: list[str]) -> None:
+    """Stdout is empty, and stderr has a message."""
     done = ingested("search", "query", *words, data=b"")
     assert (done.code, done.out) == (2, "")
     assert done.err
 
 
-def test_a_collection_prepared_otherwise_is_6_though_its_model_is_here(
-    make_shell: Any, tmp_path: Any
-) -> None:
-    """The query would be prepared by this version, so its vector would be of another space."""
+def test_a_collection_of_another_preprocessing_exits_6(make_shell: Any, tmp_path: Any) -> None:
+    """Its model exists, but the query's preprocessing by this version is of another space."""
     shell = make_shell(tmp_path)
     Image.new("RGB", (40, 40), "teal").save(tmp_path / "query.png")
     (tmp_path / "pictures").mkdir()
@@ -232,8 +230,8 @@ def test_a_collection_prepared_otherwise_is_6_though_its_model_is_here(
     assert "crop-bicubic" in done.err
 
 
-def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: Any, tmp_path: Any) -> None:
-    """It is named in a warning; asking for it by name is refused."""
+def test_an_unreadable_collection_does_not_hide_the_others(make_shell: Any, tmp_path: Any) -> None:
+    """A warning names it; selecting it by name is refused."""
     shell = make_shell(tmp_path)
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/a.png")
@@ -248,8 +246,8 @@ def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: A
     assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1
 
 
-def test_a_store_whose_folder_is_not_there_is_said_with_what_is_like_it(shell: Any) -> None:
-    """A name that was mistyped looks like a store that nothing was put into."""
+def test_a_missing_store_is_reported_with_similar_names(shell: Any) -> None:
+    """A misspelt path is not reported as an empty store."""
     (shell.folder / "photos.index").mkdir()
     Image.new("RGB", (40, 40), "teal").save(shell.folder / "query.png")
     done = shell("search", "query", "query.png", "--store", "embedded:fotos.index")
@@ -260,8 +258,8 @@ def test_a_store_whose_folder_is_not_there_is_said_with_what_is_like_it(shell: A
     assert "available: none. Make it with" in done.err
 
 
-def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:
-    """Every command says that vectors are there without it, and what to do; nothing of them is touched."""
+def test_a_collection_without_a_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:
+    """Every command reports its vectors and a remedy, and leaves them unchanged."""
     shell = make_shell(tmp_path)
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/a.png")
@@ -291,8 +289,8 @@ def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -
     assert shell("search", "query", "query.png").code == 0
 
 
-def test_a_terminal_without_a_names_letters_shows_escapes(make_shell: Any, tmp_path: Any) -> None:
-    """The table is whole in any encoding."""
+def test_characters_that_a_terminal_cannot_encode_are_escaped(make_shell: Any, tmp_path: Any) -> None:
+    """The table is complete in any encoding."""
     shell = make_shell(tmp_path)
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/\u732b.png")
@@ -303,10 +301,10 @@ def test_a_terminal_without_a_names_letters_shows_escapes(make_shell: Any, tmp_p
     assert "\\u732b.png" in done.out
 
 
-def test_json_of_names_that_are_no_unicode_is_read_by_strict_readers(
+def test_json_of_undecodable_names_is_valid(
     make_shell: Callable[[Path], Any], draw: Any, tmp_path: Path
 ) -> None:
-    """A name is shown one way, whatever names it: a query or a folder's listing, readable or not."""
+    """Queries and folder listings, readable or not, write such a name in the same way."""
     shell = make_shell(tmp_path)
     draw(tmp_path / "pictures", "cat/a.png", "cat/b.png")
     odd = tmp_path / "pictures" / os.fsdecode(b"q\xff.png")
@@ -314,7 +312,7 @@ def test_json_of_names_that_are_no_unicode_is_read_by_strict_readers(
     try:
         shutil.copy(tmp_path / "pictures/cat/a.png", odd)
     except OSError:
-        pytest.skip("this file system keeps no such name")
+        pytest.skip("this file system refuses such a name")
     empty.write_bytes(b"")
     taken = shell.ingest("pictures", "--json")
     asked = shell("search", "query", str(odd), str(empty), "pictures", "--and", str(odd), "--json")
@@ -339,7 +337,7 @@ def test_a_closed_standard_input_is_an_empty_query(ingested: Any) -> None:
 
 @pytest.mark.parametrize("rule", ["majority", "nearer-ties", "nearest-class", "weighted"])
 def test_neighbours_vote_for_a_class(ingested: Any, rule: str) -> None:
-    """A circle is one by every rule; its share is of the votes that were cast."""
+    """A circle is classified as one by every rule; its share is that of the votes cast."""
     done = ingested("search", "query", "query.png", "--vote", rule, "--k", "3", "--json", "--limit", "1")
     (answer,) = done.json
     assert len(answer["hits"]) == 1
@@ -351,17 +349,17 @@ def test_neighbours_vote_for_a_class(ingested: Any, rule: str) -> None:
     assert said.endswith(f" of 3 neighbours' votes ({rule})")
 
 
-def test_one_class_alone_has_no_verdict(ingested: Any) -> None:
-    """Who asks for circles only has decided already."""
+def test_a_filter_by_one_class_gives_no_verdict(ingested: Any) -> None:
+    """With `--class circle`, every neighbour has that class."""
     (answer,) = ingested("search", "query", "query.png", "--class", "stripes", "--json").json
     assert answer["verdict"] is None
 
 
-def test_an_indexed_image_is_asked_for_by_path_and_by_id(ingested: Any) -> None:
-    """The same neighbours as by its file, and no model was loaded for them."""
+def test_an_indexed_image_is_a_query_by_path_and_by_id(ingested: Any) -> None:
+    """The neighbours are those of its file, and no model is loaded."""
     (by_file,) = ingested("search", "query", "pictures/circle/crimson.png", "--json").json
     done = ingested("search", "query", "circle/crimson.png", "pictures/circle/crimson.png", "--json")
-    assert names(done.json[0]) == names(by_file)
+    assert hit_paths(done.json[0]) == hit_paths(by_file)
     assert done.json[0]["provider"] is None
     assert done.json[1]["provider"] == by_file["provider"] == "CPUExecutionProvider"
     (hit,) = ingested("search", "query", "circle/seagreen.png", "--limit", "1", "--json").json[0]["hits"]
@@ -369,11 +367,11 @@ def test_an_indexed_image_is_asked_for_by_path_and_by_id(ingested: Any) -> None:
     assert done.json[0]["query"] == hit["id"]
     assert done.json[0]["provider"] is None
     assert "runs on" not in done.err
-    assert hit["path"] not in names(done.json[0])
+    assert hit["path"] not in hit_paths(done.json[0])
 
 
-def test_a_folder_asks_with_each_of_its_images(ingested: Any) -> None:
-    """In order, and what cannot be read is said in its place."""
+def test_a_folder_queries_each_of_its_images(ingested: Any) -> None:
+    """Answers are in the order of paths; an unreadable file is reported in its place."""
     folder = ingested.folder / "asked"
     (folder / "more").mkdir(parents=True)
     shutil.copy(ingested.folder / "query.png", folder / "a.png")
@@ -390,7 +388,7 @@ def test_a_folder_asks_with_each_of_its_images(ingested: Any) -> None:
 
 
 def test_examples_are_named_in_table_and_json_and_left_out(ingested: Any) -> None:
-    """A file, an indexed path, and a folder of which one image cannot be read: the others count."""
+    """Examples are a file, an indexed path, and a folder with one unreadable image, which is skipped."""
     folder = ingested.folder / "unwanted"
     folder.mkdir()
     shutil.copy(ingested.folder / "pictures/stripes/crimson.png", folder / "a.png")
@@ -401,7 +399,7 @@ def test_examples_are_named_in_table_and_json_and_left_out(ingested: Any) -> Non
     assert "b.png is not an image" in done.err
     (answer,) = done.json
     assert (answer["positives"], answer["negatives"]) == (["circle/crimson.png"], ["unwanted"])
-    assert not {"circle/crimson.png", "stripes/crimson.png"} & set(names(answer))
+    assert not {"circle/crimson.png", "stripes/crimson.png"} & set(hit_paths(answer))
     (plain,) = ingested("search", "query", "query.png", "--json").json
     assert "positives" not in plain
     assert "negatives" not in plain
@@ -412,8 +410,8 @@ def test_examples_are_named_in_table_and_json_and_left_out(ingested: Any) -> Non
 @pytest.mark.parametrize(
     "words", [["--and", "broken.png"], ["--not", "nowhere.png"], ["--and", "unreadable"]]
 )
-def test_an_example_that_cannot_be_read_leaves_no_answer(ingested: Any, words: list[str]) -> None:
-    """It would be another one than was asked for."""
+def test_an_unreadable_example_gives_no_answer(ingested: Any, words: list[str]) -> None:
+    """Without it, the answer would be to another query."""
     (ingested.folder / "unreadable").mkdir(exist_ok=True)
     for file in ("broken.png", "unreadable/1.png"):
         (ingested.folder / file).write_text("hello", encoding="utf-8")
@@ -423,7 +421,7 @@ def test_an_example_that_cannot_be_read_leaves_no_answer(ingested: Any, words: l
 
 
 def test_several_collections_are_fused(ingested: Any) -> None:
-    """Each neighbour has its place in each; lists say what each collection is."""
+    """Each hit has its rank in each collection; lists name the collections."""
     collections = [
         ingested("search", "query", "query.png", "--distance", distance, "--json").json[0]["collection"]
         for distance in ("cosine", "euclid")
@@ -461,7 +459,7 @@ def test_several_collections_are_fused(ingested: Any) -> None:
 
 
 def test_both_networks_need_a_collection_of_each(ingested: Any) -> None:
-    """Exit 6, with the command that would make the one that is missing."""
+    """It exits 6 with the command that would make the missing one."""
     done = ingested("search", "query", "query.png", "--backbone", "both")
     assert (done.code, done.out) == (6, "")
     assert "ingest run DIR --backbone resnet --distance cosine" in done.err
@@ -477,8 +475,8 @@ def test_both_networks_need_a_collection_of_each(ingested: Any) -> None:
         ["query.png", "--not", ""],
     ],
 )
-def test_what_does_not_fit_together_is_2(ingested: Any, words: list[str]) -> None:
-    """Before anything is answered."""
+def test_contradicting_options_exit_2(ingested: Any, words: list[str]) -> None:
+    """No query is answered."""
     done = ingested("search", "query", *words, data=b"")
     assert (done.code, done.out) == (2, "")
     assert done.err

@@ -1,4 +1,4 @@
-"""The commands as processes while their server is restarted, stays away, loses or swaps a collection.
+"""Tests the commands while their server restarts, stays away, or loses or replaces a collection.
 
 Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, else a stand-in that
 speaks Qdrant's REST interface on the client's in-memory mode. See `tests/support`.
@@ -21,14 +21,14 @@ from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.stores.embedded import EmbeddedStore
 from qdrant_stand_in import running_stand_in
 
-Shell = Any  # conftest's; tests are no package to import it from
+Shell = Any  # conftest's classes; tests are no package, so they cannot be imported
 Done = Any
 Backend = Any
 
 WRITES = r"PUT .*/points\b"
 KEY = "s3cret-key-of-the-server"
 KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
-"""What a real server wants; the shell leaves it out of the environment."""
+"""The API key of a real server, which the shell removes from the environment."""
 
 IMPATIENT = (
     "from lookalike_core.stores import connection, retries, server_tuning; "
@@ -36,7 +36,7 @@ IMPATIENT = (
     "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
     "from lookalike_ingest.__main__ import main; main()"
 )
-"""`ingest`, with as many tries as ever and next to no time between them."""
+"""`ingest` with the usual number of tries and nearly no pauses."""
 
 EUCLID = ("--distance", "euclid")
 IMAGES = 12
@@ -45,13 +45,13 @@ COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
 
 @pytest.fixture
 def own(own_names: str) -> str:
-    """The collection that an ingest makes; others may be on the server."""
+    """Returns the name of the collection that an ingest makes; the server may have others."""
     return f"{own_names}euclid"
 
 
 @pytest.fixture
 def images(shell: Shell, draw: Any, qdrant: Backend, own: str) -> Iterator[Path]:
-    """A folder of twelve; what became of them on a real server is removed in the end."""
+    """Draws a folder of twelve images; removes their collections from a real server at the end."""
     folder: Path = shell.folder / "pictures"
     draw(folder, *(f"{name}/{colour}.png" for name in ("a", "b", "c") for colour in COLOURS))
     yield folder
@@ -59,19 +59,19 @@ def images(shell: Shell, draw: Any, qdrant: Backend, own: str) -> Iterator[Path]
 
 
 def ingest(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
-    """Twelve images in batches of four, Euclidean, so that vectors are stored as they are."""
+    """Ingests twelve images in batches of four; Euclidean, so that vectors are stored unchanged."""
     command = ["ingest", "run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
     return shell(*command, *shell.model, *words, **KEYS)
 
 
-def ingest_impatiently(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
-    """The same with short waits."""
+def ingest_with_short_waits(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
+    """Ingests with short timeouts."""
     options = ["run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
     return shell("python", "-c", IMPATIENT, *options, *shell.model, *words, **KEYS)
 
 
-def stored(qdrant: Backend, name: str) -> dict[str, Any]:
-    """Path -> vector of all points; a path that is there twice would be seen."""
+def stored_vectors(qdrant: Backend, name: str) -> dict[str, Any]:
+    """Returns path -> vector of all points; asserts that no path occurs twice."""
     records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
     assert len(records) == qdrant.client.count(name).count
     assert len({record.payload["path"] for record in records}) == len(records)
@@ -79,7 +79,7 @@ def stored(qdrant: Backend, name: str) -> dict[str, Any]:
 
 
 def undisturbed(shell: Shell) -> dict[str, Any]:
-    """Path -> vector as an ingest into the embedded store has them."""
+    """Returns path -> vector of an ingest into the embedded store."""
     folder = shell.folder / "undisturbed"
     done = shell.ingest("pictures", "--store", f"embedded:{folder}", "--distance", "euclid")
     assert done.code == 0, done.err
@@ -89,10 +89,10 @@ def undisturbed(shell: Shell) -> dict[str, Any]:
         return {payloads[point]: vector for point, vector in collection.vectors(list(payloads)).items()}
 
 
-def test_a_server_that_is_restarted_costs_nothing(
+def test_an_ingest_survives_a_restarted_server(
     shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
-    """Gone between two batches and back after a moment: one line says so, and nothing is missing."""
+    """Between two batches the server is briefly away: one line reports it, and no point is missing."""
 
     def restart(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         threading.Thread(target=server.refuse).start()
@@ -105,56 +105,56 @@ def test_a_server_that_is_restarted_costs_nothing(
     assert f"failed on {proxy.url}" in done.err
     assert "(try 2 of 5)" in done.err
     assert done.json[0]["collections"][0]["added"] == IMAGES
-    found, expected = stored(qdrant, own), undisturbed(shell)
+    found, expected = stored_vectors(qdrant, own), undisturbed(shell)
     assert found.keys() == expected.keys()
     assert all(np.allclose(found[path], expected[path], atol=1e-6) for path in expected)
 
 
-def test_a_server_that_stays_away_is_exit_5_and_the_run_can_be_repeated(
+def test_a_server_that_stays_away_exits_5_and_the_next_run_continues(
     shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
-    """What was acknowledged before stays, what was not is done by the second run, nothing twice."""
+    """Acknowledged points stay, the second run writes the others, and none twice."""
 
     def go(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         threading.Thread(target=server.refuse).start()
         wire.reset(server, client, request)
 
     proxy.plan(WRITES, wire.passing, go)
-    done = ingest_impatiently(shell, proxy)
+    done = ingest_with_short_waits(shell, proxy)
     assert done.code == 5, done.err
     assert all(f"(try {number} of 5)" in done.err for number in (2, 3, 4, 5))
     assert "(5 tries)" in done.err
     assert "docker compose up qdrant" in done.err
     assert "Traceback" not in done.err
-    acknowledged = stored(qdrant, own)
+    acknowledged = stored_vectors(qdrant, own)
     assert len(acknowledged) == 4
     proxy.open()
     done = ingest(shell, proxy, "--json")
     assert done.code == 0, done.err
     counts = done.json[0]["collections"][0]
     assert (counts["added"], counts["unchanged"]) == (IMAGES - 4, 4)
-    found = stored(qdrant, own)
+    found = stored_vectors(qdrant, own)
     assert len(found) == IMAGES
     assert all(np.array_equal(found[path], vector) for path, vector in acknowledged.items())
 
 
-def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
+def test_a_collection_deleted_during_an_ingest_exits_6(
     shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
-    """It is not made anew behind the back of whoever deleted it; the next run does that."""
+    """It is not made again silently; the next run makes it."""
     proxy.plan(WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(own)))
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
     assert "create it with: ingest run DIR" in done.err
     assert not qdrant.client.collection_exists(own)
     assert ingest(shell, proxy).code == 0
-    assert len(stored(qdrant, own)) == IMAGES
+    assert len(stored_vectors(qdrant, own)) == IMAGES
 
 
-def test_a_collection_of_another_size_is_exit_6_and_left_alone(
+def test_a_replaced_collection_exits_6_unchanged(
     shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
-    """Somebody deletes it and makes their own while a batch is on its way: nothing is mixed."""
+    """It is deleted and made with another dimension during a batch; vectors are not mixed."""
     from qdrant_client import models
 
     def swap() -> None:
@@ -170,13 +170,13 @@ def test_a_collection_of_another_size_is_exit_6_and_left_alone(
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
     assert "there 8 values a vector and no manifest, here 64 values" in done.err
-    assert stored(qdrant, own) == {}
+    assert stored_vectors(qdrant, own) == {}
 
 
-def test_a_vector_whose_point_is_removed_meanwhile_is_said(
+def test_a_copy_whose_original_is_removed_meanwhile_is_reported(
     shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
-    """A copy would take the stored vector of its original, which is gone when it is asked for."""
+    """The copy would reuse the stored vector of its original, which is gone when it is fetched."""
     from qdrant_client import models
 
     assert ingest(shell, proxy).code == 0
@@ -194,13 +194,13 @@ def test_a_vector_whose_point_is_removed_meanwhile_is_said(
     assert "a/zcopy.png" in done.err
     assert "run the same command again" in done.err
     assert ingest(shell, proxy).code == 0
-    assert len(stored(qdrant, own)) == IMAGES + 1
+    assert len(stored_vectors(qdrant, own)) == IMAGES + 1
 
 
-def test_ctrl_c_in_a_wait_is_exit_130_at_once(
+def test_ctrl_c_ends_a_wait_at_once_with_exit_130(
     shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
-    """Not after the wait, and without a second Ctrl-C."""
+    """It neither finishes the wait nor needs a second Ctrl-C."""
     proxy.plan(WRITES, wire.passing, wire.answer(503, Retry_After="60"))
     program = Path(sys.executable).parent / "ingest"
     process = subprocess.Popen(
@@ -218,18 +218,18 @@ def test_ctrl_c_in_a_wait_is_exit_130_at_once(
         rest = process.stderr.read()
         assert process.wait(timeout=20) == 130
     assert "interrupted; run the same command again to continue" in rest
-    assert len(stored(qdrant, own)) == 4
+    assert len(stored_vectors(qdrant, own)) == 4
 
 
 @pytest.fixture
 def guarded() -> Iterator[FaultyProxy]:
-    """A proxy before a stand-in that wants a key."""
+    """Starts a proxy before a stand-in that requires an API key."""
     with running_stand_in(api_key=KEY) as server, running_proxy(("127.0.0.1", server.port)) as one:
         yield one
 
 
 def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, images: Path) -> None:
-    """Key, user and password in use, a server that hands them back, tracebacks asked for."""
+    """Key, user and password are redacted, even if the server echoes them and tracebacks are on."""
     url = guarded.url.replace("//", "//hugo:p4ssw0rd@")
     store, basic = ["--store", url, "--verbose"], "aHVnbzpwNHNzdzByZA=="
     echo = f"{KEY} {basic} hugo:p4ssw0rd"
@@ -256,8 +256,8 @@ def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, images: Pa
         assert secret not in shown
 
 
-def test_a_named_server_that_nobody_runs_is_exit_5_at_once(shell: Shell, proxy: FaultyProxy) -> None:
-    """The first connecting is not tried again; nor is a scheme that does not fit."""
+def test_an_unreachable_server_exits_5_at_once(shell: Shell, proxy: FaultyProxy) -> None:
+    """The first connection is not retried, nor one with a wrong URL scheme."""
     proxy.refuse()
     away = shell("ingest", "status", "--store", proxy.url, **KEYS)
     proxy.open()

@@ -1,4 +1,4 @@
-"""Several datasets: folders of one run, renamed folders, and folders in folders."""
+"""Tests several datasets: several folders in one run, renamed folders, and nested folders."""
 
 import re
 import shlex
@@ -16,28 +16,28 @@ PATHS = ("1.png", "cat/1.png", "cat/2.png")
 
 @pytest.fixture
 def renamed(shell: Any, draw: Any) -> Path:
-    """A folder that was ingested as `my photos` and is called `album` now."""
+    """Ingests a folder as `my photos`, then renames it to `album`."""
     draw(shell.folder / "my photos", *PATHS)
     assert shell.ingest("my photos").code == 0
     return Path((shell.folder / "my photos").rename(shell.folder / "album"))
 
 
-def datasets(shell: Any) -> dict[str, int]:
-    """How many points each has."""
+def count_by_dataset(shell: Any) -> dict[str, int]:
+    """Returns the number of points of each dataset."""
     (status,) = shell("ingest", "status", "--json").json
     found: dict[str, int] = status["collections"][0]["datasets"]
     return found
 
 
-def advice(said: str, command: str) -> list[str]:
-    """The words of a command as a message gives it, at its line's end."""
+def suggested_command(said: str, command: str) -> list[str]:
+    """Returns the words of a command at the end of a message's line."""
     match = re.search(rf"{command} .*$", said, re.MULTILINE)
     assert match, said
     return shlex.split(match.group(0))
 
 
-def test_a_renamed_folder_is_told_of_and_the_command_that_is_said_ends_it(shell: Any, renamed: Path) -> None:
-    """Its images take their vectors from the old name's points, which are dead from then on."""
+def test_a_renamed_folder_is_reported_with_a_working_remedy(shell: Any, renamed: Path) -> None:
+    """Its images reuse the vectors of the old dataset, whose points have no files any more."""
     for added, unchanged in ((3, 0), (0, 3)):
         done = shell.ingest("album", "--json")
         (report,) = done.json
@@ -46,22 +46,22 @@ def test_a_renamed_folder_is_told_of_and_the_command_that_is_said_ends_it(shell:
         old = str(shell.folder / "my photos")
         assert f"dataset my photos ({old}) is gone, and all 3 images of it are in album" in done.err
         assert report["gone_datasets"] == [{"dataset": "my photos", "root": old, "points": 3, "shared": 3}]
-    assert shell(*advice(done.err, "ingest remove"), "--yes").code == 0
-    assert datasets(shell) == {"album": 3}
+    assert shell(*suggested_command(done.err, "ingest remove"), "--yes").code == 0
+    assert count_by_dataset(shell) == {"album": 3}
     assert "is gone" not in shell.ingest("album").err
     assert renamed.is_dir()
 
 
 @pytest.mark.usefixtures("renamed")
-def test_a_dry_run_says_how_to_keep_the_name(shell: Any) -> None:
-    """Nothing is stored under the new one yet."""
+def test_a_dry_run_of_a_renamed_folder_names_the_remedy(shell: Any) -> None:
+    """Nothing is stored under the new name."""
     done = shell.ingest("album", "--dry-run")
-    assert shell(*advice(done.err, "ingest run")).code == 0
-    assert datasets(shell) == {"my photos": 3}
+    assert shell(*suggested_command(done.err, "ingest run")).code == 0
+    assert count_by_dataset(shell) == {"my photos": 3}
 
 
-def test_a_renamed_folder_loses_no_rules_without_a_word(shell: Any, draw: Any) -> None:
-    """What is said moves the dataset with its rules, in a dry run and behind a run."""
+def test_the_remedy_for_a_renamed_folder_keeps_its_rules(shell: Any, draw: Any) -> None:
+    """The suggested command moves the dataset with its rules, in a dry run and after a run."""
     draw(shell.folder / "photos", *PATHS, "cat/raw/3.png", "cat/raw/4.png")
     assert shell.ingest("photos", "--exclude", "raw", "--class-level", "-1").code == 0
     (shell.folder / "photos").rename(shell.folder / "album")
@@ -77,24 +77,24 @@ def test_a_renamed_folder_loses_no_rules_without_a_word(shell: Any, draw: Any) -
 
 
 @pytest.mark.usefixtures("renamed")
-def test_what_is_said_to_be_done_names_the_store_that_was_used(shell: Any) -> None:
-    """It would mean another one else, which may have a dataset of the name, too."""
+def test_suggested_commands_name_the_store(shell: Any) -> None:
+    """Without `--store` they could change a dataset of the same name in the default store."""
     (shell.folder / "album").rename(shell.folder / "my photos")
     store = f"embedded:{shell.folder}/a store"
     shell.ingest("my photos", "--store", store)
     (shell.folder / "my photos").rename(shell.folder / "album")
     dry = shell.ingest("album", "--store", store, "--dry-run")
-    assert advice(dry.err, "ingest run")[-2:] == ["--store", store]
+    assert suggested_command(dry.err, "ingest run")[-2:] == ["--store", store]
     done = shell.ingest("album", "--store", store)
-    assert shell(*advice(done.err, "ingest remove"), "--yes").code == 0
-    assert datasets(shell) == {"my photos": 3}
+    assert shell(*suggested_command(done.err, "ingest remove"), "--yes").code == 0
+    assert count_by_dataset(shell) == {"my photos": 3}
 
 
 @pytest.mark.parametrize(("shared", "said"), [(9, "ingest remove"), (5, "disk may not be mounted"), (4, "")])
-def test_no_removal_is_advised_where_a_disk_may_be_away(
+def test_no_removal_is_advised_for_a_disk_that_may_be_unmounted(
     shell: Any, draw: Any, shared: int, said: str
 ) -> None:
-    """Images that were copied from it are here; those that are nowhere else would be lost."""
+    """Some images of it were copied here; its other images would be lost."""
     files = draw(shell.folder / "usb", *(f"{number}.png" for number in range(10)))
     draw(shell.folder / "here", "own.png", seed=50)
     for file in files[:shared]:
@@ -108,7 +108,7 @@ def test_no_removal_is_advised_where_a_disk_may_be_away(
     assert ("ingest remove" in done.err) == (shared == 9)
 
 
-def test_a_folder_that_is_gone_and_shares_nothing_is_not_spoken_of(shell: Any, draw: Any) -> None:
+def test_a_missing_folder_without_shared_images_is_not_reported(shell: Any, draw: Any) -> None:
     """Its disk may not be mounted."""
     draw(shell.folder / "one", "1.png")
     draw(shell.folder / "two", "2.png", "3.png")
@@ -118,31 +118,29 @@ def test_a_folder_that_is_gone_and_shares_nothing_is_not_spoken_of(shell: Any, d
 
 
 @pytest.mark.usefixtures("renamed")
-def test_duplicates_say_what_to_do_about_a_folder_that_is_gone(shell: Any) -> None:
-    """The command that is said leaves none."""
+def test_duplicates_name_the_remedy_for_a_missing_folder(shell: Any) -> None:
+    """After the suggested command, no missing file is left."""
     shell.ingest("album")
     done = shell("search", "duplicates")
     assert "--prune" not in done.err
-    assert shell(*advice(done.err, "ingest remove"), "--yes").code == 0
+    assert shell(*suggested_command(done.err, "ingest remove"), "--yes").code == 0
     assert shell("search", "duplicates", "--json").json == []
 
 
-def test_duplicates_say_what_to_do_about_files_that_are_gone(shell: Any, draw: Any) -> None:
-    """With the folder's own path, and the name that it was given."""
+def test_duplicates_name_the_remedy_for_missing_files(shell: Any, draw: Any) -> None:
+    """The suggested ingest has the folder's path and the dataset's name."""
     (first, second) = draw(shell.folder / "my photos", "1.png", "2.png")
     second.write_bytes(first.read_bytes())
     shell.ingest("my photos", "--dataset", "pets")
     second.unlink()
     done = shell("search", "duplicates")
-    assert shell(*advice(done.err, "ingest run")).code == 0
-    assert datasets(shell) == {"pets": 1}
+    assert shell(*suggested_command(done.err, "ingest run")).code == 0
+    assert count_by_dataset(shell) == {"pets": 1}
 
 
 @pytest.mark.parametrize("order", [("all", "all/cat"), ("all/cat", "all"), ("all", "link"), ("link", "all")])
-def test_a_folder_in_the_folder_of_another_dataset_is_warned_of(
-    shell: Any, draw: Any, order: tuple[str, str]
-) -> None:
-    """In either order, behind links too; the inner one is what may go."""
+def test_nested_datasets_are_warned_of(shell: Any, draw: Any, order: tuple[str, str]) -> None:
+    """This holds in either order and through links; the warning suggests to remove the inner one."""
     draw(shell.folder / "all", *PATHS)
     (shell.folder / "link").symlink_to(shell.folder / "all/cat")
     first, second = (shell.ingest(folder, "--dataset", Path(folder).name, "--json") for folder in order)
@@ -152,12 +150,12 @@ def test_a_folder_in_the_folder_of_another_dataset_is_warned_of(
         f"dataset {inner} ({shell.folder}/all/cat) is inside dataset all ({shell.folder}/all)" in second.err
     )
     assert [each["dataset"] for each in second.json[0]["overlapping_datasets"]] == [Path(order[0]).name]
-    assert shell(*advice(second.err, "ingest remove"), "--yes").code == 0
-    assert datasets(shell) == {"all": 3}
+    assert shell(*suggested_command(second.err, "ingest remove"), "--yes").code == 0
+    assert count_by_dataset(shell) == {"all": 3}
 
 
 def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
-    """As the same images twice."""
+    """The warning says that the images are the same, stored twice."""
     draw(shell.folder / "all", *PATHS)
     shell.ingest("all")
     said = shell.ingest("all", "--dataset", "again").err
@@ -168,10 +166,10 @@ def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
 
 
 @pytest.mark.parametrize("order", [("links", "pets"), ("pets", "links")])
-def test_a_dataset_that_followed_links_lead_to_is_warned_of(
+def test_a_dataset_reached_by_followed_links_is_warned_of(
     shell: Any, draw: Any, order: tuple[str, str]
 ) -> None:
-    """In either order; a file is one hit, and removing the dataset that is named leaves one point of it."""
+    """This holds in either order; after the suggested removal each file has one point."""
     draw(shell.folder / "pets", *PATHS)
     draw(shell.folder / "links", "4.png", seed=9)
     (shell.folder / "links/pets").symlink_to(shell.folder / "pets")
@@ -182,11 +180,11 @@ def test_a_dataset_that_followed_links_lead_to_is_warned_of(
     assert [each["dataset"] for each in second.json[0]["overlapping_datasets"]] == [order[0]]
     answer = shell("search", "query", shell.folder / "links/4.png", "--json").json[0]
     assert len(answer["hits"]) == 3
-    assert shell(*advice(second.err, "ingest remove"), "--yes").code == 0
+    assert shell(*suggested_command(second.err, "ingest remove"), "--yes").code == 0
 
 
 def test_folders_of_one_run_that_link_to_each_other_are_warned_of(shell: Any, draw: Any) -> None:
-    """Those that link to one and the same third folder, too."""
+    """Two folders that link to the same third folder are warned of, too."""
     for name in ("one", "two", "three", "four", "third"):
         draw(shell.folder / name, f"{name}.png")
     links = {"one/l": "two", "two/l": "one", "three/l": "third", "four/l": "third"}
@@ -197,23 +195,23 @@ def test_folders_of_one_run_that_link_to_each_other_are_warned_of(shell: Any, dr
     assert overlapping == [[], ["one"], [], ["three"]]
 
 
-def test_a_folder_keeps_the_name_that_it_is_known_by(shell: Any, draw: Any) -> None:
-    """It would be stored twice else; another name has to be said."""
+def test_a_known_folder_keeps_its_dataset_name(shell: Any, draw: Any) -> None:
+    """It would be stored twice otherwise; another name must be passed explicitly."""
     draw(shell.folder / "new", *PATHS)
     assert shell.ingest("new", "--dataset", "old").code == 0
     done = shell.ingest("new", "--json")
     assert f"{shell.folder}/new is the folder of dataset old, which is brought up to date" in done.err
     assert (done.json[0]["dataset"], done.json[0]["collections"][0]["unchanged"]) == ("old", 3)
-    assert datasets(shell) == {"old": 3}
+    assert count_by_dataset(shell) == {"old": 3}
     assert shell.ingest("new", "--dataset", "older").code == 0
     refused = shell.ingest("new")
     assert refused.code == 2
     assert "is the folder of several datasets (old, older); use --dataset" in refused.err
-    assert datasets(shell) == {"old": 3, "older": 3}
+    assert count_by_dataset(shell) == {"old": 3, "older": 3}
 
 
 def test_a_dry_run_warns_of_folders_that_would_overlap(shell: Any, draw: Any) -> None:
-    """As the run itself would, but names no command for what is in no collection."""
+    """The warning is that of the run, but suggests no removal, since nothing is stored yet."""
     draw(shell.folder / "all", *PATHS)
     dry = shell.ingest("all", "all/cat", "--dry-run", "--json")
     warning = f"dataset cat ({shell.folder}/all/cat) is inside dataset all ({shell.folder}/all)"
@@ -227,8 +225,8 @@ def test_a_dry_run_warns_of_folders_that_would_overlap(shell: Any, draw: Any) ->
     assert "ingest remove --dataset cat" in shell.ingest("all/cat").err
 
 
-def test_an_empty_folder_is_spoken_of_as_what_it_is(shell: Any, draw: Any) -> None:
-    """A removal is advised for a dataset that is stored alone, by its name."""
+def test_an_empty_folder_is_reported_by_its_state(shell: Any, draw: Any) -> None:
+    """A removal is suggested by name for a dataset that has stored points."""
     (image,) = draw(shell.folder / "my photos", "1.png")
     draw(shell.folder / "other", "2.png", seed=5)
     image.rename(shell.folder / "1.png")
@@ -250,10 +248,10 @@ def test_an_empty_folder_is_spoken_of_as_what_it_is(shell: Any, draw: Any) -> No
         (("--exclude", "cat", "--exclude", "1.*"), "what is excluded (1 folder, 1 image); exclude less"),
     ],
 )
-def test_a_folder_that_is_excluded_whole_is_no_disk_that_is_away(
+def test_a_fully_excluded_folder_is_not_reported_as_unmounted(
     shell: Any, draw: Any, options: tuple[str, ...], said: str
 ) -> None:
-    """The rules are what may be wrong."""
+    """The message names the rules instead."""
     draw(shell.folder / "all", "1.png", *(["cat/2.png"] if "cat" in options else []))
     done = shell.ingest("all", *options)
     assert done.code == 2
@@ -261,8 +259,8 @@ def test_a_folder_that_is_excluded_whole_is_no_disk_that_is_away(
     assert "mounted" not in done.err
 
 
-def test_a_folder_of_hidden_images_or_links_alone_says_so(shell: Any, draw: Any) -> None:
-    """What would take them follows."""
+def test_a_folder_of_only_hidden_images_or_links_is_reported(shell: Any, draw: Any) -> None:
+    """The message names the remedy."""
     draw(shell.folder, "elsewhere/1.png", "hidden/.a/1.png")
     (shell.folder / "links").mkdir()
     (shell.folder / "links/there").symlink_to(shell.folder / "elsewhere")
@@ -273,32 +271,32 @@ def test_a_folder_of_hidden_images_or_links_alone_says_so(shell: Any, draw: Any)
 
 @pytest.fixture
 def folders(shell: Any, draw: Any) -> list[str]:
-    """Three folders of two images each."""
+    """Draws three folders of two images each."""
     for name in ("one", "two", "three"):
         draw(shell.folder / name, f"{name}/1.png", f"{name}/2.png")
     return ["one", "two", "three"]
 
 
 def test_several_folders_are_ingested_in_one_run(shell: Any, folders: list[str]) -> None:
-    """Each is a dataset of its own with its own line, and the model is opened once."""
+    """Each is a dataset with its own line in the summary, and the model is opened once."""
     done = shell.ingest(*folders, "./one", "--json")
     assert done.code == 0
     assert [(line["dataset"], line["root"]) for line in done.json] == [
         (name, str(shell.folder / name)) for name in folders
     ]
     assert done.err.count("runs on CPUExecutionProvider") == 1
-    assert datasets(shell) == dict.fromkeys(sorted(folders), 2)
+    assert count_by_dataset(shell) == dict.fromkeys(sorted(folders), 2)
     assert shell.ingest(*folders).out.count("2 images in") == 3
 
 
-def test_max_per_class_counts_in_each_folder(shell: Any, folders: list[str]) -> None:
-    """They are not one set."""
+def test_max_per_class_applies_to_each_folder(shell: Any, folders: list[str]) -> None:
+    """The folders are not sampled as one set."""
     reports = shell.ingest(*folders, "--max-per-class", "1", "--json").json
     assert [report["not_taken"] for report in reports] == [1, 1, 1]
 
 
-def test_a_folder_that_is_missing_is_2_before_anything_is_done(shell: Any, folders: list[str]) -> None:
-    """Wherever it stands."""
+def test_a_missing_folder_exits_2_before_any_work(shell: Any, folders: list[str]) -> None:
+    """It may come first, in the middle or last in the list of folders."""
     done = shell.ingest(*folders, "four")
     assert (done.code, done.out) == (2, "")
     assert f"{shell.folder}/four does not exist" in done.err
@@ -306,8 +304,8 @@ def test_a_folder_that_is_missing_is_2_before_anything_is_done(shell: Any, folde
 
 
 @pytest.mark.parametrize("option", ["--dataset", "--labels"])
-def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str], option: str) -> None:
-    """The message says to ingest each by itself; one folder that is named twice is one."""
+def test_options_for_one_folder_exit_2_with_several(shell: Any, folders: list[str], option: str) -> None:
+    """The message suggests to ingest each alone; a folder that is named twice counts once."""
     (shell.folder / "labels.csv").write_text("path,class\none/1.png,x\n")
     done = shell.ingest(*folders, option, "labels.csv")
     assert (done.code, done.out) == (2, "")
@@ -316,8 +314,8 @@ def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str]
     assert shell.ingest("one", "one", option, "labels.csv").code == 0
 
 
-def test_folders_that_are_called_alike_are_2(shell: Any, draw: Any) -> None:
-    """Their images would get into each other's way."""
+def test_folders_of_the_same_name_exit_2(shell: Any, draw: Any) -> None:
+    """They would be one dataset, and their images would replace each other."""
     draw(shell.folder, "a/photos/1.png", "b/photos/2.png")
     done = shell.ingest("a/photos", "b/photos")
     assert done.code == 2
@@ -325,8 +323,8 @@ def test_folders_that_are_called_alike_are_2(shell: Any, draw: Any) -> None:
     assert "--dataset" in done.err
 
 
-def test_the_worst_of_several_folders_is_the_exit_code(shell: Any, folders: list[str]) -> None:
-    """The others are ingested all the same, and what is wrong with each is said at the end."""
+def test_the_exit_code_is_the_worst_of_all_folders(shell: Any, folders: list[str]) -> None:
+    """The other folders are ingested, and the problems of each are listed at the end."""
     (shell.folder / "empty").mkdir()
     (shell.folder / "broken").mkdir()
     (shell.folder / "broken/1.png").write_bytes(b"no image")
@@ -338,14 +336,14 @@ def test_the_worst_of_several_folders_is_the_exit_code(shell: Any, folders: list
     *_, less, worst = done.err.splitlines()
     assert "could be used, of 1 found" in less
     assert worst == f"error: {done.json[1]['error']}"
-    assert datasets(shell) == {"broken": 0, **dict.fromkeys(sorted(folders), 2)}
+    assert count_by_dataset(shell) == {"broken": 0, **dict.fromkeys(sorted(folders), 2)}
     assert shell.ingest(first, "broken").code == 1
 
 
 def test_the_library_adds_several_folders(
     shell: Any, folders: list[str], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is a dataset, and the model is opened once; one that is missing is refused first."""
+    """Each is a dataset, and the model is opened once; a missing folder is refused first."""
     monkeypatch.setenv("LOOKALIKE_HOME", str(shell.folder / "home"))
     model = lookalike.Model("vgg", layer="block1_conv1", weights=shell.weights, provider="cpu")
     with lookalike.open(shell.folder / "store", model=model) as index:

@@ -1,4 +1,4 @@
-"""The tests' shell: a command in this process does what it does in one of its own, and leaves no trace."""
+"""Tests the tests' shell: a command that runs in this process behaves as in its own, and leaves no trace."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ import pytest
 
 
 def process_state() -> dict[str, object]:
-    """What a command could leave changed of the process that it ran in."""
+    """Returns the state of the process that a command could change."""
     log = logging.getLogger("lookalike")
     return {
         "environment": dict(os.environ),
@@ -37,13 +37,13 @@ def process_state() -> dict[str, object]:
     ],
     ids=" ".join,
 )
-def test_a_command_here_does_what_it_does_in_a_process(words: tuple[str, ...], shell: Any) -> None:
-    """Its exit code, and every byte of its stdout and its stderr."""
+def test_a_command_in_this_process_behaves_as_in_its_own(words: tuple[str, ...], shell: Any) -> None:
+    """It has the same exit code, and the same bytes on stdout and stderr."""
     assert shell(*words) == shell.process(*words)
 
 
-def test_standard_input_is_what_a_command_is_given(ingested: Any) -> None:
-    """Bytes, to their end; or nothing."""
+def test_a_command_reads_the_given_standard_input(ingested: Any) -> None:
+    """It reads the given bytes to their end, or nothing."""
     image = (ingested.folder / "query.png").read_bytes()
     answer, named = (
         ingested("search", "query", word, "--json", data=data)
@@ -54,15 +54,15 @@ def test_standard_input_is_what_a_command_is_given(ingested: Any) -> None:
     assert ingested("search", "query", "-").code == 4
 
 
-def test_a_command_here_leaves_the_process_as_it_was(ingested: Any) -> None:
-    """Whether it succeeds or fails."""
+def test_a_command_in_this_process_leaves_it_unchanged(ingested: Any) -> None:
+    """This holds whether it succeeds or fails."""
     before = process_state()
     assert ingested("search", "query", "query.png", NO_COLOR="1").code == 0
     assert ingested("search", "query", "gone.png", "--verbose", TMPDIR="/nowhere").code != 0
     assert process_state() == before
 
 
-def test_a_command_does_not_hear_how_the_one_before_was_called(shell: Any) -> None:
-    """Only the first was to show where it failed."""
+def test_options_of_a_command_do_not_affect_the_next_one(shell: Any) -> None:
+    """Only the first command was to show a traceback."""
     assert "Traceback" in shell("search", "query", "gone.png", "--verbose").err
     assert "Traceback" not in shell("search", "query", "gone.png").err

@@ -1,4 +1,4 @@
-"""A collection of another space is refused, for writing and for reading, whichever store it is in.
+"""Tests that a collection of another embedding space is refused for writing and reading, in both stores.
 
 The server is a real one where `QDRANT_URL` says where it is; elsewhere the client's in-memory mode stands in.
 """
@@ -48,12 +48,12 @@ OTHERS: dict[str, Any] = {
     "precision_class": "int8",
     "weights_fingerprint": "0" * 64,
 }
-"""Spaces of the same size, each unlike ours in one thing."""
+"""Changes of one field of the space, with the same dimension."""
 
 
 @pytest.fixture(params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each of both."""
+    """Opens a store of each kind in turn."""
     one: Store
     if request.param == "embedded":
         one = EmbeddedStore(tmp_path / "qdrant")
@@ -69,13 +69,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def model(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
-    """The model that this version makes."""
+    """Exports the model of this version."""
     return ensure_exported(tiny_spec, settings=home)
 
 
 @pytest.fixture
 def planted(store: Store, model: ModelFile) -> Iterator[Callable[..., CollectionManifest]]:
-    """Makes a collection with our name and one point, whose manifest says something else."""
+    """Returns a function that makes a collection with our name, one point and a changed manifest."""
     ours = new_manifest(model, Distance.COSINE, provider="", datasets={"data": "/data"})
 
     def plant(*, schema: int = 1, **identity: Any) -> CollectionManifest:
@@ -102,7 +102,7 @@ def planted(store: Store, model: ModelFile) -> Iterator[Callable[..., Collection
 
 
 def ingest(folder: Path, spec: ModelSpec, store: Store, home: Settings) -> None:
-    """One image into the collection of our name."""
+    """Ingests one image into the collection of our name."""
     request = IngestRequest(
         dataset=Dataset(name="more", root=folder), specs=[spec], distances=[Distance.COSINE]
     )
@@ -120,7 +120,7 @@ def test_writing_into_another_space_is_refused(
     tmp_path: Path,
     draw: Callable[..., list[Path]],
 ) -> None:
-    """Both sides are named with the way on; not a point and not a word of the manifest changes."""
+    """The message names both spaces and a remedy; no point and no byte of the manifest changes."""
     theirs = planted(schema=0) if part == "schema" else planted(**{part: OTHERS[part]})
     draw(tmp_path / "more", "cat/1.png")
     here = 1 if part == "schema" else getattr(model.manifest.identity, part)
@@ -138,7 +138,7 @@ def test_writing_into_another_space_is_refused(
 
 
 @pytest.mark.parametrize("part", ["preprocessing", "precision_class", "weights_fingerprint", "schema"])
-def test_reading_what_this_version_cannot_embed_for_is_refused(
+def test_reading_an_unsupported_space_is_refused(
     store: Store,
     planted: Callable[..., CollectionManifest],
     part: str,
@@ -147,7 +147,7 @@ def test_reading_what_this_version_cannot_embed_for_is_refused(
     tmp_path: Path,
     draw: Callable[..., list[Path]],
 ) -> None:
-    """Layer, pooling and backbone are taken from the manifest; these cannot be."""
+    """Layer, pooling and backbone are read from the manifest; other differences are refused."""
     [image] = draw(tmp_path, "query.png")
     theirs = planted(schema=0) if part == "schema" else planted(**{part: OTHERS[part]})
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection

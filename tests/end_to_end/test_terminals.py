@@ -1,4 +1,4 @@
-"""Names that hold a terminal's codes, on a terminal: shown by every command, obeyed from none."""
+"""Tests names with terminal control codes: every command shows them escaped."""
 
 import csv
 import io
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import obeyed, sent_to_terminal
+from terminal import control_sequences, sent_to_terminal
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has pseudo-terminals of another kind")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX pseudo-terminals")
 
 TITLE = "\x1b]0;TAKEN\x07"
 DATASET = f"[bold]hols{TITLE}"
@@ -22,7 +22,7 @@ Terminal = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def library(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell beside images of such names, which are in a collection; only read by tests."""
+    """Returns a shell beside a collection of images with such names; tests only read it."""
     shell = make_shell(tmp_path_factory.mktemp("library"))
     (first, *_) = draw(shell.folder / DATASET, *(f"{CLASS}/{name}" for name in NAMES))
     (shell.folder / DATASET / "copy\x1b[2J.png").write_bytes(first.read_bytes())
@@ -32,7 +32,7 @@ def library(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def terminal(library: Any) -> Terminal:
-    """Runs a command on a terminal; its exit code, and what it sent."""
+    """Returns a function that runs a command on a terminal: its exit code, and what it sent."""
 
     def run(*words: str | Path, typed: str = "") -> tuple[int, str]:
         return sent_to_terminal(words, folder=library.folder, environment=library.environment, typed=typed)
@@ -40,10 +40,10 @@ def terminal(library: Any) -> Terminal:
     return run
 
 
-def test_a_bar_shows_its_title_as_it_is(terminal: Terminal, library: Any) -> None:
-    """Neither a code nor Rich's markup in a folder's name is obeyed, and what closes none is no error."""
+def test_a_progress_bar_escapes_its_title(terminal: Terminal, library: Any) -> None:
+    """Control codes and Rich's markup in a folder's name are shown as text, unbalanced markup too."""
     code, sent = terminal("ingest", "run", DATASET, *library.model, "--dataset", f"[/x]{TITLE}", "--dry-run")
-    assert (code, obeyed(sent)) == (0, [])
+    assert (code, control_sequences(sent)) == (0, [])
     assert r"[/x]\x1b]0;TAKEN\x07 " in sent
     assert "images/s" in sent
 
@@ -74,23 +74,23 @@ def test_a_bar_shows_its_title_as_it_is(terminal: Terminal, library: Any) -> Non
         " ".join(value[:3]).encode("unicode_escape").decode() if isinstance(value, list) else ""
     ),
 )
-def test_names_are_shown_and_not_obeyed(terminal: Terminal, words: list[str], shown: str) -> None:
-    """In tables, in what programs read, in errors, and where an option's value is quoted."""
+def test_names_are_escaped_on_a_terminal(terminal: Terminal, words: list[str], shown: str) -> None:
+    """Tables, JSON, errors, and quoted values of options escape them."""
     _, sent = terminal(*words)
-    assert obeyed(sent.replace("\0", "")) == []
+    assert control_sequences(sent.replace("\0", "")) == []
     assert shown in sent
 
 
-def test_a_question_shows_what_it_is_about(terminal: Terminal) -> None:
-    """And no answer but yes is one."""
+def test_a_question_escapes_names(terminal: Terminal) -> None:
+    """Only yes confirms."""
     code, sent = terminal("ingest", "remove", "--dataset", DATASET, typed="n\n")
-    assert (code, obeyed(sent)) == (1, [])
+    assert (code, control_sequences(sent)) == (1, [])
     assert r"points of [bold]hols\x1b]0;TAKEN\x07" in sent
     assert "nothing was changed" in sent
 
 
-def test_a_pipe_gets_names_as_they_are(library: Any) -> None:
-    """What is shown with escapes on a terminal is exact for a program."""
+def test_a_pipe_receives_names_unescaped(library: Any) -> None:
+    """Names are escaped for terminals only."""
     redundant = library("search", "duplicates", "--print0").out.removesuffix("\0").split("\0")
     (copy,) = (Path(path) for path in redundant)
     assert copy.read_bytes() == (library.folder / DATASET / CLASS / NAMES[0]).read_bytes()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
-from read_only import contents, read_only
+from read_only import read_contents, read_only
 
 import lookalike
 from lookalike import errors
@@ -520,7 +520,7 @@ def test_a_read_only_index_is_searched_and_refuses_writes(
     with lookalike.open(place, model=tiny_model) as index:
         index.add(images)
         before = places(index.search(images / "cat/0.png"))
-    files = contents(place)
+    files = read_contents(place)
     with read_only(place), lookalike.open(place, model=tiny_model) as index:
         assert places(index.search(images / "cat/0.png")) == before
         assert len(index) == 26
@@ -535,7 +535,7 @@ def test_a_read_only_index_is_searched_and_refuses_writes(
                 write()
             assert caught.value.path == place
         assert index.add(images, dry_run=True).unchanged == 26
-    assert contents(place) == files
+    assert read_contents(place) == files
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by Playwright, to look at a page as people's browsers will."""
+"""Drives a headless Chromium by Playwright, to test pages as readers' browsers show them."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def find_chromium() -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPage:
-    """A page that was loaded and painted.
+    """A page that is loaded and painted.
 
     `logged` is what its console and its policy said, `requested` the URLs it asked for.
     """
@@ -50,7 +50,7 @@ def open_page(
     scheme: Literal["light", "dark"] = "light",
     media: Literal["screen", "print"] = "screen",
 ) -> OpenPage:
-    """Loads a file in a new window of a reader with these preferences; the caller closes its context."""
+    """Loads a file in a new window with these preferences; the caller closes its context."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         device_scale_factor=2 if phone else 1,
@@ -69,7 +69,7 @@ def open_page(
 
 @contextmanager
 def running_browser(program: str) -> Iterator["Browser"]:
-    """Starts the browser, and ends it with the block."""
+    """Starts the browser, and closes it after the block."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -1,4 +1,4 @@
-"""The console commands, run in this process or in one of their own.
+"""Runs the console commands in this process or in one of their own.
 
 In this process a command finds what it finds in one of its own: arguments, folder, environment, streams.
 What it changes of the process is put back behind it, so that commands do not hear of each other. What only
@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SCRIPTS = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]
 
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MPL", "TZ")
-"""Variables, by how they begin, that a process reads before it has a command."""
+"""Prefixes of the variables that a process reads before it runs a command."""
 
 TIMEOUT_S = 300
 
@@ -37,7 +37,7 @@ Ended = tuple[int, bytes, bytes]
 
 
 def can_run_here(words: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Returns whether these words are one of the commands, and would do here what they do in a process.
+    """Returns whether these words are a command that behaves here as in a process of its own.
 
     What an execution provider loads stays loaded; only the processor's is there anyway.
     """
@@ -50,7 +50,7 @@ def can_run_here(words: Sequence[str], environment: Mapping[str, str]) -> bool:
 def run_here(
     words: Sequence[str], *, folder: Path, environment: Mapping[str, str], data: bytes | None
 ) -> Ended:
-    """Calls what the installed script calls, with standard input `data`."""
+    """Calls the function that the installed script calls, with standard input `data`."""
     command, *_ = words
     module, function = SCRIPTS[command].split(":")
     main = getattr(importlib.import_module(module), function)
@@ -70,7 +70,7 @@ def run_here(
 def run_as_process(
     words: Sequence[str], *, folder: Path, environment: Mapping[str, str], data: bytes | None
 ) -> Ended:
-    """Runs a command from nothing to its end, as a user's shell does."""
+    """Runs a command in a process of its own to its end, as a user's shell does."""
     program, *arguments = words
     done = subprocess.run(
         [Path(sys.executable).parent / program, *arguments],
@@ -86,7 +86,7 @@ def run_as_process(
 
 @contextmanager
 def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Puts back afterwards what a command is given of its process, and what it may change of it."""
+    """Sets what a command reads from its process, and restores what it may have changed."""
     log = logging.getLogger("lookalike")
     before = (sys.argv, dict(os.environ), Path.cwd(), tempfile.tempdir, signal.getsignal(signal.SIGINT))
     logged = ([*log.handlers], log.level, log.propagate)
@@ -97,7 +97,7 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
     tempfile.tempdir, console._verbose = None, False  # noqa: SLF001
     try:
         with warnings.catch_warnings():
-            # As `lookalike_core.images.decoding` has it for a process; pytest makes errors of warnings.
+            # The filter of `lookalike_core.images.decoding`; pytest turns warnings into errors.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             yield
     finally:
@@ -112,7 +112,7 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
 
 @contextmanager
 def _streams(data: bytes) -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
-    """Gives stdout and stderr as bytes. Typer's `CliRunner` has streams, too, but another width for help."""
+    """Replaces stdout and stderr by byte buffers. Typer's `CliRunner` does, too, with another help width."""
     before, raw = (sys.stdin, sys.stdout, sys.stderr), (io.BytesIO(data), io.BytesIO(), io.BytesIO())
     sys.stdin, sys.stdout, sys.stderr = (io.TextIOWrapper(each, encoding="utf-8") for each in raw)
     try:
@@ -131,7 +131,7 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _exit_code(ended: SystemExit) -> int:
-    """As a process has it."""
+    """Returns the exit code that a process would have."""
     if isinstance(ended.code, str):
         sys.stderr.write(f"{ended.code}\n")
         return 1

@@ -1,4 +1,4 @@
-"""An explanation of two images by two networks, as a page."""
+"""Makes the page of an explanation of two images by two networks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +15,17 @@ from lookalike_search.reports.explanation import explanations_page
 HOSTILE = '<script>alert("1")</script>\u202e.jpg'
 
 
-def image(name: str, width: int, height: int) -> SeenImage:
-    """Noise of that size."""
+def noise_image(name: str, width: int, height: int) -> SeenImage:
+    """Returns a noise image of that size."""
     random = np.random.default_rng(width)
     shown = encode(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
     return SeenImage(name=name, pixels=np.zeros((224, 224, 3), np.uint8), shown=shown)
 
 
-def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, low: float = 0.0) -> Explained:
-    """Random features of seven by seven cells, explained."""
+def explain_noise(
+    backbone: str, layer: str, distance: Distance = Distance.COSINE, low: float = 0.0
+) -> Explained:
+    """Returns the explanation of random features of seven by seven cells."""
     random = np.random.default_rng(0)
     manifest = CollectionManifest(
         identity=ModelIdentity(
@@ -56,12 +58,15 @@ def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, l
     )
 
 
-IMAGES = (image("cat.jpg", 120, 80), image(HOSTILE, 60, 90))
+IMAGES = (noise_image("cat.jpg", 120, 80), noise_image(HOSTILE, 60, 90))
 
 
 def make_page(folder: Path) -> Path:
-    """Writes the page of two networks; one compares by distance, and one image has a name to be wary of."""
+    """Writes the page of two networks; one compares by distance, and one image's name needs escaping."""
     path = folder / "explained.html"
-    sections = [explained("resnet101v2", "post_relu"), explained("vgg16", "block5_pool", Distance.EUCLID)]
+    sections = [
+        explain_noise("resnet101v2", "post_relu"),
+        explain_noise("vgg16", "block5_pool", Distance.EUCLID),
+    ]
     explanations_page(IMAGES, sections).write(path)
     return path

@@ -1,4 +1,4 @@
-"""A TCP proxy that does to requests what networks, proxies and dying servers do to them.
+"""Runs a TCP proxy that injects the faults of networks, proxies and dying servers into requests.
 
 It stands between a real client and whatever answers behind it, a real server or a stand-in, and passes
 bytes on until it is told otherwise. It looks at the first request of a connection; our client opens one
@@ -24,7 +24,7 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The first request of a connection, whole; `line` is like `PUT /collections/x/points?wait=true`."""
+    """The complete first request of a connection; `line` is like `PUT /collections/x/points?wait=true`."""
 
     line: str
     data: bytes
@@ -34,23 +34,23 @@ Fault = Callable[["FaultyProxy", socket.socket, Request], None]
 
 
 def passing(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
-    """No fault: there and back."""
+    """Passes the request and its answer on without a fault."""
     proxy.exchange(client, request)
 
 
 def reset(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
-    """The connection is reset before anything has reached the server."""
+    """Resets the connection before anything reaches the server."""
     _reset(client)
 
 
 def lost_answer(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
-    """The server does what it was asked, and the connection is reset before its answer is through."""
+    """Lets the server handle the request, and resets the connection before its answer is passed on."""
     proxy.exchange(client, request, answer_bytes=0)
     _reset(client)
 
 
 def cut_answer(after: int) -> Fault:
-    """The connection ends after so many bytes of the answer."""
+    """Returns a fault that ends the connection after that many bytes of the answer."""
 
     def cut(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
         proxy.exchange(client, request, answer_bytes=after)
@@ -59,7 +59,7 @@ def cut_answer(after: int) -> Fault:
 
 
 def stall(seconds: float) -> Fault:
-    """Nothing is passed on and nothing answered for so long; then the request goes through, unheard."""
+    """Returns a fault that delays a request without an answer, then passes it on and drops its answer."""
 
     def hold(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
         if not proxy.closing.wait(seconds):
@@ -69,7 +69,7 @@ def stall(seconds: float) -> Fault:
 
 
 def answer(status: int, error: str = "said so", **headers: str) -> Fault:
-    """The proxy answers by itself, in Qdrant's manner; `retry_after="1"` is a header."""
+    """Returns a fault that answers in Qdrant's format; `retry_after="1"` is a header."""
 
     def give(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
         body = json.dumps({"status": {"error": error}, "time": 0.0})
@@ -82,7 +82,7 @@ def answer(status: int, error: str = "said so", **headers: str) -> Fault:
 
 
 def after(action: Callable[[], object]) -> Fault:
-    """Something happens on the server, then the request goes through."""
+    """Returns a fault that runs an action, then passes the request on."""
 
     def act(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
         action()
@@ -92,7 +92,7 @@ def after(action: Callable[[], object]) -> Fault:
 
 
 def before_answer(action: Callable[[], object]) -> Fault:
-    """The server does what it was asked, then something happens, then the client hears of the first."""
+    """Returns a fault that passes the request on, then runs an action, then passes the answer on."""
 
     def act(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
         proxy.exchange(client, request, meanwhile=action)
@@ -101,7 +101,7 @@ def before_answer(action: Callable[[], object]) -> Fault:
 
 
 class FaultyProxy:
-    """Listens on a port of its own and speaks to `target`, a host and a port."""
+    """Listens on its own port and forwards to `target`, a host and a port."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
@@ -119,22 +119,22 @@ class FaultyProxy:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL that it listens on."""
         return f"http://127.0.0.1:{self.port}"
 
     def plan(self, pattern: str, *faults: Fault) -> None:
-        """What happens to the next requests whose line matches, one after the other; then they pass."""
+        """Plans the faults of the next requests whose line matches, one each; later requests pass."""
         with self._lock:
             self._plans.append((pattern, list(faults)))
 
     def count(self, pattern: str) -> int:
-        """How many requests have come whose line matches."""
+        """Returns the number of requests so far whose line matches."""
         return sum(re.search(pattern, line) is not None for line in self.seen)
 
     def open(self) -> None:
-        """Begins to listen, on the same port as before."""
+        """Starts to listen, on the same port as before."""
         listener = socket.create_server(("127.0.0.1", self.port))
-        # little is taken in before it is read, so that a client notices when nobody reads
+        # a small buffer, so that a client notices when nothing is read
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
         self.port = listener.getsockname()[1]
         self._listening = threading.Event()
@@ -142,7 +142,7 @@ class FaultyProxy:
         self._thread.start()
 
     def refuse(self) -> None:
-        """Ends listening: whoever connects from now on is refused."""
+        """Stops listening: new connections are refused."""
         if self._listening is not None and self._thread is not None:
             self._listening.set()
             self._thread.join()
@@ -156,7 +156,7 @@ class FaultyProxy:
         answer_bytes: int | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
-        """The request to the target and its answer back, all of it or its first bytes."""
+        """Sends the request to the target and returns its answer, all of it or its first bytes."""
         try:
             server = socket.create_connection(self.target)
         except OSError:
@@ -204,7 +204,7 @@ class FaultyProxy:
 
 @contextmanager
 def running_proxy(target: tuple[str, int]) -> Iterator[FaultyProxy]:
-    """A proxy that listens until the block ends."""
+    """Runs a proxy that listens until the block ends."""
     proxy = FaultyProxy(target)
     proxy.open()
     try:
@@ -215,7 +215,7 @@ def running_proxy(target: tuple[str, int]) -> Iterator[FaultyProxy]:
 
 
 def _read_request(client: socket.socket, most: int | None = None) -> Request | None:
-    """The first request or answer on a connection; without its data where its body has over `most` bytes."""
+    """Returns the first request or answer of a connection, without a body of more than `most` bytes."""
     data = b""
     for chunk in iter(partial(client.recv, _CHUNK), b""):
         data += chunk
@@ -240,7 +240,7 @@ def _answer(server: socket.socket) -> bytes:
 
 
 def _pump(client: socket.socket, server: socket.socket) -> None:
-    """Both ways until one side is done."""
+    """Copies bytes both ways until one side closes."""
     other = {client: server, server: client}
     while True:
         ready, _, _ = select.select(list(other), [], [], 30)
@@ -254,6 +254,6 @@ def _pump(client: socket.socket, server: socket.socket) -> None:
 
 
 def _reset(client: socket.socket) -> None:
-    """Closed with nothing to linger for, a connection is reset."""
+    """Closes a socket so that its connection is reset."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()

@@ -1,4 +1,4 @@
-"""A stand-in for Qdrant's gRPC port, good for what goes over the wire and for faults, and nothing else."""
+"""Stands in for Qdrant's gRPC port, to test messages and faults, and nothing else."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 
 @dataclass(slots=True, kw_only=True)
 class GrpcResponder:
-    """Answers every gRPC call with an empty message, or with `code`; a stand-in for Qdrant's gRPC port.
+    """Stands in for Qdrant's gRPC port: answers every call with an empty message, or with `code`.
 
     `answers` holds the bytes to give to a method instead; `failing` how its next calls fail: with a code,
     a text and trailing metadata; `seen` the method, the request's bytes and the metadata of each call. A
@@ -25,7 +25,7 @@ class GrpcResponder:
     seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Listens, on the same port as before."""
+        """Listens, on the same port after a stop."""
         import grpc
 
         self.listener = grpc.server(ThreadPoolExecutor(2), handlers=[self])
@@ -37,7 +37,7 @@ class GrpcResponder:
         self.listener.stop(None).wait()
 
     def service(self, details: Any) -> Any:
-        """The handler for any method."""
+        """Returns the handler for any method."""
         import grpc
 
         def answer(request: bytes, context: Any) -> bytes:
@@ -55,7 +55,7 @@ class GrpcResponder:
 
 
 def grpc_info(manifest: CollectionManifest) -> bytes:
-    """What a server says of a collection that is there and ours."""
+    """Returns a server's description of an existing collection of ours."""
     from qdrant_client import grpc as messages
     from qdrant_client.conversions.conversion import RestToGrpc
 

@@ -1,4 +1,4 @@
-"""A host's own process: what it has set, before and after it has used the library; prints what has changed.
+"""Runs as a host's process: prints which of its settings changed by the use of the library.
 
 Run by tests/test_clean_host.py with a folder of images, an empty one, and a weights file.
 """
@@ -24,25 +24,25 @@ USED = (
     *("matplotlib.figure", "sklearn.manifold", "sklearn.linear_model", "scipy.ndimage", "qdrant_edge"),
     *("filelock", "jinja2", "rich", "typer", "threadpoolctl", "platformdirs"),
 )
-"""Libraries that change something when they are imported, for which their importer answers: the host here."""
+"""Libraries whose import changes global state; here the host itself imports them."""
 
 
 def main() -> None:
-    """Prints a JSON object: what has changed -> before and after."""
+    """Prints a JSON object: changed setting -> its values before and after."""
     images, empty, weights = map(Path, sys.argv[1:])
     for name in USED:
         importlib.import_module(name)
-    make_own()
+    set_own_state()
     loggers = [None, *logging.root.manager.loggerDict]
-    before = state(loggers)
-    use(images, empty, weights)
-    after = state(loggers)
+    before = read_state(loggers)
+    use_library(images, empty, weights)
+    after = read_state(loggers)
     changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
     json.dump(changed, sys.stdout, default=repr)
 
 
-def make_own() -> None:
-    """Sets what a host may have set, each to something that nobody else would."""
+def set_own_state() -> None:
+    """Sets what a host may set, each to an unusual value."""
     import matplotlib as mpl
     import numpy as np
     from PIL import Image
@@ -55,14 +55,14 @@ def make_own() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mpl.rcParams["font.size"] = 23.0
     np.seterr(under="warn")
-    np.random.seed(5)  # noqa: NPY002 - the global state is what is looked at
+    np.random.seed(5)  # noqa: NPY002 - sets the global state
     random.seed(5)
     os.environ["OWN"] = "value"
     sys.path.append("/nowhere")
 
 
-def state(loggers: list[str | None]) -> dict[str, Any]:
-    """What holds for all of the process."""
+def read_state(loggers: list[str | None]) -> dict[str, Any]:
+    """Returns the global state of the process."""
     import matplotlib as mpl
     import numpy as np
     import threadpoolctl
@@ -101,8 +101,8 @@ def state(loggers: list[str | None]) -> dict[str, Any]:
     }
 
 
-def use(images: Path, empty: Path, weights: Path) -> None:
-    """Exports, ingests, asks, compares, draws: all that a caller of the stages does."""
+def use_library(images: Path, empty: Path, weights: Path) -> None:
+    """Calls all that a host of the library calls: export, ingest, query, duplicates, evaluation and pages."""
     import numpy as np
     from lookalike_core.settings import Settings
     from lookalike_core.stores.collection_manifest import Distance

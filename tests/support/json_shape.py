@@ -1,4 +1,4 @@
-"""Compares parsed JSON with types: typed dictionaries, dataclasses, enumerations, and what holds these."""
+"""Compares parsed JSON with types: typed dictionaries, dataclasses, enumerations, and containers of these."""
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
-def problems(value: object, form: Sequence[type], where: str = "") -> Iterator[str]:
-    """Where an object differs from the records whose keys it is to have, side by side; nothing if nowhere.
+def find_differences(value: object, form: Sequence[type], where: str = "") -> Iterator[str]:
+    """Yields where an object differs from the records that together define its keys.
 
     A typed dictionary says which keys may be left out; of a dataclass it is those that may be None.
     """
@@ -35,7 +35,7 @@ def _optional(record: Any) -> set[str]:
 def _misfits(value: object, hint: Any, where: str) -> Iterator[str]:
     origin, inner = get_origin(hint), get_args(hint)
     if is_typeddict(hint) or is_dataclass(hint):
-        yield from problems(value, [hint], where)
+        yield from find_differences(value, [hint], where)
     elif origin in (Union, types.UnionType):
         tried = [list(_misfits(value, each, where)) for each in inner]
         if all(tried):
@@ -47,12 +47,12 @@ def _misfits(value: object, hint: Any, where: str) -> Iterator[str]:
     elif isinstance(origin, type) and issubclass(origin, Sequence) and isinstance(value, list):
         for number, each in enumerate(value):
             yield from _misfits(each, inner[0], f"{where}[{number}]")
-    elif not _is_plainly(value, hint):
+    elif not _has_plain_type(value, hint):
         yield f"{where}: {value!r} is no {hint}"
 
 
-def _is_plainly(value: object, hint: Any) -> bool:
-    """Whether a value that holds no others is what its type allows."""
+def _has_plain_type(value: object, hint: Any) -> bool:
+    """Returns whether a value that contains no others has a type that its hint allows."""
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if isinstance(hint, type) and issubclass(hint, StrEnum):

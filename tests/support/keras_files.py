@@ -1,4 +1,4 @@
-"""Files as Keras saves them, in every layout, without Keras; `tests/parity` compares them with Keras' own.
+"""Writes files as Keras saves them, in every layout, without Keras; `tests/parity` compares them with Keras.
 
 A model is `{name: layer}` in Keras' order. A layer is `{variable: array}`, empty where it has none, or
 another `Model`. Beside the layers lies the state of an optimizer, which has their names and shapes.
@@ -15,15 +15,15 @@ import h5py
 import numpy as np
 
 STATISTICS = ("moving_mean", "moving_variance")
-"""Variables that are not trained, which Keras lists behind all others."""
+"""Variables that are not trained, which Keras lists last."""
 
 
 class Model(dict[str, Any]):
-    """A model that may be a layer of another one."""
+    """A model that may be a layer of another model."""
 
 
 def save_legacy(path: Path, model: Model, *, is_whole: bool = False, suffix: str = ":0") -> Path:
-    """Writes as Keras 2 does by `save_weights("x.h5")`, or by `model.save("x.h5")` after a training.
+    """Writes a file like Keras 2's `save_weights("x.h5")`, or its `model.save("x.h5")` after training.
 
     Keras 3 does the latter with no `suffix`.
     """
@@ -32,7 +32,7 @@ def save_legacy(path: Path, model: Model, *, is_whole: bool = False, suffix: str
         root.attrs["layer_names"] = [name.encode() for name in model]
         for name, layer in model.items():
             group = root.create_group(name)
-            arrays = {f"{array}{suffix}": value for array, value in _listed(name, layer)}
+            arrays = {f"{array}{suffix}": value for array, value in _flatten(name, layer)}
             group.attrs["weight_names"] = [array.encode() for array in arrays]
             _fill(group, arrays)
         root.create_group("top_level_model_weights").attrs["weight_names"] = np.zeros(0)
@@ -43,7 +43,7 @@ def save_legacy(path: Path, model: Model, *, is_whole: bool = False, suffix: str
 
 
 def save_weights_h5(path: Path, model: Model, *, has_names: bool = True) -> Path:
-    """Writes as `save_weights("x.weights.h5")` does; without names, as Keras 2 does."""
+    """Writes a file like `save_weights("x.weights.h5")` does; without names, as Keras 2 does."""
     with h5py.File(path, "w") as file:
         _write_numbered(file, "functional", model, has_names=has_names)
         moments = enumerate(_moments(model).values())
@@ -54,7 +54,7 @@ def save_weights_h5(path: Path, model: Model, *, has_names: bool = True) -> Path
 def save_keras(
     path: Path, model: Model, *, has_names: bool = True, compression: int = zipfile.ZIP_STORED
 ) -> Path:
-    """Writes as `model.save("x.keras")` does, with a configuration that Keras would run code of."""
+    """Writes a file like `model.save("x.keras")`, with a configuration whose code Keras would run."""
     weights = save_weights_h5(path.with_suffix(".weights.h5"), model, has_names=has_names)
     code = {"class_name": "__lambda__", "config": {"code": "4wEAAAA="}}
     with zipfile.ZipFile(path, "w", compression) as archive:
@@ -65,12 +65,12 @@ def save_keras(
     return path
 
 
-def _listed(name: str, layer: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The arrays of a layer, or of all layers of a model however deep, as `LAYER/VARIABLE`."""
+def _flatten(name: str, layer: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Returns the arrays of a layer, or of all layers of a model at any depth, as `LAYER/VARIABLE`."""
     if not isinstance(layer, Model):
         arrays = [(f"{name}/{variable}", value) for variable, value in layer.items()]
     else:
-        arrays = [array for inner, each in layer.items() for array in _listed(inner, each)]
+        arrays = [array for inner, each in layer.items() for array in _flatten(inner, each)]
     return sorted(arrays, key=lambda array: array[0].endswith(STATISTICS))
 
 
@@ -83,14 +83,14 @@ def _write_numbered(group: h5py.Group, name: str, layer: Mapping[str, Any], *, h
         return
     counts: Counter[str] = Counter()
     for inner, each in layer.items():
-        kind = _kind(each)
+        kind = _group_name(each)
         number = f"_{counts[kind]}" if counts[kind] else ""
         counts[kind] += 1
         _write_numbered(group.create_group(f"layers/{kind}{number}"), inner, each, has_names=has_names)
 
 
-def _kind(layer: Mapping[str, Any]) -> str:
-    """What Keras calls a group, by the class of the layer."""
+def _group_name(layer: Mapping[str, Any]) -> str:
+    """Returns Keras' name of a group, by the class of the layer."""
     if isinstance(layer, Model):
         return "functional"
     if "gamma" in layer:
@@ -101,7 +101,7 @@ def _kind(layer: Mapping[str, Any]) -> str:
 
 
 def _moments(model: Model) -> dict[str, Any]:
-    return {f"Adam/v/{name}": np.zeros_like(value) for name, value in _listed("", model)}
+    return {f"Adam/v/{name}": np.zeros_like(value) for name, value in _flatten("", model)}
 
 
 def _fill(group: h5py.Group, arrays: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Collections of vectors of one's own, in both stores, for tests that need no network and no images.
+"""Makes collections of given vectors in both stores, for tests that need no network and no images.
 
 The server is a real one where `QDRANT_URL` says where it is, elsewhere a stand-in.
 """
@@ -27,7 +27,7 @@ STORES = ("embedded", "server" if QDRANT_URL else "server-stand-in")
 
 @contextmanager
 def store_of(kind: str, folder: Path) -> Iterator[Store]:
-    """A store of one of the `STORES`; `folder` is for the embedded one."""
+    """Opens a store of one of the `STORES`; `folder` is for the embedded one."""
     if kind == "embedded":
         yield EmbeddedStore(folder)
         return
@@ -46,7 +46,7 @@ def manifest_of(
     backbone: str = "vgg16",
     layer: str = "block5_pool",
 ) -> CollectionManifest:
-    """Of weights that nobody has, so that tests may share a server; every field has a value to be lost."""
+    """Returns a manifest of unique weights, so that tests may share a server; no field has its default."""
     identity = ModelIdentity(
         backbone=backbone,
         layer=layer,
@@ -77,7 +77,7 @@ def collection_of(
     dimension: int = 2,
     datasets: Mapping[str, str] | None = None,
 ) -> Iterator[Collection]:
-    """A new collection with these points, open; gone afterwards."""
+    """Makes a new collection with these points, and deletes it after the block."""
     manifest = manifest_of(distance, dimension, datasets)
     store.create(manifest)
     with store.open(manifest.collection) as collection:
@@ -87,12 +87,12 @@ def collection_of(
 
 
 def point_of(path: str, vector: Any, **fields: Any) -> ImagePoint:
-    """An image as `payload_of` has it, at a vector."""
+    """Returns an image of `payload_of` with a vector."""
     return ImagePoint(payload=payload_of(path, **fields), vector=np.asarray(vector, dtype=np.float32))
 
 
 def payload_of(path: str, **fields: Any) -> Payload:
-    """Of an image of its own bytes in class `cat` of `data`, unless `fields` say otherwise."""
+    """Returns the payload of an image with its own bytes, in class `cat` of `data` unless `fields` differ."""
     known: dict[str, Any] = {
         "dataset": "data",
         "class_name": "cat",
@@ -107,7 +107,7 @@ def payload_of(path: str, **fields: Any) -> Payload:
 
 
 def random_vectors(count: int, dimension: int) -> list[FloatVector]:
-    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
+    """Returns `count` seeded random vectors of `dimension` values, of different lengths."""
     generator = np.random.default_rng(7)
     lengths = generator.uniform(0.5, 4, size=(count, 1))
     return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))

@@ -1,4 +1,4 @@
-"""A map of drawn images, as a page."""
+"""Makes the page of a map of drawn images."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ Draw = Callable[..., list[Path]]
 
 
 def payload(path: str, class_name: str | None) -> Payload:
-    """Of an image whose bytes are its path's."""
+    """Returns the payload of an image whose bytes are its path."""
     return payload_of(path, class_name=class_name, sha256=path)
 
 
-def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()) -> Sampled:
-    """Random vectors of length 1, one for each class named."""
+def make_sample(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()) -> Sampled:
+    """Returns random vectors of length 1, one for each class named."""
     random = np.random.default_rng(0)
     paths = paths or [f"{number}.png" for number in range(len(classes))]
     vectors = random.normal(0, 1, (len(classes), 16)).astype(np.float32)
@@ -36,7 +36,7 @@ def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()
 def make_map(folder: Path, draw: Draw) -> Path:
     """Writes the map of twelve images of two classes and none, one without a file; a class is named <b>."""
     draw(folder, *[f"{number}.png" for number in range(11)])
-    drawn = map_collection(sampled(folder, ["cat", "<b>dog</b>\u202e", None] * 4), seed=0)
+    drawn = map_collection(make_sample(folder, ["cat", "<b>dog</b>\u202e", None] * 4), seed=0)
     page, without = map_page(drawn, seed=0)
     page.write(folder / "map.html")
     assert without == 1

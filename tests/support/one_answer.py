@@ -1,4 +1,4 @@
-"""One query and its answer, for tests that are not about batches."""
+"""Answers one query, for tests that are not about batches."""
 
 from collections.abc import Sequence
 

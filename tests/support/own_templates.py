@@ -1,4 +1,4 @@
-"""Two templates of pages that only tests have."""
+"""Adds two templates of pages that only tests have."""
 
 import jinja2
 from lookalike_search.reports.page import environment
@@ -11,7 +11,7 @@ SCRIPTED = """{% extends "base.html" %}{% block title %}x{% endblock %}
 
 
 def with_own_templates() -> jinja2.BaseLoader:
-    """Returns the loader of the pages' own templates, which finds `plain.html` and `scripted.html` too."""
+    """Returns the loader of the pages' own templates with `plain.html` and `scripted.html` added."""
     own = jinja2.DictLoader({"plain.html": PLAIN, "scripted.html": SCRIPTED})
     real = environment().loader
     assert real is not None

@@ -1,4 +1,4 @@
-"""What a page has to keep to, read by the standard library's parser and not by a browser, which forgives."""
+"""Checks the rules for pages, by the standard library's parser, which is less forgiving than a browser."""
 
 import re
 from collections import Counter
@@ -38,7 +38,7 @@ class _Reader(HTMLParser):
             self.open_tags.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """As SVG's elements end themselves."""
+        """Handles self-closing tags, as in SVG."""
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
             self.handle_endtag(tag)
@@ -56,7 +56,7 @@ class _Reader(HTMLParser):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPage:
-    """A page: its start tags, its text, its source and what is wrong with it."""
+    """A parsed page: its start tags, its text, its source and the rules that it breaks."""
 
     elements: list[Element]
     text: str
@@ -64,18 +64,18 @@ class ReadPage:
     problems: list[str]
 
     def with_class(self, name: str) -> list[Element]:
-        """The elements of a CSS class."""
+        """Returns the elements of a CSS class."""
         return [each for each in self.elements if name in (each.attributes.get("class") or "").split()]
 
 
 def read_page(path: Path) -> ReadPage:
-    """Reads a page and notes what it does not keep to."""
+    """Parses a page and notes which rules it breaks."""
     source = path.read_text(encoding="utf-8")
     reader = _Reader()
     reader.feed(source)
     reader.close()
     problems = [*reader.problems, *(f"<{tag}> is not closed" for tag in reader.open_tags)]
-    problems += _structure(reader.elements) + _references(reader.elements) + _requests(source)
+    problems += _structure(reader.elements) + _references(reader.elements) + _requested_urls(source)
     return ReadPage(
         elements=reader.elements,
         text=" ".join("".join(reader.text).split()),
@@ -115,8 +115,8 @@ def _references(elements: list[Element]) -> list[str]:
     return problems
 
 
-def _requests(source: str) -> list[str]:
-    """Addresses that a browser would load; `data:` is in the page itself."""
+def _requested_urls(source: str) -> list[str]:
+    """Returns the addresses that a browser would load; `data:` URLs need no request."""
     problems = [f"asks for {url}" for url in re.findall(r"url\((?!data:)[^)]*\)|@import[^;]*", source)]
     problems += [
         f"asks for {url}"

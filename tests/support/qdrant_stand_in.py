@@ -1,4 +1,4 @@
-"""A stand-in for a Qdrant server: the part of its REST interface that our client uses, over real HTTP.
+"""Stands in for a Qdrant server: the part of its REST interface that our client uses, over real HTTP.
 
 Behind it is the in-memory mode of qdrant-client. It proves what goes over the wire, what becomes of
 faults there and what our commands do about them; it proves nothing about Qdrant itself, its disk or its
@@ -26,7 +26,7 @@ DONE = {"operation_id": 0, "status": "completed"}
 
 
 class QdrantStandIn:
-    """Its data outlives `stop` and `start`, as a real server's does."""
+    """A server whose data outlives `stop` and `start`, as a real server's does."""
 
     def __init__(self, *, api_key: str | None = None, version: str | None = None) -> None:
         from importlib.metadata import version as installed
@@ -44,11 +44,11 @@ class QdrantStandIn:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL that it listens on."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Listens, on the same port as before."""
+        """Listens, on the same port after a stop."""
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -63,7 +63,7 @@ class QdrantStandIn:
             self._server = None
 
     def answer(self, method: str, path: str, query: str, key: str | None, body: bytes) -> tuple[int, Any]:
-        """What a request gets: a status, and an object for JSON."""
+        """Returns the answer to a request: a status, and an object for JSON."""
         if self.api_key is not None and key != self.api_key:
             return 401, "Must provide an API key or an Authorization bearer token"
         data = json.loads(body) if body else {}
@@ -151,7 +151,7 @@ class QdrantStandIn:
         client = self._there(name)
         operations = models.UpdateOperations.model_validate(data).operations
         for operation in operations:
-            with nullcontext() if waits else suppress(UnexpectedResponse):  # of a point that is not there
+            with nullcontext() if waits else suppress(UnexpectedResponse):  # of a missing point
                 client.batch_update_points(name, [operation])
         return [DONE if waits else DONE | {"status": "acknowledged"}] * len(operations)
 
@@ -198,7 +198,7 @@ class QdrantStandIn:
 
     def _query_batch(self, name: str, data: Any) -> Any:
         searches = models.QueryRequestBatch.model_validate(data).searches
-        wanted = [search.model_copy(update={"params": None}) for search in searches]  # it would warn of them
+        wanted = [search.model_copy(update={"params": None}) for search in searches]  # the client warns
         return _json(self._there(name).query_batch_points(name, wanted))
 
     def _there(self, name: str) -> QdrantClient:
@@ -232,7 +232,7 @@ _ROUTES: list[tuple[str, Callable[..., Any]]] = [
 
 @contextmanager
 def running_stand_in(**options: Any) -> Iterator[QdrantStandIn]:
-    """A stand-in that listens until the block ends."""
+    """Runs a stand-in that listens until the block ends."""
     one = QdrantStandIn(**options)
     one.start()
     try:
@@ -242,10 +242,10 @@ def running_stand_in(**options: Any) -> Iterator[QdrantStandIn]:
 
 
 def _refusal(error: Exception) -> tuple[int, str]:
-    """Status and words for what went wrong."""
+    """Returns status and message for an error."""
     if isinstance(error, StrictModeError):
         return error.status, str(error)
-    if isinstance(error, UnexpectedResponse):  # the client in memory refuses as a server does
+    if isinstance(error, UnexpectedResponse):  # the in-memory client raises a server's errors
         return error.status_code or 500, bytes(error.content).decode()
     if isinstance(error, KeyError):
         return 404, str(error.args[0])
@@ -279,7 +279,7 @@ def _handler(stand_in: QdrantStandIn) -> type[BaseHTTPRequestHandler]:
                 super().handle()
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Logs nothing."""
 
     return Handler
 

@@ -1,4 +1,4 @@
-"""Folders that can really not be written to, and what of their content must stay as it is."""
+"""Makes folders unwritable even for the superuser, and records their content for comparison."""
 
 import hashlib
 import os
@@ -13,13 +13,13 @@ import pytest
 
 @contextmanager
 def read_only(*folders: Path) -> Iterator[None]:
-    """Takes the right to write to folders away for the length of a block, with all that is in them.
+    """Makes folders and all that is in them read-only for the length of a block.
 
     The superuser may write whatever permissions say, so for him they are mounted read-only in their place;
     where he may not mount, the test is skipped.
     """
     if os.name == "nt":
-        pytest.skip("on Windows folders have no permissions that tests could take away")
+        pytest.skip("folders have no such permissions on Windows")
     with ExitStack() as stack:
         for folder in folders:
             undo = _mount(folder) if os.geteuid() == 0 else _forbid(folder)
@@ -30,7 +30,7 @@ def read_only(*folders: Path) -> Iterator[None]:
 def _mount(folder: Path) -> list[str]:
     bind = ["mount", "--bind", str(folder), str(folder)]
     if sys.platform != "linux" or subprocess.run(bind, check=False, capture_output=True).returncode:
-        pytest.skip("whoever runs this may not mount a file system")
+        pytest.skip("this user may not mount a file system")
     subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)  # noqa: S607
     return ["umount", str(folder)]
 
@@ -40,8 +40,8 @@ def _forbid(folder: Path) -> list[str]:
     return ["chmod", "-R", "u+w", str(folder)]
 
 
-def contents(folder: Path) -> dict[str, tuple[str, int]]:
-    """Every file below a folder, with the hash of its bytes and its time in nanoseconds."""
+def read_contents(folder: Path) -> dict[str, tuple[str, int]]:
+    """Returns every file below a folder, with the hash of its bytes and its mtime in nanoseconds."""
     return {
         str(path.relative_to(folder)): (_sha256(path), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Errors of the library as a command line says them: the message, and the hint in words."""
+"""Matches errors of the library as a command prints them: the message, and the hint in words."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from lookalike_core.errors import LookalikeError
 
 @contextmanager
 def refuses(kind: type[LookalikeError], *, match: str) -> Iterator["pytest.ExceptionInfo[LookalikeError]"]:
-    """As `pytest.raises`, where the words about options belong to what is looked for."""
+    """Works like `pytest.raises`, but matches the text about options as well."""
     with pytest.raises(kind) as caught:
         yield caught
     message = full_message(caught.value)

@@ -1,4 +1,4 @@
-"""Pages of query, evaluate and duplicates over a drawn collection, with everything on them."""
+"""Makes pages of query, evaluate and duplicates over a drawn collection, with every section on them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,14 +30,14 @@ Draw = Callable[..., list[Path]]
 
 HOSTILE = """<b>"cat's"</b> & co"""
 
-"""A class, and a folder."""
+"""The name of a class and of its folder."""
 
 PER_CLASS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """Drawn images of three classes in a folder, one of them gone, with vectors that overlap."""
+    """Drawn images of three classes in a folder, one without its file, with vectors that overlap."""
 
     root: Path
     manifest: CollectionManifest
@@ -45,15 +45,15 @@ class Collection:
     evaluation: Evaluation
 
     def file(self, row: int) -> Path:
-        """Where an image lies."""
+        """Returns the path of an image."""
         return self.root / self.payloads[row].path
 
     def neighbour(self, rank: int, row: int, score: float) -> Neighbour:
-        """A hit as a search has it."""
+        """Returns a hit as a search returns it."""
         return Neighbour(rank=rank, score=score, payload=self.payloads[row], file=self.file(row))
 
     def answer(self, row: int, **changes: object) -> Answer:
-        """What an evaluation found for an image, as an answer."""
+        """Returns the evaluation's result for an image, as an answer."""
         found = self.evaluation.results
         pairs = zip(found.neighbours[row].tolist(), found.scores[row].tolist(), strict=True)
         verdict = self.evaluation.images.vectors.names[found.verdicts[VoteRule.NEARER_TIES][row]]
@@ -99,18 +99,18 @@ def make_collection(root: Path, draw: Draw) -> Collection:
 
 
 def payload(path: str, class_name: str | None) -> Payload:
-    """Of an image whose bytes are its path's."""
+    """Returns the payload of an image whose bytes are its path."""
     return payload_of(path, class_name=class_name, sha256=path, width=64, height=48, bytes=2_000)
 
 
 def manifest(root: Path, distance: Distance = Distance.COSINE) -> CollectionManifest:
-    """Of a collection of the dataset `data`, by official weights."""
+    """Returns the manifest of a collection of the dataset `data`, with official weights."""
     official = WeightsSource(kind=WeightsKind.IMAGENET, official=True)
     return replace(manifest_of(distance, 8, {"data": str(root)}), weights=official)
 
 
 def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswered) -> ReadPage:
-    """The page of these, read."""
+    """Writes and parses the page of these outcomes."""
     page_of_queries(outcomes, [collection.manifest], QueryOptions()).write(path)
     return read_page(path)
 
@@ -121,7 +121,7 @@ def evaluated_page(
     *evaluations: Evaluation,
     limits: SectionLimits = SECTION_LIMITS,
 ) -> ReadPage:
-    """The page of these, read; each is compared with the first, and has a head."""
+    """Writes and parses the page of these evaluations; each is compared with the first, and has a head."""
     first, *_ = evaluations
     settings = []
     for number, each in enumerate(evaluations):
@@ -133,19 +133,19 @@ def evaluated_page(
             is_partial=True,
         )
         gains = compare_settings([contest] if number else [])
-        settings.append(Setting(evaluation=each, differences=gains, parts=parts_seen(each)))
+        settings.append(Setting(evaluation=each, differences=gains, parts=head_parts(each)))
     evaluation_page(settings, [collection.manifest] * len(settings), k=10, limits=limits).write(path)
     return read_page(path)
 
 
 def unanswered(query: str, problem: str) -> Unanswered:
-    """A query that could not be read."""
+    """Returns the outcome of a query that could not be read."""
     error = ImageError(problem, reason=SkipReason.VANISHED)
     return Unanswered(query=query, file=None, error=error)
 
 
-def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
-    """Of a head that learned from every other image of the first two classes."""
+def head_parts(evaluation: Evaluation) -> list[PartFigures]:
+    """Returns the figures of a head that was trained on every other image of the first two classes."""
     payloads = evaluation.images.payloads
     classes = evaluation.images.vectors.names[:2]
     trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
@@ -155,7 +155,7 @@ def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
 
 
 def group(collection: Collection, kept: int, *others: int) -> Group:
-    """A group of these images; of the first other the bytes are the same, the last is not offered."""
+    """Returns a group of images: the first other has the same bytes, the last is not offered."""
 
     def member(row: int, *, identical: bool, redundant: bool) -> Member:
         there = collection.file(row).exists()
@@ -181,8 +181,8 @@ def group(collection: Collection, kept: int, *others: int) -> Group:
 Kind = Literal["query", "evaluation", "duplicates"]
 
 
-def written(kind: Kind, collection: Collection, path: Path) -> ReadPage:
-    """One page of each kind with everything on it."""
+def write_page(kind: Kind, collection: Collection, path: Path) -> ReadPage:
+    """Writes one page of each kind with every section on it."""
     if kind == "query":
         gone = unanswered(f"{HOSTILE}\0\u202e", "it is <not> there\u202e")
         return query_page(collection, path, *(collection.answer(row) for row in range(0, 36, 5)), gone)

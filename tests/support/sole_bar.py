@@ -1,4 +1,4 @@
-"""A progress bar for tests that look at what bars are told."""
+"""Records progress for tests of progress bars."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,8 +6,8 @@ from lookalike_core.progress import Bar, HiddenBar
 
 
 class SoleBar(HiddenBar):
-    """One bar in the place of all, whoever opens them: `with shown_by(SoleBar()):`."""
+    """One progress bar in the place of all: `with shown_by(SoleBar()):`."""
 
     def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:  # noqa: ARG002 - a `ShowBar`
-        """Shows itself."""
+        """Returns itself as the shown bar."""
         return nullcontext(self)

@@ -1,4 +1,4 @@
-"""What Qdrant 1.19 refuses in strict mode, in its words, for the stand-in.
+"""Refuses for the stand-in what Qdrant 1.19 refuses in strict mode, with the same messages.
 
 From `lib/collection/src/operations/verification` and `lib/common/common/src/rate_limiting.rs` in its source.
 Of rate limits only that of one request is kept: what one minute allows depends on the clock.
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class StrictModeError(Exception):
-    """What is refused, with its status."""
+    """A refused request, with its status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class StrictModeError(Exception):
 
 
 def check_strict_mode(route: str, data: Any, limits: Mapping[str, Any]) -> None:
-    """Raises what a request below a collection's path is refused with.
+    """Checks a request below a collection's path against the limits.
 
     Raises:
         StrictModeError: a limit is exceeded.
@@ -64,7 +64,7 @@ def _sizes(conditions: list[Any]) -> Iterator[int]:
 
 
 def _check_rate(route: str, data: Any, limits: Mapping[str, Any]) -> None:
-    """Of the points that are written or read by their ids, each is one."""
+    """Checks the rate limit: each point that is written or read by id counts as one request."""
     writes = {"points": "points", "points/delete": "points"}
     if route == "points" and "ids" in data:
         cost, limit, kind = len(data["ids"]), limits.get("read_rate_limit"), "Read"

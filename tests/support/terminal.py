@@ -1,4 +1,4 @@
-"""A terminal that keeps everything that a command sends it, and obeys nothing."""
+"""Runs commands on a terminal that records all output and interprets none."""
 
 import os
 import re
@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 COLUMNS = 200
-"""Wide enough for a bar with all that it shows."""
+"""Columns, enough for a complete progress bar."""
 
 _OUR_CODES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[12]K|1A|\d+G)")
-"""Colours, and what moves a progress bar: the only codes that a command may send."""
+"""Colours and cursor movements of a progress bar: the only control sequences that a command may send."""
 
 
 def sent_to_terminal(
     words: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], typed: str = ""
 ) -> tuple[int, str]:
-    """Exit code of a command on a terminal of its own, and what it sent there, between echoes of `typed`."""
+    """Returns a command's exit code on its own terminal, and its output, between echoes of `typed`."""
     import pty
 
     program, *arguments = map(str, words)
@@ -37,14 +37,14 @@ def sent_to_terminal(
         try:
             while part := os.read(ours, 65_536):
                 sent += part
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # Linux reports a closed peer by this error
             pass
         finally:
             os.close(ours)
     return process.returncode, sent.decode("utf-8", "surrogateescape")
 
 
-def obeyed(sent: str) -> list[str]:
-    """What a terminal would obey in it, and nobody of ours means it to."""
+def control_sequences(sent: str) -> list[str]:
+    """Returns the control sequences in an output that none of our commands sends itself."""
     lines = _OUR_CODES.sub("", sent).replace("\r", "").split("\n")
     return [line for line in lines if not line.isprintable()]

@@ -1,4 +1,4 @@
-"""The damage that tests do, counted: every test says what it tried, how often, and what was lost."""
+"""Counts the damage that tests do: each test records its attempts and its losses."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,12 @@ import pytest
 
 @dataclass(slots=True)
 class Ledger:
-    """What was tried and what was lost, added up by what it was."""
+    """The numbers of attempts and losses by kind."""
 
     entries: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, what: str, tried: int, lost: int) -> None:
-        """Counts `tried` more of `what`, of which `lost` were lost."""
+        """Adds `tried` attempts of `what`, `lost` of which lost something."""
         before = self.entries.get(what, (0, 0))
         self.entries[what] = (before[0] + tried, before[1] + lost)
 
@@ -22,18 +22,18 @@ _LEDGER = pytest.StashKey[Ledger]()
 
 @pytest.fixture(scope="session")
 def ledger(pytestconfig: pytest.Config) -> Ledger:
-    """The one that is printed at the end; to be added to before anything is asserted."""
+    """Returns the ledger that is printed at the end; tests add to it before they assert."""
     return pytestconfig.stash.setdefault(_LEDGER, Ledger())
 
 
 @pytest.fixture(scope="session")
 def full_length(pytestconfig: pytest.Config) -> bool:
-    """Whether `--torture` asks for thousands of files and dozens of kills, not for a sample of them."""
+    """Returns whether `--torture` asks for thousands of files and dozens of kills, not for a sample."""
     return bool(pytestconfig.getoption("--torture"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints the table where the whole length was run."""
+    """Prints the ledger after a run of full length."""
     entries = config.stash.get(_LEDGER, Ledger()).entries
     if not entries or not config.getoption("--torture"):
         return

@@ -1,4 +1,4 @@
-"""Folders that nobody has cleaned: whatever lies in them, an ingest takes it in or says why not, and ends.
+"""Tests folders of damaged and hostile files: an ingest embeds each or reports why not, and ends.
 
 Nothing here is a file of somebody's. All is drawn, written by Pillow, and then damaged by seeded dice.
 """
@@ -27,23 +27,23 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs names and files that only POSIX has")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file names and special files")
 
 TIMEOUT_S = 900
-"""None of this may hang; the full length takes about two minutes."""
+"""Seconds after which a run counts as hung; the full length takes about two minutes."""
 
 MEMORY_BYTES = 2**30
-"""What images may take above the model."""
+"""Bytes that images may take above the model."""
 
 COSINE = 0.999
-"""Between the vectors of one image in many forms."""
+"""Lowest cosine between the vectors of one image in many forms."""
 
 REASONS = {str(reason) for reason in SkipReason}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What an ingest that has ended said, took and left."""
+    """The messages, the memory and the results of a finished ingest."""
 
     report: dict[str, Any]
     err: str
@@ -52,12 +52,12 @@ class Ingested:
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Path -> reason."""
+        """Returns path -> reason."""
         return {entry["path"]: entry["reason"] for entry in self.report["skipped"]}
 
     @property
     def counts(self) -> Counter[str]:
-        """Of the one collection, where they are not 0."""
+        """Returns the counts of the only collection that are not 0."""
         (collection,) = self.report["collections"]
         names = ("added", "updated", "moved", "unchanged", "removed")
         return Counter({name: collection[name] for name in names if collection[name]})
@@ -65,18 +65,18 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A folder of images, and a process' surroundings in which every folder is known."""
+    """A folder of images, in surroundings of which every file is known."""
 
     root: Path
     shell: Any
 
     @property
     def images(self) -> Path:
-        """What is ingested."""
+        """Returns the ingested folder."""
         return self.root / "pictures"
 
     def ingest(self, *words: str, **variables: str) -> Ingested:
-        """Runs the command to its end, whatever happens; nothing is written but in its home."""
+        """Runs the command to its end; asserts that it writes nothing outside its home."""
         before = self._surroundings()
         process = subprocess.Popen(
             [
@@ -112,7 +112,7 @@ class Place:
         }
 
     def _surroundings(self) -> dict[bytes, tuple[int, int, int]]:
-        """Everything outside `LOOKALIKE_HOME`, with mode, size and time."""
+        """Returns everything outside `LOOKALIKE_HOME`, with mode, size and time."""
         listing = {}
         for name in ("pictures", "elsewhere", "cwd", "user", "temporary"):
             for folder, folders, files in os.walk(os.fsencode(self.root / name)):
@@ -131,7 +131,7 @@ class Place:
 
 
 class Watch(threading.Thread):
-    """Reads a process' peak of memory until it ends; the system forgets it then."""
+    """Reads a process' peak of memory until it ends, when the system forgets it."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -148,7 +148,7 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Fifty times a second; the value only grows."""
+        """Reads the peak, which only grows, fifty times a second."""
         while not self._over.wait(0.02):
             try:
                 lines = self._status.read_text(encoding="utf-8").splitlines()
@@ -163,7 +163,7 @@ class Watch(threading.Thread):
 def make_place(
     make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Place]:
-    """A place of its own, with nothing in it."""
+    """Returns a function that makes an empty place."""
 
     def make() -> Place:
         root = tmp_path_factory.mktemp("place")
@@ -176,44 +176,44 @@ def make_place(
 
 @pytest.fixture
 def place(make_place: Callable[[], Place]) -> Place:
-    """A place for one test."""
+    """Returns an empty place for one test."""
     return make_place()
 
 
 @pytest.fixture(scope="module")
 def small_peak_bytes(make_place: Callable[[], Place]) -> int:
-    """What an ingest of two small images takes: the commands, the model, the store."""
+    """Returns the peak of an ingest of two small images: the commands, the model, the store."""
     place = make_place()
     for name in ("1.png", "2.png"):
         drawing().rotate(90 * (name == "2.png")).save(place.images / name)
     return place.ingest().peak_bytes
 
 
-def test_damaged_images_are_taken_in_or_listed(
+def test_damaged_images_are_embedded_or_listed(
     place: Place, small_peak_bytes: int, ledger: Any, full_length: bool
 ) -> None:
-    """Thousands of them, of every format and with every kind of damage; a second run embeds nothing new."""
+    """There are thousands, of every format and kind of damage; a second run embeds nothing new."""
     drawing().save(place.images / "whole.png")
     written = write_damaged(place.images, files=4200 if full_length else 330)
     first = place.ingest()
     second = place.ingest()
     for damage, paths in written.items():
-        ledger.add(f"images: {damage}", len(paths), len(lost(paths, first)))
-    assert [path for paths in written.values() for path in lost(paths, first)] == []
+        ledger.add(f"images: {damage}", len(paths), len(find_lost(paths, first)))
+    assert [path for paths in written.values() for path in find_lost(paths, first)] == []
     assert sum(map(len, written.values())) >= (3000 if full_length else 300)
     assert_nothing_new(first, second)
     assert max(first.peak_bytes, second.peak_bytes) <= small_peak_bytes + MEMORY_BYTES
 
 
-def test_hostile_files_are_taken_in_or_listed(
+def test_hostile_files_are_embedded_or_listed(
     place: Place, small_peak_bytes: int, ledger: Any, full_length: bool
 ) -> None:
-    """Bombs, other files' contents, links, pipes, devices and odd names; each has the reason it deserves."""
+    """Bombs, wrong contents, links, pipes, devices and odd names each have the expected reason."""
     expected = write_hostile(place, full_length=full_length)
     first = place.ingest()
     second = place.ingest()
     said = {path: first.skipped.get(path, "embedded") for path in expected}
-    missing = lost(list(expected), first)
+    missing = find_lost(list(expected), first)
     ledger.add("images: hostile files", len(expected), len(missing))
     assert missing == []
     assert {path: reason for path, reason in said.items() if reason not in expected[path]} == {}
@@ -224,7 +224,7 @@ def test_hostile_files_are_taken_in_or_listed(
 
 
 def test_one_image_in_many_forms_has_one_vector(place: Place, ledger: Any) -> None:
-    """Orientation, transparency, colour mode and container do not change what is seen."""
+    """Orientation, transparency, colour mode and container do not change the visible image."""
     forms = {group: list(write_forms(place.images / group, group)) for group in FORMS}
     done = place.ingest()
     far = []
@@ -243,10 +243,10 @@ def test_one_image_in_many_forms_has_one_vector(place: Place, ledger: Any) -> No
 
 
 def test_a_folder_may_change_while_it_is_read(place: Place, ledger: Any, full_length: bool) -> None:
-    """Files vanish, are cut, replaced and turned into pipes; when all is quiet, the next run has it right."""
+    """Files vanish, are truncated, replaced and turned into pipes; the next undisturbed run is correct."""
     names = [f"{i:04}.png" for i in range(600 if full_length else 60)]
     for name in names:
-        (place.images / name).write_bytes(speckled(name))
+        (place.images / name).write_bytes(speckled_png(name))
     with Meddler(place.images, names):
         process = start(place)
         out, err = process.communicate(timeout=TIMEOUT_S)
@@ -255,15 +255,15 @@ def test_a_folder_may_change_while_it_is_read(place: Place, ledger: Any, full_le
     assert {entry["reason"] for entry in report["skipped"]} <= REASONS
     quiet = place.ingest("--prune")
     there = [name for name in names if os.path.lexists(place.images / name)]
-    missing = lost(there, quiet)
+    missing = find_lost(there, quiet)
     ledger.add("images: changed while they were read", len(names), len(missing))
     assert missing == []
     assert quiet.vectors.keys() | quiet.skipped.keys() == {*there}
     assert_nothing_new(quiet, place.ingest())
 
 
-def test_queries_that_are_no_files_are_answered_at_once(place: Place) -> None:
-    """With exit code 4 and the way to pipe an image in; nothing is waited for, and others are answered."""
+def test_queries_that_are_not_regular_files_are_refused_at_once(place: Place) -> None:
+    """They exit 4 with the way to pipe an image in; other queries are answered."""
     drawing().save(place.images / "whole.png")
     place.ingest()
     os.mkfifo(place.root / "pipe.jpg")
@@ -276,7 +276,7 @@ def test_queries_that_are_no_files_are_answered_at_once(place: Place) -> None:
 
 
 def test_the_limit_of_pixels_is_an_option(place: Place) -> None:
-    """Of the ingest and of the search; an image of just as many pixels is let in."""
+    """Ingest and search have it; an image of exactly the limit is embedded."""
     drawing().save(place.images / "whole.png")
     drawing(161, 120).save(place.images / "one-column-more.png")
     limit = ("--max-pixels", str(160 * 120))
@@ -287,13 +287,13 @@ def test_the_limit_of_pixels_is_an_option(place: Place) -> None:
     assert (asked.code, asked.json[0]["error"]) == (ImageError.exit_code, "too-large")
 
 
-def test_what_has_to_be_installed_is_said_once(place: Place) -> None:
-    """A stand-in for `pillow_heif` that cannot be imported lies before the real one on the path."""
+def test_a_missing_package_is_reported_once(place: Place) -> None:
+    """A stand-in for `pillow_heif` that fails to import shadows the real one."""
     (place.root / "without").mkdir()
     (place.root / "without" / "pillow_heif.py").write_text("raise ImportError", encoding="utf-8")
     drawing().save(place.images / "whole.png")
     for name in ("1.heic", "2.HEIF"):
-        (place.images / name).write_bytes(encoded(drawing(), "HEIF"))
+        (place.images / name).write_bytes(encode(drawing(), "HEIF"))
     path = os.pathsep.join((str(place.root / "without"), os.environ.get("PYTHONPATH", "")))
     done = place.ingest(PYTHONPATH=path)
     assert done.skipped == dict.fromkeys(("1.heic", "2.HEIF"), "unsupported-format")
@@ -302,20 +302,20 @@ def test_what_has_to_be_installed_is_said_once(place: Place) -> None:
     assert [*place.ingest().vectors] == ["1.heic", "2.HEIF", "whole.png"]
 
 
-def lost(paths: Sequence[str], done: Ingested) -> list[str]:
-    """The paths that are neither in the collection nor skipped for one of our reasons."""
+def find_lost(paths: Sequence[str], done: Ingested) -> list[str]:
+    """Returns the paths that are neither in the collection nor skipped for one of our reasons."""
     return [path for path in paths if path not in done.vectors and done.skipped.get(path) not in REASONS]
 
 
 def assert_nothing_new(first: Ingested, second: Ingested) -> None:
-    """The second run found what the first one left; what has become unreadable keeps its point."""
+    """Asserts that the second run changed nothing; an image that became unreadable keeps its point."""
     assert second.counts == {"unchanged": len(first.vectors.keys() - first.skipped.keys())}
     assert second.skipped == first.skipped
     assert second.vectors.keys() == first.vectors.keys()
 
 
 def start(place: Place) -> "subprocess.Popen[bytes]":
-    """An ingest that is not watched."""
+    """Starts an ingest without watching its memory."""
     return subprocess.Popen(
         [Path(sys.executable).parent / "ingest", "run", place.images, *place.shell.model, "--json"],
         cwd=place.root / "cwd",
@@ -335,7 +335,7 @@ def _json(line: bytes) -> dict[str, Any]:
 
 
 def drawing(width: int = 160, height: int = 120) -> Image.Image:
-    """An image that no turning or mirroring leaves as it is."""
+    """Returns an image that every rotation or reflection changes."""
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     image = Image.fromarray(np.stack([across, down, 255 - across], axis=2).astype(np.uint8))
     pen = ImageDraw.Draw(image)
@@ -344,82 +344,82 @@ def drawing(width: int = 160, height: int = 120) -> Image.Image:
     return image
 
 
-def speckled(name: str) -> bytes:
-    """A small PNG of its own."""
+def speckled_png(name: str) -> bytes:
+    """Returns a small PNG that is different for each name."""
     random_ = np.random.default_rng(zlib.crc32(name.encode()))
-    return encoded(Image.fromarray(random_.integers(0, 256, (60, 80, 3), dtype=np.uint8)), "PNG")
+    return encode(Image.fromarray(random_.integers(0, 256, (60, 80, 3), dtype=np.uint8)), "PNG")
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The bytes of a file of this kind."""
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Returns the bytes of a file of this kind."""
     if kind == "HEIF":
         pillow_heif.register_heif_opener()
     file = io.BytesIO()
-    if "append_images" in options:  # copies, for Pillow leaves one format's options behind for the next
+    if "append_images" in options:  # copies, since Pillow keeps one format's options for the next
         options["append_images"] = [frame.copy() for frame in options["append_images"]]
     image.copy().save(file, kind, **options)
     return file.getvalue()
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """A part of a PNG."""
+    """Returns a chunk of a PNG."""
     return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
 
 
-def png(width: int, height: int, *, depth: int, colour: int, pixels: bytes, extra: bytes = b"") -> bytes:
-    """A PNG with this header and these bytes, which need not agree."""
+def make_png(width: int, height: int, *, depth: int, colour: int, pixels: bytes, extra: bytes = b"") -> bytes:
+    """Returns a PNG with this header and these bytes, which may contradict it."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     parts = (chunk(b"IHDR", header), extra, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def inserted(whole: bytes, kind: bytes, content: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
+def insert_chunk(whole: bytes, kind: bytes, content: bytes) -> bytes:
+    """Returns a PNG with one more chunk after its header."""
     return whole[:33] + chunk(kind, content) + whole[33:]
 
 
 # --- damage ---
 
 
-def valid() -> dict[str, bytes]:
-    """Name -> a file that is whole, in every format and in its ways of being stored."""
+def make_valid() -> dict[str, bytes]:
+    """Returns name -> a complete file, in every format and in its ways of being stored."""
     image, alpha = drawing(), drawing()
     alpha.putalpha(Image.linear_gradient("L").resize(alpha.size))
     frames = {"save_all": True, "append_images": [image.rotate(180), image.rotate(90)]}
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
     return {
-        "baseline.jpg": encoded(image, "JPEG", quality=85, exif=exif),
-        "progressive.jpg": encoded(image, "JPEG", quality=85, progressive=True),
-        "print.jpg": encoded(image.convert("CMYK"), "JPEG"),
-        "restarts.jpg": encoded(image, "JPEG", restart_marker_blocks=2),
-        "two.mpo.jpg": encoded(image, "MPO", **frames),
-        "rgb.png": encoded(image, "PNG", exif=exif, icc_profile=b"x" * 200),
-        "rgba.png": encoded(alpha, "PNG"),
-        "palette.png": encoded(image.convert("P"), "PNG", transparency=3),
-        "wide.png": encoded(image.convert("I;16"), "PNG"),
-        "moving.png": encoded(image, "PNG", **frames),
-        "lossy.webp": encoded(image, "WEBP", exif=exif),
-        "lossless.webp": encoded(alpha, "WEBP", lossless=True),
-        "moving.webp": encoded(image, "WEBP", **frames),
-        "still.gif": encoded(image, "GIF"),
-        "moving.gif": encoded(image, "GIF", **frames),
-        "raw.tif": encoded(image, "TIFF", exif=exif),
-        "lzw.tif": encoded(image, "TIFF", compression="tiff_lzw"),
-        "deflate.tif": encoded(alpha, "TIFF", compression="tiff_adobe_deflate"),
-        "jpeg.tif": encoded(image, "TIFF", compression="jpeg"),
-        "fax.tif": encoded(image.convert("1"), "TIFF", compression="group4"),
-        "pages.tif": encoded(image, "TIFF", **frames),
-        "rgb.bmp": encoded(image, "BMP"),
-        "palette.bmp": encoded(image.convert("P"), "BMP"),
+        "baseline.jpg": encode(image, "JPEG", quality=85, exif=exif),
+        "progressive.jpg": encode(image, "JPEG", quality=85, progressive=True),
+        "print.jpg": encode(image.convert("CMYK"), "JPEG"),
+        "restarts.jpg": encode(image, "JPEG", restart_marker_blocks=2),
+        "two.mpo.jpg": encode(image, "MPO", **frames),
+        "rgb.png": encode(image, "PNG", exif=exif, icc_profile=b"x" * 200),
+        "rgba.png": encode(alpha, "PNG"),
+        "palette.png": encode(image.convert("P"), "PNG", transparency=3),
+        "wide.png": encode(image.convert("I;16"), "PNG"),
+        "moving.png": encode(image, "PNG", **frames),
+        "lossy.webp": encode(image, "WEBP", exif=exif),
+        "lossless.webp": encode(alpha, "WEBP", lossless=True),
+        "moving.webp": encode(image, "WEBP", **frames),
+        "still.gif": encode(image, "GIF"),
+        "moving.gif": encode(image, "GIF", **frames),
+        "raw.tif": encode(image, "TIFF", exif=exif),
+        "lzw.tif": encode(image, "TIFF", compression="tiff_lzw"),
+        "deflate.tif": encode(alpha, "TIFF", compression="tiff_adobe_deflate"),
+        "jpeg.tif": encode(image, "TIFF", compression="jpeg"),
+        "fax.tif": encode(image.convert("1"), "TIFF", compression="group4"),
+        "pages.tif": encode(image, "TIFF", **frames),
+        "rgb.bmp": encode(image, "BMP"),
+        "palette.bmp": encode(image.convert("P"), "BMP"),
         "runs.bmp": run_length_bmp(),
-        "still.avif": encoded(image, "AVIF", speed=10),
-        "still.heic": encoded(image, "HEIF", quality=60),
+        "still.avif": encode(image, "AVIF", speed=10),
+        "still.heic": encode(image, "HEIF", quality=60),
     }
 
 
 def run_length_bmp() -> bytes:
-    """A BMP that is compressed, which Pillow does not write: 8 x 8 pixels in runs of 8."""
+    """Returns a run-length encoded BMP, which Pillow does not write: 8 x 8 pixels in runs of 8."""
     rows = b"".join(bytes([8, row, 0, 0]) for row in range(8)) + b"\0\1"
     palette = b"".join(bytes([30 * i, 255 - 30 * i, 7 * i, 0]) for i in range(256) if i < 8) + bytes(4 * 248)
     offset = 14 + 40 + len(palette)
@@ -428,7 +428,7 @@ def run_length_bmp() -> bytes:
 
 
 def flip_bits(data: bytes, dice: random.Random) -> bytes:
-    """One to forty bits, half the time near the beginning, where headers are."""
+    """Flips one to forty bits, half the time near the beginning, where headers are."""
     damaged = bytearray(data)
     end = len(data) if dice.random() < 0.5 else min(len(data), 200)
     for _ in range(dice.choice((1, 2, 5, 40))):
@@ -437,12 +437,12 @@ def flip_bits(data: bytes, dice: random.Random) -> bytes:
 
 
 def cut(data: bytes, dice: random.Random) -> bytes:
-    """Where a part begins or ends, or anywhere."""
+    """Truncates a file at a boundary of its parts, or anywhere."""
     return data[: dice.choice([*boundaries(data), dice.randrange(len(data))])]
 
 
 def boundaries(data: bytes) -> list[int]:
-    """Where markers and parts of the formats begin, blocks of a file system, first and last bytes."""
+    """Returns where markers and parts of the formats begin, file system blocks, first and last bytes."""
     marks = (b"IHDR", b"IDAT", b"IEND", b"fcTL", b"VP8", b"ANMF", b"ALPH", b"meta", b"iprp", b"mdat")
     found = [data.find(mark) + shift for mark in marks for shift in (-4, 0, 4, 8) if mark in data]
     markers = [i for i in range(len(data) - 1) if data[i] == 0xFF and data[i + 1] not in {0, 0xFF}]
@@ -453,14 +453,14 @@ def boundaries(data: bytes) -> list[int]:
 
 
 def overwrite(data: bytes, dice: random.Random) -> bytes:
-    """A run of zeros, of ones or of noise."""
+    """Overwrites a range with zeros, ones or noise."""
     start, length = dice.randrange(len(data)), dice.choice((2, 4, 16, 300))
     run = dice.choice((bytes(length), b"\xff" * length, dice.randbytes(length)))
     return (data[:start] + run + data[start + length :])[: len(data)]
 
 
 def exaggerate(data: bytes, dice: random.Random) -> bytes:
-    """A number of the header becomes as large as it can be, or 0, or negative."""
+    """Sets a number of the header to its maximum, to 0 or to a negative value."""
     width = dice.choice((2, 4))
     start = dice.randrange(4, min(len(data), 120) - width)
     number = dice.choice(
@@ -470,14 +470,14 @@ def exaggerate(data: bytes, dice: random.Random) -> bytes:
 
 
 def shuffle(data: bytes, dice: random.Random) -> bytes:
-    """A piece is moved, doubled or left out."""
+    """Moves, doubles or removes a piece."""
     first, second = sorted(dice.randrange(len(data)) for _ in range(2))
     head, piece, tail = data[:first], data[first:second], data[second:]
     return dice.choice((head + tail, head + piece * 2 + tail, head + tail + piece, head + piece[::-1] + tail))
 
 
 def splice(data: bytes, dice: random.Random) -> bytes:
-    """It begins as itself and ends as another file."""
+    """Joins the beginning of a file to the end of another."""
     other = dice.choice(sorted(valid_files().values()))
     return data[: dice.randrange(len(data))] + other[dice.randrange(len(other)) :]
 
@@ -486,9 +486,9 @@ _VALID: dict[str, bytes] = {}
 
 
 def valid_files() -> dict[str, bytes]:
-    """As `valid`, made once."""
+    """Returns the files of `make_valid`, made once."""
     if not _VALID:
-        _VALID.update(valid())
+        _VALID.update(make_valid())
     return _VALID
 
 
@@ -504,7 +504,7 @@ DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
 
 
 def write_damaged(folder: Path, *, files: int) -> dict[str, list[str]]:
-    """Damage -> the paths of files that have it."""
+    """Returns damage -> the paths of the files that have it."""
     dice = random.Random(20_240_607)  # noqa: S311 - damage that can be repeated
     suffixes = sorted(SUFFIXES)
     written: dict[str, list[str]] = {damage: [] for damage in DAMAGES}
@@ -522,7 +522,7 @@ def write_damaged(folder: Path, *, files: int) -> dict[str, list[str]]:
 
 
 class Meddler:
-    """Somebody who works in the folder while it is ingested."""
+    """Changes the folder while it is ingested."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, names
@@ -540,7 +540,7 @@ class Meddler:
         dice = random.Random(7)  # noqa: S311
         while not self._over.wait(0.002):
             file = self._folder / dice.choice(self._names)
-            data = speckled(str(dice.random()))
+            data = speckled_png(str(dice.random()))
             with_file: tuple[Callable[[], object], ...] = (
                 lambda file=file: file.unlink(missing_ok=True),
                 lambda file=file, data=data: file.write_bytes(data),
@@ -560,7 +560,7 @@ class Meddler:
 
 
 def write_hostile(place: Place, *, full_length: bool) -> dict[str, set[str]]:
-    """Path -> what may come of it: `embedded`, or a reason."""
+    """Returns path -> the allowed outcomes: `embedded`, or a reason."""
     expected: dict[str, set[str]] = {}
     bombs = {**small_bombs(), **(large_images() if full_length else {})}
     for name, (data, outcomes) in {**other_contents(), **bombs, **odd_images()}.items():
@@ -568,7 +568,7 @@ def write_hostile(place: Place, *, full_length: bool) -> dict[str, set[str]]:
         expected[name] = outcomes
     expected |= write_names(place.images)
     expected |= write_links(place)
-    expected |= write_no_files(place.images)
+    expected |= write_special_files(place.images)
     return expected
 
 
@@ -576,7 +576,7 @@ EMBEDDED, TOO_LARGE, NO_IMAGE, UNREADABLE = {"embedded"}, {"too-large"}, {"not-a
 
 
 def other_contents() -> dict[str, tuple[bytes, set[str]]]:
-    """Files that are no images, whatever they are called."""
+    """Returns files that are no images, under names of images."""
     return {
         "nothing.jpg": (b"", {"empty"}),
         "zeros.png": (bytes(4096), NO_IMAGE),
@@ -590,42 +590,45 @@ def other_contents() -> dict[str, tuple[bytes, set[str]]]:
         "archive.bmp": (b"PK\x03\x04" + bytes(400), NO_IMAGE),
         "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", {"unsupported-format"}),
         "letter.jpg": (b"%PDF-1.7\n", {"unsupported-format"}),
-        "float.tif": (encoded(Image.new("F", (9, 9), 0.5), "TIFF"), {"unsupported-format"}),
+        "float.tif": (encode(Image.new("F", (9, 9), 0.5), "TIFF"), {"unsupported-format"}),
     }
 
 
 def small_bombs() -> dict[str, tuple[bytes, set[str]]]:
-    """A few kilobytes that claim or become gigabytes."""
-    bmp = bytearray(encoded(Image.new("1", (8, 8)), "BMP"))
+    """Returns files of a few kilobytes that claim or decompress to gigabytes."""
+    bmp = bytearray(encode(Image.new("1", (8, 8)), "BMP"))
     bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
-    gif = bytearray(encoded(drawing(), "GIF"))
+    gif = bytearray(encode(drawing(), "GIF"))
     gif[6:10] = b"\xff\xff\xff\xff"
-    progressive = encoded(drawing(), "JPEG", progressive=True)
+    progressive = encode(drawing(), "JPEG", progressive=True)
     scan = progressive[progressive.rindex(b"\xff\xda") : -2]
-    plain = encoded(drawing(), "PNG")
+    plain = encode(drawing(), "PNG")
     film = zlib.compress(bytes(50_000_000))
     tags = b"".join(struct.pack(">HHII", tag, 7, 50_000, 8) for tag in range(0xC000, 0xC000 + 4000))
     exif = b"MM\0*\0\0\0\x08" + struct.pack(">H", 4000) + tags + bytes(10_000)
     return {
-        "claims.png": (png(100_000, 100_000, depth=8, colour=2, pixels=zlib.compress(b"")), TOO_LARGE),
+        "claims.png": (make_png(100_000, 100_000, depth=8, colour=2, pixels=zlib.compress(b"")), TOO_LARGE),
         "claims.bmp": (bytes(bmp), TOO_LARGE),
         "claims.gif": (bytes(gif), TOO_LARGE),
-        "unfolds.png": (png(20_000, 20_000, depth=1, colour=0, pixels=film), TOO_LARGE),
-        "more-than-it-says.png": (png(8, 8, depth=1, colour=0, pixels=film), {"embedded", "no-embedding"}),
+        "unfolds.png": (make_png(20_000, 20_000, depth=1, colour=0, pixels=film), TOO_LARGE),
+        "more-than-it-says.png": (
+            make_png(8, 8, depth=1, colour=0, pixels=film),
+            {"embedded", "no-embedding"},
+        ),
         "text.png": (
-            inserted(plain, b"zTXt", b"Comment\0\0" + film),
+            insert_chunk(plain, b"zTXt", b"Comment\0\0" + film),
             {"embedded", "unreadable", "truncated"},
         ),
-        "profile.png": (inserted(plain, b"iCCP", b"ICC\0\0" + film), {"embedded", "unreadable"}),
+        "profile.png": (insert_chunk(plain, b"iCCP", b"ICC\0\0" + film), {"embedded", "unreadable"}),
         "tile.tif": (tile_bomb(), TOO_LARGE),
         "scans.jpg": (progressive[:-2] + scan * 5000 + b"\xff\xd9", {"unsupported-format"}),
         "scans.mpo.jpg": (progressive[:-2] + scan * 200 + b"\xff\xd9", {"unsupported-format"}),
-        "tags.png": (inserted(plain, b"eXIf", exif), EMBEDDED),
+        "tags.png": (insert_chunk(plain, b"eXIf", exif), EMBEDDED),
     }
 
 
 def tile_bomb() -> bytes:
-    """A TIFF of 100 x 100 pixels in one tile of 30,000 x 30,000."""
+    """Returns a TIFF of 100 x 100 pixels in one tile of 30,000 x 30,000."""
     packer = zlib.compressobj(9)
     tile = b"".join(packer.compress(b"\x55" * 10_000_000) for _ in range(40)) + packer.flush()
     entries = [
@@ -637,40 +640,40 @@ def tile_bomb() -> bytes:
 
 
 def large_images() -> dict[str, tuple[bytes, set[str]]]:
-    """Just below the limits, so that they are decoded, and several at once; and just above."""
+    """Returns images just below the limits, several of which are decoded at once, and just above."""
     packer = zlib.compressobj(1)
     row = b"\0" + b"\x40\x80\xc0" * 14_400
     film = b"".join(packer.compress(row) for _ in range(14_400)) + packer.flush()
     square = Image.new("RGB", (7_200, 7_200), (64, 128, 192))
     return {
-        "0-large.png": (png(14_400, 14_400, depth=8, colour=2, pixels=film), EMBEDDED),
-        "0-large.webp": (encoded(square, "WEBP", method=0), EMBEDDED),
-        "0-large.avif": (encoded(square, "AVIF", speed=10), EMBEDDED),
-        "0-large.tif": (encoded(square, "TIFF", compression="tiff_adobe_deflate"), EMBEDDED),
-        "0-large-rgba.png": (encoded(square.convert("RGBA"), "PNG", compress_level=1), EMBEDDED),
-        "0-phone.jpg": (encoded(Image.new("RGB", (16_384, 12_288), "teal"), "JPEG"), EMBEDDED),
-        "0-over.webp": (encoded(square.resize((7_300, 7_300)), "WEBP", method=0), TOO_LARGE),
-        "0-over.jpg": (encoded(Image.new("L", (16_400, 13_000)), "JPEG"), TOO_LARGE),
+        "0-large.png": (make_png(14_400, 14_400, depth=8, colour=2, pixels=film), EMBEDDED),
+        "0-large.webp": (encode(square, "WEBP", method=0), EMBEDDED),
+        "0-large.avif": (encode(square, "AVIF", speed=10), EMBEDDED),
+        "0-large.tif": (encode(square, "TIFF", compression="tiff_adobe_deflate"), EMBEDDED),
+        "0-large-rgba.png": (encode(square.convert("RGBA"), "PNG", compress_level=1), EMBEDDED),
+        "0-phone.jpg": (encode(Image.new("RGB", (16_384, 12_288), "teal"), "JPEG"), EMBEDDED),
+        "0-over.webp": (encode(square.resize((7_300, 7_300)), "WEBP", method=0), TOO_LARGE),
+        "0-over.jpg": (encode(Image.new("L", (16_400, 13_000)), "JPEG"), TOO_LARGE),
     }
 
 
 def odd_images() -> dict[str, tuple[bytes, set[str]]]:
-    """Images that are whole, and unusual."""
+    """Returns unusual images that are complete."""
     image = drawing()
     return {
-        "one-pixel.png": (encoded(Image.new("RGB", (1, 1), "red"), "PNG"), EMBEDDED),
-        "wide.png": (encoded(image.resize((20_000, 1)), "PNG"), EMBEDDED),
-        "tall.jpg": (encoded(image.resize((1, 20_000)), "JPEG"), EMBEDDED),
-        "two.gif": (encoded(image, "GIF", save_all=True, append_images=[image.rotate(90)]), EMBEDDED),
-        "profile.jpg": (encoded(image, "JPEG", icc_profile=b"\0\0\2\x0cbroken" + bytes(500)), EMBEDDED),
-        "exif.jpg": (encoded(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"), EMBEDDED),
-        "tail.jpg": (encoded(image, "JPEG") + b"\xff\xda" * 100_000, EMBEDDED),
+        "one-pixel.png": (encode(Image.new("RGB", (1, 1), "red"), "PNG"), EMBEDDED),
+        "wide.png": (encode(image.resize((20_000, 1)), "PNG"), EMBEDDED),
+        "tall.jpg": (encode(image.resize((1, 20_000)), "JPEG"), EMBEDDED),
+        "two.gif": (encode(image, "GIF", save_all=True, append_images=[image.rotate(90)]), EMBEDDED),
+        "profile.jpg": (encode(image, "JPEG", icc_profile=b"\0\0\2\x0cbroken" + bytes(500)), EMBEDDED),
+        "exif.jpg": (encode(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"), EMBEDDED),
+        "tail.jpg": (encode(image, "JPEG") + b"\xff\xda" * 100_000, EMBEDDED),
     }
 
 
 def write_names(folder: Path) -> dict[str, set[str]]:
-    """Names that shells, tables and file systems trip over; all are the same image."""
-    good = encoded(drawing(), "JPEG")
+    """Writes one image under names that are difficult for shells, tables and file systems."""
+    good = encode(drawing(), "JPEG")
     names = [
         *("with spaces .jpg", " leading.jpg", "'single' \"double\".jpg", "new\nline.jpg", "tab\t.jpg"),
         *("\U0001f431.jpg", "n" * 246 + ".jpg", "-rf.jpg", "--prune.jpg", "$(touch hacked).jpg", "`id`.jpg"),
@@ -689,9 +692,9 @@ def write_names(folder: Path) -> dict[str, set[str]]:
 
 
 def write_links(place: Place) -> dict[str, set[str]]:
-    """Loops, links out of the folder, links to what is no image."""
+    """Writes loops, links out of the folder, and links to files that are no images."""
     folder = place.images
-    (place.root / "elsewhere" / "fine.png").write_bytes(encoded(drawing(), "PNG"))
+    (place.root / "elsewhere" / "fine.png").write_bytes(encode(drawing(), "PNG"))
     (place.root / "elsewhere" / "secret.txt").write_text("secret\n", encoding="utf-8")
     targets = {
         "self.jpg": "self.jpg",
@@ -722,12 +725,12 @@ def write_links(place: Place) -> dict[str, set[str]]:
 
 
 def _exists(target: str) -> bool:
-    """Not every system has every device."""
+    """Returns whether the system has this device."""
     return not target.startswith(("/dev", "/proc", "/etc")) or Path(target).exists()
 
 
-def write_no_files(folder: Path) -> dict[str, set[str]]:
-    """Pipes, sockets, devices, and what may not be read."""
+def write_special_files(folder: Path) -> dict[str, set[str]]:
+    """Writes pipes, sockets, devices, and unreadable files."""
     os.mkfifo(folder / "pipe.jpg")
     expected = {"pipe.jpg": {"unreadable"}}
     if os.geteuid() == 0:
@@ -737,7 +740,7 @@ def write_no_files(folder: Path) -> dict[str, set[str]]:
         except OSError:
             pass  # not in this container
     else:
-        (folder / "closed.jpg").write_bytes(encoded(drawing(), "JPEG"))
+        (folder / "closed.jpg").write_bytes(encode(drawing(), "JPEG"))
         (folder / "closed.jpg").chmod(0)
         expected["closed.jpg"] = {"unreadable"}
     return expected
@@ -761,37 +764,37 @@ FORMS = ("colour", "grey", "clear", "two-tone")
 
 
 def write_forms(folder: Path, group: str) -> Iterator[str]:
-    """Writes `upright.png`, an RGB image, and all that must look like it."""
+    """Writes `upright.png`, an RGB image, and the forms that must look like it."""
     folder.mkdir()
-    makers = {"colour": colours, "grey": greys, "clear": clears, "two-tone": two_tones}
+    makers = {"colour": colours, "grey": greys, "clear": transparent_forms, "two-tone": two_tones}
     for name, data in makers[group]().items():
         (folder / name).write_bytes(data)
         yield name
 
 
 def colours() -> dict[str, bytes]:
-    """The containers, the orientations, the first of several."""
+    """Returns RGB files: containers, modes, EXIF orientations, and files of several images."""
     image = drawing()
     frames = {"save_all": True, "append_images": [Image.new("RGB", image.size, "white")]}
     fine = {"quality": 95, "subsampling": "4:4:4"}
     wide = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.asarray(image).astype(np.uint16) * 257)
     files = {
-        "upright.png": encoded(image, "PNG"),
-        "print.tif": encoded(image.convert("CMYK"), "TIFF"),
-        "print.jpg": encoded(image.convert("CMYK"), "JPEG", quality=95),
-        "television.tif": encoded(image.convert("YCbCr"), "TIFF"),
-        "wide.png": png(*image.size, depth=16, colour=2, pixels=zlib.compress(wide)),
-        "progressive.jpg": encoded(image, "JPEG", progressive=True, **fine),
-        "stereo.jpg": encoded(image, "MPO", quality=95, **frames),
-        "runs.tif": encoded(image, "TIFF", compression="packbits"),
-        "still.bmp": encoded(image, "BMP"),
-        "still.avif": encoded(image, "AVIF", quality=95),
-        "still.heic": encoded(image, "HEIF", quality=95),
-        "opaque.png": encoded(image.convert("RGBA"), "PNG"),
-        "moving.png": encoded(image, "PNG", **frames),
-        "moving.webp": encoded(image, "WEBP", lossless=True, **frames),
-        "pages.tif": encoded(image, "TIFF", **frames),
-        "large.jpg": encoded(image.resize((3200, 2400), Image.Resampling.BICUBIC), "JPEG", quality=90),
+        "upright.png": encode(image, "PNG"),
+        "print.tif": encode(image.convert("CMYK"), "TIFF"),
+        "print.jpg": encode(image.convert("CMYK"), "JPEG", quality=95),
+        "television.tif": encode(image.convert("YCbCr"), "TIFF"),
+        "wide.png": make_png(*image.size, depth=16, colour=2, pixels=zlib.compress(wide)),
+        "progressive.jpg": encode(image, "JPEG", progressive=True, **fine),
+        "stereo.jpg": encode(image, "MPO", quality=95, **frames),
+        "runs.tif": encode(image, "TIFF", compression="packbits"),
+        "still.bmp": encode(image, "BMP"),
+        "still.avif": encode(image, "AVIF", quality=95),
+        "still.heic": encode(image, "HEIF", quality=95),
+        "opaque.png": encode(image.convert("RGBA"), "PNG"),
+        "moving.png": encode(image, "PNG", **frames),
+        "moving.webp": encode(image, "WEBP", lossless=True, **frames),
+        "pages.tif": encode(image, "TIFF", **frames),
+        "large.jpg": encode(image.resize((3200, 2400), Image.Resampling.BICUBIC), "JPEG", quality=90),
     }
     for (number, turn), (kind, options) in itertools.product(
         TURNS.items(),
@@ -801,49 +804,49 @@ def colours() -> dict[str, bytes]:
         exif[0x0112] = number
         stored = Image.fromarray(np.ascontiguousarray(turn(np.asarray(image))))
         suffix = {"JPEG": "jpg", "HEIF": "heic", "TIFF": "tif"}.get(kind, kind.lower())
-        files[f"turned-{number}.{suffix}"] = encoded(stored, kind, exif=exif.tobytes(), **options)
+        files[f"turned-{number}.{suffix}"] = encode(stored, kind, exif=exif.tobytes(), **options)
     return files
 
 
 def greys() -> dict[str, bytes]:
-    """One channel of 8 or 16 bits, with and without alpha."""
+    """Returns one channel of 8 or 16 bits, with and without alpha."""
     grey = drawing().convert("L")
     wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     opaque = grey.convert("LA")
     return {
-        "upright.png": encoded(grey.convert("RGB"), "PNG"),
-        "grey.png": encoded(grey, "PNG"),
-        "grey.jpg": encoded(grey, "JPEG", quality=95),
-        "grey.tif": encoded(grey, "TIFF", compression="tiff_lzw"),
-        "grey.gif": encoded(grey, "GIF"),
-        "grey.bmp": encoded(grey, "BMP"),
-        "alpha.png": encoded(opaque, "PNG"),
-        "wide.png": encoded(wide, "PNG"),
-        "wide.tif": encoded(wide, "TIFF"),
-        "wide-lzw.tif": encoded(wide, "TIFF", compression="tiff_lzw"),
+        "upright.png": encode(grey.convert("RGB"), "PNG"),
+        "grey.png": encode(grey, "PNG"),
+        "grey.jpg": encode(grey, "JPEG", quality=95),
+        "grey.tif": encode(grey, "TIFF", compression="tiff_lzw"),
+        "grey.gif": encode(grey, "GIF"),
+        "grey.bmp": encode(grey, "BMP"),
+        "alpha.png": encode(opaque, "PNG"),
+        "wide.png": encode(wide, "PNG"),
+        "wide.tif": encode(wide, "TIFF"),
+        "wide-lzw.tif": encode(wide, "TIFF", compression="tiff_lzw"),
     }
 
 
-def clears() -> dict[str, bytes]:
-    """Transparency, which is seen on white."""
+def transparent_forms() -> dict[str, bytes]:
+    """Returns transparent images, which are composited on white."""
     image, alpha = drawing(), Image.linear_gradient("L").resize((160, 120))
     clear = image.copy()
     clear.putalpha(alpha)
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=alpha)
     return {
-        "upright.png": encoded(white, "PNG"),
-        "clear.png": encoded(clear, "PNG"),
-        "clear.webp": encoded(clear, "WEBP", lossless=True),
-        "clear.tif": encoded(clear, "TIFF"),
-        "clear-lzw.tif": encoded(clear, "TIFF", compression="tiff_lzw"),
-        "clear.avif": encoded(clear, "AVIF", quality=95),
-        "clear.heic": encoded(clear, "HEIF", quality=95),
+        "upright.png": encode(white, "PNG"),
+        "clear.png": encode(clear, "PNG"),
+        "clear.webp": encode(clear, "WEBP", lossless=True),
+        "clear.tif": encode(clear, "TIFF"),
+        "clear-lzw.tif": encode(clear, "TIFF", compression="tiff_lzw"),
+        "clear.avif": encode(clear, "AVIF", quality=95),
+        "clear.heic": encode(clear, "HEIF", quality=95),
     }
 
 
 def two_tones() -> dict[str, bytes]:
-    """One bit, and palettes and keys of which one colour is clear."""
+    """Returns images of one bit, palettes and colour keys, one colour of which is transparent."""
     mask = Image.new("1", (160, 120), 1)
     ImageDraw.Draw(mask).ellipse((20, 10, 90, 100), fill=0)
     grey = mask.convert("L")
@@ -853,16 +856,16 @@ def two_tones() -> dict[str, bytes]:
     white_index = int(np.asarray(palette)[0, 0])
     assert first_is_white
     return {
-        "upright.png": encoded(mask.convert("RGB"), "PNG"),
-        "bits.png": encoded(mask, "PNG"),
-        "bits.tif": encoded(mask, "TIFF"),
-        "fax.tif": encoded(mask, "TIFF", compression="group4"),
-        "bits.bmp": encoded(mask, "BMP"),
-        "palette.png": encoded(palette, "PNG"),
-        "palette-clear.png": encoded(palette, "PNG", transparency=white_index),
-        "palette-clear.gif": encoded(palette, "GIF", transparency=white_index),
-        "key.png": encoded(grey, "PNG", transparency=255),
-        "key-wide.png": inserted(
-            encoded(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG"), b"tRNS", b"\xff\xff"
+        "upright.png": encode(mask.convert("RGB"), "PNG"),
+        "bits.png": encode(mask, "PNG"),
+        "bits.tif": encode(mask, "TIFF"),
+        "fax.tif": encode(mask, "TIFF", compression="group4"),
+        "bits.bmp": encode(mask, "BMP"),
+        "palette.png": encode(palette, "PNG"),
+        "palette-clear.png": encode(palette, "PNG", transparency=white_index),
+        "palette-clear.gif": encode(palette, "GIF", transparency=white_index),
+        "key.png": encode(grey, "PNG", transparency=255),
+        "key-wide.png": insert_chunk(
+            encode(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG"), b"tRNS", b"\xff\xff"
         ),
     }

@@ -1,4 +1,4 @@
-"""Two `exporter fit` of one name at once, as processes: one makes its head, and the other is told so."""
+"""Tests two concurrent `exporter fit` of one name: one writes its head, and the other is refused."""
 
 import json
 import os
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops a process where it stands")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops a process by SIGSTOP")
 
 VICTIM = Path(__file__).with_name("victim.py")
 
 
 @pytest.fixture
 def shell(make_shell: Callable[[Path], Any], draw: Callable[..., list[Path]], tmp_path: Path) -> Any:
-    """A shell with one collection of two classes."""
+    """Returns a shell with one collection of two classes."""
     shell = make_shell(tmp_path)
     draw(tmp_path / "pictures", *(f"{name}/{n}.png" for name in ("cat", "dog") for n in range(8)))
     assert shell.ingest("pictures").code == 0
@@ -26,13 +26,13 @@ def shell(make_shell: Callable[[Path], Any], draw: Callable[..., list[Path]], tm
 
 
 def fit_words(shell: Any, seed: int) -> list[str]:
-    """A fit of the name `pets`, without `--force`; another seed makes another head."""
+    """Returns a fit of the name `pets`, without `--force`; another seed fits another head."""
     (name,) = (path.parent.name for path in (shell.folder / "home/qdrant").glob("*/manifest.json"))
     return ["fit", "--collection", name, "--name", "pets", "--seed", str(seed), "--json"]
 
 
-def test_of_two_fits_of_one_name_at_once_the_second_is_2(shell: Any) -> None:
-    """The first stands still between its look whether the name is free and its write; the second waits."""
+def test_the_second_of_two_concurrent_fits_of_one_name_exits_2(shell: Any) -> None:
+    """The first stops between its check of the name and its write; the second waits for the lock."""
     ours, theirs = os.pipe()
     trap = json.dumps({"trap": "head", "nth": 1, "fd": theirs, "stands_still": True})
     first = start(shell, [sys.executable, VICTIM, trap, "exporter", *fit_words(shell, 1)], pass_fds=[theirs])
@@ -58,7 +58,7 @@ def test_of_two_fits_of_one_name_at_once_the_second_is_2(shell: Any) -> None:
 
 
 def start(shell: Any, words: list[Any], **options: Any) -> "subprocess.Popen[str]":
-    """A command in a process of its own."""
+    """Starts a command in a process of its own."""
     return subprocess.Popen(
         words,
         cwd=shell.folder,

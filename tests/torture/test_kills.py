@@ -1,4 +1,4 @@
-"""`kill -9` in the middle of an ingest: the next run goes on, and what it makes is what it would have been.
+"""Tests `kill -9` during an ingest: the next run completes the same collection as an undisturbed run.
 
 The ingest is a real process, the kill a real one from outside, at a random moment after the process said
 that it had come to a certain call. Then the same command is run again.
@@ -25,22 +25,22 @@ import pytest
 from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp that keeps holes")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp for sparse files")
 
 VICTIM = Path(__file__).with_name("victim.py")
 INDEX_ABOVE_KB = 8
-"""Sixty vectors of 64 values take 15 KB, so that the index is built at the end of every ingest."""
+"""An index threshold below the 15 KB of sixty vectors of 64 values, so that every ingest builds the index."""
 
 BATCH = 4
 KILLS_PER_TRAP = 4
 VECTOR_TOLERANCE = 1e-5
-"""An image's vector may differ in its last bits by which others were in its batch."""
+"""Tolerance of vectors, whose last bits depend on the other images of the batch."""
 
 FRESH = ("download", "export", "manifest", "scan", "read", "embed", "create", "upsert", "index")
 CHANGED = ("embed", "upsert", "payloads", "delete", "manifest")
 IN_SHORT = {("fresh", "download"), ("fresh", "upsert"), ("fresh", "index"), ("changed", "delete")}
 LONGEST_WAIT_S = {"download": 0.4, "export": 0.2, "index": 0.4, "create": 0.2}
-"""After the call has begun; elsewhere most calls are over within 50 ms."""
+"""Longest delay of a kill after the beginning of a call; most other calls take less than 50 ms."""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +53,7 @@ class Bench:
     weights_md5: str
     calls: dict[str, dict[str, int]] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
-    """Points that an undisturbed run of each phase writes."""
+    """Phase -> number of points that its undisturbed run writes."""
 
     def run(self, work: Path, **config: Any) -> subprocess.Popen[bytes]:
         """Starts an ingest of `work/pictures` into `work/home`."""
@@ -69,26 +69,26 @@ class Bench:
             pass_fds=[config["fd"]] if "fd" in config else (),
         )
 
-    def finished(self, work: Path, **config: Any) -> dict[str, Any]:
-        """Runs an ingest to its end; its report."""
+    def run_to_end(self, work: Path, **config: Any) -> dict[str, Any]:
+        """Runs an ingest to its end; returns its report."""
         process = self.run(work, **config)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err.decode()
         report: dict[str, Any] = json.loads(out)
         return report
 
-    def laid_out(self, work: Path, phase: str, images: str) -> Path:
-        """A working folder with its own copy of the images and of the home that a phase starts from."""
+    def prepare(self, work: Path, phase: str, images: str) -> Path:
+        """Makes a working folder with a copy of the images and of the home that a phase starts from."""
         work.mkdir()
         shutil.copytree(self.folder / images, work / "pictures")
         if (self.folder / phase).exists():
-            copy(self.folder / phase, work / "home")
+            copy_home(self.folder / phase, work / "home")
         return work
 
 
 @pytest.fixture(scope="module")
 def slow_weights(tiny_weights: Path) -> Iterator[str]:
-    """Serves the weights over HTTP, slowly enough to be cut off; a stand-in for their host."""
+    """Serves the weights slowly over HTTP, so that a download can be killed."""
     data = tiny_weights.read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
@@ -125,7 +125,7 @@ def bench(
     slow_weights: str,
     tiny_weights: Path,
 ) -> Bench:
-    """Undisturbed runs of both phases: an ingest from nothing, and one after changes of every kind."""
+    """Runs both phases undisturbed: a first ingest, and one after changes of every kind."""
     folder = tmp_path_factory.mktemp("kills")
     bench = Bench(
         folder=folder,
@@ -140,22 +140,22 @@ def bench(
         moment = 1_600_000_000 + number
         os.utime(file, (moment, moment))
     for phase, images in (("fresh", "before"), ("changed", "after")):
-        work = bench.laid_out(folder / f"undisturbed-{phase}", phase, images)
-        bench.written[phase] = written_by(bench.finished(work, calls=str(work / "calls.json")))
+        work = bench.prepare(folder / f"undisturbed-{phase}", phase, images)
+        bench.written[phase] = count_written(bench.run_to_end(work, calls=str(work / "calls.json")))
         bench.calls[phase] = json.loads((work / "calls.json").read_text(encoding="utf-8"))
         if phase == "fresh":
-            copy(work / "home", folder / "changed")
+            copy_home(work / "home", folder / "changed")
     return bench
 
 
-def written_by(report: Mapping[str, Any]) -> int:
-    """How many points an ingest has written with their vectors."""
+def count_written(report: Mapping[str, Any]) -> int:
+    """Returns the number of points that an ingest has written with their vectors."""
     counts = report["collections"][0]
     return int(counts["added"] + counts["updated"] + counts["moved"])
 
 
 def change(root: Path, draw: Callable[..., list[Path]]) -> None:
-    """Some of each: other bytes, another place, another class, gone, a copy, new."""
+    """Changes one image of each kind: other bytes, another place, another class, removed, a copy, new."""
     draw(root, *(f"a/{number:02}.png" for number in range(0, 18, 3)), seed=1)
     for number in range(18, 36, 3):
         (root / f"a/{number:02}.png").rename(root / f"b/moved-{number:02}.png")
@@ -166,13 +166,13 @@ def change(root: Path, draw: Callable[..., list[Path]]) -> None:
     draw(root, *(f"d/{number}.png" for number in range(6)))
 
 
-def copy(source: Path, target: Path) -> None:
-    """The engine's files are mostly holes, which must not be filled."""
+def copy_home(source: Path, target: Path) -> None:
+    """Copies a home; the engine's files are sparse, and stay so."""
     subprocess.run(["cp", "--archive", "--sparse=always", source, target], check=True)  # noqa: S607
 
 
-def stored(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
-    """Every point of the one collection by its id, without the times of its making and of its file's copy."""
+def stored_points(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Returns every point of the only collection by its id, without its times."""
     store = EmbeddedStore(home / "qdrant")
     if not store.names():
         return {}
@@ -186,7 +186,7 @@ def stored(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
 
 
 def kill(bench: Bench, work: Path, trap: str, nth: int, delay_s: float) -> bool:
-    """Starts an ingest and kills it `delay_s` after it came to a call; whether it was still there."""
+    """Starts an ingest and kills it `delay_s` after a call; returns whether it was still running."""
     ours, theirs = os.pipe()
     process = bench.run(work, trap=trap, nth=nth, fd=theirs, acknowledged=str(work / "acknowledged"))
     os.close(theirs)
@@ -202,7 +202,7 @@ def kill(bench: Bench, work: Path, trap: str, nth: int, delay_s: float) -> bool:
 @pytest.mark.parametrize(
     ("phase", "trap"), [*(("fresh", trap) for trap in FRESH), *(("changed", trap) for trap in CHANGED)]
 )
-def test_after_a_kill_the_next_run_makes_what_it_would_have_been(
+def test_the_run_after_a_kill_completes_the_collection(
     bench: Bench,
     tmp_path: Path,
     ledger: Any,
@@ -210,25 +210,25 @@ def test_after_a_kill_the_next_run_makes_what_it_would_have_been(
     phase: str,
     trap: str,
 ) -> None:
-    """No acknowledged point is lost, none is there twice, and only what was in flight is embedded again."""
+    """No acknowledged point is lost or doubled, and only the images in flight are embedded again."""
     if not full_length and (phase, trap) not in IN_SHORT:
-        pytest.skip("one of the long part: make torture")
+        pytest.skip("run at full length only: make torture")
     chance = random.Random(f"{phase} {trap}")  # noqa: S311 - repeatable, not secret
-    expected = stored(bench.folder / f"undisturbed-{phase}" / "home")
+    expected = stored_points(bench.folder / f"undisturbed-{phase}" / "home")
     kills, row = 0, f"kill -9 of an ingest, {phase}: {trap}"
     for attempt in range(3 * KILLS_PER_TRAP):
-        work = bench.laid_out(tmp_path / str(attempt), phase, "before" if phase == "fresh" else "after")
+        work = bench.prepare(tmp_path / str(attempt), phase, "before" if phase == "fresh" else "after")
         nth = chance.randint(1, bench.calls[phase][trap])
         kills += kill(bench, work, trap, nth, chance.uniform(0, LONGEST_WAIT_S.get(trap, 0.05)))
-        copy(work / "home", work / "seen")
+        copy_home(work / "home", work / "seen")
         acknowledged = set((work / "acknowledged").read_text(encoding="utf-8").split())
-        lost = acknowledged - stored(work / "seen").keys()
-        report = bench.finished(work)
-        found = stored(work / "home")
+        lost = acknowledged - stored_points(work / "seen").keys()
+        report = bench.run_to_end(work)
+        found = stored_points(work / "home")
         ledger.add(row, 0, len(lost) + len(expected.keys() - found.keys()))
         assert not lost
         assert_equal(found, expected)
-        assert written_by(report) + len(acknowledged) <= bench.written[phase] + BATCH
+        assert count_written(report) + len(acknowledged) <= bench.written[phase] + BATCH
         assert_tidy(work / "home")
         shutil.rmtree(work)
         if kills == (KILLS_PER_TRAP if full_length else 1):
@@ -238,7 +238,7 @@ def test_after_a_kill_the_next_run_makes_what_it_would_have_been(
 
 
 def assert_equal(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Ids, payloads and vectors."""
+    """Asserts equal ids, payloads and vectors."""
     assert found.keys() == expected.keys()
     for point, (payload, vector) in expected.items():
         assert found[point][0] == payload
@@ -246,7 +246,7 @@ def assert_equal(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 
 def assert_tidy(home: Path) -> None:
-    """Nothing half made is left, and no index is missing."""
+    """Asserts that no partial file is left, and no index is missing."""
     for folder in ("models", "weights", "qdrant"):
         assert not list((home / folder).glob(".*"))
     store = EmbeddedStore(home / "qdrant", tuning=EngineTuning(indexed_above_kb=INDEX_ABOVE_KB))

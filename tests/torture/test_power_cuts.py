@@ -1,10 +1,10 @@
-"""The power goes in the middle of an ingest: the next one ends with every point, whatever was on the disk.
+"""Tests power cuts during an ingest: the next one completes the collection, whatever reached the disk.
 
-A file system of its own lies in a file, through a loop device. Everything that uses it is stopped, and the
-file is copied: that is what is on the disk when the power goes, without what was still to be written. The
-copy is mounted, its journal is played back, and the same command is run there.
+The file system is in a file, mounted through a loop device. All processes that use it are stopped, and the
+file is copied: the copy has what is on the disk at a power cut, without unwritten data. It is mounted, its
+journal is replayed, and the same command is run there.
 
-Where no such device may be made, the order of writes is traced instead.
+Where no loop device is allowed, the order of writes is traced instead.
 """
 
 import json
@@ -31,25 +31,25 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs loop devi
 
 VICTIM = Path(__file__).with_name("victim.py")
 DEVICE_MB = 700
-"""The engine's files are mostly holes; 128 MB of it must be free for it to write."""
+"""Bytes of the disk: the engine's files are sparse, but it needs 128 MB free to write."""
 
 INDEX_ABOVE_KB = 8
-"""So that the index is built at the end of every ingest of thirty vectors of 64 values."""
+"""An index threshold so low that every ingest of thirty vectors of 64 values builds the index."""
 
 IMAGES = 36
 BATCH = 4
 VECTOR_TOLERANCE = 1e-5
-"""An image's vector may differ in its last bits by which others were in its batch."""
+"""Tolerance of vectors, whose last bits depend on the other images of the batch."""
 
 COMMIT_S = (1, 300)
-"""How often the journal is committed: with what was not synced by then, and never by itself."""
+"""Seconds between commits of the journal: one also writes unsynced data, the other never comes."""
 
 CUTS_PER_TRAP = 3
 INGEST = ("export", "create", "upsert", "flush", "index", "mark", "leave", "manifest")
 REBUILD = ("upsert", "flush", "replace", "finish", "manifest")
 IN_SHORT = {("ingest", "leave", 1)}
 LONGEST_WAIT_S = {"export": 0.1, "index": 0.3, "upsert": 0.2}
-"""After the call has begun; elsewhere most calls are over within 50 ms."""
+"""Longest delay of a cut after the beginning of a call; most other calls take less than 50 ms."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Disk:
     numbers: Iterator[int] = field(default_factory=count)
 
     def cut(self) -> Path:
-        """What lies on the disk now; whoever writes to it must stand still."""
+        """Returns a copy of what is on the disk now; processes that write to it must be stopped."""
         if self.commit_s < 10:
             time.sleep(1.5 * self.commit_s)
         copy = self.file.with_name(f"cut-{next(self.numbers)}")
@@ -71,25 +71,25 @@ class Disk:
 
 
 @contextmanager
-def mounted(file: Path, place: Path, *options: str) -> Iterator[None]:
-    """Mounts a file system in a file for the length of a block; skips where that may not be done."""
+def mount(file: Path, place: Path, *options: str) -> Iterator[None]:
+    """Mounts a file system in a file for the length of a block; skips where mounting is not allowed."""
     place.mkdir()
     words = ["mount", "-o", ",".join(["loop", *options]), file, place]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"whoever runs this may not mount a file system: {done.stderr.strip()}")
+        pytest.skip(f"this user may not mount a file system: {done.stderr.strip()}")
     try:
         yield
     finally:
         if subprocess.run(["umount", place], check=False).returncode:  # noqa: S607
-            # still in use, and left mounted it would break later test runs
+            # if it is still in use, it would break later test runs
             subprocess.run(["umount", "--lazy", place], check=True)  # noqa: S607
         place.rmdir()
 
 
 @pytest.fixture
 def make_disk(tmp_path: Path) -> Callable[[int], Any]:
-    """Makes a disk whose journal is committed so often."""
+    """Returns a function that makes a disk with a journal commit interval."""
 
     @contextmanager
     def make(commit_s: int) -> Iterator[Disk]:
@@ -99,7 +99,7 @@ def make_disk(tmp_path: Path) -> Callable[[int], Any]:
         if shutil.which("mkfs.ext4") is None:
             pytest.skip("mkfs.ext4 is not installed")
         subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", file], check=True)  # noqa: S607
-        with mounted(file, tmp_path / "mounted", f"commit={commit_s}"):
+        with mount(file, tmp_path / "mounted", f"commit={commit_s}"):
             yield Disk(file=file, place=tmp_path / "mounted", commit_s=commit_s)
         file.unlink()
 
@@ -108,7 +108,7 @@ def make_disk(tmp_path: Path) -> Callable[[int], Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A folder of images, what an undisturbed ingest makes of it, and the home that it leaves."""
+    """A folder of images, the collection of an undisturbed ingest, and the home that it leaves."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -117,7 +117,7 @@ class Bench:
     name: str
 
     def start(self, command: str, home: Path, **config: Any) -> subprocess.Popen[bytes]:
-        """An ingest or a rebuild of the images, in a process group of its own."""
+        """Starts an ingest or a rebuild of the images, in its own process group."""
         config |= {"index_above_kb": INDEX_ABOVE_KB}
         model = ["--backbone", "vgg", "--layer", "block1_conv1", "--weights", str(self.weights)]
         words = {
@@ -134,8 +134,8 @@ class Bench:
             start_new_session=True,
         )
 
-    def finished(self, home: Path) -> dict[str, Any]:
-        """Runs an ingest to its end; its report."""
+    def run_to_end(self, home: Path) -> dict[str, Any]:
+        """Runs an ingest to its end; returns its report."""
         process = self.start("ingest", home)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err.decode()
@@ -150,19 +150,19 @@ def bench(
     draw: Callable[..., list[Path]],
     tiny_weights: Path,
 ) -> Bench:
-    """One undisturbed run."""
+    """Runs an undisturbed ingest."""
     folder = tmp_path_factory.mktemp("power")
     draw(folder / "images", *(f"{'abc'[number % 3]}/{number:02}.png" for number in range(IMAGES)))
     environment = make_shell(folder).environment
     first = Bench(folder=folder, environment=environment, weights=tiny_weights, expected={}, name="")
-    first.finished(folder / "home")
+    first.run_to_end(folder / "home")
     (name,) = EmbeddedStore(folder / "home/qdrant").names()
-    expected = stored(folder / "home")
+    expected = stored_points(folder / "home")
     return Bench(folder=folder, environment=environment, weights=tiny_weights, expected=expected, name=name)
 
 
-def stored(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
-    """Every point of the one collection by its id, without the time of its making."""
+def stored_points(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Returns every point of the only collection by its id, without the time of its making."""
     store = EmbeddedStore(home / "qdrant")
     (name,) = store.names()
     with store.open(name) as collection:
@@ -172,10 +172,10 @@ def stored(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
     return {point: (payload, vectors[point]) for point, payload in payloads.items()}
 
 
-def cuts_of(
+def make_cuts(
     disk: Disk, bench: Bench, command: str, trap: str, chance: random.Random, number: int
 ) -> Iterator[Path]:
-    """Copies of the disk: at the beginning of a call, at random intervals after it, and after the end."""
+    """Yields copies of the disk: at a call, at random intervals after it, and after the end."""
     ours, theirs = os.pipe()
     process = bench.start(command, disk.place / "home", trap=trap, nth=1, fd=theirs, stands_still=True)
     os.close(theirs)
@@ -202,12 +202,12 @@ def cuts_of(
 
 
 def wait_until_stopped(process: "subprocess.Popen[bytes]") -> None:
-    """Waits until the process has stopped itself; a SIGCONT before that would be lost."""
+    """Waits until the process has stopped itself; an earlier SIGCONT would be lost."""
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
 
 def wait_until_still(group: int) -> None:
-    """No thread of the process group is in the middle of a call any more."""
+    """Waits until no thread of the process group is inside a system call."""
     end = time.monotonic() + 60
     while {"T", "Z"} < states_of(group) | {"T", "Z"}:
         assert time.monotonic() < end, "it does not stop"
@@ -215,7 +215,7 @@ def wait_until_still(group: int) -> None:
 
 
 def states_of(group: int) -> set[str]:
-    """Of each thread of each process of a group."""
+    """Returns the state of each thread of each process of a group."""
     states = set()
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -230,7 +230,7 @@ def states_of(group: int) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "trap"), [*(("ingest", trap) for trap in INGEST), *(("rebuild", trap) for trap in REBUILD)]
 )
-def test_after_a_power_cut_the_next_ingest_ends_with_every_point(
+def test_the_ingest_after_a_power_cut_has_every_point(
     bench: Bench,
     make_disk: Callable[[int], Any],
     tmp_path: Path,
@@ -240,9 +240,9 @@ def test_after_a_power_cut_the_next_ingest_ends_with_every_point(
     trap: str,
     commit_s: int,
 ) -> None:
-    """And whatever a command has said that it has done is there after a cut that comes later."""
+    """What a command reported as done is still there after a later cut."""
     if not full_length and (command, trap, commit_s) not in IN_SHORT:
-        pytest.skip("one of the long part: make torture")
+        pytest.skip("run at full length only: make torture")
     chance = random.Random(f"{command} {trap} {commit_s}")  # noqa: S311 - repeatable, not secret
     row = f"power cut of {'an ingest' if command == 'ingest' else 'a rebuild'}: {trap}"
     with make_disk(commit_s) as disk:
@@ -251,12 +251,12 @@ def test_after_a_power_cut_the_next_ingest_ends_with_every_point(
             subprocess.run(words, check=True)
             subprocess.run(["sync", "--file-system", disk.place], check=True)  # noqa: S607
         number = CUTS_PER_TRAP if full_length else 1
-        cuts = list(cuts_of(disk, bench, command, trap, chance, number))
+        cuts = list(make_cuts(disk, bench, command, trap, chance, number))
     for cut in cuts:
-        with mounted(cut, tmp_path / "after"):
-            report = bench.finished(tmp_path / "after/home")["collections"][0]
-            found = stored(tmp_path / "after/home")
-            again = bench.finished(tmp_path / "after/home")["collections"][0]
+        with mount(cut, tmp_path / "after"):
+            report = bench.run_to_end(tmp_path / "after/home")["collections"][0]
+            found = stored_points(tmp_path / "after/home")
+            again = bench.run_to_end(tmp_path / "after/home")["collections"][0]
         lost = len(bench.expected.keys() - found.keys())
         ledger.add(row, 1, lost)
         assert not lost
@@ -268,16 +268,16 @@ def test_after_a_power_cut_the_next_ingest_ends_with_every_point(
 
 
 def assert_equal(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Ids, payloads and vectors."""
+    """Asserts equal ids, payloads and vectors."""
     assert found.keys() == expected.keys()
     for point, (payload, vector) in expected.items():
         assert found[point][0] == payload
         np.testing.assert_allclose(found[point][1], vector, atol=VECTOR_TOLERANCE)
 
 
-def test_points_are_synced_before_the_list_that_says_so(bench: Bench, tmp_path: Path) -> None:
-    """The calls to the system tell: all files and folders of the shard, the list, and only then the mark."""
-    calls = traced(bench, tmp_path)
+def test_points_are_synced_before_the_list_that_names_them(bench: Bench, tmp_path: Path) -> None:
+    """System calls are in order: all files and folders of the shard, the list, then the mark."""
+    calls = trace_calls(bench, tmp_path)
     collection = tmp_path / "home/qdrant" / bench.name
     mark = calls.index(("rename", collection / "points.listed"))
     before = calls[:mark]
@@ -289,12 +289,12 @@ def test_points_are_synced_before_the_list_that_says_so(bench: Bench, tmp_path: 
 
 
 def last_change(calls: list[tuple[str, Path]], folder: Path) -> int:
-    """Which of the calls is the last that gives something in a folder its name."""
+    """Returns the index of the last call that renames something into a folder."""
     return max(n for n, (call, path) in enumerate(calls) if call == "rename" and folder in path.parents)
 
 
-def traced(bench: Bench, folder: Path) -> list[tuple[str, Path]]:
-    """What an ingest renames and syncs, in this order; skips where processes may not be traced."""
+def trace_calls(bench: Bench, folder: Path) -> list[tuple[str, Path]]:
+    """Returns the renames and syncs of an ingest, in order; skips where tracing is not allowed."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     log = folder / "calls"
@@ -315,13 +315,13 @@ def traced(bench: Bench, folder: Path) -> list[tuple[str, Path]]:
     environment = {**bench.environment, "LOOKALIKE_HOME": str(folder / "home")}
     done = subprocess.run([*words, *ingest], check=False, capture_output=True, text=True, env=environment)
     if "PTRACE" in done.stderr.upper():
-        pytest.skip(f"whoever runs this may not trace processes: {done.stderr.strip()}")
+        pytest.skip(f"this user may not trace processes: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     return [call for line in log.read_text().splitlines() if (call := read_call(line)) is not None]
 
 
 def read_call(line: str) -> tuple[str, Path] | None:
-    """One line of a trace: what was called, and the file that it was about."""
+    """Parses one line of a trace: the call, and its file."""
     if (found := re.search(r"\b(?:fsync|fdatasync)\(\d+<(.+?)>", line)) is not None:
         return "sync", Path(found[1])
     if (found := re.search(r'\brename\w*\(.*"(.+?)"(?:, \w+)?\) = 0', line)) is not None:

@@ -1,4 +1,4 @@
-"""A server's faults at random moments of an ingest: whatever it ends with, the same command ends the work.
+"""Tests a server's faults at random moments of an ingest: running the same command again completes it.
 
 Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, else a stand-in
 (`tests/support`).
@@ -20,10 +20,10 @@ IMAGES = 12
 TRIES = 4
 REPEATS = 4
 REQUESTS = 16
-"""An undisturbed ingest makes about twenty, so that two faults in a row always meet one."""
+"""Requests among which faults are placed: an undisturbed ingest makes about twenty."""
 
 KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
-"""What a real server wants; the shell leaves it out of the environment."""
+"""The API key of a real server, which the shell removes from the environment."""
 VECTOR_TOLERANCE = 1e-6
 
 FAULTS = {
@@ -41,33 +41,33 @@ IMPATIENT = (
     "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
     "from lookalike_ingest.__main__ import main; main()"
 )
-"""`ingest`, with as many tries as ever and next to no time between them."""
+"""`ingest` with the usual number of tries and nearly no pauses."""
 
 
 @pytest.fixture
 def own(own_names: str) -> str:
-    """The collection that an ingest makes; others may be on the server."""
+    """Returns the name of the collection that an ingest makes; the server may have others."""
     return f"{own_names}euclid"
 
 
 @pytest.fixture
 def images(shell: Any, draw: Any, qdrant: Any, own: str) -> Iterator[Path]:
-    """A folder of twelve; what became of them on the server is removed in the end."""
+    """Draws a folder of twelve images; removes their collections from the server at the end."""
     folder: Path = shell.folder / "pictures"
     draw(folder, *(f"{name}/{number}.png" for name in ("a", "b", "c") for number in range(4)))
     yield folder
     qdrant.client.delete_collection(own)
 
 
-def on_the_server(qdrant: Any, name: str) -> dict[str, Any]:
-    """Path -> vector of all points; one that was there twice would be counted."""
+def stored_vectors(qdrant: Any, name: str) -> dict[str, Any]:
+    """Returns path -> vector of all points; asserts that no path occurs twice."""
     records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
     assert len(records) == qdrant.client.count(name).count
     return {record.payload["path"]: np.asarray(record.vector, np.float32) for record in records}
 
 
 def undisturbed(shell: Any) -> dict[str, Any]:
-    """Path -> vector as an ingest into the embedded store has them."""
+    """Returns path -> vector of an ingest into the embedded store."""
     folder = shell.folder / "undisturbed"
     assert shell.ingest("pictures", "--store", f"embedded:{folder}", "--distance", "euclid").code == 0
     store = EmbeddedStore(folder)
@@ -87,9 +87,9 @@ def test_faults_at_random_moments_lose_nothing(
     full_length: bool,
     fault: str,
 ) -> None:
-    """Two in a row, at any request from the first to the last; refused with 0 or 5, finished in the end."""
+    """Two faults in a row hit any request; the run exits 0 or 5, and a later run completes."""
     if not full_length:
-        pytest.skip("one of the long part: make torture")
+        pytest.skip("run at full length only: make torture")
     chance = random.Random(fault)  # noqa: S311 - repeatable, not secret
     expected = undisturbed(shell)
     met: list[str] = []
@@ -118,7 +118,7 @@ def test_faults_at_random_moments_lose_nothing(
             if done.code == 0:
                 break
         assert done.code == 0, done.err
-        found = on_the_server(qdrant, own)
+        found = stored_vectors(qdrant, own)
         lost = len(expected.keys() - found.keys())
         ledger.add(f"server, faults amid an ingest: {fault}", 0, lost)
         assert found.keys() == expected.keys()

@@ -1,4 +1,4 @@
-"""A command that says when it has come to a certain call, so that it can be killed there.
+"""Runs a command that reports when it has come to a certain call, so that it can be killed there.
 
     python victim.py CONFIG COMMAND WORDS...
 
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def pass_trap(name: str, calls: Counter[str], config: dict[str, Any], lock: threading.Lock) -> None:
-    """Counts a call; the one that was asked for is said."""
+    """Counts a call, and reports the configured one."""
     with lock:
         calls[name] += 1
         if (name, calls[name]) == (config.get("trap"), config.get("nth")):
@@ -77,7 +77,7 @@ def pass_trap(name: str, calls: Counter[str], config: dict[str, Any], lock: thre
 
 
 def wrap(place: str, before: Callable[[], None]) -> None:
-    """Lets `before` run at the beginning of each call of `module:name` or `module:Class.method`."""
+    """Makes `before` run at the beginning of each call of `module:name` or `module:Class.method`."""
     owner, name = owner_of(place)
     function = getattr(owner, name)
 
@@ -90,7 +90,7 @@ def wrap(place: str, before: Callable[[], None]) -> None:
 
 
 def owner_of(place: str) -> tuple[Any, str]:
-    """What an attribute hangs on, and its name."""
+    """Returns the object that has an attribute, and the attribute's name."""
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
     return functools.reduce(getattr, owners, importlib.import_module(module)), name
@@ -111,7 +111,7 @@ def acknowledge(file: Path) -> None:
 
 
 def serve_weights_from(url: str, md5: str) -> None:
-    """Puts another file in the place of VGG16's official weights."""
+    """Replaces VGG16's official weights by another file."""
     from lookalike_core.models.backbones import VGG16
 
     files = tuple(replace(file, url=url, md5=md5) for file in VGG16.weights)

@@ -22,7 +22,7 @@ from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
-from read_only import contents, read_only
+from read_only import read_contents, read_only
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -87,7 +87,7 @@ def test_a_read_only_collection_can_be_searched_and_is_not_changed(
     name = fill(quantization, indexed=indexed)
     with store.open(name) as collection:
         before = [collection.query(vector, limit=5) for vector in vectors[:3]]
-    files = contents(store.directory)
+    files = read_contents(store.directory)
     with read_only(store.directory):
         with store.open(name) as collection:
             assert [collection.query(vector, limit=5) for vector in vectors[:3]] == before
@@ -97,7 +97,7 @@ def test_a_read_only_collection_can_be_searched_and_is_not_changed(
             unit = vectors[0] / np.linalg.norm(vectors[0])
             np.testing.assert_allclose(collection.vectors(ids)[ids[0]], unit, atol=1e-6)
             assert list(temporary.iterdir()) != []
-        assert contents(store.directory) == files
+        assert read_contents(store.directory) == files
     assert list(temporary.iterdir()) == []
 
 
@@ -125,8 +125,8 @@ def test_a_view_copies_sparse_files_without_their_holes(
     try:
         sizes = sum(path.stat().st_size for path in shard.rglob("*") if path.is_file())
         assert POINTS * DIMENSION * 4 < view.copied_bytes < sizes / 2
-        assert {name: sha256 for name, (sha256, _) in contents(view.shard).items()} == {
-            name: sha256 for name, (sha256, _) in contents(shard).items()
+        assert {name: sha256 for name, (sha256, _) in read_contents(view.shard).items()} == {
+            name: sha256 for name, (sha256, _) in read_contents(shard).items()
         }
     finally:
         view.release()
@@ -312,12 +312,12 @@ def test_another_user_can_search_a_collection(store: EmbeddedStore, fill: Callab
     with tempfile.TemporaryDirectory(dir=system_temporary()) as place:
         folder = shutil.copytree(store.directory, Path(place) / "qdrant")
         subprocess.run(["chmod", "-R", "u+rwX,go+rX,go-w", place], check=True)  # noqa: S607
-        files = contents(folder)
+        files = read_contents(folder)
         words = [sys.executable, "-c", ASK, str(folder), system_temporary()]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.split("\n")[0]) == (0, str(POINTS)), done.stderr
         assert "is read-only (Permission denied)" in done.stdout
-        assert contents(folder) == files
+        assert read_contents(folder) == files
 
 
 def system_temporary() -> str:

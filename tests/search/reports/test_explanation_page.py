@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explanation_pages import IMAGES, explained, make_page
+from explanation_pages import IMAGES, explain_noise, make_page
 from lookalike_search.analysis.attribution import explain
 from lookalike_search.reports.explanation import explanations_page
 from page_rules import read_page
@@ -70,7 +70,7 @@ def test_the_page_names_providers_and_agreement(page: Path) -> None:
 def test_shares_of_a_negative_similarity_are_plain_numbers(tmp_path: Path) -> None:
     """Per cent of a negative number would flip the signs."""
     path = tmp_path / "negative.html"
-    found = explained("vgg16", "block5_pool", low=-1.0)
+    found = explain_noise("vgg16", "block5_pool", low=-1.0)
     cosine = -abs(found.explanation.cosine)
     turned = explain(np.full((7, 7, 2), (1.0, 0.0), np.float32), np.full((7, 7, 2), (-0.5, 1.0), np.float32))
     assert cosine < 0

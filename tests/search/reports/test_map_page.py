@@ -10,7 +10,7 @@ import pytest
 from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.projection import Method, Projection
 from lookalike_search.reports.map import DARK, LIGHT, SHAPES, map_page
-from map_pages import Draw, make_map, sampled
+from map_pages import Draw, make_map, make_sample
 from numpy.typing import NDArray
 from page_rules import read_page
 
@@ -73,7 +73,7 @@ def test_places_keep_their_proportions_inside_the_drawing(tmp_path: Path) -> Non
     """Both axes have one scale: a map twice as wide as high stays so."""
     places = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 1.0]])
     drawn = CollectionMap(
-        sampled=sampled(tmp_path, ["a", "a", "a"]),
+        sampled=make_sample(tmp_path, ["a", "a", "a"]),
         projection=Projection(places=places, method=Method.PCA),
         trust=None,
     )
@@ -95,7 +95,7 @@ def test_any_number_of_classes_has_markers(tmp_path: Path, count: int) -> None:
     """From 36 classes on colours and shapes repeat, and the page says so."""
     names = [f"class {number:02}" for number in range(count)] * 2
     drawn = CollectionMap(
-        sampled=sampled(tmp_path, names),
+        sampled=make_sample(tmp_path, names),
         projection=Projection(
             places=np.random.default_rng(0).normal(0, 1, (len(names), 2)), method=Method.PCA
         ),

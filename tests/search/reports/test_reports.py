@@ -34,13 +34,13 @@ from report_pages import (
     Kind,
     evaluated_page,
     group,
+    head_parts,
     make_collection,
     manifest,
-    parts_seen,
     payload,
     query_page,
     unanswered,
-    written,
+    write_page,
 )
 
 
@@ -58,7 +58,7 @@ def _section(collection: Collection, evaluation: Evaluation) -> Section:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_keeps_to_the_rules(kind: Kind, collection: Collection, tmp_path: Path) -> None:
     """Tags are balanced, ids unique, links resolve, images have alternative texts, headings are in order."""
-    page = written(kind, collection, tmp_path / "a.html")
+    page = write_page(kind, collection, tmp_path / "a.html")
     assert page.problems == []
     assert "<b>" in page.text
     assert "\u202e" not in page.source
@@ -339,7 +339,7 @@ def test_an_evaluation_shows_what_a_head_was_trained_on(collection: Collection, 
     """Every figure of every part has its interval; without a head there is no such table."""
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    parts = parts_seen(collection.evaluation)
+    parts = head_parts(collection.evaluation)
     assert [part.part for part in parts] == [*Part]
     for part in parts:
         assert f"{part.part}: {MEANINGS[part.part]}" in text

@@ -1,4 +1,4 @@
-"""A stand-in for OpenVINO's plugin on a processor that computes in bfloat16, which few machines have.
+"""Stands in for OpenVINO's plugin on a processor that computes in bfloat16, which few machines have.
 
 With this folder on `PYTHONPATH` a command finds this module in the place of the plugin, and `auto` takes it.
 It is no library that ONNX Runtime loads: it changes the runtime itself, which names a device then that
@@ -27,30 +27,30 @@ _Options, _Session = onnxruntime.SessionOptions, onnxruntime.InferenceSession
 
 
 def get_library_path() -> str:
-    """Returns a name that nothing is loaded from."""
+    """Returns a name from which nothing is loaded."""
     return "bfloat16 stand-in"
 
 
 class Options(_Options):
-    """Options of a session, which remember whether it is to run on the device."""
+    """Session options that record whether the session is to run on the device."""
 
     is_for_device = False
 
     def add_provider_for_devices(self, devices: list[Any], _options: dict[str, str]) -> None:
-        """Takes the one device that there is."""
+        """Selects the only device."""
         assert devices == [_DEVICE]
         self.is_for_device = True
 
 
 class Session(_Session):
-    """A session that rounds where it is to run on the device, and is as ever elsewhere."""
+    """A session that rounds if it is to run on the device, and is unchanged otherwise."""
 
     def __init__(self, model: Any, sess_options: Any = None, *words: Any, **named: Any) -> None:
         self._rounds = isinstance(sess_options, Options) and sess_options.is_for_device
         if self._rounds:
             import onnx
 
-            rounded = _rounding().in_bfloat16(onnx.load(model))
+            rounded = _rounding().convert_to_bfloat16(onnx.load(model))
             super().__init__(rounded.SerializeToString(), _Options(), providers=["CPUExecutionProvider"])
         else:
             super().__init__(model, sess_options, *words, **named)
@@ -64,7 +64,7 @@ class Session(_Session):
         outputs = super().run(*words, **named)
         if not self._rounds:
             return list(outputs)
-        return [_rounding().rounded(np.asarray(output)) for output in outputs]
+        return [_rounding().round_to_bfloat16(np.asarray(output)) for output in outputs]
 
 
 def _register_unless_ours(name: str, path: str) -> None:
@@ -73,7 +73,7 @@ def _register_unless_ours(name: str, path: str) -> None:
 
 
 def _rounding() -> ModuleType:
-    """Imports the emulation, which is beside the benchmarks and not on the path."""
+    """Imports the emulation from the benchmarks, which are not on the path."""
     if "rounding" not in sys.modules:
         spec = importlib.util.spec_from_file_location("rounding", _ROUNDING)
         assert spec is not None
