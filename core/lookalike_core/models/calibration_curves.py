@@ -7,7 +7,7 @@ or the Euclidean distance negated: higher is nearer.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Self
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.errors import ManifestError
-from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields, text_or_none
+from lookalike_core.models.model_manifest import text_or_none, with_field_names, with_json_keys
 
 _SURE = 0.995
 
@@ -172,7 +172,7 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON object; `from_json` reads it back."""
-        return asdict(self)
+        return with_json_keys(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -182,7 +182,7 @@ class Calibration:
             ManifestError: a field is missing or malformed.
         """
         try:
-            data = rename_former_fields(data, FORMER_COUNT)
+            data = with_field_names(data)
             return cls(
                 identity=str(data["identity"]),
                 distance=str(data["distance"]),

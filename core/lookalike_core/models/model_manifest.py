@@ -23,8 +23,10 @@ METADATA_KEY = "lookalike"
 """The key of a manifest in `metadata_props` and in a server collection's `metadata`."""
 
 FORMER_NAMES = {"precision": "graph_precision", "quantization": "activation_ranges"}
-FORMER_COUNT = {"pictures": "images"}
 """Former names of fields of manifests -> their names of today."""
+
+JSON_KEYS = {"images": "pictures"}
+"""Fields of manifests -> their keys in JSON, where they differ: files and scripts keep them."""
 
 
 class Precision(StrEnum):
@@ -173,7 +175,7 @@ class ActivationRanges:
             return None
         if not isinstance(data, Mapping):
             raise TypeError(f"{data!r} are no activation ranges")
-        data = rename_former_fields(data, FORMER_COUNT)
+        data = with_field_names(data)
         return cls(
             method=str(data["method"]),
             images=int(data["images"]),
@@ -217,7 +219,7 @@ class ModelManifest:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON object, which `from_json` reads back."""
-        data = asdict(self) | {"identity": self.identity.to_json()}
+        data = with_json_keys(self) | {"identity": self.identity.to_json()}
         return without_none(data, "activation_ranges")
 
     @classmethod
@@ -260,6 +262,16 @@ def rename_former_fields(data: Mapping[str, Any], former_names: Mapping[str, str
         for name, value in data.items()
         if former_names.get(name) not in data
     }
+
+
+def with_json_keys(record: Any) -> dict[str, Any]:  # noqa: ANN401 - `asdict` takes any dataclass
+    """Returns a dataclass and those in it as JSON objects, under `JSON_KEYS`."""
+    return asdict(record, dict_factory=lambda fields: {JSON_KEYS.get(name, name): it for name, it in fields})
+
+
+def with_field_names(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a JSON object under the names of fields: what `with_json_keys` changed is changed back."""
+    return rename_former_fields(data, {key: name for name, key in JSON_KEYS.items()})
 
 
 def without_none(data: dict[str, Any], *names: str) -> dict[str, Any]:
