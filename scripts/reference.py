@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 
 from described_source import alias_docs, describe, first_paragraph, member_docs, prose
 from lookalike_core.cli.interrupt import INTERRUPTED_EXIT_CODE
+from lookalike_core.models.model_manifest import JSON_KEYS
 from markdown_text import one_of, paragraph, plain, table
 from typer.main import get_command
 
@@ -191,9 +192,14 @@ def _keys(record: type) -> list[list[str]]:
     docs, optional = member_docs(record), getattr(record, "__optional_keys__", frozenset())
     if is_typeddict(record):
         docs = _SHARED_KEYS | docs
+    keys = JSON_KEYS if is_dataclass(record) else {}
     return [
-        [f"`{key}`{', *optional*' if key in optional else ''}", _shape(hint), plain(docs.get(key, ""))]
-        for key, hint in get_type_hints(record).items()
+        [
+            f"`{keys.get(name, name)}`{', *optional*' if name in optional else ''}",
+            _shape(hint),
+            plain(docs.get(name, "")),
+        ]
+        for name, hint in get_type_hints(record).items()
     ]
 
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from lookalike_core.models.model_manifest import JSON_KEYS
+
 
 def find_differences(value: object, form: Sequence[type], where: str = "") -> Iterator[str]:
     """Yields where an object differs from the records that together define its keys.
@@ -16,7 +18,7 @@ def find_differences(value: object, form: Sequence[type], where: str = "") -> It
     if not isinstance(value, dict):
         yield f"{where}: {value!r} is no object"
         return
-    hints = {key: hint for record in form for key, hint in get_type_hints(record).items()}
+    hints = {key: hint for record in form for key, hint in _hints(record).items()}
     optional = {key for record in form for key in _optional(record)}
     for key in value.keys() - hints.keys():
         yield f"{where}.{key} is not documented"
@@ -29,7 +31,12 @@ def find_differences(value: object, form: Sequence[type], where: str = "") -> It
 def _optional(record: Any) -> set[str]:
     if is_typeddict(record):
         return set(record.__optional_keys__)
-    return {key for key, hint in get_type_hints(record).items() if type(None) in get_args(hint)}
+    return {key for key, hint in _hints(record).items() if type(None) in get_args(hint)}
+
+
+def _hints(record: Any) -> dict[str, Any]:
+    keys = JSON_KEYS if is_dataclass(record) else {}
+    return {keys.get(name, name): hint for name, hint in get_type_hints(record).items()}
 
 
 def _misfits(value: object, hint: Any, where: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ similarity, or the negated Euclidean distance: higher is nearer.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Self
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.json_records import read_record
-from lookalike_core.models.model_manifest import FORMER_COUNT, translate_errors
+from lookalike_core.models.model_manifest import FIELD_NAMES, translate_errors, with_json_keys
 
 _SURE = 0.995
 
@@ -167,7 +167,7 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON object; `from_json` reads it back."""
-        return asdict(self)
+        return with_json_keys(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -177,7 +177,7 @@ class Calibration:
             ManifestError: a field is missing or malformed.
         """
         with translate_errors("calibration"):
-            return read_record(cls, data, former_names=FORMER_COUNT)
+            return read_record(cls, data, former_names=FIELD_NAMES)
 
 
 def percent(chance: float) -> str:

@@ -23,8 +23,13 @@ METADATA_KEY = "lookalike"
 """The key of a manifest in `metadata_props` and in a server collection's `metadata`."""
 
 FORMER_NAMES = {"precision": "graph_precision", "quantization": "activation_ranges"}
-FORMER_COUNT = {"pictures": "images"}
 """Former field names of manifests -> present ones."""
+
+JSON_KEYS = {"images": "pictures"}
+"""Fields of manifests -> their keys in JSON, where they differ: files and scripts keep them."""
+
+FIELD_NAMES = {key: name for name, key in JSON_KEYS.items()}
+"""`JSON_KEYS` the other way round, for reading."""
 
 
 class Precision(StrEnum):
@@ -147,7 +152,7 @@ class ActivationRanges:
         Raises:
             ValueError: a field is missing or malformed.
         """
-        return read_record(cls, data, former_names=FORMER_COUNT)
+        return read_record(cls, data, former_names=FIELD_NAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +191,7 @@ class ModelManifest:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON object, which `from_json` reads back."""
-        data = asdict(self) | {"identity": self.identity.to_json()}
+        data = with_json_keys(self) | {"identity": self.identity.to_json()}
         return without_none(data, "activation_ranges")
 
     @classmethod
@@ -214,6 +219,11 @@ class ModelManifest:
         """
         with translate_errors("model manifest"):
             return read_record(cls, data, former_names=FORMER_NAMES)
+
+
+def with_json_keys(record: Any) -> dict[str, Any]:  # noqa: ANN401 - `asdict` takes any dataclass
+    """Returns a dataclass and those in it as JSON objects, under `JSON_KEYS`."""
+    return asdict(record, dict_factory=lambda fields: {JSON_KEYS.get(name, name): it for name, it in fields})
 
 
 def without_none(data: dict[str, Any], *names: str) -> dict[str, Any]:

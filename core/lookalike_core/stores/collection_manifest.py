@@ -22,6 +22,7 @@ from lookalike_core.models.model_manifest import (
     Precision,
     WeightsSource,
     translate_errors,
+    with_json_keys,
     without_none,
 )
 
@@ -159,7 +160,7 @@ class CollectionManifest:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON object; `from_json` reads it back."""
-        data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
+        data = with_json_keys(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
         data["folder_rules"] = {dataset: rules.to_json() for dataset, rules in self.folder_rules.items()}
         return without_none(data, "calibration", "activation_ranges", "name", "revision")
 

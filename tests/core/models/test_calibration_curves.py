@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
+from lookalike_core.models.model_manifest import JSON_KEYS
 
 CURVE = Curve(knots=(0.2, 0.4, 0.8), chances=(0.1, 0.5, 0.9))
 
@@ -69,7 +70,8 @@ def test_integers_may_be_read_as_floats(calibration: Calibration) -> None:
 @pytest.mark.parametrize("field", sorted({*Calibration.__dataclass_fields__} - {"revision"}))
 def test_a_calibration_with_a_missing_field_is_refused(calibration: Calibration, field: str) -> None:
     """An incomplete calibration must not be completed by defaults."""
-    data = {name: value for name, value in calibration.to_json().items() if name != field}
+    data = calibration.to_json()
+    del data[JSON_KEYS.get(field, field)]
     with pytest.raises(ManifestError, match=field):
         Calibration.from_json(data)
 

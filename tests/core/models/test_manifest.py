@@ -344,6 +344,19 @@ def test_former_field_names_are_read_and_present_ones_written(
     assert len(anew.keys() - {"folder_rules"}) == len(written)
 
 
+def test_counts_of_images_keep_their_key_in_json(calibration: Calibration) -> None:
+    """Scripts read `pictures`, and so do older versions, which share collections with this one."""
+    ranges = ActivationRanges(method="minmax", images=3, ranges={"x": (0.0, 1.0)})
+    manifest = replace(COLLECTION, activation_ranges=ranges, calibration=calibration)
+    written = manifest.to_json()
+    for part, count in (("activation_ranges", 3), ("calibration", calibration.images)):
+        assert written[part]["pictures"] == count
+        assert "images" not in written[part]
+    assert calibration.to_json() == written["calibration"]
+    assert Calibration.from_json(written["calibration"]) == calibration
+    assert ActivationRanges.from_json(written["activation_ranges"]) == ranges
+
+
 def test_a_fields_current_name_wins_over_its_former_one() -> None:
     """A server may merge fields of an older and of this version."""
     both = COLLECTION.to_json() | {"precision": "fp16", "quantize": "int8", "quantization": {"method": 1}}
