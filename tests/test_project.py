@@ -121,7 +121,7 @@ def test_the_demo_queries_a_readable_image(demo: ModuleType, tmp_path: Path) -> 
     """Hidden and broken files are skipped; a folder without a readable image is wrong usage."""
     (tmp_path / ".hidden.png").write_bytes(b"")
     (tmp_path / "a.png").write_bytes(b"broken")
-    with pytest.raises(UsageError, match="no image"):
+    with pytest.raises(UsageError, match="no readable image"):
         demo.first_image(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
     assert demo.first_image(tmp_path) == tmp_path / "b.png"
