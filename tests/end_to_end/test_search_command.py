@@ -255,7 +255,7 @@ def test_a_missing_store_is_reported_with_similar_names(shell: Any) -> None:
     said = f"none, for {shell.folder}/fotos.index does not exist, but {shell.folder}/photos.index does"
     assert said in done.err
     done = shell("search", "query", "query.png", "--store", "embedded:photos.index")
-    assert "available: none. Make it with" in done.err
+    assert "available: none. Create it with" in done.err
 
 
 def test_a_collection_without_a_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:

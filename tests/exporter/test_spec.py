@@ -43,7 +43,7 @@ def test_dense_layers_take_no_pooling(pooling: Pooling) -> None:
 
 def test_feature_maps_need_a_pooling() -> None:
     """Their output is not a vector."""
-    with pytest.raises(UsageError, match="block5_pool gives feature maps"):
+    with pytest.raises(UsageError, match="block5_pool returns feature maps"):
         ModelSpec.of("vgg", pooling=Pooling.NONE)
 
 

@@ -485,7 +485,7 @@ def test_a_collection_that_grpc_does_not_find_was_deleted(
     import grpc
 
     grpc_responder.code = grpc.StatusCode.NOT_FOUND
-    with pytest.raises(CollectionMissingError, match=f"{grpc_collection.name}.*deleted meanwhile"):
+    with pytest.raises(CollectionMissingError, match=f"{grpc_collection.name}.*deleted in the meantime"):
         grpc_collection.count()
 
 

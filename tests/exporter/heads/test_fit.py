@@ -435,7 +435,7 @@ def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
         np.savez(file, weight=np.array([{}], dtype=object), bias=[0], trained=[0], said=[0])
-    with pytest.raises(ModelError, match="no head"):
+    with pytest.raises(ModelError, match="not a valid head file"):
         read_head("pets", home)
 
 

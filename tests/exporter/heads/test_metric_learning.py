@@ -190,7 +190,7 @@ def test_unusable_training_data_is_refused() -> None:
     training = made()
     with pytest.raises(UsageError, match="only one class"):
         fit_layer(training.of(training.classes == 0))
-    with pytest.raises(UsageError, match="one image"):
+    with pytest.raises(UsageError, match="only one training image"):
         fit_layer(training.of(np.arange(13)))
     broken = training.vectors.copy()
     broken[3, 3] = np.nan
