@@ -78,7 +78,7 @@ def test_the_text_has_errors_probabilities_and_the_threshold(copied: Any) -> Non
         "distance  same class, of the 10 nearest",
         "of the vote",
         "unlike anything indexed: nearest image's distance over",
-        "if none of their class were here",
+        "if no other of their class were indexed",
     ):
         assert words in done.out
     errors = [line for line in done.out.splitlines() if line.startswith(("neighbours", "verdict,"))]

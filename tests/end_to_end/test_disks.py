@@ -135,7 +135,7 @@ def test_writing_to_a_read_only_home_exits_5_before_any_work(shell: Any, images:
             done = shell(*words)
             assert done.code == 5, done.err
             assert f"{shell.folder / 'home/qdrant'} is read-only (" in done.err
-            assert "make it writable to you, or name another with --store embedded:DIR" in done.err
+            assert "make it writable, or name another with --store embedded:DIR" in done.err
             assert "runs on" not in done.err
     assert read_contents(shell.folder / "home") == files
 

@@ -113,5 +113,5 @@ def test_int8_needs_calibration_images(shell: Any, draw: Any) -> None:
     options = ("--precision", "int8", "--calibrate", "pictures", "--json")
     (record,) = shell("exporter", "run", *model, *options).json
     assert record["graph_precision"] == "int8"
-    assert record["activation_ranges"]["images"] == 2
+    assert record["activation_ranges"]["pictures"] == 2
     assert shell("exporter", "run", *model, "--precision", "int8", "--calibrate", "no").code == 2

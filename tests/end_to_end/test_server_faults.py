@@ -169,7 +169,7 @@ def test_a_replaced_collection_exits_6_unchanged(
     proxy.plan(WRITES, wire.passing, swap_and_reset)
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
-    assert "there 8 values a vector and no manifest, here 64 values" in done.err
+    assert "it has 8 values a vector and no manifest, not 64 values" in done.err
     assert stored_vectors(qdrant, own) == {}
 
 

@@ -91,7 +91,7 @@ def test_a_cached_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_p
     """They are equal to the last bit, both when it is written and when it is loaded."""
     plain = Embedder.load(model.path, provider="cpu").embed(IMAGES)
     for _ in range(2):
-        kept = Embedder.load(model.path, provider="cpu", kept_in=tmp_path / "optimized")
+        kept = Embedder.load(model.path, provider="cpu", cache_dir=tmp_path / "optimized")
         assert np.array_equal(kept.embed(IMAGES), plain)
         assert kept.manifest == model.manifest
     assert len(list((tmp_path / "optimized").glob("*.onnx"))) == 1
