@@ -19,7 +19,7 @@ from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload
-from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.protocol import find_ingest_under_way
 from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, read_collection_head
@@ -126,7 +126,7 @@ def open_index(
     metric = check_choice(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_store_address(place), settings))
     if collection is not None and collection not in store:
-        there, holder = ", ".join(store.names()) or "none", _ingest_under_way(store)
+        there, holder = ", ".join(store.names()) or "none", find_ingest_under_way(store)
         store.close()
         then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
@@ -151,11 +151,6 @@ def list_collections(place: str | os.PathLike[str] | None = None) -> list[Collec
         return list(read_statuses(store))
     finally:
         store.close()
-
-
-def _ingest_under_way(store: Store) -> str | None:
-    """Returns the process that ingests into a store; None where there is none, and for a server."""
-    return None if store.local is None else store.local.ingest_under_way()
 
 
 def _store_address(place: str | os.PathLike[str] | None) -> str | None:
@@ -252,7 +247,7 @@ class Index(Searchable):
             CollectionMissingError: no images were added yet; its `holder` is a process that is adding images.
         """
         if (name := self._existing()) is None:
-            holder = _ingest_under_way(self._store)
+            holder = find_ingest_under_way(self._store)
             then = f"{holder} is adding images" if holder else "add a folder of images first"
             raise CollectionMissingError(f"the index in {self._store.label} is empty; {then}", holder=holder)
         return name

@@ -26,7 +26,7 @@ from lookalike_core.stores.collection_manifest import (
 )
 from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import Store, open_together
+from lookalike_core.stores.protocol import Store, open_together, require_writable
 from lookalike_exporter.heads.head_file import Head, name_of_head, read_head
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.model_resolver import get_model
@@ -122,8 +122,7 @@ def rebuild(
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
-    if store.local is not None:
-        store.local.require_writable(name)
+    require_writable(store, name)
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):

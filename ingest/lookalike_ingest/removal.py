@@ -10,7 +10,7 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import Payload, PointFilter
-from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.protocol import Store, require_writable
 from lookalike_core.text import find_name, nfc
 
 from lookalike_ingest.path_choice import Reading, list_readings
@@ -210,8 +210,7 @@ def require_removable(*, store: Store, among: Sequence[Holding]) -> None:
         StoreError: a collection is read-only.
     """
     for holding in among:
-        if store.local is not None:
-            store.local.require_writable(holding.collection)
+        require_writable(store, holding.collection)
 
 
 def _spell_as_stored(selection: Selection, manifest: CollectionManifest) -> Selection | None:

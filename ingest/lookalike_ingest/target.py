@@ -18,7 +18,7 @@ from lookalike_core.stores.collection_manifest import (
     collection_name,
 )
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
-from lookalike_core.stores.protocol import Collection, Store, Upkeep
+from lookalike_core.stores.protocol import Collection, Store, Upkeep, require_writable
 from lookalike_core.text import nfc
 from lookalike_exporter.model_cache import ModelFile
 
@@ -232,8 +232,7 @@ class WrittenTarget(Target):
 
     def _open(self) -> Collection:
         """Opens the collection, and records the dataset's root and the rules of its folder."""
-        if self._store.local is not None:
-            self._store.local.require_writable(self.name)
+        require_writable(self._store, self.name)
         collection = super()._open()
         name, root, rules = self._dataset.name, str(self._dataset.root), self._dataset.rules
         if (collection.manifest.datasets.get(name), collection.manifest.rules_of(name)) != (root, rules):

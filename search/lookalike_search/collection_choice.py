@@ -14,7 +14,7 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import find_other_store
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.stores.protocol import Collection, Store, find_ingest_under_way
 from lookalike_core.text import find_name
 from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.heads.head_file import NAME, Head, head_path, name_of_head
@@ -227,7 +227,7 @@ def _missing_collection(
                 collection=candidate,
                 hint=Hint(Action.SEARCH_STORE, {Argument.STORE: said}),
             )
-    if store.local is not None and (holder := store.local.ingest_under_way()) is not None:
+    if (holder := find_ingest_under_way(store)) is not None:
         return CollectionMissingError(
             f"{missing} An ingest into this store is under way, by {holder}, and may be making it; try again "
             "when it is done",

@@ -250,3 +250,18 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Releases connections."""
+
+
+def require_writable(store: Store, name: str | None = None) -> None:
+    """Refuses a local store, or its collection of this name, that is read-only; a server refuses the write.
+
+    Raises:
+        StoreError: the folder is read-only.
+    """
+    if store.local is not None:
+        store.local.require_writable(name)
+
+
+def find_ingest_under_way(store: Store) -> str | None:
+    """Returns which process ingests into a store; None if none does, or the store is on a server."""
+    return None if store.local is None else store.local.ingest_under_way()

@@ -9,6 +9,7 @@ from lookalike_core.cli.options import (
 from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
+from lookalike_core.stores.protocol import find_ingest_under_way
 from lookalike_core.text import format_count
 
 from lookalike_ingest.commands.json_records import Status
@@ -20,7 +21,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
         collections = list(read_statuses(opened))
-        holder = None if opened.local is None else opened.local.ingest_under_way()
+        holder = find_ingest_under_way(opened)
         if as_json:
             show_json(Status(schema=1, store=opened.label, collections=collections, ingest_under_way=holder))
             return

@@ -10,7 +10,7 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.overlapping_roots import first_of_each_file
-from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.stores.protocol import Collection, Store, require_writable
 
 from lookalike_search.evaluation.calibration import describe_shortage, learn_calibration
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
@@ -42,8 +42,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
         UsageError: too few images have a class, or there are too few classes.
         LookalikeError: the collection changed during the calibration; nothing was stored.
     """
-    if store.local is not None:
-        store.local.require_writable(name)
+    require_writable(store, name)
     with store.open(name) as source:
         revision = source.mark_revision()
         manifest, points, images = source.manifest, source.count(), load_labelled(source)
