@@ -131,6 +131,8 @@ class SkipReason(StrEnum):
     """The image has more bytes or pixels than the limit, or does not fit into memory."""
     NO_EMBEDDING = "no-embedding"
     """The network's output for the image is no vector that can be compared."""
+    OUTSIDE = "outside"
+    """The region that was requested reaches beyond the image."""
 
 
 class ImageError(LookalikeError):

@@ -15,7 +15,7 @@ PAGE_SUFFIXES = (".html", ".htm")
 TABLE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json")
 MODEL_SUFFIXES = (".onnx",)
 
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 8192
 
 _MAGIC: Mapping[bytes, str] = {
     b"\xff\xd8\xff": "a JPEG",
@@ -48,20 +48,47 @@ _MAGIC: Mapping[bytes, str] = {
 }
 """First bytes of known file types, to name them in the message; other files are not replaced either."""
 
-_PAGE = re.compile(rb"<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
-_JSON = re.compile(rb'\{\s*("|\})')
-_HEADER = re.compile(rb"[\w@. -]+(,[\w@. -]+)+(\r?\n|$)")
-"""Matches the first line of a table: names between commas."""
+_PAGE = re.compile(rb"\s*<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
+_GENERATOR = b'<meta name="generator" content="Lookalike '
+"""In the head of every page."""
+
+IsOurs = Callable[[Path], bool]
+"""Whether a file is an earlier result of the same kind, which may be replaced.
+
+Raises:
+    OSError: the file cannot be read, so its type is unknown.
+"""
 
 
-def is_text_result(file: Path) -> bool:
-    """Returns whether a file is a page, a table or JSON lines, as the commands write them.
+def is_page(file: Path) -> bool:
+    """Returns whether a file is a page that Lookalike wrote.
 
     Raises:
         OSError: it cannot be read, so its type is unknown.
     """
-    text = _read_head(file).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return any(kind.match(text) for kind in (_PAGE, _JSON, _HEADER))
+    head = _read_head(file)
+    return _PAGE.match(head) is not None and _GENERATOR in head
+
+
+def is_table_of(columns: Sequence[str], *, and_more: bool = False) -> IsOurs:
+    """Returns the test for CSV tables with these columns, or, with `and_more`, others behind them, too."""
+    header = ",".join(columns).encode()
+    ends = {b"", b"\r", b"\n", *([b","] if and_more else [])}
+
+    def is_table(file: Path) -> bool:
+        head = _read_head(file)
+        return head.startswith(header) and head[len(header) : len(header) + 1] in ends
+
+    return is_table
+
+
+def is_json_of(keys: Sequence[str]) -> IsOurs:
+    """Returns the test for files of JSON lines whose first object begins with these keys."""
+    values = rb'\s*:\s*("(?:[^"\\]|\\.)*"|[^,"]*)'
+    begin = re.compile(
+        rb"\{\s*" + (values + rb",\s*").join(b'"%b"' % key.encode() for key in keys) + rb"\s*:"
+    )
+    return lambda file: begin.match(_read_head(file)) is not None
 
 
 def is_onnx(file: Path) -> bool:
@@ -79,12 +106,12 @@ def check_output_path(
     option: Argument | str,
     suffixes: Sequence[str] = (),
     *,
-    is_ours: Callable[[Path], bool] = is_text_result,
+    is_ours: IsOurs = is_page,
 ) -> Path:
     """Returns the path to write an option's result to, checked before the work starts.
 
     A link is followed, so that it is kept. The check leaves nothing behind. Only an empty file, or an earlier
-    result (`is_ours` of its content), may be replaced.
+    result of the same kind (`is_ours` of its content), may be replaced.
 
     Raises:
         UsageError: it is a folder, a device, a pipe, a file of the store or another file that is not

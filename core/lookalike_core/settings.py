@@ -32,16 +32,18 @@ VARIABLES = {
     "no other server gets it.",
     "LOOKALIKE_PROVIDER": "What to embed on: `cuda`, `openvino`, `cpu` or, by default, `auto`: CUDA, else "
     "OpenVINO where it pays, else the CPU.",
+    "LOOKALIKE_TOKEN": "The token that clients of a server have to show.",
 }
 """The environment variables that are read, and what each means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The five environment variables, parsed.
+    """The environment variables, parsed.
 
     `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is the execution provider to embed
-    on. `threads` is the number of threads for embedding on the CPU; None is chosen for the machine.
+    on. `threads` is the number of threads for embedding on the CPU; None is chosen for the machine. `token`
+    is what clients of `search serve` have to show.
     """
 
     home: Path
@@ -50,6 +52,7 @@ class Settings:
     qdrant_api_key: str | None = field(default=None, repr=False)
     provider: ProviderChoice = ProviderChoice.AUTO
     threads: int | None = None
+    token: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -69,6 +72,7 @@ class Settings:
             qdrant_url=environment.get("QDRANT_URL") or None,
             qdrant_api_key=environment.get("QDRANT_API_KEY") or None,
             provider=ProviderChoice(provider),
+            token=environment.get("LOOKALIKE_TOKEN") or None,
         )
 
     def with_provider(

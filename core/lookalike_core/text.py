@@ -36,6 +36,11 @@ def valid_text(text: str) -> str:
         return _SURROGATE.sub("\ufffd", text)
 
 
+def is_unicode(text: str) -> bool:
+    """Returns whether a text is free of surrogates: no other name is stored, and stores refuse one."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def nfc(text: str) -> str:
     """Returns a text in Unicode's composed form (NFC), by which names are compared; ASCII costs nothing.
 

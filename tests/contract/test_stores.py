@@ -380,16 +380,16 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
     ("where", "expected"),
     [
         (PointFilter(), {"data/1.jpg", "data/2.jpg", "data/3.jpg", "data/4.jpg", "other/1.jpg"}),
-        (PointFilter(class_name="cat"), {"data/1.jpg", "data/2.jpg", "other/1.jpg"}),
-        (PointFilter(class_name=""), {"data/4.jpg"}),
+        (PointFilter(classes=frozenset({"cat"})), {"data/1.jpg", "data/2.jpg", "other/1.jpg"}),
+        (PointFilter(classes=frozenset({""})), {"data/4.jpg"}),
         (PointFilter(labelled=True), {"data/1.jpg", "data/2.jpg", "data/3.jpg", "other/1.jpg"}),
         (PointFilter(labelled=True, excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg"}),
-        (PointFilter(class_name="", labelled=True), set()),
-        (PointFilter(class_name="bird"), set()),
+        (PointFilter(classes=frozenset({""}), labelled=True), set()),
+        (PointFilter(classes=frozenset({"bird"})), set()),
         (PointFilter(dataset="other"), {"other/1.jpg"}),
         (PointFilter(excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
         (PointFilter(excluded_sha256=ONE | {"c" * 64, "e" * 64}), {"data/2.jpg", "data/4.jpg"}),
-        (PointFilter(class_name="cat", dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
+        (PointFilter(classes=frozenset({"cat"}), dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
         (PointFilter(only_sha256=ONE), {"data/1.jpg", "other/1.jpg"}),
         (PointFilter(only_sha256=ONE | {"c" * 64}, dataset="data"), {"data/1.jpg", "data/3.jpg"}),
     ],
@@ -432,7 +432,7 @@ def test_unicode_forms_of_a_class_count_as_one_class(
     assert collection.tally("class") == {composed: 2, "cat": 1}
     assert {payload.class_name for payload in collection.scan()} == {composed, "cat"}
     for name in (composed, decomposed):
-        where = PointFilter(class_name=name)
+        where = PointFilter(classes=frozenset({name}))
         assert collection.count(where) == 2
         assert {payload.path for payload in collection.scan(where)} == {"1.png", "2.png"}
         hits = collection.query(np.float32([1, 0, 0, 1]), limit=9, where=where)
@@ -477,7 +477,7 @@ def test_payloads_are_replaced_and_vectors_stay(
     collection.replace_payloads([*changed, mixed[4].payload])
     assert collection.count() == 4
     assert collection.tally("class") == {"": 1, "cat": 1, "dog": 1, "fish": 1}
-    assert list(collection.scan(PointFilter(class_name=""))) == changed[:1]
+    assert list(collection.scan(PointFilter(classes=frozenset({""})))) == changed[:1]
     assert collection.vectors([changed[0].id])[changed[0].id].tolist() == [1, 0, 0, 0]
 
 
@@ -602,7 +602,7 @@ def test_many_queries_find_what_each_one_finds(
         point_of(f"{number}.jpg", vector, class_name="cat" if number % 2 else None)
         for number, vector in enumerate(vectors)
     ]
-    collection, where = sevens(distance, 16), PointFilter(class_name="cat")
+    collection, where = sevens(distance, 16), PointFilter(classes=frozenset({"cat"}))
     collection.upsert(points)
     queries = np.stack(vectors[:20])
     found = collection.query_many(queries, limit=10, where=where, exact=exact)

@@ -12,22 +12,28 @@ from lookalike_core.errors import UsageError
 from lookalike_core.outputs import (
     MODEL_SUFFIXES,
     PAGE_SUFFIXES,
+    IsOurs,
     check_apart,
     check_output_path,
+    is_json_of,
     is_onnx,
-    is_text_result,
+    is_page,
+    is_table_of,
 )
 from PIL import Image
+
+PAGE = '<!doctype html>\n<head>\n<meta name="generator" content="Lookalike 1.0">\n'
+COLUMNS = ("dataset", "path")
 
 
 def test_checking_a_writable_path_changes_nothing(tmp_path: Path) -> None:
     """New files, existing results and missing folders pass, and the check creates nothing."""
     old = tmp_path / "old.svg"
-    old.write_text("<!doctype html>", encoding="utf-8")
+    old.write_text(PAGE, encoding="utf-8")
     for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
         check_output_path(target, "--plot", (".png", ".svg"))
     assert list(tmp_path.iterdir()) == [old]
-    assert old.read_text(encoding="utf-8") == "<!doctype html>"
+    assert old.read_text(encoding="utf-8") == PAGE
 
 
 def test_an_unwritable_path_is_refused(tmp_path: Path) -> None:
@@ -142,7 +148,7 @@ def test_weights_databases_and_drawings_are_not_overwritten(content: bytes, tmp_
 )
 @pytest.mark.parametrize(
     ("suffixes", "is_ours"),
-    [(PAGE_SUFFIXES, is_text_result), (MODEL_SUFFIXES, is_onnx)],
+    [(PAGE_SUFFIXES, is_page), (MODEL_SUFFIXES, is_onnx)],
     ids=["page", "model"],
 )
 def test_unknown_files_are_not_overwritten(
@@ -156,22 +162,48 @@ def test_unknown_files_are_not_overwritten(
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "is_ours"),
     [
-        b"",
-        b"rank,score\n",
-        b"\xef\xbb\xbfcollection,precision@1,vote 5.0\r\na,1,1\r\n",
-        b"<!doctype html><svg></svg>",
-        b"\n<html lang=en>",
-        b"{}\n",
-        b'{"schema": 1}\n',
+        (b"", is_page),
+        (PAGE.encode(), is_page),
+        (b"\n" + PAGE.encode(), is_page),
+        (b"dataset,path\n", is_table_of(COLUMNS)),
+        (b"dataset,path\r\na,b\r\n", is_table_of(COLUMNS)),
+        (b"dataset,path,near\n", is_table_of(COLUMNS, and_more=True)),
+        (b'{"schema":1,"dataset":"a, \\"b\\"","path":"c"}\n', is_json_of(("schema", *COLUMNS))),
+        (b'{ "schema": 1, "dataset": null, "path": "c" }', is_json_of(("schema", *COLUMNS))),
     ],
 )
-def test_earlier_results_are_overwritten(content: bytes, tmp_path: Path) -> None:
-    """Results are tables and pages."""
+def test_earlier_results_of_the_same_kind_are_overwritten(
+    content: bytes, is_ours: IsOurs, tmp_path: Path
+) -> None:
+    """Their content tells: who made a page, the columns of a table, the keys of an object."""
     target = tmp_path / "old.html"
     target.write_bytes(content)
-    assert check_output_path(target, "--html", PAGE_SUFFIXES) == target
+    assert check_output_path(target, "--html", PAGE_SUFFIXES, is_ours=is_ours) == target
+
+
+@pytest.mark.parametrize(
+    ("content", "is_ours"),
+    [
+        (b"<!doctype html>\n<title>My photos</title>", is_page),
+        (b"dataset,path\n", is_page),
+        (b"rank,score\n", is_table_of(COLUMNS)),
+        (b"dataset,path,class\n", is_table_of(COLUMNS)),
+        (b"dataset,paths\n", is_table_of(COLUMNS, and_more=True)),
+        (PAGE.encode(), is_table_of(COLUMNS)),
+        (b'{"schema":1,"query":"a","path":"c"}\n', is_json_of(("schema", *COLUMNS))),
+        (b'{"dataset": "path"}', is_json_of(COLUMNS)),
+    ],
+)
+def test_pages_and_tables_of_the_user_are_not_overwritten(
+    content: bytes, is_ours: IsOurs, tmp_path: Path
+) -> None:
+    """Nor are results of another kind: an evaluation never replaces a table of labels."""
+    target = tmp_path / "old.csv"
+    target.write_bytes(content)
+    with pytest.raises(UsageError, match=r"is no result of an earlier run.* and is not replaced"):
+        check_output_path(target, "--csv", is_ours=is_ours)
 
 
 def test_a_model_is_written_over_a_model(tmp_path: Path) -> None:

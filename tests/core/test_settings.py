@@ -1,4 +1,4 @@
-"""The five environment variables."""
+"""The environment variables."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from lookalike_core.settings import ProviderChoice, Settings
 from platformdirs import user_data_path
 
 
-def test_the_five_variables_are_read(tmp_path: Path) -> None:
+def test_the_variables_are_read(tmp_path: Path) -> None:
     """Each is stored in the field of its name."""
     settings = Settings.from_environment(
         {
@@ -20,6 +20,7 @@ def test_the_five_variables_are_read(tmp_path: Path) -> None:
             "LOOKALIKE_PROVIDER": "CPU",
             "QDRANT_URL": "http://qdrant:6333",
             "QDRANT_API_KEY": "secret",
+            "LOOKALIKE_TOKEN": "hidden",
         }
     )
     assert settings == Settings(
@@ -28,13 +29,22 @@ def test_the_five_variables_are_read(tmp_path: Path) -> None:
         provider="cpu",
         qdrant_url="http://qdrant:6333",
         qdrant_api_key="secret",
+        token="hidden",  # noqa: S106 - nobody's
     )
+    assert not {"secret", "hidden"} & set(repr(settings).split("'"))
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_an_empty_variable_counts_as_unset(value: str | None) -> None:
     """Compose files and CI set variables to the empty string."""
-    names = ("LOOKALIKE_HOME", "LOOKALIKE_STORE", "LOOKALIKE_PROVIDER", "QDRANT_URL", "QDRANT_API_KEY")
+    names = (
+        "LOOKALIKE_HOME",
+        "LOOKALIKE_STORE",
+        "LOOKALIKE_PROVIDER",
+        "QDRANT_URL",
+        "QDRANT_API_KEY",
+        "LOOKALIKE_TOKEN",
+    )
     settings = Settings.from_environment({} if value is None else dict.fromkeys(names, value))
     assert settings == Settings(home=user_data_path("lookalike", appauthor=False))
 

@@ -2,13 +2,17 @@
 
 import json
 import re
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.hints import Action, Hint, Notice
@@ -17,7 +21,7 @@ from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, W
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.collection_names import is_collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import Payload, point_id
+from lookalike_core.stores.points import Payload, as_vector, point_id
 from lookalike_exporter.spec import NETWORKS, ModelSpec
 from lookalike_search.collection_choice import _values
 
@@ -143,6 +147,19 @@ def test_any_document_is_a_manifest_or_refused(document: Any) -> None:
 def test_two_images_never_share_an_id(one: tuple[str, str], other: tuple[str, str]) -> None:
     """This holds even if dataset and path concatenate to the same text; one image always has the same id."""
     assert (point_id(*one) == point_id(*other)) == (one == other)
+
+
+@given(AMBIGUOUS, AMBIGUOUS)
+def test_an_id_is_the_uuid_of_dataset_and_path(dataset: str, path: str) -> None:
+    """It is UUIDv5 by RFC 4122, as `uuid` makes it: points of former versions have such ids."""
+    namespace = uuid.uuid5(uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11"), dataset)
+    assert point_id(dataset, path) == str(uuid.uuid5(namespace, path))
+
+
+@given(arrays(np.float32, st.integers(0, 20), elements=st.floats(width=32)))
+def test_a_vector_of_the_engine_keeps_its_values(vector: FloatVector) -> None:
+    """They are Python's floats on the way, and the same float32 again, infinities and NaN too."""
+    np.testing.assert_array_equal(as_vector(vector.tolist()), vector)
 
 
 @given(IDENTITIES, IDENTITIES)

@@ -7,7 +7,7 @@ tests our use of the client and not Qdrant.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter, SearchHit
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.text import nfc
 from made_collections import manifest_of
 from numpy.typing import NDArray
 
@@ -50,26 +51,36 @@ class Shown:
     class_name: str | None
     dataset: str
     content: int
+    folder: str = ""
+    taken_at: str | None = None
+    width: int = 1
 
     def payload(self, number: int) -> Payload:
         """Returns the payload of the `number`-th image of its dataset."""
         return Payload(
             dataset=self.dataset,
-            path=f"{number}.png",
+            path=f"{self.folder}{number}.png",
             class_name=self.class_name,
             sha256=sha256(self.content),
-            width=1,
+            width=self.width,
             height=1,
             bytes=1,
             mtime_ns=1,
             ingested_at="2026-01-01T00:00:00+00:00",
+            taken_at=self.taken_at,
         )
 
     def fits(self, where: PointFilter) -> bool:
         """Returns whether a filter matches, following the documentation of `PointFilter`."""
+        is_dated = where.since is not None or where.until is not None
         return (
-            where.class_name in (None, self.class_name or "")
+            (not where.classes or (self.class_name or "") in where.classes)
+            and (self.class_name or "") not in where.not_classes
             and where.dataset in (None, self.dataset)
+            and (not where.folders or any(nfc(self.folder).startswith(f"{each}/") for each in where.folders))
+            and (not is_dated or self.taken_at is not None)
+            and (where.since or FIRST) <= (self.taken_at or FIRST) <= (where.until or LAST)
+            and self.width >= (where.min_width or 0)
             and sha256(self.content) not in where.excluded_sha256
         )
 
@@ -79,6 +90,10 @@ def sha256(content: int) -> str:
     return hashlib.sha256(bytes([content])).hexdigest()
 
 
+FIRST, LAST = "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"
+TIMES = st.sampled_from([FIRST, "2020-05-01T10:00:00+00:00", "2020-05-01T10:00:01+00:00", LAST])
+NAMES = st.frozensets(st.sampled_from(["", "cat", "dog", "bird"]), max_size=2)
+
 IMAGES = st.lists(
     st.builds(
         Shown,
@@ -86,15 +101,30 @@ IMAGES = st.lists(
         st.sampled_from([None, "cat", "dog"]),
         st.sampled_from(["one", "two"]),
         st.integers(0, 3),
+        st.sampled_from(["", "a/", "a/b/", "a/bc/", "b/", "Ka\u0308fer/"]),
+        st.none() | TIMES,
+        st.integers(1, 3),
     ),
     max_size=12,
 )
 FILTERS = st.builds(
     PointFilter,
-    class_name=st.sampled_from([None, "", "cat", "bird"]),
+    classes=NAMES,
+    not_classes=NAMES,
     dataset=st.sampled_from([None, "one"]),
+    folders=st.frozensets(st.sampled_from(["a", "a/b", "b", "K\u00e4fer"]), max_size=2),
+    since=st.none() | TIMES,
+    until=st.none() | TIMES,
+    min_width=st.none() | st.integers(1, 3),
     excluded_sha256=st.frozensets(st.builds(sha256, st.integers(0, 3)), max_size=3),
 )
+NO_FILTERS = PointFilter()
+SPARSE_FILTERS = st.builds(
+    lambda drawn, kept: replace(NO_FILTERS, **{name: getattr(drawn, name) for name in kept}),
+    FILTERS,
+    st.sets(st.sampled_from([field.name for field in fields(PointFilter)]), max_size=2),
+)
+"""Filters of few conditions: those of many select nothing in most cases."""
 
 
 @pytest.fixture(scope="module", params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
@@ -143,12 +173,12 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
         store.delete(collection.name)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     distance=st.sampled_from(Distance),
     images=IMAGES,
     query=VECTORS,
-    where=FILTERS,
+    where=SPARSE_FILTERS,
     limit=st.integers(1, 15),
     exact=st.booleans(),
     lengths=st.tuples(LENGTHS, LENGTHS),
@@ -180,6 +210,7 @@ def test_a_search_finds_the_same_as_numpy(
         np.asarray(query, np.float32), limit=limit, where=where, exact=exact
     )
     fitting = {p.payload(i).id: p for i, p in enumerate(images) if p.fits(where)}
+    assert fitting.keys() == {q.id for i, p in enumerate(images) if where.matches(q := p.payload(i))}
     expected = dict(zip(fitting, scores(distance, query, list(fitting.values())), strict=True))
     tolerance = SCORE_TOLERANCE * (1 if distance is Distance.COSINE else 500)
     assert len(hits) == len({hit.payload.id for hit in hits}) == min(limit, len(fitting))

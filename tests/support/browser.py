@@ -1,6 +1,7 @@
 """Drives a headless Chromium by Playwright, to test pages as readers' browsers show them."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,21 @@ class OpenPage:
         """Returns the value of an expression of JavaScript, promises awaited."""
         return self.tab.evaluate(script)
 
+    def wait_for(self, script: str, *, seconds: float = 30) -> None:
+        """Waits until an expression of JavaScript is true; Playwright's own way needs a policy with eval."""
+        until = time.monotonic() + seconds
+        while not self.run(script):
+            if time.monotonic() > until:
+                raise TimeoutError(f"not true within {seconds} s: {script}")
+            time.sleep(0.02)
+
+    def violations(self) -> list[str]:
+        """Returns what axe-core's rules find wrong for readers with disabilities, an element each."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.tab).response["violations"]
+        return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+
     def print_to(self, file: Path) -> None:
         """Writes the page as PDF, as printed without ticking "background graphics"."""
         self.tab.pdf(path=file, print_background=False, prefer_css_page_size=True)
@@ -42,7 +58,7 @@ class OpenPage:
 
 def open_page(
     browser: "Browser",
-    file: Path,
+    where: Path | str,
     *,
     width: int = 1280,
     height: int = 900,
@@ -50,7 +66,7 @@ def open_page(
     scheme: Literal["light", "dark"] = "light",
     media: Literal["screen", "print"] = "screen",
 ) -> OpenPage:
-    """Loads a file in a new window with these preferences; the caller closes its context."""
+    """Loads a file or a URL in a new window with these preferences; the caller closes its context."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         device_scale_factor=2 if phone else 1,
@@ -62,7 +78,7 @@ def open_page(
     page.tab.on("pageerror", lambda error: page.logged.append(f"exception: {error}"))
     page.tab.on("request", lambda request: page.requested.append(request.url))
     page.tab.emulate_media(media=media)
-    page.tab.goto(file.as_uri())
+    page.tab.goto(where if isinstance(where, str) else where.as_uri())
     page.run(PAINTED)
     return page
 

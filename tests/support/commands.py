@@ -91,6 +91,8 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
     before = (sys.argv, dict(os.environ), Path.cwd(), tempfile.tempdir, signal.getsignal(signal.SIGINT))
     logged = ([*log.handlers], log.level, log.propagate)
     own = own_process.is_own(), Image.MAX_IMAGE_PIXELS
+    main = sys.modules["__main__"]
+    package, main.__package__ = main.__package__, None  # `python -m pytest` is not the command's name
     sys.argv = [str(Path(sys.executable).parent / words[0]), *words[1:]]
     _replace_environment(environment)
     os.chdir(folder)
@@ -103,6 +105,7 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
     finally:
         log.handlers[:], log.level, log.propagate = logged
         sys.argv, variables, cwd, tempfile.tempdir, handler = before
+        main.__package__ = package
         _replace_environment(variables)
         os.chdir(cwd)
         signal.signal(signal.SIGINT, handler)

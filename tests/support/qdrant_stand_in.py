@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from pydantic import TypeAdapter
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from snapshot_stand_in import Snapshots
 from strict_mode import StrictModeError, check_strict_mode
 
 KEYWORD = {"data_type": "keyword", "points": 0}
@@ -36,6 +37,15 @@ class QdrantStandIn:
         self.port = 0
         self.client = QdrantClient(":memory:")
         """Reaches the data past the wire, as another client of the same server would."""
+        self.snapshots = Snapshots(self.client)
+        self.peers: list[int] = []
+        """The nodes of the cluster that it pretends to be, if any."""
+        self.remote_shards: list[int] = []
+        """Shards that it pretends to be on other nodes."""
+        self.replicas = 1
+        """The replication factor that its collections pretend to have."""
+        self.unlike: set[str] = set()
+        """Ids of points that its replicas pretend to have unlike each other."""
         self._indexes: dict[str, set[str]] = {}
         self._strict: dict[str, dict[str, Any]] = {}
         self._lock = threading.RLock()
@@ -66,9 +76,14 @@ class QdrantStandIn:
         """Returns the answer to a request: a status, and an object for JSON."""
         if self.api_key is not None and key != self.api_key:
             return 401, "Must provide an API key or an Authorization bearer token"
+        if found := re.fullmatch(r"/collections/([^/]+)/snapshots(?:/([^/]+))?", path):
+            with self._lock:
+                return self.snapshots.answer(method, *found.groups(), query=query, body=body)
         data = json.loads(body) if body else {}
         if "wait=false" in query:
             data["waits"] = False
+        if "consistency=all" in query:
+            data["everywhere"] = True
         with self._lock:
             try:
                 return 200, self._result(method, path, data)
@@ -110,6 +125,7 @@ class QdrantStandIn:
         info = _json(self._there(name).get_collection(name))
         if name in self._strict:
             info["config"]["strict_mode_config"] = self._strict[name]
+        info["config"]["params"]["replication_factor"] = self.replicas
         return info | {"payload_schema": dict.fromkeys(sorted(self._indexes.get(name, ())), KEYWORD)}
 
     def _update(self, name: str, data: Any) -> bool:
@@ -135,6 +151,11 @@ class QdrantStandIn:
     def _index(self, name: str, data: Any) -> Any:
         self._there(name)
         self._indexes.setdefault(name, set()).add(data["field_name"])
+        return DONE
+
+    def _unindex(self, name: str, field: str, _: Any) -> Any:
+        self._there(name)
+        self._indexes[name].discard(field)
         return DONE
 
     def _upsert(self, name: str, data: Any) -> Any:
@@ -173,7 +194,10 @@ class QdrantStandIn:
         return {"points": _json(records), "next_page_offset": offset}
 
     def _retrieve(self, name: str, data: Any) -> Any:
+        everywhere = data.pop("everywhere", False)
         wanted = models.PointRequest.model_validate(data)
+        if everywhere:
+            wanted.ids = [point for point in wanted.ids if str(point) not in self.unlike]
         return _json(self._there(name).retrieve(name, wanted.ids, wanted.with_payload, wanted.with_vector))
 
     def _count(self, name: str, data: Any) -> Any:
@@ -201,6 +225,17 @@ class QdrantStandIn:
         wanted = [search.model_copy(update={"params": None}) for search in searches]  # the client warns
         return _json(self._there(name).query_batch_points(name, wanted))
 
+    def _cluster(self, _: Any) -> Any:
+        return {
+            "status": "enabled" if self.peers else "disabled",
+            "peers": {str(peer): {} for peer in self.peers},
+        }
+
+    def _shards(self, name: str, _: Any) -> Any:
+        self._there(name)
+        remote = [{"shard_id": shard, "peer_id": 2} for shard in self.remote_shards]
+        return {"local_shards": [{"shard_id": 0}], "remote_shards": remote}
+
     def _there(self, name: str) -> QdrantClient:
         if not self.client.collection_exists(name):
             raise KeyError(f"Not found: Collection `{name}` doesn't exist!")
@@ -209,6 +244,8 @@ class QdrantStandIn:
 
 _ROUTES: list[tuple[str, Callable[..., Any]]] = [
     (r"GET /collections", QdrantStandIn._names),  # noqa: SLF001 - its own
+    (r"GET /cluster", QdrantStandIn._cluster),  # noqa: SLF001
+    (r"GET /collections/([^/]+)/cluster", QdrantStandIn._shards),  # noqa: SLF001
     (r"GET /aliases", QdrantStandIn._aliases_of_all),  # noqa: SLF001
     (r"POST /collections/aliases", QdrantStandIn._alias),  # noqa: SLF001
     (r"GET /collections/([^/]+)/aliases", QdrantStandIn._aliases_of),  # noqa: SLF001
@@ -218,6 +255,7 @@ _ROUTES: list[tuple[str, Callable[..., Any]]] = [
     (r"PATCH /collections/([^/]+)", QdrantStandIn._update),  # noqa: SLF001
     (r"DELETE /collections/([^/]+)", QdrantStandIn._delete),  # noqa: SLF001
     (r"PUT /collections/([^/]+)/index", QdrantStandIn._index),  # noqa: SLF001
+    (r"DELETE /collections/([^/]+)/index/([^/]+)", QdrantStandIn._unindex),  # noqa: SLF001
     (r"PUT /collections/([^/]+)/points", QdrantStandIn._upsert),  # noqa: SLF001
     (r"POST /collections/([^/]+)/points/batch", QdrantStandIn._batch),  # noqa: SLF001
     (r"POST /collections/([^/]+)/points/delete", QdrantStandIn._remove),  # noqa: SLF001
@@ -256,6 +294,10 @@ def _json(value: Any) -> Any:
     return TypeAdapter(Any).dump_python(value, mode="json")
 
 
+def _text(data: Any) -> str:
+    return data if isinstance(data, str) else json.dumps(data)
+
+
 def _handler(stand_in: QdrantStandIn) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -265,7 +307,7 @@ def _handler(stand_in: QdrantStandIn) -> type[BaseHTTPRequestHandler]:
             path, _, query = self.path.partition("?")
             key = self.headers.get("api-key")
             status, data = stand_in.answer(self.command, unquote(path), query, key, body)
-            sent = (data if isinstance(data, str) else json.dumps(data)).encode()
+            sent = data if isinstance(data, bytes) else _text(data).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(sent)))

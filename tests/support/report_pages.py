@@ -109,9 +109,14 @@ def manifest(root: Path, distance: Distance = Distance.COSINE) -> CollectionMani
     return replace(manifest_of(distance, 8, {"data": str(root)}), weights=official)
 
 
-def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswered) -> ReadPage:
+def query_page(
+    collection: Collection,
+    path: Path,
+    *outcomes: Answer | Unanswered,
+    options: QueryOptions = QueryOptions(),  # noqa: B008 - frozen
+) -> ReadPage:
     """Writes and parses the page of these outcomes."""
-    page_of_queries(outcomes, [collection.manifest], QueryOptions()).write(path)
+    page_of_queries(outcomes, [collection.manifest], options).write(path)
     return read_page(path)
 
 

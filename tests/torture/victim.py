@@ -5,7 +5,8 @@
 CONFIG is a JSON object: `trap` names a call below and `nth` which one of them, at whose beginning a line
 goes to the file descriptor `fd`; with `stands_still` the process stops itself there; `acknowledged` is a
 file that takes the ids of points whose upsert has returned; `calls` takes how often each trap was passed;
-`index_above_kb` lowers the index threshold; `url` and `md5` stand for VGG16's official weights.
+`index_above_kb` lowers the index threshold; `block` is how many points a copy takes at a time; `url` and
+`md5` stand for VGG16's official weights.
 """
 
 import functools
@@ -37,6 +38,15 @@ TRAPS = {
     "replace": "lookalike_core.stores.embedded:EmbeddedStore.replace",
     "finish": "lookalike_core.stores.embedded:EmbeddedStore._finish_replacement",
     "export": "lookalike_exporter.export:write_onnx",
+    "create copy": "lookalike_core.stores.embedded:EmbeddedStore.create_copy",
+    "copy file": "lookalike_core.stores.embedded:copy_sparse",
+    "complete copy": "lookalike_core.stores.embedded_collection:EmbeddedCollection.complete_copy",
+    "server upsert": "lookalike_core.stores.server_collection:ServerCollection.upsert",
+    "server complete copy": "lookalike_core.stores.server_collection:ServerCollection.complete_copy",
+    "back up file": "lookalike_core.stores.backup_file:_add",
+    "read backup": "lookalike_core.stores.backup_file:BackupFile._read_member",
+    "count restored": "lookalike_core.stores.embedded:EmbeddedStore.count_points_in",
+    "sync": "lookalike_core.stores.embedded:sync_tree",
     "head": "lookalike_exporter.heads.fit:write_head",
     "download": "lookalike_exporter.weights_sources:_download",
 }
@@ -55,6 +65,9 @@ def main() -> None:
         embedded = importlib.import_module("lookalike_core.stores.embedded")
         tuning = embedded.EngineTuning(indexed_above_kb=config["index_above_kb"])
         embedded.EmbeddedStore.__init__.__kwdefaults__["tuning"] = tuning
+    if "block" in config:
+        importlib.import_module("lookalike_ingest.copying").BLOCK = config["block"]
+        shorten_leases()
     if "url" in config:
         serve_weights_from(config["url"], config["md5"])
     sys.argv = sys.argv[2:]
@@ -108,6 +121,16 @@ def acknowledge(file: Path) -> None:
         os.write(descriptor, "".join(f"{point.payload.id}\n" for point in points).encode())
 
     EmbeddedCollection.upsert = acknowledged  # type: ignore[method-assign]
+
+
+def shorten_leases() -> None:
+    """Makes a server's lease expire soon after a kill."""
+    from lookalike_core.stores import connection
+    from lookalike_core.stores.rebuild_lease import LeaseTimes
+    from lookalike_core.stores.server_tuning import ServerTuning
+
+    lease = LeaseTimes(beat_s=0.05, watch_s=0.5, settle_s=0.02, poll_s=0.02)
+    connection.connect.__kwdefaults__["tuning"] = ServerTuning(lease=lease)
 
 
 def serve_weights_from(url: str, md5: str) -> None:

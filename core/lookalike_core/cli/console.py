@@ -1,4 +1,4 @@
-"""Input and output of the three commands: messages, results, questions, failures.
+"""Input and output of the commands: messages, results, questions, failures.
 
 Results go to stdout, everything else to stderr. Stages log and open progress bars, which `reporting` shows;
 they never print. Text may hold names from files and servers: each function escapes control characters, so
@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -23,8 +24,14 @@ from typer.core import TyperGroup
 from lookalike_core import progress
 from lookalike_core.atomic import is_disk_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
-from lookalike_core.cli.interrupt import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
-from lookalike_core.cli.progress_lines import ProgressLines
+from lookalike_core.cli.interrupt import (
+    CONTINUES,
+    INTERRUPTED_EXIT_CODE,
+    STARTS_OVER,
+    StartsOverError,
+    raise_on_interrupt,
+)
+from lookalike_core.cli.progress_lines import EVERY_S, ProgressLines
 from lookalike_core.errors import ImageError, LookalikeError
 from lookalike_core.hints import Notice
 from lookalike_core.logs import ROOT
@@ -46,14 +53,17 @@ class _LinesOnStderr(logging.Handler):
 
 
 @contextmanager
-def reporting() -> Iterator[None]:
-    """Shows the library's log and progress bars on stderr for the length of a block."""
+def reporting(*, line_every_s: float = EVERY_S) -> Iterator[None]:
+    """Shows the library's log and progress bars on stderr for the length of a block.
+
+    Where stderr is no terminal, a bar is a line every `line_every_s` seconds.
+    """
     logger, handler = logging.getLogger(ROOT), _LinesOnStderr()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        with progress.shown_by(_rich_bar):
+        with progress.shown_by(partial(_rich_bar, line_every_s=line_every_s)):
             yield
     finally:
         logger.setLevel(level)
@@ -61,13 +71,13 @@ def reporting() -> Iterator[None]:
 
 
 @contextmanager
-def _rich_bar(title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+def _rich_bar(title: str, *, unit: str, total: int | None, line_every_s: float = EVERY_S) -> Iterator[Bar]:
     """Shows a bar with speed and time left if stderr is a terminal, else a log line at intervals.
 
     Messages appear above the bar.
     """
     if not sys.stderr.isatty():
-        yield ProgressLines(title, unit=unit, total=total, say=say)
+        yield ProgressLines(title, unit=unit, total=total, say=say, every_s=line_every_s)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -122,13 +132,15 @@ Verbose = Annotated[
 ]
 
 
-def command_app(help_text: str, *, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
+def command_app(
+    help_text: str, *, group: type[TyperGroup] = TyperGroup, add_completion: bool = False
+) -> typer.Typer:
     """Returns a Typer app with plain text help and without Typer's tracebacks."""
     app = typer.Typer(
         cls=group,
         help=help_text,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=add_completion,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
@@ -202,24 +214,29 @@ def confirm(question: str) -> bool:
     return False
 
 
-def run_command(app: typer.Typer) -> NoReturn:
-    """Runs a command line and exits; an error becomes one line on stderr and its exit code."""
-    run_program(lambda: _exit_code_of(app))
+def run_command(app: typer.Typer, *, line_every_s: float = EVERY_S) -> NoReturn:
+    """Runs a command line and exits; an error becomes one line on stderr and its exit code.
+
+    `line_every_s` is that of `reporting`.
+    """
+    run_program(lambda: _exit_code_of(app), line_every_s=line_every_s)
 
 
-def run_program(work: Callable[[], int]) -> NoReturn:
+def run_program(work: Callable[[], int], *, line_every_s: float = EVERY_S) -> NoReturn:
     """Runs a function that returns an exit code, and exits with it; handles errors as `run_command`."""
     _prepare_streams()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, file by file
     try:
         raise_on_interrupt()
-        with reporting():
+        with reporting(line_every_s=line_every_s):
             exit_code = work()
     except _WrongUsage as error:
         _say_usage(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _fail(INTERRUPTED, INTERRUPTED_EXIT_CODE)
+        _fail(CONTINUES, INTERRUPTED_EXIT_CODE)
+    except StartsOverError:
+        _fail(STARTS_OVER, INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
         sys.exit(1)

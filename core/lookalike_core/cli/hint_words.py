@@ -44,6 +44,7 @@ SENTENCES: Mapping[Action, str] = {
     ),
     Action.CONTINUE_REBUILD: "continue with: ingest rebuild {collection}",
     Action.CONTINUE_REBUILD_INSTEAD: "or continue with: ingest rebuild {collection}",
+    Action.CONTINUE_COPY: "or continue it by running the same ingest copy again",
     Action.REQUANTIZE: "change that with: ingest rebuild {collection} {options}",
     Action.MOVE_OR_RENAME_DATASET: (
         "if the folder moved add --new-root, if it is another one name it with --dataset"
@@ -51,6 +52,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.MOVE_OR_REMOVE_DATASET: (
         "mount it, name its new place with ingest run --new-root, or remove it with ingest remove {options}"
     ),
+    Action.TAKE_NEW_ROOT: "if it is the same dataset, take the file's folder for it with --new-root",
     Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run {folder} {options}",
     Action.UPDATE_DATASET: "bring it up to date with: ingest run {folder} {options}",
     Action.FORGET_DATASET: "if it was renamed or moved, remove the old name with: ingest remove {options}",
@@ -68,6 +70,7 @@ SENTENCES: Mapping[Action, str] = {
         "if they are gone for good: ingest remove {options}, or ingest run with --prune --force"
     ),
     Action.EXCLUDE_LESS: "exclude less with another --exclude, --no-exclude or --no-default-excludes",
+    Action.LIST_COLLECTIONS: "list those that are there with: ingest status",
     Action.SEE_STATUS: "or list the collections with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
     Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
@@ -106,6 +109,8 @@ SENTENCES: Mapping[Action, str] = {
 _PLACEHOLDERS: Mapping[Argument, str] = {
     Argument.IMAGES: "DIR",
     Argument.STORE: "embedded:DIR",
+    Argument.TO: "STORE",
+    Argument.AS: "NAME",
     Argument.WEIGHTS: "FILE",
 }
 """Placeholders for values that the reader has to choose."""
@@ -145,7 +150,7 @@ def words(hint: Hint) -> str:
 
 def option(argument: Argument) -> str:
     """Returns the name of an argument's option."""
-    return f"--{argument.replace('_', '-')}"
+    return "--as" if argument is Argument.AS else f"--{argument.replace('_', '-')}"
 
 
 def _join(message: str, advice: str) -> str:

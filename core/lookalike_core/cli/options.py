@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def seed_option(of: str, *, most: int | None = None) -> Any:  # noqa: ANN401 - what typer.Option gives
     """Returns the option `--seed`; `of` says what is random."""
     return typer.Option("--seed", min=0, max=most, metavar="N", help=f"Random seed {of}.")
+
+
+def refuse_nan(value: float | None) -> float | None:
+    """Refuses NaN, which Typer accepts in any range; the callback of an option that takes a number."""
+    if value is not None and isnan(value):
+        raise typer.BadParameter("it must be a number")
+    return value
 
 
 @contextmanager

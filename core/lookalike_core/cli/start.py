@@ -6,10 +6,14 @@ from lookalike_core import own_process
 from lookalike_core.cli.interrupt import leave_on_interrupt
 
 
-def start(package: str) -> None:
-    """Runs the console command of a stage, `package`.commands, and ends the process."""
+def start(package: str, *, line_every_s: float | None = None) -> None:
+    """Runs the console command of a stage, `package`.commands, and ends the process.
+
+    Where stderr is no terminal, long work says every `line_every_s` seconds how far it is.
+    """
     leave_on_interrupt()
     own_process.claim()
     from lookalike_core.cli.console import run_command
 
-    run_command(import_module(f"{package}.commands.app").app)
+    every = {} if line_every_s is None else {"line_every_s": line_every_s}
+    run_command(import_module(f"{package}.commands.app").app, **every)

@@ -6,6 +6,7 @@ The budget: docs/adr/0006-memory-of-decoding.md.
 import ctypes
 import gc
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -35,11 +36,15 @@ from lookalike_core.images.preparation import (
     WHOLE_PIXELS,
     BandSizes,
     Extent,
+    FindBox,
     find_turn,
+    find_window,
     prepare_small,
     prepare_square,
     shown_size,
+    whole_box,
 )
+from lookalike_core.images.region import Box, Part, Region
 from lookalike_core.images.rendering import is_as_before
 from lookalike_core.images.samples import check_samples, mend_header
 from lookalike_core.images.tiff_layout import mend_layout
@@ -79,27 +84,48 @@ OpenImage: TypeAlias = "Image.Image"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedImage:
-    """A decoded image: `pixels` is uint8 `[224, 224, 3]` RGB; `width` and `height` are upright."""
+    """A decoded image: `pixels` is uint8 `[224, 224, 3]` RGB; `width` and `height` are upright.
+
+    `box` is the part of it that the pixels show.
+    """
 
     pixels: Pixels
     width: int
     height: int
+    box: Box
+
+    @property
+    def part(self) -> Part:
+        """The part of the image that the pixels show."""
+        return Part(box=self.box, width=self.width, height=self.height)
 
 
 def decode(
-    stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS, bands: BandSizes = BAND_SIZES
+    stream: BinaryIO,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    bands: BandSizes = BAND_SIZES,
+    region: Region | None = None,
 ) -> DecodedImage:
     """Decodes an image as a colour-managed viewer shows it: upright, sRGB, first frame, opaque.
 
-    `stream` must be seekable, and is read from its beginning.
+    `stream` must be seekable, and is read from its beginning. Of a `region` the pixels show that part alone.
 
     Raises:
-        ImageError: it is no supported image, or too large; the message names `name`.
+        ImageError: it is no supported image, or too large, or the region reaches beyond it; the message names
+            `name`.
     """
-    return _process(stream, name, max_pixels, REDUCED_SIDE, partial(_prepare_decoded, bands=bands))
+    find_box = _box_finder(region, name)
+    sides = _same_sides(REDUCED_SIDE) if region is None else _sides_for(find_box, REDUCED_SIDE)
+    return _process(
+        stream, name, max_pixels, sides, partial(_prepare_decoded, bands=bands, find_box=find_box)
+    )
 
 
-def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def prepare_image(
+    image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS, region: Region | None = None
+) -> DecodedImage:
     """Prepares the current frame of an open Pillow image as `decode` does a file's.
 
     The image is loaded if necessary, and otherwise not changed. A JPEG is scaled from its full size, whereas
@@ -113,10 +139,12 @@ def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXE
         raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
     _check_pixels(name, image.size, max_pixels)
     with translate_errors(b"", name):
-        return _prepare_decoded(image.copy(), image.size, image.size)
+        return _prepare_decoded(image.copy(), image.size, image.size, find_box=_box_finder(region, name))
 
 
-def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def prepare_pixels(
+    pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS, region: Region | None = None
+) -> DecodedImage:
     """Prepares an image of sRGB values, uint8 `[H, W, 3]`, as `decode` does a file's.
 
     Raises:
@@ -126,7 +154,7 @@ def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -
         raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
     from PIL import Image
 
-    return prepare_image(Image.fromarray(pixels), name, max_pixels=max_pixels)
+    return prepare_image(Image.fromarray(pixels), name, max_pixels=max_pixels, region=region)
 
 
 def is_open_image(given: object) -> "TypeGuard[Image.Image]":
@@ -142,19 +170,22 @@ def decode_small(
     edge: int,
     max_pixels: int = MAX_PIXELS,
     whole_pixels: int = WHOLE_PIXELS,
+    region: Region | None = None,
 ) -> "Image.Image":
     """Decodes the whole image, uncropped, as a viewer shows it: RGB, its longer side at most `edge` pixels.
 
-    `stream` must be seekable, and is read from its beginning.
+    `stream` must be seekable, and is read from its beginning. Of a `region` that part alone is returned.
 
     Raises:
         ImageError: see `decode`.
     """
+    find_box = _box_finder(region, name)
+    sides = _same_sides(2 * edge) if region is None else _sides_for(find_box, 2 * edge)
 
     def small(image: "Image.Image", full: tuple[int, int], _: Extent) -> "Image.Image":
-        return prepare_small(image, full, edge, whole_pixels)
+        return prepare_small(image, full, edge, whole_pixels, find_box)
 
-    return _process(stream, name, max_pixels, 2 * edge, small)
+    return _process(stream, name, max_pixels, sides, small)
 
 
 def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> bool:
@@ -167,7 +198,7 @@ def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXE
         return is_as_before(image)
 
     try:
-        return _process(stream, name, max_pixels, REDUCED_SIDE, judge)
+        return _process(stream, name, max_pixels, _same_sides(REDUCED_SIDE), judge)
     except ImageError:
         return False
 
@@ -192,7 +223,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
             is_deep=is_deep,
         )
 
-    return _process(stream, name, max_pixels, 2 * edge, whole)
+    return _process(stream, name, max_pixels, _same_sides(2 * edge), whole)
 
 
 T = TypeVar("T")
@@ -200,8 +231,37 @@ Make = Callable[["Image.Image", tuple[int, int], Extent], T]
 """Computes a result from an open image, given its stored size in pixels and its decoded extent."""
 
 
-def _process(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
-    """Applies `make` to a file's image; a JPEG is decoded at a fraction that leaves both sides `side` pixels.
+Sides = Callable[["Image.Image"], tuple[int, int]]
+"""Returns the least width and height that an opened JPEG may be decoded at."""
+
+
+def _same_sides(side: int) -> Sides:
+    return lambda _: (side, side)
+
+
+def _sides_for(find_box: FindBox, side: int) -> Sides:
+    """Returns sides of an image with which a part of it has at least `side` pixels a side."""
+
+    def sides(image: "Image.Image") -> tuple[int, int]:
+        turn = find_turn(image)
+        left, top, right, bottom = find_window(
+            find_box(shown_size(image.size, turn)), image.size, image.size, turn
+        )
+        width, height = image.size
+        return (
+            math.ceil(side * width / (right - left)),
+            math.ceil(side * height / (bottom - top)),
+        )
+
+    return sides
+
+
+def _box_finder(region: Region | None, name: str) -> FindBox:
+    return whole_box if region is None else partial(region.locate, name=name)
+
+
+def _process(stream: BinaryIO, name: str, max_pixels: int, sides: Sides, make: Make[T]) -> T:
+    """Applies `make` to a file's image; a JPEG is decoded at a fraction that leaves it these `sides`.
 
     If Pillow fails, repaired versions of the file are tried.
     """
@@ -216,7 +276,7 @@ def _process(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
         found = readable(stream, head, name)
         with translate_errors(head, name, found.is_cut_off):
             try:
-                return _open_and_make(found, head, name, max_pixels, side, make)
+                return _open_and_make(found, head, name, max_pixels, sides, make)
             except (ImageError, MemoryError):
                 raise
             except Exception as error:
@@ -226,7 +286,7 @@ def _process(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
                     raise
         found = replace(found, stream=mended, is_first=True)
         with translate_errors(head, name):
-            return _open_and_make(found, head, name, max_pixels, side, make)
+            return _open_and_make(found, head, name, max_pixels, sides, make)
 
 
 _SMALLEST_MAGIC = 4
@@ -236,23 +296,25 @@ _SMALLEST_MAGIC = 4
 _MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II", b"MM")
 
 
-def _open_and_make(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
+def _open_and_make(
+    found: Readable, head: bytes, name: str, max_pixels: int, sides: Sides, make: Make[T]
+) -> T:
     """Opens an image within the memory budget and applies `make`; the budget is released afterwards."""
     if found.extent is not None:
         _check_pixels(name, found.extent, max_pixels)
     with ExitStack() as room:
-        return _make_within(found, head, name, max_pixels, side, make, room)
+        return _make_within(found, head, name, max_pixels, sides, make, room)
 
 
 def _make_within(
-    found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T], room: ExitStack
+    found: Readable, head: bytes, name: str, max_pixels: int, sides: Sides, make: Make[T], room: ExitStack
 ) -> T:
     with open_header(found.stream, head, name) as image:
         full = image.size
         _check_pixels(name, full, max_pixels)
         check_samples(image, name)
         mend_layout(image)
-        extent = _draft(image, side)
+        extent = _draft(image, sides)
         needed = _bytes_needed(image, full, found.stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
         room.enter_context(DECODING.reserve(needed + _working_bytes(image) + frame_bytes(image)))
@@ -288,7 +350,7 @@ def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
 def _fingerprint(view: BinaryIO, head: bytes, name: str, max_pixels: int) -> bytes | None:
     """Returns a hash of a mended file's image at its full size; None if it cannot be decoded."""
     with suppress(Exception):
-        return _open_and_make(Readable(stream=view), head, name, max_pixels, max_pixels, _digest)
+        return _open_and_make(Readable(stream=view), head, name, max_pixels, _same_sides(max_pixels), _digest)
     return None
 
 
@@ -340,10 +402,10 @@ def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
         )
 
 
-def _draft(image: "Image.Image", side: int) -> Extent:
+def _draft(image: "Image.Image", sides: Sides) -> Extent:
     """Sets a large JPEG to be decoded at a fraction of its size; returns its exact width and height then."""
     if image.format in _JPEGS:
-        drafted = image.draft(None, (side, side))
+        drafted = image.draft(None, sides(image))
         if drafted:
             _, (_, _, width, height) = drafted
             return width, height
@@ -374,7 +436,14 @@ def _working_bytes(image: "Image.Image") -> int:
 
 
 def _prepare_decoded(
-    image: "Image.Image", full: tuple[int, int], extent: Extent, bands: BandSizes = BAND_SIZES
+    image: "Image.Image",
+    full: tuple[int, int],
+    extent: Extent,
+    bands: BandSizes = BAND_SIZES,
+    find_box: FindBox = whole_box,
 ) -> DecodedImage:
-    square, (width, height) = prepare_square(image, full, extent, bands)
-    return DecodedImage(pixels=np.asarray(square, dtype=np.uint8), width=width, height=height)
+    square, size = prepare_square(image, full, extent, bands, find_box)
+    width, height = size
+    return DecodedImage(
+        pixels=np.asarray(square, dtype=np.uint8), width=width, height=height, box=find_box(size)
+    )

@@ -4,11 +4,13 @@ The way to 224 x 224 was chosen by measurement; see docs/adr/0004-preprocessing.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from lookalike_core.arrays import IMAGE_SIZE
+from lookalike_core.images.region import Box
 from lookalike_core.images.rendering import Rendering, render
 from lookalike_core.images.unlimited import crop
 
@@ -38,27 +40,78 @@ BAND_SIZES = BandSizes()
 Extent = tuple[float, float]
 """Width and height of a decoded image; fractions if a JPEG is decoded at a fraction of its size."""
 
-Box = tuple[float, float, float, float]
+Window = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels of a decoded image."""
+
+FindBox = Callable[[tuple[int, int]], Box]
+"""Returns the part that is wanted of an upright image of some width and height."""
+
+
+def whole_box(size: tuple[int, int]) -> Box:
+    """Returns all of an upright image of this width and height."""
+    return Box(left=0, top=0, width=size[0], height=size[1])
 
 
 def prepare_square(
-    image: "Image.Image", full: tuple[int, int], extent: Extent, bands: BandSizes = BAND_SIZES
+    image: "Image.Image",
+    full: tuple[int, int],
+    extent: Extent,
+    bands: BandSizes = BAND_SIZES,
+    find_box: FindBox = whole_box,
 ) -> "tuple[Image.Image, tuple[int, int]]":
     """Returns an opened image as the network's RGB square, upright, and its upright width and height.
 
-    It is stored as `full` and decoded as `extent` pixels.
+    It is stored as `full` and decoded as `extent` pixels. Only the part that `find_box` finds is in the
+    square, cropped to its own middle. Of a large image pixels beside that part may show at its edges, by a
+    level or two.
     """
     image, rendering = render(image)
     turn = find_turn(image)
-    return _upright_square(image, rendering, extent, turn, bands), shown_size(full, turn)
+    size = shown_size(full, turn)
+    box = find_box(size)
+    if box.is_all_of(size):
+        return _upright_square(image, rendering, extent, turn, bands), size
+    window = find_window(box, full, extent, turn)
+    if _is_full_size(image, extent) and box.width * box.height <= bands.whole_pixels:
+        left, top, right, bottom = map(round, window)
+        part = crop(image, (left, top, right, bottom))
+        return _upright_square(part, rendering, part.size, turn, bands), size
+    square = _prepare(image, rendering, window, bands)
+    return square if turn is None else square.transpose(_pillow().Transpose[turn]), size
+
+
+def find_window(box: Box, full: tuple[int, int], extent: Extent, turn: str | None) -> Window:
+    """Returns where a part of an upright image is in its file's image, decoded as `extent` pixels."""
+    across, down = (box.left, box.right), (box.top, box.bottom)
+    width, height = shown_size(full, turn)
+    if turn in _MIRRORED_ACROSS:
+        across = width - across[1], width - across[0]
+    if turn in _MIRRORED_DOWN:
+        down = height - down[1], height - down[0]
+    if turn in _ON_ITS_SIDE:
+        across, down = down, across
+    x, y = extent[0] / full[0], extent[1] / full[1]
+    return across[0] * x, down[0] * y, across[1] * x, down[1] * y
 
 
 def prepare_small(
-    image: "Image.Image", full: tuple[int, int], edge: int, whole_pixels: int = WHOLE_PIXELS
+    image: "Image.Image",
+    full: tuple[int, int],
+    edge: int,
+    whole_pixels: int = WHOLE_PIXELS,
+    find_box: FindBox = whole_box,
 ) -> "Image.Image":
-    """Returns an opened image uncropped within `edge` x `edge` pixels, RGB, upright; never enlarged."""
+    """Returns an opened image within `edge` x `edge` pixels, RGB, upright; never enlarged.
+
+    It is uncropped, but for the part that `find_box` finds.
+    """
     image, rendering = render(image)
     turn = find_turn(image)
+    size = shown_size(full, turn)
+    if not (box := find_box(size)).is_all_of(size):
+        left, top, right, bottom = find_window(box, full, image.size, turn)
+        inside = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+        image, full = crop(image, inside), shown_size((box.width, box.height), turn)
     scale = min(1.0, edge / max(full))
     sides = [max(1, round(scale * side)) for side in full]
     if not rendering.is_plain:  # no second image of its size, whatever its mode
@@ -102,6 +155,9 @@ _TURNS: dict[object, str] = {
 """EXIF's orientation -> what undoes it (CIPA DC-008, Orientation)."""
 
 _ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+_MIRRORED_ACROSS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "ROTATE_270", "TRANSVERSE")
+_MIRRORED_DOWN = ("FLIP_TOP_BOTTOM", "ROTATE_180", "ROTATE_90", "TRANSVERSE")
+"""The transpositions that reverse columns or lines of the upright image, once sides are exchanged."""
 
 
 def _upright_square(
@@ -109,23 +165,28 @@ def _upright_square(
 ) -> "Image.Image":
     """Transposes, then scales; a large image the other way round, which may differ by one level."""
     if turn is None:
-        return _prepare(image, rendering, extent, bands)
+        return _prepare(image, rendering, (0, 0, *extent), bands)
     way = _pillow().Transpose[turn]
-    is_whole = extent[0] == image.width and extent[1] == image.height
-    if is_whole and image.width * image.height <= bands.whole_pixels:
+    if _is_full_size(image, extent) and image.width * image.height <= bands.whole_pixels:
         whole = image.transpose(way)
-        return _prepare(whole, rendering, whole.size, bands)
-    return _prepare(image, rendering, extent, bands).transpose(way)
+        return _prepare(whole, rendering, (0, 0, *whole.size), bands)
+    return _prepare(image, rendering, (0, 0, *extent), bands).transpose(way)
 
 
-def _prepare(image: "Image.Image", rendering: Rendering, extent: Extent, bands: BandSizes) -> "Image.Image":
-    """Returns RGB: the shorter side scaled to the network's square, the centre cropped.
+def _is_full_size(image: "Image.Image", extent: Extent) -> bool:
+    """Returns whether an image was not decoded at a fraction of its size."""
+    return extent[0] == image.width and extent[1] == image.height
+
+
+def _prepare(image: "Image.Image", rendering: Rendering, window: Window, bands: BandSizes) -> "Image.Image":
+    """Returns RGB: the window's shorter side scaled to the network's square, its centre cropped.
 
     Plain images are scaled as they are. All others are rendered first; large ones in bands, which may differ
     by one level, so that no second image of their size is needed.
     """
-    side = min(extent)
-    left, top = (extent[0] - side) / 2, (extent[1] - side) / 2
+    width, height = window[2] - window[0], window[3] - window[1]
+    side = min(width, height)
+    left, top = window[0] + (width - side) / 2, window[1] + (height - side) / 2
     box = (left, top, left + side, top + side)
     if rendering.is_plain:
         return rendering.finish(_scale(image, box, IMAGE_SIZE))
@@ -154,7 +215,7 @@ def _reach(side: float) -> float:
     return 2 * max(1.0, side / IMAGE_SIZE) + 1
 
 
-def _render_band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
+def _render_band(image: "Image.Image", rendering: Rendering, box: Window, lines: int) -> "Image.Image":
     """Returns `box` of the image as RGB `[lines, 224]`, filtered with the pixels around it."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
@@ -164,7 +225,7 @@ def _render_band(image: "Image.Image", rendering: Rendering, box: Box, lines: in
     return _scale(rendering.rgb(part), moved, lines)
 
 
-def _scale(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
+def _scale(image: "Image.Image", box: Window, lines: int) -> "Image.Image":
     return image.resize((IMAGE_SIZE, lines), _pillow().Resampling.BICUBIC, box=box)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -61,10 +61,29 @@ def make_thumbnail(
     """Returns the image within `edge` x `edge` pixels, its aspect ratio kept, or why there is none."""
     try:
         with open_file(path) as stream:
-            small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
-            return _encode(small, encoding, quality)
+            return read_thumbnail(
+                stream, str(path), edge, encoding=encoding, quality=quality, max_pixels=max_pixels
+            )
     except ImageError as error:
         return error.reason
+
+
+def read_thumbnail(
+    stream: BinaryIO,
+    name: str,
+    edge: int,
+    *,
+    encoding: Encoding = Encoding.JPEG,
+    quality: int = QUALITY,
+    max_pixels: int = MAX_PIXELS,
+) -> Thumbnail:
+    """Returns the image of an open file as `make_thumbnail` does.
+
+    Raises:
+        ImageError: it cannot be decoded; the message names `name`.
+    """
+    small = decode_small(stream, name, edge=edge, max_pixels=max_pixels)
+    return _encode(small, encoding, quality)
 
 
 def make_thumbnails(

@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.json_records import read_record
+from lookalike_core.models.conformal_scores import ConformalScores
 from lookalike_core.models.model_manifest import FIELD_NAMES, translate_errors, with_json_keys
 
 _SURE = 0.995
+
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""How far scores of equal vectors differ, relative to the score: they are computed in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +142,8 @@ class Calibration:
     """How far the chances are off on held-out images."""
     revision: str | None = None
     """The revision of the points that were read; see `Collection.mark_revision`."""
+    conformal: ConformalScores | None = None
+    """The scores that prediction sets are made by; None if an older version learned the calibration."""
 
     def __post_init__(self) -> None:
         """Refuses a figure out of its range with a ValueError."""
@@ -158,8 +164,12 @@ class Calibration:
         return None if np.isnan(chance) else float(chance)
 
     def is_unlike_anything(self, nearest: float) -> bool:
-        """Returns whether a query whose nearest image is at this nearness is out-of-distribution."""
-        return nearest < self.threshold.nearness
+        """Returns whether a query whose nearest image is at this nearness is out-of-distribution.
+
+        Differences of rounding do not count: where all vectors are equal, the threshold is 1.
+        """
+        threshold = self.threshold.nearness
+        return nearest < threshold - _ROUNDING * max(1.0, abs(threshold))
 
     def fits(self, *, identity: str, distance: str, points: int) -> bool:
         """Returns whether it was learned from a collection of this identity key and number of points."""

@@ -15,6 +15,7 @@ from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.model_manifest import ModelManifest, Precision
 from lookalike_core.models.providers import CPU, OpenedSession, first_line, open_session
 from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_core.text import format_count
 
 BATCH_SIZE = 16
 """Images per run; on a CPU larger batches take memory and gain nothing."""
@@ -102,7 +103,7 @@ class Embedder:
         try:
             (vectors,) = self._session.run(None, {"images": np.asarray(pixels, dtype=np.uint8)})
         except Exception as error:
-            what = f"{self.provider} failed on {len(pixels)} images"
+            what = f"{self.provider} failed on {format_count(len(pixels), 'image')}"
             if is_out_of_memory(error):
                 raise memory_error(error, what) from error
             raise ModelError(f"{what} ({first_line(error)})", hint=Hint(Action.CHANGE_PROVIDER)) from error

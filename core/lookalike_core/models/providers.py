@@ -5,12 +5,14 @@ one that a session really uses is read back from it. Source: https://onnxruntime
 """
 
 import ctypes
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -22,6 +24,7 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.external_data import check_self_contained
 from lookalike_core.models.graph_cache import entry_path, require_own, write_entry
+from lookalike_core.processor import gains_by_openvino
 from lookalike_core.settings import ProviderChoice
 
 CPU = "CPUExecutionProvider"
@@ -29,6 +32,12 @@ CUDA = "CUDAExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
 
 _FATAL = 4
+
+PLUGIN_WOULD_GAIN = (
+    "this processor computes in bfloat16, with which OpenVINO's plugin embeds about five times as fast; "
+    'install it with: python -m pip install "lookalike[openvino]"'
+)
+"""The notice where the plugin is missing; five times was measured on a processor with AMX."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +61,10 @@ def open_session(
 
     `AUTO` tries CUDA if NVIDIA's driver is installed; then OpenVINO's plugin if it is installed and the CPU
     computes in bfloat16, which is several times as fast; then the CPU. For a small job (`is_small_job`) it
-    skips the plugin, whose compilation of a model would take longer than the job. The CPU computes in
-    `threads` threads; None means as many as this process may use if that is fewer than the machine has, and
-    otherwise the runtime's default. The optimized graph is read from the folder `cache_dir`, or written there
-    for the next process.
+    skips the plugin, whose compilation of a model would take longer than the job. The CPU and the plugin
+    compute in `threads` threads; None means as many as this process may use if that is fewer than the machine
+    has, and otherwise the runtime's default. The optimized graph is read from the folder `cache_dir`, or
+    written there for the next process; the first time, a notice says if the plugin would pay.
 
     Raises:
         ModelError: the file is no model that can be loaded.
@@ -74,13 +83,15 @@ def open_session(
     if choice is ProviderChoice.OPENVINO or (
         choice is ProviderChoice.AUTO and not is_small_job and openvino_pays()
     ):
-        session, problem = _open_on_openvino(path)
+        session, problem = _open_on_openvino(path, threads)
         if session is not None:
             return OpenedSession(session=session, provider=OPENVINO, notice=notice)
         if choice is ProviderChoice.OPENVINO:
             raise ProviderError(f"OpenVINO was requested, but cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
-    session = _open_on_processor(path, threads, cache_dir)
+    session, is_cached = _open_on_processor(path, threads, cache_dir)
+    if choice is ProviderChoice.AUTO and not is_small_job and not is_cached and plugin_would_gain():
+        notice = notice or PLUGIN_WOULD_GAIN
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
 
 
@@ -133,6 +144,34 @@ def has_cuda_driver() -> bool:
     return True
 
 
+def find_cuda_fault() -> str | None:
+    """Returns what the dynamic loader says if CUDA's provider or cuDNN does not load; None if both do.
+
+    cuDNN is loaded by the provider itself, when it is first needed.
+    """
+    _preload_cuda()
+    folder = Path(load_runtime().__file__).parent / "capi"
+    for name in _CUDA_LIBRARIES["win32" if sys.platform == "win32" else "linux"]:
+        path = folder / name
+        try:
+            ctypes.CDLL(str(path) if path.exists() else name, mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            return str(error)
+    return None
+
+
+_CUDA_LIBRARIES = {
+    "linux": ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so", "libcudnn.so.9"),
+    "win32": ("onnxruntime_providers_shared.dll", "onnxruntime_providers_cuda.dll", "cudnn64_9.dll"),
+}
+"""The libraries of ONNX Runtime for CUDA, and cuDNN, in the order in which they need each other."""
+
+
+def cuda_version() -> str | None:
+    """Returns the version of CUDA that ONNX Runtime is built for, such as 13.0; None if for none."""
+    return getattr(load_runtime(), "cuda_version", None) or None
+
+
 def first_line(error: Exception) -> str:
     """Returns the first line of a library's error, shortened."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -158,7 +197,7 @@ def _preload_cuda() -> None:
     FunctionType(preload.__code__, silent, argdefs=preload.__defaults__)()
 
 
-def _open_on_openvino(path: Path) -> tuple[Any | None, str]:
+def _open_on_openvino(path: Path, threads: int | None) -> tuple[Any | None, str]:
     """Opens a session that runs entirely on OpenVINO, or returns None and the reason."""
     try:
         is_installed, device = _register_openvino(), next(_openvino_devices(), None)
@@ -170,25 +209,39 @@ def _open_on_openvino(path: Path) -> tuple[Any | None, str]:
         return None, "its plugin is installed and offers nothing for this processor, as for all but Intel's"
     options = _make_options()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    options.add_provider_for_devices([device], {})
+    options.add_provider_for_devices([device], _openvino_options(threads))
     try:
         return load_runtime().InferenceSession(path, options), ""
     except Exception as error:  # noqa: BLE001 - as above
         return None, f"it cannot run this model ({first_line(error)})"
 
 
-def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) -> Any:  # noqa: ANN401
-    """Opens a session on the CPU, from the cached graph if possible; a failing cache is no error."""
+def _openvino_options(threads: int | None) -> dict[str, str]:
+    """Returns the plugin's options, in which OpenVINO's own are a JSON object by device.
+
+    The plugin ignores the session's number of threads, and its former option for it (`num_of_threads`).
+    """
+    threads = threads or fewer_than_all()
+    if threads is None:
+        return {}
+    return {"load_config": json.dumps({"CPU": {"INFERENCE_NUM_THREADS": str(threads)}})}
+
+
+def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) -> tuple[Any, bool]:
+    """Opens a session on the CPU, and returns whether it is that of the cached graph.
+
+    A failing cache is no error.
+    """
     session = None
     if cache_dir is not None:
         entry = entry_path(path, cache_dir, runtime=load_runtime().__version__)
         try:
-            return _open_cached(entry, path, threads)
+            return _open_cached(entry, path, threads), True
         except Exception as error:
             if is_out_of_memory(error):  # the model itself takes as much
                 raise memory_error(error, f"loading {entry}") from error
             session = _open_and_cache(path, entry, threads)
-    return session or _open(path, _make_options(threads), [CPU])
+    return session or _open(path, _make_options(threads), [CPU]), False
 
 
 def _open_and_cache(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
@@ -212,6 +265,19 @@ def _open_cached(entry: Path, model: Path, threads: int | None) -> Any:  # noqa:
     options = _make_options(threads)
     options.graph_optimization_level = load_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
     return _open(entry, options, [CPU])
+
+
+def plugin_would_gain() -> bool:
+    """Returns whether OpenVINO's plugin is not installed, and would be several times as fast as the CPU."""
+    return not has_plugin() and gains_by_openvino() is True
+
+
+def has_plugin() -> bool:
+    """Returns whether OpenVINO's plugin is installed, without importing it."""
+    try:
+        return find_spec("onnxruntime_ep_openvino") is not None
+    except ValueError:  # a module that is imported, and says nothing of where it came from
+        return True
 
 
 def has_openvino() -> bool:

@@ -46,9 +46,10 @@ def read_vectors(
     there: list[Payload] = []
     for start in range(0, len(payloads), at_once):
         part = payloads[start : start + at_once]
-        stored = collection.vectors([payload.id for payload in part])
-        for payload in part:
-            if (vector := stored.get(payload.id)) is not None:
+        ids = [payload.id for payload in part]
+        stored = collection.vectors(ids)
+        for payload, point in zip(part, ids, strict=True):
+            if (vector := stored.get(point)) is not None:
                 vectors[len(there)] = vector
                 there.append(payload)
     return there, vectors[: len(there)]

@@ -18,6 +18,7 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.logs import get_logger
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.local_folder import SHARD
+from lookalike_core.text import format_count
 
 _logger = get_logger("stores")
 
@@ -71,6 +72,11 @@ class CacheValidity:
         """Whether there is a mark, and of other files: some changed since the last ingest."""
         return self._mark is not None and not self.is_valid
 
+    @property
+    def points(self) -> int | None:
+        """The number of points that the last ingest left; None without a mark."""
+        return None if self._mark is None else self._mark.points
+
     def fingerprint(self) -> str:
         """Returns the fingerprint of shard and cache.
 
@@ -94,7 +100,12 @@ class CacheValidity:
         self.is_valid = True
 
     def renew(self) -> None:
-        """Renews the mark of a valid cache for the present files, after the shard was closed."""
+        """Renews the mark of a valid cache for the present files, after the shard was closed.
+
+        A view does not: others may have written to the collection since it was opened.
+        """
+        if self._is_view:
+            return
         files = self.fingerprint() if self.is_valid else ""
         if files and self._mark is not None and self._mark.files != files:
             replace(self._mark, files=files).renew(self._folder / _MARK)
@@ -107,7 +118,7 @@ class CacheValidity:
         """
         if self._mark is None or (before := self._mark.points) == points:
             return
-        found = f"{self._name} has {points} points, but had {before} after the last ingest"
+        found = f"{self._name} has {format_count(points, 'point')}, but had {before} after the last ingest"
         if self.is_valid:
             self.is_valid = False
             self._mark = replace(self._mark, files="")

@@ -2,7 +2,8 @@
 
 import re
 
-from lookalike_core.errors import ManifestError
+from lookalike_core.errors import ManifestError, UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 STAGED_SUFFIX = ".rebuild"
@@ -16,6 +17,30 @@ def is_collection_name(name: str) -> bool:
     allowed = re.fullmatch(r'(?!\.)[^<>:"/\\|?*\x00-\x1f\ud800-\udfff]{1,255}', name)
     return allowed is not None and len(name.encode()) <= _MAX_NAME_BYTES
 
+
+def is_new_name(name: str) -> bool:
+    """Returns whether a collection may be given this name, which no other file of a store can have."""
+    is_reserved = name.endswith(RESERVED_ENDS) or name.startswith("ingest-under-way")
+    return is_collection_name(name) and not is_reserved
+
+
+def check_new_name(name: str) -> str:
+    """Returns the name if a new collection may have it.
+
+    Raises:
+        UsageError: a store could not tell a collection of this name from its other files.
+    """
+    if not is_new_name(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a collection: use letters, digits, dots and dashes, no slashes, "
+            f"and none of the ends {', '.join(RESERVED_ENDS)}",
+            argument=Argument.AS,
+        )
+    return name
+
+
+RESERVED_ENDS = (STAGED_SUFFIX, ".lock", ".holder", ".rebuilding")
+"""Ends of names that an embedded store uses beside collections."""
 
 _MAX_NAME_BYTES = 255
 """The limit for a file or folder on every common file system."""

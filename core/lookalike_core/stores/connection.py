@@ -17,6 +17,7 @@ from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_reads import MessageReads, ModelReads
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
+from lookalike_core.stores.snapshot_transfer import SnapshotTransfer
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -72,6 +73,7 @@ def connect(
         secrets=secrets,
         reads=ModelReads(client) if grpc_port is None else MessageReads(client, timeout_s=tuning.timeout_s),
         tuning=tuning,
+        transfer=SnapshotTransfer(address, api_key=api_key, timeout_s=tuning.timeout_s),
     )
 
 

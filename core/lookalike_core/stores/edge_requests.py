@@ -1,10 +1,20 @@
 """Requests to the embedded engine: a collection's configuration, filters, search parameters."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.edge_engine import EngineTuning
-from lookalike_core.stores.points import OVERSAMPLING, SEARCH_EF, PointFilter
+from lookalike_core.stores.points import (
+    CLASS,
+    FOLDERS,
+    INDEXED_FIELDS,
+    OVERSAMPLING,
+    SEARCH_EF,
+    TAKEN_AT,
+    FieldKind,
+    PointFilter,
+)
 from lookalike_core.text import unicode_forms
 
 if TYPE_CHECKING:
@@ -35,6 +45,18 @@ def config_of(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edg
     )
 
 
+def index_of(field: str) -> "qdrant_edge.UpdateOperation":
+    """Returns the operation that indexes a payload field."""
+    import qdrant_edge as edge
+
+    schemas = {
+        FieldKind.KEYWORD: edge.PayloadSchemaType.Keyword,
+        FieldKind.INTEGER: edge.PayloadSchemaType.Integer,
+        FieldKind.DATETIME: edge.PayloadSchemaType.Datetime,
+    }
+    return edge.UpdateOperation.create_field_index(field, schemas[INDEXED_FIELDS[field]])
+
+
 def search_params(quantize: VectorQuantization, *, exact: bool) -> "qdrant_edge.SearchParams":
     """Returns search parameters; an exact search uses whole vectors only."""
     import qdrant_edge as edge
@@ -44,22 +66,30 @@ def search_params(quantize: VectorQuantization, *, exact: bool) -> "qdrant_edge.
     return edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF, quantization=short if oversampling else None)
 
 
-def filter_of(where: PointFilter) -> "qdrant_edge.Filter | None":
-    """Returns the engine's filter; None if all points match."""
+def filter_of(where: PointFilter, *, lacking: str | None = None) -> "qdrant_edge.Filter | None":
+    """Returns the engine's filter; None if all points match.
+
+    With `lacking`, points must also have no value of this payload field.
+    """
     import qdrant_edge as edge
 
-    must: list[Any] = []
-    if where.class_name is not None:
-        must.append(
-            edge.FieldCondition("class", match=_match_class(where.class_name))
-            if where.class_name
-            else edge.IsEmptyCondition("class")
-        )
+    must: list[Any] = [_without(lacking)] if lacking is not None else []
+    if where.classes:
+        of_classes = _class_conditions(where.classes)
+        must.append(of_classes[0] if len(of_classes) == 1 else edge.Filter(should=of_classes))
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
+    if where.folders:
+        must.append(edge.FieldCondition(FOLDERS, match=_match(where.folders)))
+    if where.since is not None or where.until is not None:
+        must.append(edge.FieldCondition(TAKEN_AT, range=edge.RangeDateTime(gte=where.since, lte=where.until)))
+    if where.min_width is not None:
+        must.append(edge.FieldCondition("width", range=edge.RangeFloat(gte=where.min_width)))
     if where.only_sha256:
         must.append(edge.FieldCondition("sha256", match=edge.MatchAny(sorted(where.only_sha256))))
-    must_not: list[Any] = [edge.IsEmptyCondition("class")] if where.labelled else []
+    must_not: list[Any] = _class_conditions(where.not_classes)
+    if where.labelled:
+        must_not.append(_without(CLASS))
     if where.excluded_sha256:
         any_of = edge.MatchAny(sorted(where.excluded_sha256))
         must_not.append(edge.FieldCondition("sha256", match=any_of))
@@ -73,8 +103,24 @@ def with_ids(ids: "list[str] | set[str]") -> "qdrant_edge.Filter":
     return edge.Filter(must=[edge.HasIdCondition(set(ids))])
 
 
-def _match_class(name: str) -> "qdrant_edge.MatchAny | qdrant_edge.MatchValue":
+def _without(field: str) -> "qdrant_edge.IsEmptyCondition":
+    """Returns the condition that a point has no value of a payload field."""
     import qdrant_edge as edge
 
-    forms = unicode_forms(name)
-    return edge.MatchAny(forms) if len(forms) > 1 else edge.MatchValue(name)
+    return edge.IsEmptyCondition(field)
+
+
+def _class_conditions(classes: frozenset[str]) -> list[Any]:
+    """Returns conditions of which a point meets one if it has one of the classes; `""` is none."""
+    import qdrant_edge as edge
+
+    conditions: list[Any] = [_without(CLASS)] if "" in classes else []
+    if names := {form for name in classes if name for form in unicode_forms(name)}:
+        conditions.append(edge.FieldCondition(CLASS, match=_match(names)))
+    return conditions
+
+
+def _match(values: Collection[str]) -> "qdrant_edge.MatchAny | qdrant_edge.MatchValue":
+    import qdrant_edge as edge
+
+    return edge.MatchAny(sorted(values)) if len(values) > 1 else edge.MatchValue(next(iter(values)))

@@ -1,20 +1,18 @@
 """The points of one embedded collection: the engine's shard, loaded when it is first needed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import parse_json, sync_tree
 from lookalike_core.errors import StoreError
 from lookalike_core.stores.edge_engine import EngineTuning, engine_errors, require_room, require_space
-from lookalike_core.stores.edge_requests import filter_of
+from lookalike_core.stores.edge_requests import filter_of, index_of
 from lookalike_core.stores.local_folder import LOG, SHARD, only_readable
-from lookalike_core.stores.points import EVERYTHING, KEYWORD_FIELDS, PointFilter
+from lookalike_core.stores.points import EVERYTHING, FIRST_INDEXED, INDEXED_FIELDS, PointFilter, as_vector
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -70,7 +68,7 @@ class Shard:
                 if not has_log:
                     self.is_synced = False
                     _skip_seen_operations(shard, self.path)
-                index_payloads(shard)
+                index_payloads(shard, FIRST_INDEXED)
                 self.points = shard.count(edge.CountRequest(exact=True))
                 with_vector = edge.Filter(must=[edge.HasVectorCondition(_THE_VECTOR)])
                 usable = shard.count(edge.CountRequest(exact=True, filter=with_vector))
@@ -116,11 +114,12 @@ class Shard:
         with engine_errors(self.folder):
             return question(self._edge)
 
-    def count(self, where: PointFilter = EVERYTHING) -> int:
-        """Returns how many points match, exactly."""
+    def count(self, where: PointFilter = EVERYTHING, *, lacking: str | None = None) -> int:
+        """Returns how many points match, exactly; with `lacking`, of those without this payload field."""
         import qdrant_edge as edge
 
-        return self.ask(lambda shard: shard.count(edge.CountRequest(exact=True, filter=filter_of(where))))
+        request = edge.CountRequest(exact=True, filter=filter_of(where, lacking=lacking))
+        return self.ask(lambda shard: shard.count(request))
 
     def pages(self, where: PointFilter = EVERYTHING) -> "Iterator[list[qdrant_edge.Record]]":
         """Yields matching points with their payloads, page by page."""
@@ -149,7 +148,7 @@ class Shard:
         """Returns the vectors, float32 `[D]`, of those ids that exist."""
         records = self.retrieve(ids, vectors=True)
         with engine_errors(self.folder):
-            return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
+            return {str(record.id): as_vector(record.vector) for record in records}
 
     def update(
         self, operation: "qdrant_edge.UpdateOperation", *, is_done: Callable[[], bool] = lambda: True
@@ -196,11 +195,15 @@ def _last_operation(folder: Path) -> int:
     return min(max(seen), _MOST_OPERATIONS)
 
 
-def index_payloads(shard: "qdrant_edge.EdgeShard") -> None:
-    """Creates missing indexes of payload fields: in a new shard, or if their files were lost."""
-    import qdrant_edge as edge
+def index_payloads(shard: "qdrant_edge.EdgeShard", fields: Iterable[str] = tuple(INDEXED_FIELDS)) -> None:
+    """Creates missing indexes of payload fields: in a new or older shard, or if their files were lost."""
+    for field in find_unindexed(shard, fields):
+        shard.update(index_of(field))
 
+
+def find_unindexed(
+    shard: "qdrant_edge.EdgeShard", fields: Iterable[str] = tuple(INDEXED_FIELDS)
+) -> list[str]:
+    """Returns which of these payload fields have no index."""
     there = shard.info().payload_schema
-    for field in KEYWORD_FIELDS:
-        if field not in there:
-            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+    return [field for field in fields if field not in there]

@@ -7,12 +7,12 @@
 import glob
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lookalike_core import locks
+from lookalike_core import locks, progress
 from lookalike_core.atomic import (
     is_disk_full,
     is_write_refused,
@@ -39,10 +39,12 @@ from lookalike_core.stores.edge_engine import (
     require_space,
 )
 from lookalike_core.stores.edge_requests import config_of
-from lookalike_core.stores.edge_shard import index_payloads
+from lookalike_core.stores.edge_shard import Shard, index_payloads
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_core.stores.local_folder import MANIFEST, SHARD, WHOLE, LocalFolder
+from lookalike_core.stores.local_folder import MANIFEST, SHARD, UNFINISHED, WHOLE, LocalFolder
 from lookalike_core.stores.private_view import PrivateView
+from lookalike_core.stores.sparse_files import allocated_bytes, copy_sparse
+from lookalike_core.stores.unfinished_copy import UnfinishedCopy
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 10.0
 
 _LOOKS = 5
+
+_SOURCE, _TO_BE = "copied_from", "manifest"
+"""The keys of `unfinished.json`."""
 
 _OWNER = "lookalike.json"
 """A file inside the shard, which the engine ignores: it names the collection that the shard belongs to."""
@@ -93,9 +98,58 @@ class EmbeddedStore:
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Creates the folder under a temporary name and renames it into place."""
+        name = name or manifest.collection
+        self._create(name, manifest, MANIFEST, manifest.named(name).with_revision(None).to_json())
+
+    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+        """Creates the folder with `unfinished.json` instead of a manifest."""
+        self._create(name, manifest, UNFINISHED, _describe_copy(manifest, name, source))
+
+    def create_copy_of_files(
+        self, manifest: CollectionManifest, files: Sequence[tuple[str, Path]], *, name: str, source: str
+    ) -> None:
+        """Does what `create_copy` does, with the shard of an embedded collection: its points and its index.
+
+        `files` are those of its folder, each with the path in it; nobody may change them meanwhile.
+
+        Raises:
+            ManifestError: something has the name already, which is not changed.
+            OSError: the disk is full, or a file cannot be read; nothing is left behind.
+        """
+        shard = [(inside, file) for inside, file in files if inside != MANIFEST]
+        with self.creating(name) as partial:
+            require_space(
+                self.directory, self._tuning.spare_bytes + sum(allocated_bytes(file) for _, file in shard)
+            )
+            with progress.bar(f"copying {name}", unit="files", total=len(shard)) as bar:
+                for inside, file in shard:
+                    target = partial / inside
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    copy_sparse(file, target)
+                    bar.advance(1)
+            write_json(partial / UNFINISHED, _describe_copy(manifest, name, source))
+
+    def _create(self, name: str, manifest: CollectionManifest, file: str, data: Mapping[str, Any]) -> None:
         import qdrant_edge as edge
 
-        name = name or manifest.collection
+        folder = self.directory / name
+        with self.creating(name) as partial:
+            require_room(partial, folder)
+            with engine_errors(folder):
+                shard = edge.EdgeShard.create(str(partial / SHARD), config_of(manifest, self._tuning))
+                index_payloads(shard)
+                shard.close()
+            write_json(partial / SHARD / _OWNER, {"collection": manifest.collection})
+            write_json(partial / file, data)
+
+    @contextmanager
+    def creating(self, name: str) -> Iterator[Path]:
+        """Yields a hidden folder, which becomes the collection when the block ends without an error.
+
+        Raises:
+            ManifestError: something has its name already, which is not changed.
+            OSError: the disk is full.
+        """
         folder = self.directory / name
         with self._locked(name):
             if folder.exists():
@@ -105,18 +159,28 @@ class EmbeddedStore:
             require_space(self.directory, self._tuning.spare_bytes)
             partial = self._hidden(name)
             try:
-                require_room(partial, folder)
-                with engine_errors(folder):
-                    shard = edge.EdgeShard.create(str(partial / SHARD), config_of(manifest, self._tuning))
-                    index_payloads(shard)
-                    shard.close()
-                write_json(partial / SHARD / _OWNER, {"collection": manifest.collection})
-                write_json(partial / MANIFEST, manifest.named(name).with_revision(None).to_json())
+                yield partial
                 sync_tree(partial)
                 partial.rename(folder)
                 sync_folder(self.directory)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+
+    def count_points_in(self, partial: Path, name: str) -> int:
+        """Returns how many points are in the folder of `creating`, which must hold a collection of this name.
+
+        Raises:
+            ManifestError: its manifest is not ours, or is another collection's.
+            StoreError: its shard cannot be loaded.
+        """
+        manifest = _read_manifest(partial)
+        require_own_name(manifest, name, place=str(partial))
+        _require_own_shard(partial, manifest)
+        shard = Shard(partial, view=None, tuning=self._tuning, on_load=lambda _: None)
+        try:
+            return shard.count()
+        finally:
+            shard.close()
 
     def open(self, name: str) -> "EmbeddedCollection":
         """Locks the collection, and loads its shard if its cache is out of date.
@@ -125,7 +189,7 @@ class EmbeddedStore:
         writes.
         """
         if self.local.unwritable_part(self._own(name)) is not None:
-            return self._open_view(name)
+            return self.open_view(name)
         lock = self._acquire(name)
         try:
             folder = self._own(name)  # again: it may have been deleted while we waited
@@ -140,13 +204,49 @@ class EmbeddedStore:
             raise
         return collection
 
-    def _open_view(self, name: str) -> "EmbeddedCollection":
-        """Keeps writers out while the view is made; afterwards this process alone uses it."""
+    def find_copy(self, name: str) -> UnfinishedCopy | None:
+        """Reads `unfinished.json` without the lock: the file is never changed, but replaced by a manifest."""
+        folder = self.directory / name
+        is_unfinished = is_collection_name(name) and not (folder / MANIFEST).exists()
+        return _read_unfinished(folder) if is_unfinished and (folder / UNFINISHED).is_file() else None
+
+    def open_copy(self, name: str) -> "EmbeddedCollection":
+        """Locks the collection and loads its shard."""
+        lock = self._acquire(name)
+        try:
+            manifest = self._manifest_of_copy(name)
+            _require_own_shard(self.directory / name, manifest)
+            collection = EmbeddedCollection(self.directory / name, manifest, lock, self._tuning)
+            collection.load()
+        except BaseException:
+            lock.release()
+            raise
+        return collection
+
+    def _manifest_of_copy(self, name: str) -> CollectionManifest:
+        if (copy := self.find_copy(name)) is None:
+            raise self._missing(name)
+        return copy.manifest
+
+    def copying(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002 - as of a server
+        """Does nothing: an open collection is locked."""
+        return nullcontext()
+
+    def open_view(self, name: str, *, timeout_s: float | None = None) -> "EmbeddedCollection":
+        """Opens a private view, which shows the collection as it is now and refuses writes.
+
+        Writers are kept out while the view is made; afterwards this process alone uses it, and others may
+        write to the collection. `timeout_s` is how long a writer is waited for, by default as in `open`.
+
+        Raises:
+            CollectionMissingError, ManifestError: as `open`.
+            StoreLockedError: another process has the collection open.
+            StoreError: the temporary folder has no room for the view.
+        """
+        wait_s = self._lock_timeout_s if timeout_s is None else timeout_s
         with (
             self._naming_holder(name),
-            locks.hold_shared(
-                self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
-            ),
+            locks.hold_shared(self.directory, name, what=f"collection {name}", timeout_s=wait_s),
         ):
             folder = self._own(name)
             manifest = read_manifest(folder)
@@ -211,6 +311,8 @@ class EmbeddedStore:
             sync_folder(self.directory)
         if not name.endswith(STAGED_SUFFIX):
             (folder / WHOLE).unlink(missing_ok=True)
+        if (folder / MANIFEST).is_file():
+            (folder / UNFINISHED).unlink(missing_ok=True)
 
     def _hidden(self, name: str) -> Path:
         """Creates a hidden folder beside the collection, which is not listed as a collection."""
@@ -228,13 +330,18 @@ class EmbeddedStore:
         folder = self.local.folder_of(name)
         if folder is not None:
             return folder
+        if (copy := self.find_copy(name)) is not None:
+            raise copy.error(name, place=str(self.directory))
         if is_collection_name(name) and (self.directory / name).exists():
             raise _no_manifest(self.directory / name)
         raise self._missing(name)
 
     def _missing(self, name: str) -> CollectionMissingError:
         return CollectionMissingError(
-            f"there is no collection {name} in {self.directory}", collection=name, path=self.directory
+            f"there is no collection {name} in {self.directory}",
+            collection=name,
+            path=self.directory,
+            hint=Hint(Action.LIST_COLLECTIONS),
         )
 
     @contextmanager
@@ -312,25 +419,59 @@ def read_manifest(folder: Path) -> CollectionManifest:
         FileNotFoundError: it does not exist, or no longer.
         ManifestError: it is unreadable, not Lookalike's, or of another collection.
     """
+    manifest = _read_manifest(folder)
+    require_own_name(manifest, folder.name, place=str(folder))
+    return manifest
+
+
+def _read_manifest(folder: Path) -> CollectionManifest:
     path = folder / MANIFEST
     try:
-        manifest = CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
+        return CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}; {_mend(folder)}", path=path) from error
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}", path=path, hint=error.hint) from error
-    require_own_name(manifest, folder.name, place=str(folder))
-    return manifest
+
+
+def _describe_copy(manifest: CollectionManifest, name: str, source: str) -> dict[str, Any]:
+    """Returns the content of `unfinished.json`."""
+    return {_SOURCE: source, _TO_BE: manifest.named(name).with_revision(None).to_json()}
+
+
+def _read_unfinished(folder: Path) -> UnfinishedCopy:
+    """Returns whose copy a folder is to become.
+
+    Raises:
+        ManifestError: its `unfinished.json` is unreadable.
+    """
+    path = folder / UNFINISHED
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+        return UnfinishedCopy(
+            source=str(data[_SOURCE]), manifest=CollectionManifest.from_json(dict(data[_TO_BE]))
+        )
+    except (OSError, ValueError, TypeError, KeyError, ManifestError) as error:
+        raise ManifestError(
+            f"{path} cannot be read: {error}; remove {folder}, and copy the collection again", path=path
+        ) from error
 
 
 def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
     """Refuses a shard that belongs to another collection; older shards do not name their collection.
 
     Raises:
-        ManifestError: the shard and the manifest beside it are of two collections.
+        ManifestError: there is no shard, or it and the manifest beside it are of two collections.
     """
+    if not (folder / SHARD).is_dir():
+        raise ManifestError(
+            f"{folder} has lost its folder {SHARD}, which holds all points: remove {folder}, and "
+            "restore a backup or ingest again",
+            collection=manifest.collection,
+            path=folder,
+        )
     try:
         owner = parse_json((folder / SHARD / _OWNER).read_bytes())["collection"]
     except (OSError, ValueError, TypeError, KeyError):

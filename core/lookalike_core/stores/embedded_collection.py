@@ -1,14 +1,14 @@
 """An open collection of the embedded store: its shard, its lock or view, and its manifest."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.atomic import write_json
+from lookalike_core.atomic import sync_folder, write_json
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.folder_rules import FolderRules
@@ -16,10 +16,10 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.cache_mark import CacheValidity
 from lookalike_core.stores.collection_manifest import CollectionManifest, new_revision
 from lookalike_core.stores.edge_engine import EngineTuning, require_space
-from lookalike_core.stores.edge_requests import filter_of, search_params, with_ids
-from lookalike_core.stores.edge_shard import Shard
+from lookalike_core.stores.edge_requests import filter_of, index_of, search_params, with_ids
+from lookalike_core.stores.edge_shard import Shard, find_unindexed
 from lookalike_core.stores.embedded_upkeep import EmbeddedUpkeep
-from lookalike_core.stores.local_folder import MANIFEST
+from lookalike_core.stores.local_folder import BUILDING, MANIFEST, SHARD, UNFINISHED
 from lookalike_core.stores.points import (
     EVERYTHING,
     ImagePoint,
@@ -129,10 +129,20 @@ class EmbeddedCollection:
                 is_done=lambda: not self._shard.ask(lambda shard: shard.count(left)),
             )
 
+    def complete_indexes(self) -> None:
+        """Creates missing indexes; the points, their revision and the calibration stay."""
+        for field in self._shard.ask(find_unindexed):
+            self._update(index_of(field), keeps_revision=True)
+
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Yields payloads page by page, so that a large collection is never in memory as a whole."""
         for records in self._shard.pages(where):
             yield from map(self._payload, records)
+
+    def scan_points(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yields points page by page, as `scan` does; one that has lost its payload has an empty one."""
+        for records in self._shard.pages():
+            yield from ((str(record.id), record.payload or {}) for record in records)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """Returns vectors, reading all of them at once."""
@@ -146,6 +156,10 @@ class EmbeddedCollection:
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Returns the exact count."""
         return self._shard.count(where)
+
+    def count_without(self, field: str, where: PointFilter = EVERYTHING) -> int:
+        """Returns the exact count."""
+        return self._shard.count(where, lacking=field)
 
     def tally(self, field: str) -> dict[str, int]:
         """Counts by exact facets, corrected by `complete_tally`."""
@@ -213,6 +227,28 @@ class EmbeddedCollection:
         self.manifest.require_revision(calibration.revision, name=self.name)
         self._write_manifest(self.manifest.with_calibration(calibration))
 
+    def complete_copy(self, manifest: CollectionManifest) -> None:
+        """Syncs the points, then writes the manifest in one step, which makes the collection whole."""
+        self.flush()
+        self._write_manifest(manifest.named(self.name))
+        (self._folder / UNFINISHED).unlink(missing_ok=True)
+        sync_folder(self._folder)
+
+    @contextmanager
+    def closed_files(self) -> Iterator[list[tuple[str, Path]]]:
+        """Closes the shard, and yields the collection's files, which nobody changes during the block.
+
+        Each is given with its path in the collection's folder. Caches and interrupted index builds are left
+        out. Files of a view are those of the collection itself.
+
+        Raises:
+            StoreLockedError: a process on another machine changed them (of a view).
+        """
+        self.flush()
+        yield list(_list_files(self._folder))
+        if isinstance(self._lock, PrivateView):
+            self._lock.require_unchanged()
+
     def indexed_count(self) -> int:
         """Returns the engine's count; segments that are too small for an index have none."""
         return self._shard.ask(lambda shard: shard.info().indexed_vectors_count)
@@ -256,3 +292,11 @@ class EmbeddedCollection:
         if not keeps_revision and not self.manifest.is_unmarked:
             self._write_manifest(self.manifest.with_revision(None))
         self._shard.update(operation, is_done=is_done)
+
+
+def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    yield MANIFEST, folder / MANIFEST
+    for path in sorted((folder / SHARD).rglob("*")):
+        inside = path.relative_to(folder)
+        if BUILDING not in inside.parts and path.is_file():
+            yield inside.as_posix(), path

@@ -14,6 +14,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.edge_engine import build_index
 from lookalike_core.stores.edge_requests import search_params, with_ids
 from lookalike_core.stores.edge_shard import Shard
+from lookalike_core.stores.local_folder import BUILDING
 from lookalike_core.stores.points import Payload, usable_rows
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 _NEAR_ZERO = 1e-5
 """Scores closer than this to a zero vector's have their vector read; those of embeddings are farther."""
-
-_BUILDING = "temp_segments"
-"""The folder, inside the shard, where the engine builds an index; it never deletes interrupted builds."""
 
 
 class EmbeddedUpkeep:
@@ -48,6 +46,11 @@ class EmbeddedUpkeep:
     def is_cache_valid(self) -> bool:
         """Whether the mark beside the cache is of the present files."""
         return self._cache.is_valid
+
+    @property
+    def points_before(self) -> int | None:
+        """The number in the mark beside the cache."""
+        return self._cache.points
 
     def invalidate_cache(self) -> None:
         """Removes the mark, and syncs that to the disk; the cache itself may be open."""
@@ -87,7 +90,7 @@ class EmbeddedUpkeep:
         self._shard.points = self._shard.count()
         self._shard.close()
         self._shard.is_synced = False
-        shutil.rmtree(self._shard.path / _BUILDING, ignore_errors=True)
+        shutil.rmtree(self._shard.path / BUILDING, ignore_errors=True)
         build_index(self._shard.path, on_wait)
         self.upserted = 0
 

@@ -9,7 +9,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import (
     CollectionMissingError,
@@ -20,6 +20,9 @@ from lookalike_core.errors import (
 )
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+
+if TYPE_CHECKING:
+    import httpx
 
 _REASON_LENGTH = 200
 _NOT_QDRANT = "the answer is not Qdrant's"
@@ -70,6 +73,7 @@ class RemoteError(Exception):
 
 def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
     """Returns the fault that `error`, raised by the client or a library below it, stands for."""
+    import httpx
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -80,14 +84,26 @@ def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
         kind = _judge(FaultKind.BUSY, str(error))
         reason = f"its rate limit is exceeded ({said})" if kind is FaultKind.BUSY else said
         return Fault(kind=kind, reason=reason, retry_after_s=wait_s)
-    if isinstance(error, ResponseHandlingException):
-        return _transport_fault(error.source, secrets)
+    if isinstance(error, ResponseHandlingException | httpx.HTTPError):
+        return _transport_fault(getattr(error, "source", error), secrets)
     if isinstance(error, json.JSONDecodeError):
         return Fault(kind=FaultKind.OTHER, reason=_NOT_QDRANT)
     if callable(getattr(error, "code", None)):
         return _grpc_fault(error, secrets)
     kind = FaultKind.BUSY if isinstance(error, TimeoutError) else FaultKind.OTHER
     return Fault(kind=kind, reason=_one_line(str(error), secrets) or type(error).__name__)
+
+
+def refuse_answer(response: "httpx.Response") -> None:
+    """Refuses a read answer that is not a success.
+
+    Raises:
+        UnexpectedResponse: it is not; `fault_of` says what it stands for.
+    """
+    from qdrant_client.http.exceptions import UnexpectedResponse
+
+    if not response.is_success:
+        raise UnexpectedResponse.for_response(response)
 
 
 def error_for(fault: Fault, message: str, *, collection: str | None) -> LookalikeError:

@@ -4,6 +4,7 @@ HOME/qdrant/NAME/manifest.json   the manifest
 HOME/qdrant/NAME/shard/          Qdrant Edge's files, and the name of the collection
 HOME/qdrant/NAME/points.db       a cache of the payloads of its points
 HOME/qdrant/NAME/points.listed   the files that the cache is valid for; see `cache_mark`
+HOME/qdrant/NAME/unfinished.json instead of the manifest, while points are copied to the collection
 HOME/qdrant/NAME.rebuild/        a collection being built to replace NAME; `whole` in it marks it as complete
 HOME/qdrant/NAME.lock, .holder   locked by the process that has the collection open; see `locks`
 HOME/qdrant/.NAME.xxxxxxxx/      a collection being created; remains of a kill are removed later
@@ -23,7 +24,11 @@ from lookalike_core.stores.collection_names import STAGED_SUFFIX, is_collection_
 MANIFEST = "manifest.json"
 SHARD = "shard"
 LOG = "wal"
+SEGMENTS = "segments"
 WHOLE = "whole"
+BUILDING = "temp_segments"
+"""The folder, inside a shard, where the engine builds an index; it never deletes interrupted builds."""
+UNFINISHED = "unfinished.json"
 
 _UNDER_WAY = "ingest-under-way"
 """The name of the lock that an ingest holds; no collection can have it."""

@@ -27,12 +27,13 @@ def open_store(
     named: str | None,
     settings: Settings,
     *,
+    argument: Argument = Argument.STORE,
     local_port: int = HTTP_PORT,
     answer_timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Store:
     """Returns the store to use; a server has answered and, if it was named, accepted the key.
 
-    `named` is the value of `--store`: `auto`, `embedded`, `embedded:DIR` or a URL. Retried requests to a
+    `named` is the value of `argument`: `auto`, `embedded`, `embedded:DIR` or a URL. Retried requests to a
     server, and lost points of an embedded collection, are logged.
 
     Raises:
@@ -41,7 +42,7 @@ def open_store(
     """
     text, origin = settings.store, "LOOKALIKE_STORE"
     if named is not None:
-        text, origin = named, Argument.STORE
+        text, origin = named, argument
     if text is None and settings.qdrant_url is not None:
         return _server(settings.qdrant_url, "QDRANT_URL", settings)
     if text is not None and text != "auto":
@@ -68,16 +69,33 @@ def find_other_store(
     return None
 
 
+def check_store_name(text: str, origin: Argument | str) -> None:
+    """Refuses a malformed name of a store, without opening the store; `origin` is where the name stands.
+
+    Raises:
+        UsageError: it is neither `auto`, `embedded`, `embedded:DIR` nor a URL.
+    """
+    if text != "auto" and _embedded_folder(text, origin) is None:
+        _check_url(text, origin)
+
+
 def _named_store(text: str, origin: Argument | str, settings: Settings) -> Store:
+    folder = _embedded_folder(text, origin)
+    if folder is None:
+        return _server(text, origin, settings)
+    if not folder:
+        return _embedded(settings.qdrant_dir, "embedded")
+    return _embedded(Path(folder), f"embedded:{folder}")
+
+
+def _embedded_folder(text: str, origin: Argument | str) -> str | None:
+    """Returns the folder of an embedded store, "" for the default one; None if it is no embedded store."""
     kind, separator, directory = text.partition(":")
     if kind != "embedded":
-        return _server(text, origin, settings)
-    if not separator:
-        return _embedded(settings.qdrant_dir, "embedded")
-    if not directory:
+        return None
+    if separator and not directory:
         raise UsageError.of(origin, f"{text!r} names no folder; {_FORMS}")
-    folder = parse_path(directory, origin)
-    return _embedded(folder, f"embedded:{folder}")
+    return str(parse_path(directory, origin)) if directory else ""
 
 
 def _embedded(folder: Path, label: str) -> EmbeddedStore:
@@ -97,13 +115,17 @@ def _embedded(folder: Path, label: str) -> EmbeddedStore:
 
 
 def _server(url: str, origin: Argument | str, settings: Settings) -> Store:
+    _check_url(url, origin)
+    from lookalike_core.stores.connection import connect
+
+    return connect(url, api_key=settings.qdrant_api_key)
+
+
+def _check_url(url: str, origin: Argument | str) -> None:
     try:
         ServerAddress.parse(url)
     except UsageError as error:
         raise UsageError.of(origin, f"{error}; {_FORMS}") from None
-    from lookalike_core.stores.connection import connect
-
-    return connect(url, api_key=settings.qdrant_api_key)
 
 
 def _found(url: str) -> Store:

@@ -1,14 +1,14 @@
-"""A view of a read-only shard: a folder of this process in the system's temporary folder.
+"""A view of a shard that this process must not write to: a folder in the system's temporary folder.
 
 The engine writes even to a shard that is only searched: it maps files for writing, logs, and replaces its
 settings. So files that it writes to are copied; vectors and graphs of indexed segments, which it never writes
-to and which are nearly all of the size, are linked. The collection's folder is not changed.
+to and which are nearly all of the size, are linked. The collection's folder is not changed, and others may
+write to it once the engine has opened the view.
 
     TMPDIR/lookalike-view-xxxxxxxx/shard/     opened by the engine
     TMPDIR/lookalike-view-xxxxxxxx/in-use     locked by this process
 """
 
-import errno
 import os
 import re
 import shutil
@@ -22,15 +22,15 @@ from lookalike_core import locks
 from lookalike_core.errors import StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.cache_mark import fingerprint
+from lookalike_core.stores.local_folder import BUILDING
+from lookalike_core.stores.sparse_files import copy_sparse
 
 _PREFIX = "lookalike-view-"
 _SHARD = "shard"
 _IN_USE = "in-use"
-_BUILDING = "temp_segments"
 _ONLY_READ = re.compile(r"matrix\.dat|links.*\.bin|quantized\..*")
 """Files of an indexed segment that the engine opens read-only; a test verifies that."""
 
-_CHUNK_BYTES = 2**24
 _NEW_S = 60.0
 """How old a view without a lock must be to count as abandoned: one being made has none yet."""
 
@@ -85,7 +85,7 @@ class PrivateView:
     def _fill(self) -> None:
         try:
             for place, folders, names in os.walk(self._source):
-                folders[:] = [name for name in folders if name != _BUILDING]
+                folders[:] = [name for name in folders if name != BUILDING]
                 target = self.shard / Path(place).relative_to(self._source)
                 target.mkdir()
                 for name in names:
@@ -106,48 +106,13 @@ class PrivateView:
             with suppress(OSError, NotImplementedError):  # Windows lets not everyone make links
                 target.symlink_to(source.absolute())
                 return
-        self.copied_bytes += _copy_sparse(source, target)
-
-
-def _copy_sparse(source: Path, target: Path) -> int:
-    """Copies a sparse file without its holes; returns the bytes copied."""
-    copied = 0
-    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
-        size = os.fstat(old.fileno()).st_size
-        for start, end in _written_parts(old.fileno(), size):
-            old.seek(start)
-            new.seek(start)
-            while (left := end - old.tell()) > 0 and (chunk := old.read(min(left, _CHUNK_BYTES))):
-                new.write(chunk)
-                copied += len(chunk)
-        new.truncate(size)
-    return copied
-
-
-def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Returns the data ranges of a sparse file, `(start, end)` each.
-
-    The whole file if the system reports none.
-    """
-    if not hasattr(os, "SEEK_DATA"):
-        return [(0, size)]
-    parts, end = [], 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                break
-            return [(0, size)]
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        parts.append((start, end))
-    return parts
+        self.copied_bytes += copy_sparse(source, target)
 
 
 def _no_place(shard: Path, error: OSError) -> StoreError:
     folder = tempfile.tempdir or "the temporary folder"
     return StoreError(
-        f"{shard.parent} is read-only, so parts of it are copied to {folder}, which failed "
+        f"parts of {shard.parent}, which is not to be written to, are copied to {folder}, which failed "
         f"({error.strerror or error}); set TMPDIR to a folder with more room",
         path=tempfile.tempdir,
     )

@@ -1,10 +1,10 @@
 """The interface of stores, which `embedded` and `server` implement; one contract suite runs on both."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.images.folder_rules import FolderRules
@@ -12,6 +12,7 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.local_folder import LocalFolder
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
+from lookalike_core.stores.unfinished_copy import UnfinishedCopy
 
 _Opened = TypeVar("_Opened")
 
@@ -38,6 +39,10 @@ class Upkeep(Protocol):
 
         Nor have names, sizes and times of files changed since, as by loss, damage or a restored backup.
         """
+
+    @property
+    def points_before(self) -> int | None:
+        """The number of points after the last complete ingest; None if points were written since."""
 
     def invalidate_cache(self) -> None:
         """Marks the cache as invalid; every write does so first."""
@@ -113,8 +118,14 @@ class Collection(Protocol):
     def delete(self, ids: Sequence[str]) -> None:
         """Deletes points; ids that do not exist are ignored."""
 
+    def complete_indexes(self) -> None:
+        """Creates the indexes of payload fields that a collection of an older version lacks."""
+
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Yields every matching payload, in any order."""
+
+    def scan_points(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yields id and stored payload of every point, in any order; unlike `scan` it checks neither."""
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """Returns the stored vectors, float32 `[D]`, of those ids that exist."""
@@ -125,10 +136,13 @@ class Collection(Protocol):
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Returns how many points match, exactly."""
 
+    def count_without(self, field: str, where: PointFilter = EVERYTHING) -> int:
+        """Returns how many matching points have no value of a payload field, exactly."""
+
     def tally(self, field: str) -> dict[str, int]:
         """Returns the exact number of points for each value of a keyword field.
 
-        `""` counts those without one.
+        `""` counts those without one, except for folders, of which a point has several.
         """
 
     def query(
@@ -172,6 +186,12 @@ class Collection(Protocol):
             LookalikeError: the points have another revision than it was learned from.
         """
 
+    def complete_copy(self, manifest: CollectionManifest) -> None:
+        """Ends a copy: the collection gets this manifest, with its revision and calibration, and is whole.
+
+        Durable when it returns; after an interruption the collection is whole, or unfinished as before.
+        """
+
     def indexed_count(self) -> int:
         """Returns how many vectors the search index covers; 0 means that every search is exact."""
 
@@ -188,7 +208,10 @@ class Store(Protocol):
         """The folder that contains the collections; None for a server."""
 
     def names(self) -> list[str]:
-        """Returns the sorted names of Lookalike's collections, without those that are being rebuilt."""
+        """Returns the sorted names of Lookalike's collections, without those that are being rebuilt.
+
+        Unfinished copies are included, so that opening them reports them.
+        """
 
     def __contains__(self, name: str) -> bool:
         """Returns whether one of Lookalike's collections has this name."""
@@ -215,6 +238,34 @@ class Store(Protocol):
             CollectionMissingError: it does not exist.
             ManifestError: it is not Lookalike's.
             StoreLockedError: another process has it open (embedded).
+        """
+
+    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+        """Creates a collection as an unfinished copy of `source`, a text for messages.
+
+        Only `open_copy` opens it until `Collection.complete_copy` was called; for all other methods it is
+        not a collection of ours, and the error says that it is unfinished.
+
+        Raises:
+            ManifestError: something has its name already, which is not changed.
+        """
+
+    def find_copy(self, name: str) -> UnfinishedCopy | None:
+        """Returns whose unfinished copy a collection is; None if it is none."""
+
+    def open_copy(self, name: str) -> Collection:
+        """Opens an unfinished copy.
+
+        Raises:
+            CollectionMissingError: there is none of this name.
+            StoreLockedError: another process copies to it (embedded).
+        """
+
+    def copying(self, name: str) -> AbstractContextManager[None]:
+        """Keeps other copies to an unfinished copy out for the length of a block, where `open_copy` does not.
+
+        Raises:
+            StoreLockedError: another process copies to it (server).
         """
 
     def delete(self, name: str) -> None:

@@ -1,6 +1,6 @@
-"""A lease for rebuilding a collection on a server, in the collection's metadata: servers have no locks.
+"""A lease for rebuilding or copying a collection on a server, in its metadata: servers have no locks.
 
-The process that rebuilds updates the lease every few seconds. Another process that sees the lease change
+The process that does so updates the lease every few seconds. Another process that sees the lease change
 stops with an error; if the lease does not change, because that process has died, it takes over. Clocks are
 not compared. A process that was suspended for that long notices the takeover before it replaces anything.
 """
@@ -48,8 +48,15 @@ class Lease:
     """The exclusive right to rebuild a collection; `read` and `write` access its record."""
 
     def __init__(
-        self, name: str, *, read: Read, write: Write, times: LeaseTimes = DEFAULT_LEASE_TIMES
+        self,
+        name: str,
+        *,
+        read: Read,
+        write: Write,
+        times: LeaseTimes = DEFAULT_LEASE_TIMES,
+        doing: str = "rebuilt",
     ) -> None:
+        self._doing = doing
         self._times = times
         self._name, self._read, self._write = name, read, write
         self._token = secrets.token_hex(8)
@@ -103,8 +110,9 @@ class Lease:
         if not seen:
             return
         _logger.info(
-            "%s is being rebuilt by %s; checking whether that is still running (%g s)",
+            "%s is being %s by %s; checking whether that is still running (%g s)",
             self._name,
+            self._doing,
             _who(seen),
             self._times.watch_s,
         )
@@ -127,7 +135,9 @@ class Lease:
 
     def _locked(self, holder: Mapping[str, Any]) -> StoreLockedError:
         who = _who(holder)
-        return StoreLockedError(f"{self._name} is being rebuilt by {who}; wait for it to end", holder=who)
+        return StoreLockedError(
+            f"{self._name} is being {self._doing} by {who}; wait for it to end", holder=who
+        )
 
 
 def _who(holder: Mapping[str, Any]) -> str:

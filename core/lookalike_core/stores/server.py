@@ -7,9 +7,10 @@ by itself. `connection` creates the store.
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.hints import Action, Argument, Hint
@@ -23,12 +24,13 @@ from lookalike_core.stores.collection_names import (
     staged_name,
 )
 from lookalike_core.stores.faults import FaultKind, fault_of
-from lookalike_core.stores.points import KEYWORD_FIELDS
+from lookalike_core.stores.points import FIRST_INDEXED, INDEXED_FIELDS
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_collection import ServerCollection
 from lookalike_core.stores.server_metadata import (
     ALIASES,
+    COPIED_FROM,
     REBUILDER,
     UNFINISHED,
     copier_of,
@@ -38,11 +40,14 @@ from lookalike_core.stores.server_metadata import (
     manifest_json,
     noted_aliases,
     read_manifest,
+    source_of_copy,
 )
 from lookalike_core.stores.server_reads import Reads
-from lookalike_core.stores.server_requests import quantization_of
+from lookalike_core.stores.server_requests import make_index, quantization_of
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
+from lookalike_core.stores.snapshot_transfer import OnBytes, SnapshotTransfer
 from lookalike_core.stores.strict_mode import Limits
+from lookalike_core.stores.unfinished_copy import UnfinishedCopy
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -61,13 +66,19 @@ class ServerStore:
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
+        transfer: SnapshotTransfer | None = None,
     ) -> None:
         self.label = label
+        self._transfer = transfer
         self._client = client
         self._reads = reads
         self._tuning = tuning
         self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
+
+    def version(self) -> str:
+        """Returns the server's version."""
+        return self._requests.make(lambda: self._client.info().version, "asking for the version")
 
     def names(self) -> list[str]:
         """Returns the names after one request per collection: their list has no metadata."""
@@ -103,6 +114,28 @@ class ServerStore:
         name = name or manifest.collection
         self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name))})
 
+    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+        """Creates the collection with its manifest and the marks of a copy in one request."""
+        marks = {UNFINISHED: secrets.token_hex(8), COPIED_FROM: source}
+        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name)), **marks})
+
+    def find_copy(self, name: str) -> UnfinishedCopy | None:
+        """Reads the marks in the collection's metadata."""
+        info = self._info(name)
+        source = source_of_copy(info) if info is not None else ""
+        if info is None or not source:
+            return None
+        return UnfinishedCopy(source=source, manifest=read_manifest(info, name, self.label))
+
+    def open_copy(self, name: str) -> "ServerCollection":
+        """Opens the collection, and completes its payload indexes if its creation was interrupted."""
+        info = self._info(name)
+        if info is None or not source_of_copy(info):
+            raise CollectionMissingError(
+                f"there is no unfinished copy {name} on {self.label}", collection=name
+            )
+        return self._opened(name, info, read_manifest(info, name, self.label))
+
     def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
@@ -119,14 +152,20 @@ class ServerStore:
     def open(self, name: str) -> "ServerCollection":
         """Opens a collection, and completes its payload indexes if its creation was interrupted."""
         info = self._own(name)
-        manifest = self._own_manifest(info, name)
-        self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
+        return self._opened(name, info, self._own_manifest(info, name))
+
+    def _opened(
+        self, name: str, info: "models.CollectionInfo", manifest: CollectionManifest
+    ) -> "ServerCollection":
+        self._index(name, [field for field in FIRST_INDEXED if field not in info.payload_schema])
         return ServerCollection(
             self._client,
             name,
             manifest,
             requests=self._requests,
+            reads=self._reads,
             limits=Limits.of(info),
+            replicas=info.config.params.replication_factor or 1,
             tuning=self._tuning,
         )
 
@@ -150,8 +189,97 @@ class ServerStore:
         return next((alias.collection_name for alias in known if alias.alias_name == name), None)
 
     @contextmanager
-    def rebuilding(self, name: str) -> Iterator[None]:
+    def snapshot(self, name: str, target: Path, *, on_size: OnBytes, on_bytes: OnBytes) -> Iterator[None]:
+        """Downloads a new snapshot of a collection to `target`; the server's own is removed after the block.
+
+        `on_size` is told its bytes before the download.
+
+        Raises:
+            StoreError: other nodes of the server's cluster hold parts of the collection.
+        """
+        transfer = self._require_transfer()
+        ask = partial(self._requests.make, collection=name)
+        remote = ask(partial(transfer.count_remote_shards, name), f"looking for the shards of {name}")
+        if remote:
+            raise StoreError(
+                f"{remote} shards of {name} are on other nodes of {self.label}, and a snapshot holds those "
+                "of one node; copy the collection to another store",
+                store=self.label,
+            )
+        made = ask(partial(transfer.make, name), f"making a snapshot of {name}")
+        try:
+            on_size(made.bytes)
+            download = partial(transfer.download, name, made, target, on_bytes)
+            ask(download, f"downloading the snapshot of {name}")
+            yield
+        finally:
+            with suppress(Exception):  # it takes room there, and is of no further use
+                transfer.remove(name, made.name)
+
+    def restore(
+        self,
+        manifest: CollectionManifest,
+        content: IO[bytes],
+        *,
+        name: str,
+        sha256: str,
+        points: int,
+        on_bytes: OnBytes,
+    ) -> None:
+        """Makes a collection of an uploaded snapshot, which is removed again unless it is the right one.
+
+        Raises:
+            ManifestError: something has its name already, or the snapshot is of another collection.
+            StoreError: the server is one node of several, or did not make all `points`.
+        """
+        transfer = self._require_transfer()
+        if self._info(name) is not None:
+            raise ManifestError(_taken(name, self.label), collection=name)
+        nodes = self._requests.make(transfer.count_nodes, f"looking at the cluster of {self.label}")
+        if nodes > 1:
+            raise StoreError(
+                f"{self.label} is a cluster of {nodes} nodes, and a snapshot is restored to one; restore it "
+                "to a server of one node, and copy the collection from there",
+                store=self.label,
+            )
+        try:
+            upload = partial(transfer.upload, name, content, sha256=sha256, on_bytes=on_bytes)
+            self._requests.make(upload, f"uploading the snapshot of {name}", collection=name)
+            self._require_restored(name, manifest, points)
+        except BaseException:
+            with suppress(Exception):
+                self._client.delete_collection(name)
+            raise
+
+    def _require_restored(self, name: str, manifest: CollectionManifest, points: int) -> None:
+        with self.open(name) as collection:
+            found, count = collection.manifest, collection.count()
+        if found != manifest:
+            raise ManifestError(
+                f"the snapshot is not of the collection that its backup says; {name} was removed again",
+                collection=name,
+            )
+        if count != points:
+            raise StoreError(
+                f"the server made {count} of {points} points of {name}, which was removed again",
+                store=self.label,
+            )
+
+    def _require_transfer(self) -> SnapshotTransfer:
+        if self._transfer is None:
+            raise StoreError(f"snapshots of {self.label} cannot be reached", store=self.label)
+        return self._transfer
+
+    def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """Holds a lease in the metadata of the collection, or of the staged one if that is left alone."""
+        return self._leased(name, "rebuilt")
+
+    def copying(self, name: str) -> AbstractContextManager[None]:
+        """Holds a lease in the metadata of the collection."""
+        return self._leased(name, "copied to")
+
+    @contextmanager
+    def _leased(self, name: str, doing: str) -> Iterator[None]:
         if self._info(name) is None and self._info(staged_name(name)) is None:
             yield  # nothing to rebuild; `replace` raises the error
             return
@@ -173,9 +301,9 @@ class ServerStore:
         def write(said: Mapping[str, Any]) -> None:
             there, _ = look()
             put = partial(self._client.update_collection, there, metadata={REBUILDER: said or ""})
-            requests.make(put, f"recording the rebuild of {name}", collection=name)
+            requests.make(put, f"recording who changes {name}", collection=name)
 
-        lease = Lease(name, read=read, write=write, times=self._tuning.lease)
+        lease = Lease(name, read=read, write=write, times=self._tuning.lease, doing=doing)
         with lease.held():
             self._leases[name] = lease
             try:
@@ -206,7 +334,12 @@ class ServerStore:
                 metadata[REBUILDER] = lease.said
             self._create(name, manifest, metadata)
             with ServerCollection(
-                self._client, name, manifest, requests=self._requests, tuning=self._tuning
+                self._client,
+                name,
+                manifest,
+                requests=self._requests,
+                reads=self._reads,
+                tuning=self._tuning,
             ) as collection:
                 self._give_aliases(name, aliases)
                 collection.take_over(staged, token)
@@ -267,7 +400,7 @@ class ServerStore:
 
     def _complete(self, name: str) -> None:
         """Creates the indexes, and checks that the manifest was stored: an old server drops it silently."""
-        self._index(name, KEYWORD_FIELDS)
+        self._index(name, list(INDEXED_FIELDS))
         info = self._info(name)
         if info is None or manifest_data(info) is None:
             raise StoreError(
@@ -276,24 +409,26 @@ class ServerStore:
                 store=self.label,
             )
 
-    def _index(self, name: str, keywords: Sequence[str]) -> None:
-        for keyword in keywords:
-            make = partial(self._make_index, name, keyword)
+    def _index(self, name: str, fields: Sequence[str]) -> None:
+        for field in fields:
+            make = partial(make_index, self._client, name, field)
             self._requests.make(make, f"indexing the payload of {name}", collection=name)
-
-    def _make_index(self, name: str, keyword: str) -> None:
-        from qdrant_client import models
-
-        self._client.create_payload_index(name, keyword, models.PayloadSchemaType.KEYWORD, wait=True)
 
     def _own(self, name: str) -> "models.CollectionInfo":
         info = self._info(name)
         if info is None:
-            raise CollectionMissingError(f"there is no collection {name} on {self.label}", collection=name)
+            raise CollectionMissingError(
+                f"there is no collection {name} on {self.label}",
+                collection=name,
+                hint=Hint(Action.LIST_COLLECTIONS),
+            )
         if manifest_data(info) is None:
             raise ManifestError(
                 f"{name} on {self.label} has no manifest of lookalike's; it was not changed", collection=name
             )
+        if source := source_of_copy(info):
+            copy = UnfinishedCopy(source=source, manifest=read_manifest(info, name, self.label))
+            raise copy.error(name, place=self.label)
         if copier_of(info):
             raise ManifestError(
                 f"{name} on {self.label} is unfinished: it is being rebuilt, or a rebuild was "

@@ -30,6 +30,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, new_re
 from lookalike_core.stores.faults import TooLargeError
 from lookalike_core.stores.points import (
     EVERYTHING,
+    INDEXED_FIELDS,
     ImagePoint,
     Payload,
     PointFilter,
@@ -47,6 +48,7 @@ from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_metadata import (
     ALIASES,
     CALIBRATION,
+    COPIED_FROM,
     REVISION,
     UNFINISHED,
     copier_of,
@@ -54,8 +56,8 @@ from lookalike_core.stores.server_metadata import (
     manifest_json,
     require_same,
 )
-from lookalike_core.stores.server_reads import Fields, ModelReads, Page, Reads
-from lookalike_core.stores.server_requests import filter_of, search_params
+from lookalike_core.stores.server_reads import Fields, ModelReads, Page, Reads, StoredPoint
+from lookalike_core.stores.server_requests import filter_of, make_index, search_params
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 from lookalike_core.stores.strict_mode import NO_LIMITS, Limits, within
 
@@ -93,6 +95,7 @@ class ServerCollection:
         requests: Requests,
         reads: Reads | None = None,
         limits: Limits = NO_LIMITS,
+        replicas: int = 1,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
     ) -> None:
         self.name = name
@@ -101,6 +104,7 @@ class ServerCollection:
         self._requests = requests
         self._reads = reads or ModelReads(client)
         self._limits = limits
+        self._replicas = replicas
         self._tuning = tuning
         self._written = False
         self._has_changed_points = False
@@ -186,24 +190,40 @@ class ServerCollection:
         at_once = within(_IDS_PER_REQUEST, self._limits.writes)
         self._write("deleting points from", ids, send, at_once=at_once)
 
+    def complete_indexes(self) -> None:
+        """Creates the indexes that the server does not list."""
+        info = self._ask("looking at", lambda: self._client.get_collection(self.name))
+        for field in INDEXED_FIELDS:
+            if field not in info.payload_schema:
+                self._written = True
+                self._ask("indexing the payload of", partial(make_index, self._client, self.name, field))
+
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Yields payloads, reading page by page."""
         for payload in self._payloads_of("reading", where, fields=True):
             yield Payload.from_json(payload)
 
+    def scan_points(self) -> Iterator[StoredPoint]:
+        """Yields points, reading page by page."""
+        return self._points_of("reading", EVERYTHING, fields=True)
+
     def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
+        """Yields these fields of the payloads of all matching points, ordered by id."""
+        return (payload for _, payload in self._points_of(what, where, fields=fields))
+
+    def _points_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[StoredPoint]:
         """Yields all matching points ordered by id, with these fields of their payloads."""
         offset, size = None, within(self._tuning.scan_page, self._limits.found)
         while True:
             asked = Page(where=filter_of(where, self._limits), limit=size, offset=offset, fields=fields)
             try:
-                payloads, offset = self._ask(what, partial(self._reads.page, self.name, asked))
+                points, offset = self._ask(what, partial(self._reads.page, self.name, asked))
             except TooLargeError:
                 if size == 1:
                     raise
                 size //= 2
                 continue
-            yield from payloads
+            yield from points
             if offset is None:
                 return
 
@@ -225,11 +245,49 @@ class ServerCollection:
             found |= {point: Payload.from_json(payload) for point, payload in payloads.items()}
         return found
 
+    def find_unlike_replicas(self, ids: Sequence[str]) -> list[str]:
+        """Returns those of the ids whose replicas differ in payload or vector; none without replicas.
+
+        Qdrant returns what one replica has or, on request, the points that all of them have alike
+        (https://qdrant.tech/documentation/scaling/consistency-guarantees/). Those that only one has are asked
+        for again, since a write may have been on its way.
+        """
+        if self._replicas <= 1:
+            return []
+        unlike = [point for point in ids if point not in self._read_alike(ids)]
+        there = self._read_alike(unlike, everywhere=False)
+        again = self._read_alike([point for point in unlike if point in there])
+        return [point for point in unlike if point in there and point not in again]
+
+    def _read_alike(self, ids: Sequence[str], *, everywhere: bool = True) -> set[str]:
+        """Returns those of the ids that all replicas have alike, or that one has."""
+        from qdrant_client import models
+
+        consistency = models.ReadConsistencyType.ALL if everywhere else None
+
+        def read(part: Sequence[str]) -> set[str]:
+            found = self._client.retrieve(
+                self.name, part, with_payload=True, with_vectors=True, consistency=consistency
+            )
+            return {str(record.id) for record in found}
+
+        at_once = within(self._rows, self._limits.reads)
+        return set().union(*self._answers("comparing the replicas of", ids, read, at_once=at_once))
+
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Returns the exact count, counting the points themselves if the server only estimates."""
         if not self._limits.may_be_exact:
             return sum(1 for _ in self._payloads_of("counting", where, fields=False))
-        found = filter_of(where, self._limits)
+        return self._count(filter_of(where, self._limits))
+
+    def count_without(self, field: str, where: PointFilter = EVERYTHING) -> int:
+        """Returns the exact count; the points themselves are looked through if the server only estimates."""
+        if not self._limits.may_be_exact:
+            payloads = self._payloads_of("counting", where, fields=[field])
+            return sum(not payload.get(field) for payload in payloads)
+        return self._count(filter_of(where, self._limits, lacking=field))
+
+    def _count(self, found: "models.Filter | None") -> int:
         return self._ask(
             "counting", lambda: self._client.count(self.name, count_filter=found, exact=True).count
         )
@@ -239,9 +297,13 @@ class ServerCollection:
         values = self._facet(field) if self._limits.may_be_exact else None
         if values is not None:
             return complete_tally(values, field=field, points=self.count())
-        payloads = self._payloads_of("counting", EVERYTHING, fields=[field])
-        counts = Counter(payload.get(field) or "" for payload in payloads)
-        return complete_tally(counts, field=field, points=counts.total())
+        counts: Counter[str] = Counter()
+        points = 0
+        for payload in self._payloads_of("counting", EVERYTHING, fields=[field]):
+            value = payload.get(field) or ""
+            counts.update(value if isinstance(value, list) else [value])
+            points += 1
+        return complete_tally(counts, field=field, points=points)
 
     def _facet(self, field: str) -> dict[str, int] | None:
         """Returns the server's facet counts; None if they may be incomplete."""
@@ -410,6 +472,23 @@ class ServerCollection:
         self._ask(
             "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
         )
+
+    def complete_copy(self, manifest: CollectionManifest) -> None:
+        """Writes manifest, revision and calibration and removes the marks of a copy, in one request."""
+        self._look()
+        self._has_changed_points = False
+        whole = manifest.named(self.name)
+        learned = whole.calibration.to_json() if whole.calibration is not None else ""
+        metadata = {
+            METADATA_KEY: manifest_json(whole),
+            REVISION: whole.revision or "",
+            CALIBRATION: learned,
+            UNFINISHED: "",
+            COPIED_FROM: "",
+        }
+        complete = partial(self._client.update_collection, self.name, metadata=metadata)
+        self._ask("writing the manifest of", complete)
+        self.manifest = whole
 
     def _require_copier(self, token: str) -> None:
         info = self._ask("looking at", lambda: find_info(self._client, self.name))

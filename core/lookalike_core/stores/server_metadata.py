@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 UNFINISHED = "lookalike-unfinished"
 """In a collection that `replace` is copying to: a token of the copying process."""
 
+COPIED_FROM = "lookalike-copied-from"
+"""In an unfinished copy of a collection of another store: that collection, as a text for messages.
+
+Beside it is `UNFINISHED`, by which versions that do not know of copies refuse it, too."""
+
 REBUILDER = "lookalike-rebuilder"
-"""In a collection that is being rebuilt: the record of its `Lease`."""
+"""In a collection that is being rebuilt or copied to: the record of its `Lease`."""
 
 ALIASES = "lookalike-aliases"
 """In a collection that `replace` is copying to: the aliases of the old collection."""
@@ -80,13 +85,23 @@ def manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
 
 
 def is_ours(info: "models.CollectionInfo | None") -> bool:
-    """Returns whether a collection exists, is complete, and has our manifest."""
-    return info is not None and manifest_data(info) is not None and not copier_of(info)
+    """Returns whether a collection exists and has our manifest, and no rebuild is unfinished.
+
+    An unfinished copy is ours, so that opening it reports it.
+    """
+    if info is None or manifest_data(info) is None:
+        return False
+    return not copier_of(info) or bool(source_of_copy(info))
 
 
 def copier_of(info: "models.CollectionInfo") -> str:
     """Returns the token of the process that copies a staged collection to this one; "" if none does."""
     return str((info.config.metadata or {}).get(UNFINISHED) or "")
+
+
+def source_of_copy(info: "models.CollectionInfo") -> str:
+    """Returns what an unfinished copy is copied from; "" if it is none."""
+    return str((info.config.metadata or {}).get(COPIED_FROM) or "") if copier_of(info) else ""
 
 
 def noted_aliases(info: "models.CollectionInfo") -> list[str]:

@@ -22,6 +22,9 @@ Fields = bool | list[str]
 Offset = Any
 """The start of a page, as returned with the page before; None for the first."""
 
+StoredPoint = tuple[str, Mapping[str, Any]]
+"""A point's id and its payload."""
+
 _Message = Any
 """A gRPC message, which is untyped."""
 
@@ -39,8 +42,8 @@ class Page:
 class Reads(Protocol):
     """Bulk reads; each call is one request."""
 
-    def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
-        """Returns the payloads of a page, and where the next page starts, or None."""
+    def page(self, name: str, asked: Page) -> tuple[list[StoredPoint], Offset]:
+        """Returns the points of a page, and where the next page starts, or None."""
 
     def payloads(self, name: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Returns payloads by id, of those that exist."""
@@ -58,7 +61,7 @@ class ModelReads:
     def __init__(self, client: "QdrantClient") -> None:
         self._client = client
 
-    def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
+    def page(self, name: str, asked: Page) -> tuple[list[StoredPoint], Offset]:
         """See `Reads`."""
         records, following = self._client.scroll(
             name,
@@ -67,7 +70,7 @@ class ModelReads:
             offset=asked.offset,
             with_payload=asked.fields,
         )
-        return [record.payload or {} for record in records], following
+        return [(str(record.id), record.payload or {}) for record in records], following
 
     def payloads(self, name: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """See `Reads`."""
@@ -91,7 +94,7 @@ class MessageReads:
     def __init__(self, client: "QdrantClient", *, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
 
-    def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
+    def page(self, name: str, asked: Page) -> tuple[list[StoredPoint], Offset]:
         """See `Reads`."""
         from qdrant_client import grpc
         from qdrant_client.conversions.conversion import RestToGrpc
@@ -106,7 +109,7 @@ class MessageReads:
         )
         answer = self._client.grpc_points.Scroll(request, timeout=self._timeout_s)
         following = answer.next_page_offset if answer.HasField("next_page_offset") else None
-        return [_payload(point) for point in answer.result], following
+        return [(point.id.uuid, _payload(point)) for point in answer.result], following
 
     def payloads(self, name: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """See `Reads`."""
@@ -138,15 +141,16 @@ class MessageReads:
 
 
 def _payload(point: _Message) -> dict[str, Any]:
-    """Returns a flat payload, as ours are, of texts, integers and nulls."""
+    """Returns a payload as ours are: of texts, integers, nulls, and lists of them."""
     fields = point.payload
     return {name: _value(fields[name]) for name in fields}
 
 
-def _value(value: _Message) -> str | int | None:
+def _value(value: _Message) -> Any:  # noqa: ANN401 - of any type that JSON has
     kind = value.WhichOneof("kind")
-    text_or_number: str | int | None = None if kind in (None, "null_value") else getattr(value, kind)
-    return text_or_number
+    if kind == "list_value":
+        return [_value(each) for each in value.list_value.values]
+    return None if kind in (None, "null_value") else getattr(value, kind)
 
 
 def _vector(point: _Message) -> FloatVector:

@@ -5,7 +5,7 @@ repeatedly keeps it open. Searches, writes and analyses open it as usual: every 
 uses the same open collection.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -84,6 +84,10 @@ class SharedStore:
     manifest = _forward(Store.manifest)
     create = _forward(Store.create)
     resolve = _forward(Store.resolve)
+    create_copy = _forward(Store.create_copy)
+    find_copy = _forward(Store.find_copy)
+    open_copy = _forward(Store.open_copy)
+    copying = _forward(Store.copying)
 
     def open(self, name: str) -> "SharedCollection":
         """Returns the collection, opening it unless it is already open."""
@@ -186,24 +190,33 @@ class SharedCollection:
         Raises:
             StoreError: the collection was replaced in the meantime.
         """
+        return self._fetch(lambda collection: collection.scan(where))
+
+    def scan_points(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yields ids and stored payloads, as `scan` does."""
+        return self._fetch(lambda collection: collection.scan_points())
+
+    def _fetch(self, scan: Callable[[Collection], Iterator[_Answer]]) -> Iterator[_Answer]:
         with self.locked() as collection:
-            payloads = collection.scan(where)
+            rows = scan(collection)
         while True:
             with self.locked() as now:
                 if now is not collection:
                     raise StoreError(f"{self.name} was replaced while it was read; read it again")
-                payload = next(payloads, None)
-            if payload is None:
+                row = next(rows, None)
+            if row is None:
                 return
-            yield payload
+            yield row
 
     flush = _forward(Collection.flush)
     upsert = _forward(Collection.upsert, writes=True)
     replace_payloads = _forward(Collection.replace_payloads, writes=True)
     delete = _forward(Collection.delete, writes=True)
+    complete_indexes = _forward(Collection.complete_indexes, writes=True)
     vectors = _forward(Collection.vectors)
     payloads = _forward(Collection.payloads)
     count = _forward(Collection.count)
+    count_without = _forward(Collection.count_without)
     tally = _forward(Collection.tally)
     query = _forward(Collection.query)
     query_many = _forward(Collection.query_many)
@@ -211,6 +224,7 @@ class SharedCollection:
     forget_dataset = _forward(Collection.forget_dataset)
     mark_revision = _forward(Collection.mark_revision)
     record_calibration = _forward(Collection.record_calibration)
+    complete_copy = _forward(Collection.complete_copy, writes=True)
     indexed_count = _forward(Collection.indexed_count)
 
 
@@ -237,6 +251,12 @@ class SharedUpkeep:
         """Whether the collection's cache is valid."""
         with self.locked() as upkeep:
             return upkeep.is_cache_valid
+
+    @property
+    def points_before(self) -> int | None:
+        """The number of points after the collection's last complete ingest."""
+        with self.locked() as upkeep:
+            return upkeep.points_before
 
     invalidate_cache = _forward(Upkeep.invalidate_cache)
     validate_cache = _forward(Upkeep.validate_cache)

@@ -36,8 +36,10 @@ def test_a_calibration_answers_by_its_curves(calibration: Calibration) -> None:
 
 
 def test_queries_below_the_threshold_are_out_of_distribution(calibration: Calibration) -> None:
-    """A nearness equal to the threshold is accepted."""
+    """A nearness equal to the threshold, but for float32's rounding, is accepted."""
     assert calibration.is_unlike_anything(0.39)
+    assert calibration.is_unlike_anything(0.39999)
+    assert not calibration.is_unlike_anything(float(np.nextafter(np.float32(0.4), np.float32(0))))
     assert not calibration.is_unlike_anything(0.4)
     assert not calibration.is_unlike_anything(0.9)
 
@@ -67,13 +69,20 @@ def test_integers_may_be_read_as_floats(calibration: Calibration) -> None:
     assert found == replace(calibration, candidates=Curve(knots=(0.0,), chances=(1.0,)))
 
 
-@pytest.mark.parametrize("field", sorted({*Calibration.__dataclass_fields__} - {"revision"}))
+@pytest.mark.parametrize("field", sorted({*Calibration.__dataclass_fields__} - {"revision", "conformal"}))
 def test_a_calibration_with_a_missing_field_is_refused(calibration: Calibration, field: str) -> None:
     """An incomplete calibration must not be completed by defaults."""
     data = calibration.to_json()
     del data[JSON_KEYS.get(field, field)]
     with pytest.raises(ManifestError, match=field):
         Calibration.from_json(data)
+
+
+def test_a_calibration_of_an_earlier_version_has_no_conformal_scores(calibration: Calibration) -> None:
+    """It still opens, with all its other figures."""
+    data = calibration.to_json()
+    del data["conformal"]
+    assert Calibration.from_json(data) == replace(calibration, conformal=None)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +108,14 @@ def test_a_calibration_with_a_missing_field_is_refused(calibration: Calibration,
         ("threshold", {"nearness": float("nan"), "refused": 0, "caught": 0}),
         ("threshold", {"nearness": 0.5, "refused": 2, "caught": 0}),
         ("reliability", {"bins": 10, "neighbours": 0.1, "neighbours_equal_mass": 0.1, "verdicts": {"m": 3}}),
+        ("conformal", {"pictures": 2, "ranks": [1], "scores": [0.1], "coverages": []}),
+        ("conformal", {"pictures": 2, "ranks": [2, 1], "scores": [0.1, 0.2], "coverages": []}),
+        ("conformal", {"pictures": 2, "ranks": [1, 2], "scores": [0.2, 0.1], "coverages": []}),
+        ("conformal", {"pictures": 2, "ranks": [1, 2], "scores": [0.2], "coverages": []}),
+        ("conformal", {"pictures": 2, "ranks": [0, 2], "scores": [0.1, 0.2], "coverages": []}),
+        ("conformal", {"pictures": 1, "ranks": [1], "scores": [float("nan")], "coverages": []}),
+        ("conformal", {"pictures": 0, "ranks": [], "scores": [], "coverages": [{"confidence": 2}]}),
+        ("conformal", []),
     ],
 )
 def test_a_malformed_calibration_is_refused(calibration: Calibration, field: str, value: object) -> None:

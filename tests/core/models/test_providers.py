@@ -13,7 +13,7 @@ from lookalike_core.errors import ProviderError
 from lookalike_core.models import providers
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import CPU, CUDA, OPENVINO
-from lookalike_core.settings import Settings
+from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
@@ -103,6 +103,7 @@ def test_the_runtime_sends_no_telemetry_and_writes_no_files(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # the plugin is installed where all tests run
 def test_openvino_computes_the_same_embeddings(model: ModelFile) -> None:
     """They agree up to bfloat16 rounding, if the CPU uses it; the session ran on the plugin."""
     if not providers.has_openvino():
@@ -139,14 +140,67 @@ def test_a_cpu_without_openvino_support_is_reported(
     assert Embedder.load(model.path, provider="auto").notice is None
 
 
-def test_a_missing_openvino_plugin_gives_no_notice(
-    model: ModelFile, monkeypatch: pytest.MonkeyPatch, fresh_plugin: None
+@pytest.mark.parametrize("gains", [True, False, None])
+def test_a_missing_openvino_plugin_is_named_once_where_it_would_gain(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch, fresh_plugin: None, tmp_path: Path, gains: bool | None
 ) -> None:
-    """The plugin is an optional extra."""
+    """The plugin is an optional extra. A stand-in reports the processor's features.
+
+    Neither the second session of the model, a small job, nor a provider that was named says so.
+    """
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
-    embedder = Embedder.load(model.path, provider="auto")
-    assert embedder.provider != OPENVINO
-    assert "OpenVINO" not in (embedder.notice or "")
+    monkeypatch.setattr(providers, "gains_by_openvino", lambda: gains)
+    monkeypatch.setattr(providers, "has_cuda_driver", lambda: False)
+    expected = providers.PLUGIN_WOULD_GAIN if gains else None
+    silent = tmp_path / "silent"
+    assert Embedder.load(model.path, cache_dir=silent, is_small_job=True, provider="auto").notice is None
+    assert Embedder.load(model.path, cache_dir=silent, provider="auto").notice is None
+    assert Embedder.load(model.path, provider="cpu").notice is None
+    for notice in (expected, None):
+        embedder = Embedder.load(model.path, cache_dir=tmp_path / "optimized", provider="auto")
+        assert (embedder.provider, embedder.notice) == (CPU, notice)
+
+
+def test_an_installed_plugin_is_not_recommended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not load, the other notice says why."""
+    monkeypatch.setattr(providers, "gains_by_openvino", lambda: True)
+    monkeypatch.setattr(providers, "find_spec", lambda _: object())
+    assert not providers.plugin_would_gain()
+
+
+@pytest.mark.parametrize(
+    ("threads", "allowed", "expected"),
+    [
+        (3, None, {"load_config": '{"CPU": {"INFERENCE_NUM_THREADS": "3"}}'}),
+        (None, 2, {"load_config": '{"CPU": {"INFERENCE_NUM_THREADS": "2"}}'}),
+        (None, None, {}),
+    ],
+    ids=["named", "allowed", "all"],
+)
+def test_the_number_of_threads_reaches_openvino(
+    model: ModelFile,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int | None,
+    allowed: int | None,
+    expected: dict[str, str],
+) -> None:
+    """It is OpenVINO's own option, for the plugin ignores the session's; a stand-in is the runtime."""
+    given: list[dict[str, str]] = []
+
+    class Options:
+        def add_session_config_entry(self, *_: str) -> None: ...
+
+        def add_provider_for_devices(self, _devices: list[object], options: dict[str, str]) -> None:
+            given.append(options)
+
+    session = SimpleNamespace(get_providers=lambda: [OPENVINO])
+    runtime = SimpleNamespace(SessionOptions=Options, InferenceSession=lambda *_: session)
+    monkeypatch.setattr(providers, "load_runtime", lambda: runtime)
+    monkeypatch.setattr(providers, "_register_openvino", lambda: True)
+    monkeypatch.setattr(providers, "_openvino_devices", lambda: iter([object()]))
+    monkeypatch.setattr(providers, "fewer_than_all", lambda: allowed)
+    opened = providers.open_session(model.path, ProviderChoice.OPENVINO, threads=threads)
+    assert (opened.provider, given) == (OPENVINO, [expected])
 
 
 def test_a_broken_openvino_plugin_is_skipped_with_a_notice(

@@ -105,6 +105,22 @@ def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: New
         assert collection.count() == 0
 
 
+def test_a_collection_without_its_shard_says_what_to_do(
+    store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
+    """By a view as well; the lock is released."""
+    manifest = manifest_of()
+    store.create(manifest)
+    folder = store.directory / manifest.collection
+    (folder / "shard").rename(folder / "elsewhere")
+    for open_it in (store.open, store.open_view):
+        with refuses(ManifestError, match="has lost its folder shard, .*restore a backup or ingest again"):
+            open_it(manifest.collection)
+    (folder / "elsewhere").rename(folder / "shard")
+    with store.open(manifest.collection) as collection:
+        assert collection.count() == 0
+
+
 def test_a_collection_is_locked_while_it_is_open(store: EmbeddedStore, manifest_of: NewManifest) -> None:
     """It is locked within one process too, and released after the block, even after an error."""
     manifest = manifest_of()

@@ -564,7 +564,9 @@ def test_every_request_works_over_grpc(
     info = grpc_info(grpc_collection.manifest)
     grpc_responder.answers = {"Upsert": one, "Delete": one, "UpdateBatch": many, "Collections/Get": info}
     point = point_of("猫.jpg", [1, 2, 3, 4], class_name=None)
-    where = PointFilter(class_name="", dataset="data", excluded_sha256=frozenset({"a" * 64, "b" * 64}))
+    where = PointFilter(
+        classes=frozenset({""}), dataset="data", excluded_sha256=frozenset({"a" * 64, "b" * 64})
+    )
     grpc_collection.upsert([point])
     grpc_collection.replace_payloads([point.payload])
     grpc_collection.delete([point.payload.id])

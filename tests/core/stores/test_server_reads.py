@@ -1,14 +1,18 @@
 """Values read from gRPC messages equal those of the client's models; a small responder answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from grpc_responder import GrpcResponder
-from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.server import ServerCollection
+from lookalike_core.arrays import FloatVector
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import ImagePoint, point_id
+from lookalike_core.stores.server import ServerCollection, ServerStore
 from lookalike_core.stores.server_reads import MessageReads, ModelReads, Page, Reads
+from qdrant_client import QdrantClient
+from qdrant_stand_in import running_stand_in
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def test_points_are_read_alike(
     payloads = {point.payload.id: point.payload.to_json() for point in points}
     for reads in both:
         found, offset = reads.page("any", Page(where=None, limit=3, offset=None, fields=True))
-        assert list(found) == list(payloads.values())
+        assert dict(found) == payloads
         assert offset is not None
         assert reads.page("any", Page(where=None, limit=3, offset=offset, fields=["class"]))[0] == found
         assert reads.payloads("any", ids) == payloads
@@ -85,3 +89,40 @@ def test_counts_are_read_alike(both: tuple[Reads, Reads], grpc_responder: GrpcRe
     for method in ("Facet", "Scroll"):
         ours, theirs = (body for one, body, _ in grpc_responder.seen if one == method)
         assert ours == theirs
+
+
+def test_lists_in_payloads_are_read(both: tuple[Reads, Reads], grpc_responder: GrpcResponder) -> None:
+    """A payload of another version may have them."""
+    from qdrant_client import grpc
+    from qdrant_client.conversions.conversion import RestToGrpc
+
+    payload = {"folders": ["a", "a/b"], "none": [], "size": [1, None]}
+    row = grpc.RetrievedPoint(
+        id=grpc.PointId(uuid=point_id("data", "a.jpg")), payload=RestToGrpc.convert_payload(payload)
+    )
+    grpc_responder.answers = {"Get": grpc.GetResponse(result=[row]).SerializeToString()}
+    for reads in both:
+        assert list(reads.payloads("name", [point_id("data", "a.jpg")]).values()) == [payload]
+
+
+def test_an_opened_collection_reads_as_its_connection_does(
+    manifest_of: Callable[..., CollectionManifest], point_of: Callable[..., ImagePoint]
+) -> None:
+    """Over gRPC that is from messages; a reader that was dropped on the way would cost seconds unnoticed."""
+    asked: list[str] = []
+
+    class NotedReads(ModelReads):
+        def vectors(self, name: str, ids: Sequence[str]) -> dict[str, FloatVector]:
+            asked.append(name)
+            return super().vectors(name, ids)
+
+    with running_stand_in() as server:
+        client = QdrantClient(url=server.url)
+        store = ServerStore(client, label=server.url, reads=NotedReads(client))
+        manifest, point = manifest_of(), point_of("a.jpg", [1, 0, 0, 0])
+        store.create(manifest)
+        with store.open(manifest.collection) as collection:
+            collection.upsert([point])
+            assert list(collection.vectors([point.payload.id])) == [point.payload.id]
+        assert asked == [manifest.collection]
+        store.close()

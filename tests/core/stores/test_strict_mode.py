@@ -101,14 +101,14 @@ def test_a_collection_is_used_within_its_limits(
         assert {payload.id for payload in collection.scan()} == set(ids)
         assert set(collection.vectors(ids)) == set(collection.payloads(ids)) == set(ids)
         assert collection.count() == 30
-        assert collection.count(PointFilter(class_name="dog")) == 10
+        assert collection.count(PointFilter(classes=frozenset({"dog"}))) == 10
         assert collection.tally("class") == {"": 10, "cat": 10, "dog": 10}
         assert collection.tally("sha256") == {f"{i:064}": 1 for i in range(30)}
         without = PointFilter(excluded_sha256=frozenset(f"{i:064}" for i in range(5)))
         assert [hit.payload.path for hit in collection.query(points[9].vector, limit=1, where=without)] == [
             "9.jpg"
         ]
-        only = PointFilter(only_sha256=frozenset(f"{i:064}" for i in range(5)), class_name="cat")
+        only = PointFilter(only_sha256=frozenset(f"{i:064}" for i in range(5)), classes=frozenset({"cat"}))
         of_cats = {point.payload.path for point in points[:5] if point.payload.class_name == "cat"}
         assert {payload.path for payload in collection.scan(only)} == of_cats != set()
         found = collection.query(points[0].vector, limit=25)
@@ -164,7 +164,7 @@ def test_a_limit_that_cannot_be_met_is_named(
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
         with pytest.raises(StoreError, match=r"condition limit reached \(2 > 1\)"):
-            collection.count(PointFilter(class_name="dog", dataset="data"))
+            collection.count(PointFilter(classes=frozenset({"dog"}), dataset="data"))
 
 
 def test_disabled_limits_are_ignored(
