@@ -14,7 +14,6 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter.compatibility import require_current
-from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import (
     ModelFile,
     describe_mismatch,
@@ -82,6 +81,8 @@ def _find_or_export(
     require_writable(settings.models_dir, settings)
     again = "again from" if identity == wanted.identity else "without its pooling from"
     _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
+    from lookalike_exporter.export import ensure_exported  # most models are in the cache
+
     model = ensure_exported(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(

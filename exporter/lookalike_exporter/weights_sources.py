@@ -113,7 +113,16 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
-    """Returns the official file: ours, Keras' own copy, or a download; one with the top serves for both."""
+    """Returns the official file: one that is here, or a download."""
+    found = find_official_file(backbone, with_top=with_top, settings=settings)
+    return found or _download(backbone.official(with_top=with_top), settings.weights_dir)
+
+
+def find_official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path | None:
+    """Returns the official file that is here, ours or Keras' own copy, whose checksum is right, else None.
+
+    One with the top serves for both.
+    """
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
     for file in candidates:
@@ -121,7 +130,7 @@ def _get_official_file(backbone: Backbone, *, with_top: bool, settings: Settings
             path = folder / file.file_name
             if path.is_file() and _checksum(path, "md5") == file.md5:
                 return path
-    return _download(backbone.official(with_top=with_top), settings.weights_dir)
+    return None
 
 
 def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_TIMEOUT_S) -> Path:
@@ -132,7 +141,7 @@ def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_T
     import pooch
     import requests
 
-    _check_reachable(file.url, timeout_s)
+    check_reachable(file.url, timeout_s)
     _logger.info("downloading %s", file.url)
     partial = folder / f".{file.file_name}.download"
     shutil.rmtree(partial, ignore_errors=True)
@@ -201,7 +210,7 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
         )
 
 
-def _check_reachable(url: str, timeout_s: float) -> None:
+def check_reachable(url: str, timeout_s: float) -> None:
     """Requests the headers, in a thread: a name server may hang longer than any timeout.
 
     Raises:

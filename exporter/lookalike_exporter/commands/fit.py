@@ -1,4 +1,4 @@
-"""`exporter fit`: fit a new last layer to the classes of a collection."""
+"""`exporter fit`: fit a new last layer to a collection, to its classes or without labels."""
 
 from typing import Annotated
 
@@ -15,8 +15,11 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.settings import Settings
+from lookalike_core.text import format_count
 
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.heads.layers import Method
 
 
 def fit(
@@ -39,18 +42,33 @@ def fit(
             help="Dimension of the head's vectors; default: that of the collection's vectors.",
         ),
     ] = None,
+    unlabelled: Annotated[
+        bool,
+        typer.Option("--unlabelled", help="Fit to all images and no classes, by Local Aggregation."),
+    ] = False,
+    principal: Annotated[
+        int | None,
+        typer.Option(
+            "--principal",
+            min=1,
+            metavar="D",
+            help="Fit no classes: keep the D principal values of the vectors alone.",
+        ),
+    ] = None,
     seed: Annotated[int, seed_option("of the held-out images")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing head of this name.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Fit a new last layer, a head, to the classes of a collection."""
+    """Fit a new last layer, a head, to a collection: to its classes, or without labels."""
     request = FitRequest(
         collections=collection,
         name=name,
         classes=class_name or (),
         dims=dims,
+        unlabelled=unlabelled,
+        principal=principal,
         seed=seed,
         force=force,
     )
@@ -80,13 +98,9 @@ def _fit_json(report: FitReport) -> dict[str, object]:
 
 def _fit_lines(report: FitReport) -> list[str]:
     head, record = report.head, report.head.record
-    parts, method = record["split"], record["method"]
-    strength = "" if method["strength"] is None else f" {method['strength']:g}"
-    count = len(record["candidates"])
-    lines = [
-        f"{head.key}: {len(head.classes)} classes, {parts['training']} images",
-        f"method: {method['method']}{strength}, pull {method['pull']:g}, the best of {count} candidates",
-    ]
+    parts = record["split"]
+    of = f"{len(head.classes)} classes" if head.classes else "without labels"
+    lines = [f"{head.key}: {of}, {parts['training']} images", f"method: {_method(head)}"]
     before, after = (record["held_out_against_training"][side] for side in ("before", "after"))
     if before and after:
         said = f"{parts['held_out']} more, held out, among these"
@@ -98,6 +112,23 @@ def _fit_lines(report: FitReport) -> list[str]:
         ]
     there = "" if report.made else ", which existed already"
     return [*lines, f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
+
+
+def _method(head: Head) -> str:
+    method, candidates = head.record["method"], head.record["candidates"]
+    if method["method"] == Method.PRINCIPAL:
+        return (
+            f"{format_count(len(head.bias), 'principal value')}, "
+            f"{head.record['kept_variance']:.1%} of the variance"
+        )
+    if method["method"] == Method.LOCAL_AGGREGATION:
+        found = head.record["aggregation"]
+        return (
+            f"Local Aggregation, pull {method['pull']:g}, {found['clusterings']} clusterings of "
+            f"{found['images']} images into {found['clusters']} clusters"
+        )
+    strength = "" if method["strength"] is None else f" {method['strength']:g}"
+    return f"{method['method']}{strength}, pull {method['pull']:g}, the best of {len(candidates)} candidates"
 
 
 _FIT_FIGURES = {

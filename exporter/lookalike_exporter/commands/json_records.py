@@ -6,8 +6,8 @@ from typing import Literal, TypedDict
 
 from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest
 
-from lookalike_exporter.heads.fit import LeftOut
-from lookalike_exporter.heads.metric_learning import Method
+from lookalike_exporter.heads.layers import Method
+from lookalike_exporter.heads.training_images import LeftOut
 from lookalike_exporter.verify import Check
 
 
@@ -66,6 +66,27 @@ class CandidateScore(Candidate):
     """On classes that were held out completely; null if there are too few classes."""
 
 
+class Aggregation(TypedDict):
+    """The settings and the course of Local Aggregation."""
+
+    images: int
+    """Images that it was trained on: all training images, or a random sample of very many."""
+    clusters: int
+    """Clusters of each clustering, which follow from the number of images."""
+    clusterings: int
+    """Clusterings; the close neighbours of an image share a cluster with it in any of them."""
+    neighbours: int
+    """Background neighbours: the nearest ones among which the close ones are to be."""
+    values: int
+    """Values of the trained map, which stand beside the whole vector."""
+    epochs: int
+    """Rounds through all images."""
+    first_loss: float
+    """Mean loss in the first epoch."""
+    last_loss: float
+    """Mean loss in the last epoch."""
+
+
 class BestFitFigures(TypedDict):
     """The figures of a perfect ranking; below 1 if classes are small."""
 
@@ -112,7 +133,7 @@ class FittedHead(TypedDict):
     dimension: int
     """Number of values of a vector that the head returns."""
     classes: list[str]
-    """The classes that it was fitted to."""
+    """The classes that it was fitted to; none if it was fitted without labels."""
     collections: list[str]
     """The collections whose vectors it was fitted to."""
     seed: int
@@ -122,7 +143,11 @@ class FittedHead(TypedDict):
     method: Candidate
     """The candidate that was chosen."""
     candidates: list[CandidateScore]
-    """All candidates that were tried."""
+    """All candidates that were tried; none if it was fitted without labels."""
+    aggregation: Aggregation | None
+    """How Local Aggregation went; null for other methods."""
+    kept_variance: float | None
+    """Share of the vectors' variance that its principal values have; null for other methods."""
     held_out_against_training: BeforeAndAfter
     """How good neighbours are without and with the head."""
 

@@ -1,56 +1,52 @@
-"""Makes a head from labelled collections: splits the images, fits the layer and evaluates it.
+"""Makes a head from collections: splits the images, fits the layer and evaluates it.
 
-Held-out images are never seen during fitting. Which images are held out depends on their bytes, the number of
-images of their class, and the seed.
+Held-out images are never seen during fitting.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lookalike_core.arrays import FloatVector
-from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
-from lookalike_core.hints import Action, Hint
+from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import get_logger
 from lookalike_core.models.model_manifest import ModelManifest
-from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.settings import Settings
-from lookalike_core.stores.bulk_reads import read_vectors
-from lookalike_core.stores.overlapping_roots import first_of_each_file
-from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, open_together
-from lookalike_core.text import nfc
+from lookalike_core.text import format_count, nfc
 
 from lookalike_exporter.heads.head_file import Head, check_name, head_path, read_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
-from lookalike_exporter.heads.metric_learning import (
-    FEWEST_CLASSES,
-    FEWEST_IMAGES,
-    Figures,
-    FittedLayer,
-    LabelledUnits,
-    fit_layer,
-    measure_neighbours,
+from lookalike_exporter.heads.held_out import split_images, split_without_labels
+from lookalike_exporter.heads.layers import Candidate, Layer, Method
+from lookalike_exporter.heads.local_aggregation import PULL, AggregatedLayer, fit_local_aggregation
+from lookalike_exporter.heads.metric_learning import FEWEST_CLASSES, Score, fit_layer
+from lookalike_exporter.heads.neighbour_figures import Figures, LabelledUnits, measure_neighbours
+from lookalike_exporter.heads.principal import fit_principal
+from lookalike_exporter.heads.training_images import (
+    LeftOut,
+    TrainingImages,
+    collect_all,
+    collect_labelled,
 )
 from lookalike_exporter.model_cache import lock_for_writing, require_writable
 from lookalike_exporter.recorded_models import get_base_model
 
 _logger = get_logger("exporter")
 
-HELD_OUT = 0.2
-"""Share of each class's images that is held out."""
+_NO_CLASS = -1
+"""The number of images without a class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRequest:
-    """What to fit a head to; `classes` are those to fit to, empty for all.
+    """What to fit a head to, and how; `classes` are those to fit to, empty for all.
 
+    `unlabelled` and `principal` fit without labels: by Local Aggregation, or so many principal values.
     `force` replaces a different head of the same name.
     """
 
@@ -58,20 +54,15 @@ class FitRequest:
     name: str
     classes: Sequence[str] = ()
     dims: int | None = None
+    unlabelled: bool = False
+    principal: int | None = None
     seed: int = 0
     force: bool = False
 
-
-class LeftOut(StrEnum):
-    """Why an image was not used."""
-
-    UNLABELLED = "unlabelled"
-    COPY = "copy"
-    CONTRADICTORY = "contradictory"
-    """Images with the same bytes are in two classes."""
-    ALONE = "alone"
-    """It is the only image of its class."""
-    OTHER_CLASS = "other-class"
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the head is fitted to classes; without, they only serve to evaluate it."""
+        return not self.unlabelled and self.principal is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,35 +75,19 @@ class FitReport:
     made: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingImages:
-    """Images without duplicates, each with a class; vectors are float32 `[N, D]`, of length 1."""
-
-    vectors: FloatVector
-    classes: Sequence[str]
-    sha256: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """The rows of the training images and of the held-out images."""
-
-    training: Sequence[int]
-    held_out: Sequence[int]
-
-
 def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitReport:
     """Fits a head, and writes it and its model, unless the same head exists already.
 
     Raises:
-        UsageError: the name is invalid or taken by another head, the collections have different vector spaces
-            or heads, or there is too little training data.
+        UsageError: the name is invalid or taken by another head, options exclude each other, the collections
+            have different vector spaces or heads, or there is too little training data.
         CollectionMissingError: a collection does not exist.
         WeightsError, ManifestError: the model of the collections cannot be obtained.
         StoreLockedError: another process has held the lock on the heads for too long.
         LookalikeError: the folder of heads is read-only.
     """
     check_name(request.name)
+    _check_options(request)
     require_writable(settings.heads_dir, settings)
     base, images, left_out = _read_collections(request, store, settings)
     for reason, count in sorted(left_out.items()):
@@ -133,27 +108,29 @@ def train_head(
     """Returns the head fitted to some images.
 
     Raises:
-        UsageError: there are too few images, or `dims` is larger than the length of their vectors.
+        UsageError: there are too few images, or more values are asked for than can be fitted.
+        LookalikeError: all images have the same vector.
     """
-    names = sorted(set(images.classes))
-    if len(names) < FEWEST_CLASSES:
+    names = sorted(set(images.classes) - {""})
+    if request.uses_labels and len(names) < FEWEST_CLASSES:
         raise UsageError(_describe_too_few(names, left_out), hint=Hint(Action.LABEL))
-    parts = split_images(images, seed=request.seed)
-    numbers = {name: number for number, name in enumerate(names)}
+    split = split_images if request.uses_labels else split_without_labels
+    parts = split(images, seed=request.seed)
+    numbers = {name: number for number, name in enumerate(["", *names], start=_NO_CLASS)}
     units = LabelledUnits(
         vectors=images.vectors.astype(np.float64),
-        classes=np.array([numbers[name] for name in images.classes]),
+        classes=np.array([numbers[name] for name in images.classes], dtype=np.int64),
     )
     training, held_out = (
         units.of(np.array(rows, dtype=np.int64)) for rows in (parts.training, parts.held_out)
     )
-    layer = fit_layer(training, dims=request.dims, seed=request.seed)
+    layer, fitting = _fit_layer(request, training)
     return Head(
         name=request.name,
         base=base,
         weight=layer.weight,
         bias=layer.bias,
-        classes=names,
+        classes=names if request.uses_labels else [],
         trained=frozenset(images.sha256[row] for row in parts.training),
         record={
             "collections": list(request.collections),
@@ -163,31 +140,71 @@ def train_head(
                 "held_out": len(parts.held_out),
                 "left_out": {str(reason): count for reason, count in sorted(left_out.items())},
             },
-            **_choice_json(layer),
-            "held_out_against_training": {
-                "before": _figures_json(measure_neighbours(held_out, training)),
-                "after": _figures_json(measure_neighbours(held_out, training, layer=layer)),
-            },
+            **_fitting_json(fitting),
+            "held_out_against_training": _compare_neighbours(layer, training, held_out),
         },
     )
 
 
-def split_images(images: TrainingImages, *, seed: int) -> Split:
-    """Holds out a fifth of each class, but keeps at least two to train on; both sorted by hash."""
-    rows_of: dict[str, list[int]] = {}
-    for row in sorted(range(len(images.sha256)), key=lambda row: seeded_hash(images.sha256[row], seed)):
-        rows_of.setdefault(images.classes[row], []).append(row)
-    training, held_out = [], []
-    for _, rows in sorted(rows_of.items()):
-        kept = max(len(rows) - round(HELD_OUT * len(rows)), min(FEWEST_IMAGES, len(rows)))
-        training += rows[:kept]
-        held_out += rows[kept:]
-    return Split(training=training, held_out=held_out)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """The way a layer was fitted: the chosen method, the candidates that it was chosen from, and details.
+
+    `aggregation` is None without Local Aggregation, `kept_variance`, the share of variance that principal
+    values have, without these.
+    """
+
+    method: Candidate
+    candidates: Sequence[Score] = ()
+    aggregation: AggregatedLayer | None = None
+    kept_variance: float | None = None
 
 
-def seeded_hash(sha256: str, seed: int) -> str:
-    """Returns the hash by which images are ordered; another seed holds out other images."""
-    return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
+def _fit_layer(request: FitRequest, training: LabelledUnits) -> tuple[Layer, Fitting]:
+    if request.principal is not None:
+        principal = fit_principal(training.vectors, request.principal)
+        chosen = Candidate(method=Method.PRINCIPAL)
+        return principal, Fitting(method=chosen, kept_variance=principal.kept_variance)
+    if request.unlabelled:
+        learned = fit_local_aggregation(training.vectors, dims=request.dims, seed=request.seed)
+        chosen = Candidate(method=Method.LOCAL_AGGREGATION, pull=PULL)
+        return learned, Fitting(method=chosen, aggregation=learned)
+    fitted = fit_layer(training, dims=request.dims, seed=request.seed)
+    return fitted, Fitting(method=fitted.candidate, candidates=fitted.scores)
+
+
+def _compare_neighbours(
+    layer: Layer, training: LabelledUnits, held_out: LabelledUnits
+) -> dict[str, dict[str, Any] | None]:
+    """Returns the figures of held-out images without and with the layer, of images that have a class."""
+    gallery, queries = (each.of(each.classes != _NO_CLASS) for each in (training, held_out))
+    return {
+        "before": _figures_json(measure_neighbours(queries, gallery)),
+        "after": _figures_json(measure_neighbours(queries, gallery, layer=layer)),
+    }
+
+
+def _check_options(request: FitRequest) -> None:
+    """Refuses options that exclude each other.
+
+    Raises:
+        UsageError: there are such options.
+    """
+    if request.principal is not None and request.unlabelled:
+        raise UsageError(
+            "both are ways to fit without labels; choose one",
+            hint=Hint(Action.LEAVE_ONE_OUT, {Argument.UNLABELLED: None, Argument.PRINCIPAL: None}),
+        )
+    if request.principal is not None and request.dims is not None:
+        raise UsageError(
+            "the number of principal values is the dimension of the head's vectors",
+            hint=Hint(Action.LEAVE_OUT, {Argument.DIMS: None}),
+        )
+    if request.classes and not request.uses_labels:
+        raise UsageError(
+            "a fit without labels takes all images, and cannot be restricted to classes",
+            hint=Hint(Action.LEAVE_OUT, {Argument.CLASS: None}),
+        )
 
 
 def _read_collections(
@@ -205,7 +222,10 @@ def _read_collections(
         collections = open_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
         base = get_base_model(collections[0].manifest, settings=settings).manifest
-        images, left_out = _collect_images(collections, list(map(nfc, request.classes)))
+        if request.uses_labels:
+            images, left_out = collect_labelled(collections, list(map(nfc, request.classes)))
+        else:
+            images, left_out = collect_all(collections)
     return base, images, left_out
 
 
@@ -221,72 +241,11 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
             )
 
 
-def _collect_images(
-    collections: Sequence[Collection], classes: Sequence[str]
-) -> tuple[TrainingImages, Counter[LeftOut]]:
-    """Returns each distinct image once, ordered by hash, with the class that all its files have.
-
-    A file in several datasets of a collection counts once, with the class that is valid everywhere.
-    """
-    left_out: Counter[LeftOut] = Counter()
-    found: dict[str, tuple[Collection, Payload]] = {}
-    class_of: dict[str, set[str]] = {}
-    for collection in collections:
-        for payload in first_of_each_file(list(collection.scan()), collection.manifest):
-            if not payload.class_name:
-                left_out[LeftOut.UNLABELLED] += 1
-            elif classes and payload.class_name not in classes:
-                left_out[LeftOut.OTHER_CLASS] += 1
-            else:
-                left_out[LeftOut.COPY] += payload.sha256 in found
-                found.setdefault(payload.sha256, (collection, payload))
-                class_of.setdefault(payload.sha256, set()).add(payload.class_name)
-    _require_classes(classes, class_of, collections)
-    usable = {sha256: min(names) for sha256, names in sorted(class_of.items()) if len(names) == 1}
-    left_out[LeftOut.CONTRADICTORY] = len(class_of) - len(usable)
-    counts = Counter(usable.values())
-    kept = [sha256 for sha256, name in usable.items() if counts[name] >= FEWEST_IMAGES]
-    left_out[LeftOut.ALONE] = len(usable) - len(kept)
-    dimension = collections[0].manifest.identity.dimension
-    vectors = np.empty((len(kept), dimension), dtype=np.float32)
-    for collection in collections:
-        rows = [row for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
-        vectors[rows] = _read_vectors(collection, [found[kept[row]][1] for row in rows])
-    return (
-        TrainingImages(vectors=_normalize(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
-        +left_out,
-    )
-
-
-def _require_classes(
-    asked: Sequence[str], found: Mapping[str, set[str]], collections: Sequence[Collection]
-) -> None:
-    missing = set(asked) - {name for names in found.values() for name in names}
-    if missing:
-        there = ", ".join(collection.name for collection in collections)
-        raise UsageError(f"no image of {there} is of the class {min(missing)!a}")
-
-
-def _read_vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
-    there, vectors = read_vectors(collection, payloads)
-    if len(there) < len(payloads):
-        raise LookalikeError(
-            f"images of {collection.name} were removed while they were read", hint=Hint(Action.REPEAT)
-        )
-    return vectors
-
-
-def _normalize(vectors: FloatVector) -> FloatVector:
-    if len(vectors) and not usable_rows(vectors).all():
-        raise LookalikeError("a stored vector is zero or not finite; a head cannot be fitted to it")
-    return normalise_rows(vectors)
-
-
 def _describe_too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
     there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
     more = [f"{alone} more with only one image"] if alone else []
-    more += [f"{unlabelled} images without a class"] if unlabelled else []
+    more += [f"{format_count(unlabelled, 'image')} without a class"] if unlabelled else []
     found = ", and ".join([f"{there} of two images or more", *more])
     return (
         f"there {found}; a head needs {FEWEST_CLASSES} classes of two images. Put "
@@ -305,12 +264,29 @@ def _is_fitted_already(head: Head, path: Path, settings: Settings, *, force: boo
     )
 
 
-def _choice_json(layer: FittedLayer) -> dict[str, Any]:
+def _fitting_json(fitting: Fitting) -> dict[str, Any]:
     return {
-        "method": asdict(layer.candidate),
+        "method": asdict(fitting.method),
         "candidates": [
-            {**asdict(score.candidate), "seen": score.seen, "unseen": score.unseen} for score in layer.scores
+            {**asdict(score.candidate), "seen": score.seen, "unseen": score.unseen}
+            for score in fitting.candidates
         ],
+        "aggregation": _aggregation_json(fitting.aggregation) if fitting.aggregation else None,
+        "kept_variance": fitting.kept_variance,
+    }
+
+
+def _aggregation_json(layer: AggregatedLayer) -> dict[str, Any]:
+    chosen = layer.aggregation
+    return {
+        "images": layer.images,
+        "clusters": chosen.clusters,
+        "clusterings": chosen.clusterings,
+        "neighbours": chosen.neighbours,
+        "values": chosen.values,
+        "epochs": chosen.epochs,
+        "first_loss": layer.first_loss,
+        "last_loss": layer.last_loss,
     }
 
 

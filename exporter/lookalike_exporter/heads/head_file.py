@@ -24,8 +24,6 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from numpy.typing import NDArray
 
-from lookalike_exporter.spec import NETWORKS
-
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 HEAD_SCHEMA = 1
 """The schema of the head files that this version writes."""
@@ -85,6 +83,8 @@ def check_name(name: str) -> None:
             "underscores",
             argument=Argument.NAME,
         )
+    from lookalike_exporter.spec import NETWORKS  # a query reads no names of layers
+
     taken = {
         *Pooling,
         *Distance,

@@ -9,27 +9,25 @@ directions, and their weight. No input or output here.
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 import numpy as np
-from lookalike_core.errors import LookalikeError, UsageError
-from lookalike_core.hints import Argument
-from lookalike_core.neighbours.brute_force import BLOCK, row_blocks, top_k
-from lookalike_core.neighbours.cosine import normalise_rows
-from lookalike_core.neighbours.precision import (
-    average_precision,
-    best_precision_at,
-    precision_at,
-    r_precision,
+from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.brute_force import top_k
+from lookalike_core.neighbours.precision import r_precision
+
+from lookalike_exporter.heads.layers import (
+    Candidate,
+    FloatArray,
+    IntArray,
+    Layer,
+    Method,
+    centre,
+    check_dims,
+    keep_main_directions,
+    require_finite,
+    root_of_metric,
 )
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-CUTOFF = 10
-"""Number of nearest neighbours that precision is measured on."""
+from lookalike_exporter.heads.neighbour_figures import CUTOFF, LabelledUnits
 
 CHOSEN_FROM = 1_500
 """Most training images used to choose the candidate, balanced over classes; all are used to fit the layer."""
@@ -52,31 +50,6 @@ _FEWEST_TO_LEAVE_OUT = 2 * FEWEST_CLASSES
 """Fewest classes of which half can be held out: two remain to train on."""
 
 
-class Method(StrEnum):
-    """The way to find the directions in which classes differ."""
-
-    NONE = "none"
-    """No layer: vectors stay as they are."""
-    CENTRED = "centred"
-    """Mean-centred vectors, no directions."""
-    LDA = "lda"
-    """Linear discriminants: class means times the inverse covariance within classes, with the shrinkage of
-    Ledoit and Wolf (2004)."""
-    RIDGE = "ridge"
-    """Least squares on the classes; `strength` is the penalty, relative to a vector's mean variance."""
-    LOGISTIC = "logistic"
-    """Logistic regression; `strength` is the penalty's inverse, scikit-learn's `C`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One way to fit a layer. `pull` is the weight of the directions: at 1, equal to that of the vector."""
-
-    method: Method
-    strength: float | None = None
-    pull: float = 0.0
-
-
 PULLS = (0.5, 0.7, 1.0, 1.4, 2.0)
 CANDIDATES = (
     Candidate(method=Method.NONE),
@@ -89,18 +62,6 @@ CANDIDATES = (
     ),
     *(Candidate(method=Method.LOGISTIC, strength=100.0, pull=pull) for pull in PULLS),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledUnits:
-    """Images without duplicates: `vectors` float64 `[N, D]` of length 1, `classes` int64 `[N]`."""
-
-    vectors: FloatArray
-    classes: IntArray
-
-    def of(self, rows: NDArray[Any]) -> "LabelledUnits":
-        """Returns a subset, selected by rows or by a mask."""
-        return LabelledUnits(vectors=self.vectors[rows], classes=self.classes[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,33 +78,11 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FittedLayer:
-    """`weight` float32 `[D', D]`, `bias` float32 `[D']`, the chosen candidate, and all candidates' scores."""
+class FittedLayer(Layer):
+    """A layer with the chosen candidate, and all candidates' scores."""
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
     candidate: Candidate
     scores: Sequence[Score]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """The quality of neighbours: means over `queries` queries, and the best possible means."""
-
-    precision_at_10: float
-    precision_at_1: float
-    mean_average_precision: float
-    queries: int
-    best_possible: "BestFigures"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BestFigures:
-    """The figures of a perfect ranking; precision is below 1 if classes are small."""
-
-    precision_at_10: float
-    precision_at_1: float
-    mean_average_precision: float
 
 
 def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0) -> FittedLayer:
@@ -160,11 +99,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
 
     _check(training)
     length = training.vectors.shape[1]
-    if dims is not None and not 1 <= dims <= length:
-        raise UsageError(
-            f"{dims} dimensions cannot be fitted; choose 1 to {length}, the length of the vectors",
-            argument=Argument.DIMS,
-        )
+    check_dims(dims, length)
     with threadpool_limits(1):
         return _choose_layer(training, dims or length, seed)
 
@@ -197,73 +132,12 @@ def _check(training: LabelledUnits) -> None:
         UsageError: there are too few classes, or a class has too few images.
         LookalikeError: a vector is not finite, or is zero.
     """
-    if not np.isfinite(training.vectors).all():
-        raise LookalikeError("a training vector is zero or not finite")
+    require_finite(training.vectors)
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
         raise UsageError(f"there is only one class in the training images; fitting needs {FEWEST_CLASSES}")
     if counts.min() < FEWEST_IMAGES:
         raise UsageError(f"a class has only one training image; fitting needs {FEWEST_IMAGES}")
-
-
-def measure_neighbours(
-    queries: LabelledUnits,
-    gallery: LabelledUnits,
-    *,
-    layer: FittedLayer | None = None,
-    at_once: int = BLOCK,
-) -> Figures | None:
-    """Measures the neighbours of queries among other images, as `search evaluate` does.
-
-    Queries without an image of their class are left out; returns None if none remains. `at_once` queries are
-    ranked together, which bounds the memory.
-    """
-    queries = queries.of(np.isin(queries.classes, gallery.classes))
-    if not len(queries.classes):
-        return None
-    asked, there = (_apply(layer, each.vectors) for each in (queries, gallery))
-    found = [
-        _rank_and_measure(asked[rows] @ there.T, queries.classes[rows], gallery.classes)
-        for rows in row_blocks(len(asked), at_once)
-    ]
-    precision, first, average, relevant = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Figures(
-        precision_at_10=float(precision.mean()),
-        precision_at_1=float(first.mean()),
-        mean_average_precision=float(average.mean()),
-        queries=len(queries.classes),
-        best_possible=BestFigures(
-            precision_at_10=float(best_precision_at(CUTOFF, relevant).mean()),
-            precision_at_1=float(best_precision_at(1, relevant).mean()),
-            mean_average_precision=1.0,
-        ),
-    )
-
-
-def _rank_and_measure(
-    similarity: FloatArray, asking: IntArray, classes: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
-    """Returns precision@10, precision@1, average precision and the number of relevant images, each `[Q]`.
-
-    `similarity` is float64 `[Q, N]`.
-    """
-    same = asking[:, np.newaxis] == classes
-    relevant = same.sum(axis=1)
-    nearest, _ = top_k(similarity, CUTOFF)
-    right = np.take_along_axis(same, nearest, axis=1)
-    return (
-        precision_at(CUTOFF, right, relevant),
-        precision_at(1, right, relevant),
-        average_precision(similarity, same),
-        relevant,
-    )
-
-
-def _apply(layer: FittedLayer | None, vectors: FloatArray) -> FloatArray:
-    if layer is None:
-        return vectors
-    mapped = vectors @ layer.weight.T.astype(np.float64) + layer.bias
-    return normalise_rows(mapped, in_place=True)
 
 
 def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
@@ -345,7 +219,7 @@ def _measure_folds(
     A layer's dot products are those of the centred vectors plus those along the directions.
     """
     fitted = sample.of(fold.fitted)
-    mean, spread = _centre(fitted)
+    mean, spread = centre(fitted.vectors)
     centred = (sample.vectors - mean) / spread
     rest = centred[fold.asking] @ centred.T
     squares = np.einsum("nd,nd->n", centred, centred)
@@ -393,31 +267,20 @@ def _fit(training: LabelledUnits, candidate: Candidate, dims: int) -> tuple[Floa
     smaller, the principal components of its output are kept.
     """
     length = training.vectors.shape[1]
-    mean, spread = _centre(training) if candidate.method is not Method.NONE else (np.zeros(length), 1.0)
-    weight = np.eye(length) / spread
+    if candidate.method is Method.NONE:
+        mean, spread = np.zeros(length), 1.0
+    else:
+        mean, spread = centre(training.vectors)
+    directions = np.zeros((length, 0))
     if candidate.pull:
-        directions, sizes, _ = np.linalg.svd(
-            candidate.pull * _fit_directions(training, candidate) / spread, full_matrices=False
-        )
-        more = np.hypot(sizes, 1 / spread) - 1 / spread
-        weight += (directions * more) @ directions.T
-    if dims < length:
-        mapped = (training.vectors - mean) @ weight.T
-        _, axes = np.linalg.eigh(mapped.T @ mapped)
-        weight = axes[:, ::-1][:, :dims].T @ weight
-    return mean, weight
-
-
-def _centre(training: LabelledUnits) -> tuple[FloatArray, float]:
-    """Returns the mean, and the root mean square distance from it."""
-    mean = training.vectors.mean(axis=0)
-    spread = float(np.sqrt(((training.vectors - mean) ** 2).sum() / len(training.classes)))
-    return mean, spread or 1.0
+        directions = candidate.pull * _fit_directions(training, candidate) / spread
+    weight = root_of_metric(directions, spread=spread)
+    return mean, keep_main_directions(weight, training.vectors - mean, dims)
 
 
 def _fit_directions(training: LabelledUnits, candidate: Candidate) -> FloatArray:
     """Returns directions float64 `[D, K]`, scaled so that centred vectors have spread 1 along them too."""
-    mean, spread = _centre(training)
+    mean, spread = centre(training.vectors)
     centred = (training.vectors - mean) / spread
     with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
         warnings.simplefilter("ignore")  # noqa: TID251 - a fit that stops early is one more candidate

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,14 +29,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_exporter.export import ensure_exported
-from lookalike_exporter.heads.fit import (
-    FitRequest,
-    TrainingImages,
-    fit_head,
-    seeded_hash,
-    split_images,
-    train_head,
-)
+from lookalike_exporter.heads.fit import FitRequest, fit_head, train_head
 from lookalike_exporter.heads.head_file import (
     Head,
     check_name,
@@ -45,6 +39,8 @@ from lookalike_exporter.heads.head_file import (
     write_head,
 )
 from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.heads.held_out import seeded_hash, split_images
+from lookalike_exporter.heads.training_images import TrainingImages
 from lookalike_exporter.model_cache import ModelFile, list_models
 from lookalike_exporter.spec import ModelSpec
 from refusals import refuses
@@ -168,6 +164,84 @@ def test_nothing_is_learned_from_held_out_images(base: ModelFile) -> None:
     assert mislearned.weight.tobytes() != clean.weight.tobytes()
 
 
+def relabelled(home: Settings, name: str, *, seed: int) -> None:
+    """Gives every image of a collection another class or none, at random, and one image its own."""
+    random = np.random.default_rng(seed)
+    with EmbeddedStore(home.qdrant_dir).open(name) as collection:
+        payloads = sorted(collection.scan(), key=lambda payload: payload.path)
+        classes = ["alone", *random.choice(["cat", "dog", "yak", ""], len(payloads) - 1)]
+        collection.replace_payloads(
+            [
+                replace(payload, class_name=str(new) or None)
+                for payload, new in zip(payloads, classes, strict=True)
+            ]
+        )
+
+
+@pytest.mark.parametrize("options", [{"principal": 8}, {"unlabelled": True}, {"unlabelled": True, "dims": 8}])
+def test_a_fit_without_labels_does_not_change_when_labels_do(
+    home: Settings, base: ModelFile, options: dict[str, Any]
+) -> None:
+    """Weight, bias, key and split stay, with other classes, contradictory ones, and none; figures change."""
+    images = images_of({"cat": 20, "dog": 20, "cow": 1})
+    name = stored(home, base, images, extra=[point("x/0.png", "cow", images.sha256[0], images.vectors[0])])
+    before = fitted(home, name, **options)
+    assert before.classes == []
+    assert before.record["split"] == {"training": 33, "held_out": 8, "left_out": {"copy": 1}}
+    for seed in range(2):
+        relabelled(home, name, seed=seed)
+        after = fitted(home, name, **options)
+        assert after.weight.tobytes() == before.weight.tobytes()
+        assert after.bias.tobytes() == before.bias.tobytes()
+        assert (after.key, after.trained) == (before.key, before.trained)
+        assert after.record["split"] == before.record["split"]
+        assert after.record["held_out_against_training"] != before.record["held_out_against_training"]
+
+
+@pytest.mark.parametrize("options", [{"principal": 8}, {"unlabelled": True}, {"unlabelled": True, "dims": 8}])
+def test_images_without_any_class_make_a_head_without_labels(
+    home: Settings, base: ModelFile, options: dict[str, Any]
+) -> None:
+    """It has no figures of held-out images, and is read back as any other head."""
+    images = images_of({"": 41})
+    head = fitted(home, stored(home, base, replace(images, classes=[None] * 41)), **options)
+    assert head.record["held_out_against_training"] == {"before": None, "after": None}
+    again = read_head("pets", home)
+    assert (again.key, again.classes, len(again.trained)) == (head.key, (), 33)
+    assert get_headed_model(again, settings=home).manifest.identity == head.identity
+
+
+def test_options_that_a_fit_without_labels_excludes_are_refused(home: Settings, base: ModelFile) -> None:
+    """It takes no classes, and one method; the number of principal values is the dimension."""
+    name = stored(home, base, images_of({"cat": 6, "dog": 6}))
+    with refuses(UsageError, match=r"the dimension of the head's vectors; leave --dims out"):
+        fitted(home, name, principal=4, dims=4)
+    for options in ({"principal": 4}, {"unlabelled": True}):
+        with refuses(UsageError, match=r"without labels takes all images, .*; leave --class out"):
+            fitted(home, name, classes=["cat"], **options)
+    with refuses(UsageError, match=r"leave one of --unlabelled or --principal out"):
+        fitted(home, name, principal=4, unlabelled=True)
+    with refuses(UsageError, match=r"--principal: 10 principal values .* to 10 images .* choose 1 to 9"):
+        fitted(home, name, principal=10)
+    with refuses(UsageError, match=r"--unlabelled: too few .*: 10, .* needs 20, .* 25 .*ingest run DIR"):
+        fitted(home, name, unlabelled=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_tiny_collections_make_no_head_without_labels(home: Settings, base: ModelFile, count: int) -> None:
+    """The message says how many images there are; five images make a head of up to three principal values."""
+    images = images_of({"cat": count}) if count else replace(images_of({"cat": 1}), classes=[], sha256=[])
+    name = stored(home, base, replace(images, vectors=images.vectors[:count]))
+    kept = count - round(0.2 * count)
+    with pytest.raises(UsageError, match=f"too few images to fit to: {kept},"):
+        fitted(home, name, unlabelled=True)
+    if kept < 2:
+        with pytest.raises(UsageError, match=f"too few images to fit to: {kept}, .* principal values need 2"):
+            fitted(home, name, principal=1)
+    else:
+        assert len(fitted(home, name, principal=kept - 1).bias) == kept - 1
+
+
 def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: ModelFile) -> None:
     """They are from Euclid and cosine collections and from both together, with duplicates counted once."""
     images = images_of({"cat": 15, "dog": 15})
@@ -229,6 +303,8 @@ def test_a_file_of_two_datasets_is_one_image_with_one_class(home: Settings, base
     assert both.record["split"]["left_out"] == {}
     assert both.classes == alone.classes == ["cat", "dog"]
     assert both.record["split"]["training"] + both.record["split"]["held_out"] == 13
+    plain = fitted(home, name, principal=4, force=True)
+    assert plain.record["split"] == {"training": 10, "held_out": 3, "left_out": {}}
 
 
 def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
