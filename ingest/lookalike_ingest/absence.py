@@ -1,6 +1,7 @@
 """Tells whether a file that is not found any more was deleted, or may be on a disk that is not mounted."""
 
 import os
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def is_missing(path: Path, *, follow_links: bool = False) -> bool:
     return False
 
 
+def measure_absence(since: str | None, now: str) -> timedelta:
+    """Returns for how long a file has been missing, both times ISO 8601 in UTC; zero if that is unknown."""
+    try:
+        return datetime.fromisoformat(now) - datetime.fromisoformat(since or now)
+    except (TypeError, ValueError):  # somebody else wrote it
+        return timedelta(0)
+
+
 class Absences:
     """Tells why paths below a root are not found; lists each folder once."""
 
@@ -47,14 +56,17 @@ class Absences:
         return self._of_folder(path.rpartition("/")[0])
 
     def _of_folder(self, folder: str) -> Absence:
-        """Returns why files of a folder are not found; `GONE` for the root itself ("")."""
-        while folder and folder not in self._folders:
+        """Returns why files of a folder are not found.
+
+        A root ("") that is missing or empty may have been unmounted since it was scanned.
+        """
+        while folder not in self._folders:
             found = _look_into(f"{self._root}/{folder}")
-            if found is None:
+            if found is None and folder:
                 folder = folder.rpartition("/")[0]
                 continue
-            self._folders[folder] = found
-        return self._folders[folder] if folder else Absence.GONE
+            self._folders[folder] = found or Absence.AWAY
+        return self._folders[folder]
 
 
 def _look_into(folder: str) -> Absence | None:

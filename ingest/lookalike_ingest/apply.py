@@ -66,10 +66,12 @@ class Applier:
             )
             batches = map_ahead(self._embed, self._in_batches(files), ahead=2, workers=1)
             for batch in stack.enter_context(closing(batches)):
-                if self._stop.requested:
+                if self._stop.requested and not batch.vectors:
                     return
                 self._write(batch)
                 bar.advance(len(batch.files), skipped=len(self._report.skipped))
+                if self._stop.requested:
+                    return
 
     def _in_batches(self, files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:
         """Yields batches; the last one may be smaller."""

@@ -78,8 +78,8 @@ class BaseVectors:
         """Returns a file whose SHA-256 is known by its size and times; None if it must be read."""
         for base in self._bases:
             known = base.cache.find(self._dataset, found.path) if base.holds_folder else None
-            if known is not None and is_unchanged(known, found):
-                return ReadFile(found=found, sha256=known.sha256)
+            if known is not None and known.taken_at is not None and is_unchanged(known, found):
+                return ReadFile(found=found, sha256=known.sha256, taken_at=known.taken_at)
         return None
 
     def get_size(self, sha256: str) -> tuple[int, int]:

@@ -56,12 +56,15 @@ class Removal:
     """The points to remove from one collection (`gone`); `excluded` of them are excluded by the rules.
 
     `away` are the paths of points that stay although their files are not found: their disk may not be
-    mounted.
+    mounted. `waiting` are the payloads of points that stay until their files have been missing for the time
+    to prune after, each with the time since when; `to_record` are those of them that do not have it yet.
     """
 
     gone: Sequence[Payload]
     excluded: int
     away: Sequence[str]
+    waiting: Sequence[Payload] = ()
+    to_record: Sequence[Payload] = ()
 
 
 class KnownPoints:
@@ -104,7 +107,8 @@ class KnownPoints:
     def decide_by_stat(self, files: Sequence[tuple[FoundFile, Label]]) -> list[Decision | None]:
         """Returns a decision for each of a few hundred files by size and times; None if it must be read.
 
-        Files with points are marked as seen.
+        Files with points are marked as seen. Points of older versions do not say when their images were
+        taken, so that their files are read once more.
         """
         stamps = self.cache.find_stamps(self.dataset, [found.path for found, _ in files])
         return [self._decide_by_stamp(stamps.get(found.path), found, label) for found, label in files]
@@ -113,13 +117,17 @@ class KnownPoints:
         if stamp is None:
             return None
         self._mark_seen(stamp.row, seen=True)
-        if self._rehash or not is_unchanged(stamp, found):
+        if self._rehash or not stamp.is_dated or not is_unchanged(stamp, found):
             return None
-        if (stamp.class_name, stamp.synset) == (label.class_name, label.synset):
+        is_labelled_so = (stamp.class_name, stamp.synset) == (label.class_name, label.synset) or (
+            # a former version stored the class as the disk had it
+            (nfc(stamp.class_name or ""), stamp.synset) == (label.class_name, label.synset)
+        )
+        if is_labelled_so and stamp.missing_since is None:
             return UNCHANGED
-        if (nfc(stamp.class_name or ""), stamp.synset) == (label.class_name, label.synset):
-            return UNCHANGED  # a former version stored the class as the disk had it
-        old = self.cache.get(stamp.row)
+        old = replace(self.cache.get(stamp.row), missing_since=None)
+        if is_labelled_so:
+            return Decision(change=Change.UNCHANGED, payload=old, payload_only=True)
         relabelled = replace(old, class_name=label.class_name, synset=label.synset)
         return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
@@ -169,6 +177,10 @@ class KnownPoints:
     def remove(self, payload: Payload) -> None:
         """Removes a point from the cache."""
         self.cache.drop(payload)
+
+    def record_missing(self, payload: Payload) -> None:
+        """Writes the payload of a point whose file is missing to the cache."""
+        self.cache.put(payload)
 
     def find_vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
         """Returns the dataset's points whose files were not seen, except in folders that could not be read.
@@ -241,6 +253,8 @@ def _refresh(old: Payload, new: Payload) -> Decision:
         bytes=new.bytes,
         mtime_ns=new.mtime_ns,
         ctime_ns=new.ctime_ns,
+        missing_since=None,
+        taken_at=new.taken_at,
     )
     if fresh == old:
         return UNCHANGED

@@ -18,6 +18,10 @@ from lookalike_ingest.other_datasets import find_folder_names
 from lookalike_ingest.request import Dataset
 
 
+class NoImagesError(UsageError):
+    """A folder holds no images that are ingested, or not now: its disk may not be mounted."""
+
+
 def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False) -> None:
     """Refuses a folder without images, whatever the rules, before a model is exported.
 
@@ -60,23 +64,23 @@ def find_images(
     raise _all_excluded_error(root, others)
 
 
-def no_images_error(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
+def no_images_error(root: Path, others: OtherFiles, *, dataset: str | None) -> NoImagesError:
     """Returns the error for a folder without images, with a hint if it belongs to a stored `dataset`."""
     beside = f", but {others}" if others.total else ""
-    return UsageError(
+    return NoImagesError(
         f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
         path=root,
         hint=Hint(Action.REMOVE_DATASET, {Argument.DATASET: dataset}) if dataset is not None else None,
     )
 
 
-def _all_excluded_error(root: Path, others: OtherFiles) -> UsageError:
+def _all_excluded_error(root: Path, others: OtherFiles) -> NoImagesError:
     """Returns the error for a folder whose images are all excluded or behind links."""
     links = others.linked_folders
     left_out = [f"what is excluded ({others.excluded})"] if others.excluded else []
     left_out += [f"what is linked ({format_count(links, 'folder')})"] if links else []
     is_linked = links and not others.excluded
-    return UsageError(
+    return NoImagesError(
         f"{root} holds no images but {' and '.join(left_out) or 'hidden ones'}",
         path=root,
         hint=Hint(Action.USE, {Argument.FOLLOW_LINKS: None}) if is_linked else Hint(Action.EXCLUDE_LESS),

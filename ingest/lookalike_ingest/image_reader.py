@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
+from lookalike_core.images.capture_time import time_taken
 from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
 from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.images.scan import FoundFile
@@ -13,11 +14,12 @@ from lookalike_core.images.scan import FoundFile
 class ReadFile:
     """A file that was read; `image` is None if its vector is known, or if there was a `problem`.
 
-    `needed` is the package to install to read it.
+    `taken_at` is as `time_taken` returns it. `needed` is the package to install to read it.
     """
 
     found: FoundFile
     sha256: str = ""
+    taken_at: str = ""
     image: DecodedImage | None = None
     problem: SkipReason | None = None
     needed: str | None = None
@@ -31,8 +33,9 @@ def read_image(
         with open_file(found.file) as stream:
             sha256 = hash_stream(stream)
             image = None if is_known(sha256) else decode(stream, found.path, max_pixels=max_pixels)
+            taken_at = time_taken(stream, mtime_ns=found.mtime_ns)
     except MissingDecoderError as error:
         return ReadFile(found=found, problem=error.reason, needed=error.needed)
     except ImageError as error:
         return ReadFile(found=found, problem=error.reason)
-    return ReadFile(found=found, sha256=sha256, image=image)
+    return ReadFile(found=found, sha256=sha256, taken_at=taken_at, image=image)

@@ -32,7 +32,7 @@ _INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noq
 VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
 """Version of the table; a cache of another version is discarded and built again."""
 
-_STAMP = "dataset, path, class_name, synset, bytes, mtime_ns, ctime_ns"
+_STAMP = "dataset, path, class_name, synset, bytes, mtime_ns, ctime_ns, taken_at, missing_since"
 """Columns that tell whether a file is unchanged; the index holds them all."""
 
 _LARGEST = 2**63 - 1
@@ -43,7 +43,7 @@ class PayloadCacheError(StoreError):
 
 
 class Stamp(NamedTuple):
-    """A point's row, and what tells whether its file is unchanged."""
+    """A point's row, and what tells whether its file is unchanged; `is_dated`: it says when it was taken."""
 
     row: int
     class_name: str | None
@@ -51,6 +51,8 @@ class Stamp(NamedTuple):
     bytes: int
     mtime_ns: int
     ctime_ns: int | None
+    is_dated: bool
+    missing_since: str | None = None
 
 
 def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
@@ -99,12 +101,15 @@ class PayloadCache:
         return cls.load(upkeep.cache_file) if upkeep is not None and upkeep.is_cache_valid else None
 
     @classmethod
-    def load(cls, file: Path) -> Self | None:
-        """Opens the cache at `file`; returns None if it cannot be read or has another version."""
+    def load(cls, file: Path, *, is_copied: bool = False) -> Self | None:
+        """Opens the cache at `file`; returns None if it cannot be read or has another version.
+
+        With `is_copied`, which a read-only file is anyway, nothing is ever written beside the file.
+        """
         if not file.is_file():
             return None
         with suppress(PayloadCacheError):
-            is_writable = may_write(file, file.parent)
+            is_writable = not is_copied and may_write(file, file.parent)
             cache = cls(file if is_writable else None)
             if not is_writable:
                 cache._copy(file)
@@ -122,18 +127,34 @@ class PayloadCache:
             finally:
                 source.close()
 
+    def __len__(self) -> int:
+        """Returns the number of points."""
+        return int(self._one("SELECT COUNT(*) FROM points")[0])
+
+    def __bool__(self) -> bool:
+        """Returns True: an empty cache is one, too."""
+        return True
+
+    def __iter__(self) -> Iterator[Payload]:
+        """Yields every payload; nothing else may be asked in between."""
+        with self._translate_errors():
+            for row in self._database.execute("SELECT * FROM points ORDER BY dataset, path"):
+                yield _payload(row)
+
     def find_stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
         """Returns stamps by path, for those of a few hundred paths that have a point."""
         found = self._all(
-            "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns FROM points "  # noqa: S608 - question marks
-            f"WHERE dataset = ? AND path IN ({', '.join('?' * len(paths))})",
+            "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns, taken_at IS NOT NULL, "  # noqa: S608 - question marks
+            f"missing_since FROM points WHERE dataset = ? AND path IN ({', '.join('?' * len(paths))})",
             dataset,
             *paths,
         )
         with self._translate_bad_values():
             return {
-                path: Stamp(row, class_name, synset, int(size), int(mtime_ns), _number(ctime_ns))
-                for path, row, class_name, synset, size, mtime_ns, ctime_ns in found
+                path: Stamp(
+                    row, class_name, synset, int(size), int(mtime), _number(ctime), bool(dated), since
+                )
+                for path, row, class_name, synset, size, mtime, ctime, dated, since in found
             }
 
     def get(self, row: int) -> Payload:

@@ -6,7 +6,7 @@ folder. It reads files and payload caches, and writes nothing.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from lookalike_core.errors import SkipReason
@@ -17,7 +17,7 @@ from lookalike_core.prefetch import map_ahead
 from lookalike_core.progress import Bar
 from lookalike_core.stores.points import Payload
 
-from lookalike_ingest.absence import Absence, Absences, is_missing
+from lookalike_ingest.absence import Absence, Absences, is_missing, measure_absence
 from lookalike_ingest.base_vectors import BaseVectors
 from lookalike_ingest.changes import Change, Decision, Removal
 from lookalike_ingest.image_folder import no_images_error
@@ -210,6 +210,7 @@ class IngestPlanner:
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
             ctime_ns=file.found.ctime_ns,
+            taken_at=file.taken_at,
             ingested_at=now(),
         )
 
@@ -222,7 +223,7 @@ class IngestPlanner:
             UsageError: no image was found and the dataset must not become empty.
         """
         is_walk = self._request.paths is None
-        if is_walk and self._request.prune and not self._request.force and not self._seen:
+        if is_walk and self._request.prunes and not self._request.force and not self._seen:
             is_stored = any(target.holds_dataset for target in self._targets)
             dataset = self._request.dataset
             raise no_images_error(
@@ -235,16 +236,32 @@ class IngestPlanner:
         return [self._plan_removal(target, unread_folders, exclusion) for target in self._targets]
 
     def _plan_removal(self, target: Target, unread_folders: Sequence[str], exclusion: Exclusion) -> Removal:
-        prune = self._request.prune
-        gone = target.known.find_vanished(unread_folders=unread_folders)
-        excluded = {payload.id for payload in gone if exclusion.covers(payload.path)}
-        sure = excluded | {payload.id for payload in target.known.find_moved_among(gone)}
-        unsure = [payload.path for payload in gone if payload.id not in sure]
-        away = {
-            path for path in unsure if (not self._is_given_up(path) if prune else path in self._perhaps_moved)
-        }
-        gone = [payload for payload in gone if payload.id in sure or (prune and payload.path not in away)]
-        return Removal(gone=gone, excluded=len(excluded), away=sorted(away))
+        prunes = self._request.prunes
+        vanished = target.known.find_vanished(unread_folders=unread_folders)
+        excluded = {payload.id for payload in vanished if exclusion.covers(payload.path)}
+        sure = excluded | {payload.id for payload in target.known.find_moved_among(vanished)}
+        unsure = [payload for payload in vanished if payload.id not in sure]
+        given_up = [payload for payload in unsure if prunes and self._is_given_up(payload.path)]
+        given_up_ids = {payload.id for payload in given_up}
+        left = [payload.path for payload in unsure if payload.id not in given_up_ids]
+        waiting = self._find_waiting(given_up)
+        stay = {payload.id for payload in unsure} - given_up_ids | {payload.id for payload in waiting}
+        undated = {payload.id for payload in given_up if payload.missing_since is None}
+        return Removal(
+            gone=[payload for payload in vanished if payload.id not in stay],
+            excluded=len(excluded),
+            away=sorted(path for path in left if prunes or path in self._perhaps_moved),
+            waiting=waiting,
+            to_record=[payload for payload in waiting if payload.id in undated],
+        )
+
+    def _find_waiting(self, missing: Sequence[Payload]) -> list[Payload]:
+        """Returns those missing for less than the time to prune after, each with the time since when."""
+        after, time = self._request.prune_after, now()
+        if after is None:
+            return []
+        dated = [replace(payload, missing_since=payload.missing_since or time) for payload in missing]
+        return [payload for payload in dated if measure_absence(payload.missing_since, time) < after]
 
     @property
     def split_classes(self) -> Sequence[str]:

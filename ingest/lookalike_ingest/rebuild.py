@@ -27,6 +27,7 @@ from lookalike_core.stores.collection_manifest import (
 from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store, open_together, require_writable
+from lookalike_core.text import format_count
 from lookalike_exporter.heads.head_file import Head, name_of_head, read_head
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.model_resolver import get_model
@@ -94,7 +95,9 @@ class RebuildReport:
         if self.replaced:
             return
         away, unread = self.gone_files, self.left_out
-        reasons = [f"{len(away)} images of {self.name} do not exist, for example {away[0]}"] if away else []
+        verb = "does" if len(away) == 1 else "do"
+        gone = f"{format_count(len(away), 'image')} of {self.name} {verb} not exist"
+        reasons = [f"{gone}, for example {away[0]}"] if away else []
         reasons += [f"{len(unread)} cannot be read, for example {unread[0]}"] if unread else []
         steps = ["mount the disk that they are on"] if away else []
         steps += ["repair what cannot be read"] if unread else []
@@ -139,6 +142,15 @@ def _require_own_name(name: str, store: Store) -> None:
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: behind}),
         )
+    refuse_staged(name, store)
+
+
+def refuse_staged(name: str, store: Store) -> None:
+    """Refuses a collection that is being rebuilt and has not replaced the one in use.
+
+    Raises:
+        ManifestError: the collection of this name is one.
+    """
     if name.endswith(STAGED_SUFFIX) and name in store:
         whole = name.removesuffix(STAGED_SUFFIX)
         raise ManifestError(
@@ -216,7 +228,7 @@ class _Rebuild:
         if old.collection != self._name:
             raise ManifestError(
                 f"{self._name} is named {old.collection} in its manifest; it was renamed or copied, and is "
-                "not rebuilt"
+                "not rebuilt; rebuild the collection that it was copied from, and copy that one again"
             )
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:

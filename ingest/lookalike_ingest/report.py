@@ -51,7 +51,8 @@ class CollectionReport:
     `counts` are of `Change`s, of points "removed" and, among these, "excluded" by the dataset's rules.
     `removed` are the paths of removed points, in a dry run those that would be removed. `away` are paths of
     points that stay although their files are not found, since their disk may not be mounted: all of them with
-    pruning, without it those whose bytes are in a new file. `calibration_dropped` is true if the collection
+    pruning, without it those whose bytes are in a new file. `waiting` is the number of points whose files are
+    missing for less than the time to prune after. `calibration_dropped` is true if the collection
     had a calibration and lost it, because its images changed.
     """
 
@@ -60,6 +61,7 @@ class CollectionReport:
     counts: Counter[str] = field(default_factory=Counter)
     removed: list[str] = field(default_factory=list)
     away: list[str] = field(default_factory=list)
+    waiting: int = 0
     calibration_dropped: bool = False
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from lookalike_core.atomic import parse_path
@@ -188,10 +189,11 @@ class IngestRequest:
     up, excluded or not, and the folder is not walked.
 
     `prune` removes the points of files that are gone; with `force` also if no file is left, or a folder is
-    empty and its disk may not be mounted. `rehash` reads every file, whatever its size and times. `into`
-    names the collection, instead of the model and the distance; then there must be one of each. A head is the
-    only one of `specs`. Without a `batch_size` that of the execution provider is used. `quantize` is for
-    collections that are created; existing ones must have the same.
+    empty and its disk may not be mounted. `prune_after` removes them only once they have been missing for
+    that time, since an ingest with `prune_after` first missed them. `rehash` reads every file, whatever its
+    size and times. `into` names the collection, instead of the model and the distance; then there must be one
+    of each. A head is the only one of `specs`. Without a `batch_size` that of the execution provider is used.
+    `quantize` is for collections that are created; existing ones must have the same.
     """
 
     dataset: Dataset
@@ -207,6 +209,7 @@ class IngestRequest:
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
     prune: bool = False
+    prune_after: timedelta | None = None
     force: bool = False
     rehash: bool = False
     into: str | None = None
@@ -219,7 +222,7 @@ class IngestRequest:
         Raises:
             UsageError: fields contradict each other.
         """
-        check_pruning(prune=self.prune, force=self.force)
+        check_pruning(prune=self.prune, prune_after=self.prune_after, force=self.force)
         object.__setattr__(self, "label_rows", LabelRows(self.labels))
         self.rules.check()
 
@@ -228,6 +231,11 @@ class IngestRequest:
         """The rules that apply to this ingest; given `paths` are never excluded."""
         rules = self.dataset.rules
         return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether points of deleted files are removed, at once or after a time."""
+        return self.prune or self.prune_after is not None
 
     @property
     def may_be_empty(self) -> bool:
@@ -243,12 +251,20 @@ class IngestRequest:
         return replace(label, class_name=composed)
 
 
-def check_pruning(*, prune: bool, force: bool) -> None:
-    """Refuses `force` without `prune`.
+def check_pruning(*, prune: bool, force: bool, prune_after: timedelta | None = None) -> None:
+    """Refuses `force` without `prune`, and `prune` with `prune_after`.
 
     Raises:
-        UsageError: `force` is given without `prune`.
+        UsageError: `force` is given without `prune`, or points would be pruned both at once and after a time,
+            or after a negative one.
     """
+    if prune and prune_after is not None:
+        raise UsageError(
+            "points of deleted files are removed either at once or after a time",
+            hint=Hint(Action.LEAVE_ONE_OUT, {Argument.PRUNE: None, Argument.PRUNE_AFTER: None}),
+        )
+    if prune_after is not None and prune_after < timedelta(0):
+        raise UsageError("a negative time has no meaning", argument=Argument.PRUNE_AFTER)
     if force and not prune:
         raise UsageError(
             "this allows pruning to empty a dataset and has no effect without pruning",

@@ -77,6 +77,7 @@ class Target:
         """Reports which points would be removed; removes none."""
         self.report.removed = sorted(payload.path for payload in removal.gone)
         self.report.away = list(removal.away)
+        self.report.waiting = len(removal.waiting)
         self.report.counts["removed"] = len(removal.gone)
         if removal.excluded:
             self.report.counts["excluded"] = removal.excluded
@@ -191,8 +192,11 @@ class WrittenTarget(Target):
         collection.delete([decision.replaces.id for decision, _ in wanted if decision.replaces is not None])
 
     def remove(self, removal: Removal) -> None:
-        """Removes the points, and reports them."""
+        """Removes the points, records since when files are missing, and reports both."""
         if self._collection is not None:
+            self._collection.replace_payloads(removal.to_record, same_classes=True)
+            for payload in removal.to_record:
+                self.known.record_missing(payload)
             self._collection.delete([payload.id for payload in removal.gone])
             for payload in removal.gone:
                 self.known.remove(payload)
@@ -204,26 +208,15 @@ class WrittenTarget(Target):
         A collection with a valid cache has its index already.
         """
         upkeep = self._upkeep
-        if upkeep is None or upkeep.is_cache_valid:
-            return
-        if upkeep.needs_index():
-            with progress.bar(f"index of {self.name}", unit="seconds", total=None) as bar:
-
-                def wait() -> None:
-                    bar.advance(0)  # for the time alone
-                    on_wait()
-
-                upkeep.build_index(wait)
-        try:
-            self.known.cache.save(upkeep.cache_file)
-        except (OSError, PayloadCacheError) as error:
-            if isinstance(error, OSError) and is_disk_full(error):
-                raise
-            return  # something is in its place that cannot be removed; the next ingest reads the store
-        upkeep.validate_cache()
+        if upkeep is not None and not upkeep.is_cache_valid:
+            complete_upkeep(upkeep, self.known.cache, name=self.name, on_wait=on_wait)
 
     def _read_points(self, collection: Collection) -> PayloadCache:
-        """Removes damaged points, whose files are ingested like new ones, and reads the others."""
+        """Removes damaged points, whose files are ingested like new ones, and reads the others.
+
+        A collection of an older version gets its indexes: it has no valid payload cache.
+        """
+        collection.complete_indexes()
         if (upkeep := collection.upkeep) is None:
             return super()._read_points(collection)
         collection.delete(upkeep.find_damaged())
@@ -268,6 +261,44 @@ class WrittenTarget(Target):
                 hint=Hint(Action.REPEAT),
             )
         return ImagePoint(payload=payload, vector=vector)
+
+
+def complete_upkeep(
+    upkeep: Upkeep, cache: PayloadCache, *, name: str, on_wait: Callable[[], None] = lambda: None
+) -> None:
+    """Builds the search index of the collection `name` if it needs one, and saves the cache of its payloads.
+
+    `on_wait` is called a few times a second while the index is built.
+    """
+    if upkeep.needs_index():
+        with progress.bar(f"index of {name}", unit="seconds", total=None) as bar:
+
+            def wait() -> None:
+                bar.advance(0)  # for the time alone
+                on_wait()
+
+            upkeep.build_index(wait)
+    try:
+        cache.save(upkeep.cache_file)
+    except (OSError, PayloadCacheError) as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
+        return  # something is in its place that cannot be removed; the next ingest reads the store
+    upkeep.validate_cache()
+
+
+def complete_written(collection: Collection, *, on_wait: Callable[[], None] = lambda: None) -> None:
+    """Does what `complete_upkeep` does after points were written by other means than an ingest.
+
+    The payloads are read from the collection. Does nothing on a server.
+    """
+    if collection.upkeep is None:
+        return
+    cache = PayloadCache.of(collection.scan())
+    try:
+        complete_upkeep(collection.upkeep, cache, name=collection.name, on_wait=on_wait)
+    finally:
+        cache.close()
 
 
 def _read_vectors(

@@ -1,10 +1,11 @@
 """Reasons why a file is not found any more."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from lookalike_ingest.absence import Absence, Absences
+from lookalike_ingest.absence import Absence, Absences, measure_absence
 
 
 @pytest.fixture
@@ -63,3 +64,19 @@ def test_absences_behind_a_loop_of_links_are_unreadable(root: Path) -> None:
     """The operating system refuses to follow it."""
     (root / "loop").symlink_to("loop")
     assert Absences(root).of("loop/2.png") is Absence.UNREADABLE
+
+
+def test_a_root_that_is_empty_or_missing_may_be_unmounted(tmp_path: Path) -> None:
+    """Nothing of it counts as deleted."""
+    (tmp_path / "empty").mkdir()
+    for root in (tmp_path / "empty", tmp_path / "missing"):
+        assert Absences(root).of("1.png") is Absence.AWAY
+        assert Absences(root).of("cat/1.png") is Absence.AWAY
+
+
+@pytest.mark.parametrize(
+    ("since", "days"), [("2026-01-01T00:00:00+00:00", 2), (None, 0), ("no time", 0), ("2026-01-01", 0)]
+)
+def test_a_time_that_is_no_time_counts_as_now(since: str | None, days: int) -> None:
+    """A file is then missing for no time at all."""
+    assert measure_absence(since, "2026-01-03T00:00:00+00:00") == timedelta(days=days)

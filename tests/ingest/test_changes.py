@@ -20,6 +20,7 @@ STORED = Payload(
     bytes=1000,
     mtime_ns=111,
     ingested_at="2026-01-01T00:00:00+00:00",
+    taken_at="2025-12-31T00:00:00+00:00",
 )
 UNSEEN_SIZE = {"width": 0, "height": 0}
 """The size of an image that was hashed but not decoded, because its bytes are known."""
@@ -67,12 +68,34 @@ def test_the_same_size_and_time_need_no_reading() -> None:
     assert decide_by_stat(known(STORED), found(), "cat") == Decision(change=Change.UNCHANGED)
 
 
+def test_a_file_that_is_back_is_not_missing_any_more() -> None:
+    """Its payload alone is written, whether it is the same by its times or by its bytes."""
+    holds = known(replace(STORED, missing_since="2026-01-02T00:00:00+00:00"))
+    assert decide_by_stat(holds, found()) == Decision(
+        change=Change.UNCHANGED, payload=STORED, payload_only=True
+    )
+    by_bytes = decide(holds, read())
+    assert (by_bytes.change, by_bytes.payload_only) == (Change.UNCHANGED, True)
+    assert by_bytes.payload is not None
+    assert by_bytes.payload.missing_since is None
+
+
 def test_another_ctime_needs_reading() -> None:
     """Programs cannot set it, unlike mtime; points of older versions have none to compare."""
     stored = known(replace(STORED, ctime_ns=111))
     assert decide_by_stat(stored, found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
     assert decide_by_stat(stored, found(ctime_ns=112), "cat") is None
     assert decide_by_stat(known(STORED), found(ctime_ns=112), "cat") == Decision(change=Change.UNCHANGED)
+
+
+def test_a_point_of_an_older_version_is_read_again_for_its_time() -> None:
+    """The file has the same bytes, so that only the payload is written, and it counts as unchanged."""
+    old = replace(STORED, taken_at=None)
+    assert decide_by_stat(known(old), found(), "cat") is None
+    assert decide(known(old), STORED) == Decision(change=Change.UNCHANGED, payload=STORED, payload_only=True)
+    assert decide(known(old), replace(STORED, class_name="dog")) == Decision(
+        change=Change.UPDATED, payload=replace(STORED, class_name="dog"), payload_only=True
+    )
 
 
 def test_rehash_reads_every_file() -> None:

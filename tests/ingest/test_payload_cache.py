@@ -31,6 +31,7 @@ POINT = Payload(
     ingested_at="2026-01-01T00:00:00+00:00",
     moved_from="cat/0.jpg",
     ctime_ns=2**63 + 1,
+    taken_at="2262-04-12T00:00:00+00:00",
 )
 """A payload with a time after the year 2262, which does not fit into a signed 64-bit integer."""
 
@@ -79,7 +80,7 @@ def test_a_payload_survives_the_round_trip() -> None:
     """Each field keeps its type, including integers beyond 64 bits."""
     assert PayloadCache.of([POINT]).find_bytes("a" * 64) == [POINT]
     assert PayloadCache.of([POINT]).find_stamps("data", ["cat/1.jpg", "none.jpg"]) == {
-        "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
+        "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1, True, None)
     }
 
 
@@ -147,7 +148,7 @@ def test_any_other_write_invalidates_the_payload_cache(
     """The next ingest reads the store, and adds the missing image."""
     ingest()
     with opened() as collection:
-        gone = next(iter(collection.scan(PointFilter(class_name="b"))))
+        gone = next(iter(collection.scan(PointFilter(classes=frozenset({"b"})))))
         collection.delete([gone.id])
         assert not collection.upkeep.is_cache_valid
     with opened() as collection:

@@ -7,7 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,11 +33,12 @@ from lookalike_core.stores.collection_manifest import (
 )
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_core.stores.points import FOLDERS, INDEXED_FIELDS, TAKEN_AT, ImagePoint, Payload, PointFilter
 from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import plan as plan_module
+from lookalike_ingest import run as run_module
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.labels import Label, LabelOf, folder_label
@@ -56,6 +57,10 @@ VECTOR_TOLERANCE = 1e-5
 IMAGES = ("1.png", "cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png")
 
 Draw = Callable[..., list[Path]]
+
+
+def _earlier(payload: Payload, days: int) -> str:
+    return (datetime.fromisoformat(payload.missing_since or "") - timedelta(days=days)).isoformat()
 
 
 @dataclass(kw_only=True)
@@ -81,6 +86,7 @@ class Ingests:
         batch_size: int = 16,
         dry_run: bool = False,
         prune: bool = False,
+        prune_after: timedelta | None = None,
         force: bool = False,
         quantize: VectorQuantization | None = None,
         rules: RuleChoice | None = None,
@@ -98,6 +104,7 @@ class Ingests:
             batch_size=batch_size,
             dry_run=dry_run,
             prune=prune,
+            prune_after=prune_after,
             force=force,
             quantize=quantize,
             rules=rules or RuleChoice(),
@@ -109,6 +116,23 @@ class Ingests:
     def store(self) -> EmbeddedStore:
         """Opens the store."""
         return EmbeddedStore(self.home.qdrant_dir)
+
+    def missing_since(self) -> dict[str, str]:
+        """Returns since when files are missing, by path."""
+        with self.store.open(self.name()) as collection:
+            return {
+                payload.path: payload.missing_since
+                for payload in collection.scan()
+                if payload.missing_since is not None
+            }
+
+    def age(self, *, days: int) -> None:
+        """Makes missing files so many days longer missing."""
+        with self.store.open(self.name()) as collection:
+            missing = [payload for payload in collection.scan() if payload.missing_since is not None]
+            collection.replace_payloads(
+                [replace(each, missing_since=_earlier(each, days)) for each in missing]
+            )
 
     def name(self, distance: Distance = Distance.COSINE) -> str:
         """Returns the collection's name."""
@@ -283,6 +307,68 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
     }
 
 
+def test_points_of_an_older_version_get_their_new_fields(
+    ingests: Ingests, no_session: Callable[[], None]
+) -> None:
+    """Nothing is embedded, all images are unchanged, and the collection gets its indexes; once is enough."""
+    Image.new("RGB", (9, 9), "red").save(ingests.root / "cat/9.jpg", exif=exif_of("2021:03:04 05:06:07"))
+    ingests.run()
+    before = ingests.stored()
+    with ingests.store.open(ingests.name()) as collection:
+        assert isinstance(collection, EmbeddedCollection)
+        make_older(collection)
+    no_session()
+    assert counts(ingests.run(dry_run=True)) == counts(ingests.run()) == {"unchanged": 6}
+    after = ingests.stored()
+    assert {key: payload for key, (payload, _) in after.items()} == {
+        key: payload for key, (payload, _) in before.items()
+    }
+    assert ingests.payload("cat/9.jpg").taken_at == "2021-03-04T05:06:07+00:00"
+    file_time = datetime.fromtimestamp((ingests.root / "1.png").stat().st_mtime, UTC)
+    assert ingests.payload("1.png").taken_at == file_time.isoformat(timespec="seconds")
+    with ingests.store.open(ingests.name()) as collection:
+        assert collection.count_without(FOLDERS) == collection.count_without(TAKEN_AT) == 0
+        assert collection.count(PointFilter(folders=frozenset({"cat"}))) == 3
+        assert isinstance(collection, EmbeddedCollection)
+        assert set(collection._shard.ask(lambda shard: shard.info().payload_schema)) == set(INDEXED_FIELDS)  # noqa: SLF001 - past the protocol
+    with pytest.MonkeyPatch.context() as reading:
+        reading.setattr("lookalike_ingest.plan.read_image", lambda *_: pytest.fail("a file was read"))
+        assert counts(ingests.run()) == {"unchanged": 6}
+
+
+def exif_of(text: str) -> Image.Exif:
+    """Returns EXIF data with this time."""
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    exif.get_ifd(0x8769)[0x9003] = text
+    return exif
+
+
+def make_older(collection: EmbeddedCollection) -> None:
+    """Makes a collection as a version without folders and times left it."""
+    import qdrant_edge as edge
+
+    ids = [payload.id for payload in collection.scan()]
+    for name in (FOLDERS, TAKEN_AT, "width"):
+        collection._shard.update(edge.UpdateOperation.delete_field_index(name))  # noqa: SLF001 - past the protocol
+    collection._shard.update(edge.UpdateOperation.delete_payload(ids, [FOLDERS, TAKEN_AT]))  # noqa: SLF001
+    assert collection.count_without(FOLDERS) == collection.count_without(TAKEN_AT) == len(ids)
+    assert collection.upkeep is not None
+    collection.upkeep.invalidate_cache()
+
+
+def test_a_moved_image_is_in_its_new_folders(ingests: Ingests) -> None:
+    """It was taken when it was before; the file is not embedded again."""
+    ingests.run()
+    before = ingests.payload("cat/1.png")
+    ingests.move("cat/1.png", "b/c/1.png")
+    assert counts(ingests.run())["moved"] == 1
+    assert ingests.payload("b/c/1.png").taken_at == before.taken_at
+    with ingests.store.open(ingests.name()) as collection:
+        [moved] = collection.scan(PointFilter(folders=frozenset({"b"})))
+        assert moved.path == "b/c/1.png"
+
+
 def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Callable[[], None]) -> None:
     """After a checkout or a restored backup, every file has a new mtime."""
     ingests.run()
@@ -292,7 +378,8 @@ def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Cal
     assert counts(ingests.run()) == {"unchanged": 5}
     status = (ingests.root / "cat/1.png").stat()
     times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
-    assert ingests.payload("cat/1.png") == replace(before, **times)
+    taken_at = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+    assert ingests.payload("cat/1.png") == replace(before, **times, taken_at=taken_at)
 
 
 def test_a_point_whose_new_bytes_give_no_vector_stays_until_its_file_is_deleted(
@@ -449,6 +536,88 @@ def test_points_of_deleted_files_stay_until_they_are_pruned(ingests: Ingests) ->
     assert len(ingests.stored()) == 5
     assert counts(ingests.run(prune=True)) == {"unchanged": 3, "removed": 2}
     ingests.assert_mirrored()
+
+
+def test_points_of_deleted_files_are_pruned_after_a_time(ingests: Ingests) -> None:
+    """Counted from the first run that missed them, across runs; those without the option count nothing."""
+    week = timedelta(days=7)
+    ingests.run()
+    shutil.rmtree(ingests.root / "cat")
+    assert counts(ingests.run()) == {"unchanged": 3}
+    assert ingests.missing_since() == {}
+    report = ingests.run(prune_after=week)
+    assert (counts(report), report.collections[0].waiting) == ({"unchanged": 3}, 2)
+    first = ingests.missing_since()
+    assert first.keys() == {"cat/1.png", "cat/2.png"}
+    ingests.age(days=6)
+    report = ingests.run(prune_after=week)
+    assert (counts(report), report.collections[0].waiting) == ({"unchanged": 3}, 2)
+    assert counts(ingests.run(prune_after=week, dry_run=True)) == {"unchanged": 3}
+    ingests.age(days=2)
+    assert ingests.run(prune_after=week, dry_run=True).collections[0].removed == ["cat/1.png", "cat/2.png"]
+    assert len(ingests.stored()) == 5
+    assert counts(ingests.run(prune_after=week)) == {"unchanged": 3, "removed": 2}
+    ingests.assert_mirrored()
+
+
+def test_a_file_that_comes_back_is_not_pruned(ingests: Ingests) -> None:
+    """Whichever run sees it: the next time that it is missing, the time counts anew."""
+    week, kept = timedelta(days=7), ingests.home.home / "kept.png"
+    ingests.run()
+    shutil.copy2(ingests.root / "cat/1.png", kept)
+    (ingests.root / "cat/1.png").unlink()
+    ingests.run(prune_after=week)
+    ingests.age(days=8)
+    shutil.copy2(kept, ingests.root / "cat/1.png")
+    report = ingests.run()
+    assert (counts(report), report.embedded) == ({"unchanged": 5}, 0)
+    assert ingests.missing_since() == {}
+    (ingests.root / "cat/1.png").unlink()
+    assert counts(ingests.run(prune_after=week)) == {"unchanged": 4}
+    assert counts(ingests.run(prune_after=timedelta(0))) == {"unchanged": 4, "removed": 1}
+
+
+def test_a_disk_that_is_not_mounted_is_not_pruned_after_any_time(ingests: Ingests) -> None:
+    """An empty folder starts no time, and a folder without any image is refused."""
+    ingests.run()
+    (ingests.root / "cat/1.png").unlink()
+    (ingests.root / "cat/2.png").unlink()
+    report = ingests.run(prune_after=timedelta(0))
+    assert counts(report) == {"unchanged": 3}
+    assert report.collections[0].away == ["cat/1.png", "cat/2.png"]
+    assert ingests.missing_since() == {}
+    shutil.rmtree(ingests.root)
+    ingests.root.mkdir()
+    with refuses(UsageError, match="holds no images"):
+        ingests.run(prune_after=timedelta(0))
+    assert len(ingests.stored()) == 5
+
+
+def test_a_root_that_is_unmounted_during_a_run_keeps_its_points(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images that were not seen any more count as away, those directly in the root too."""
+    ingests.run()
+    scan = run_module.find_images
+
+    def unmount_behind_the_first(*words: Any, **named: Any) -> Any:
+        yield next(scan(*words, **named))
+        shutil.rmtree(ingests.root)
+        ingests.root.mkdir()
+
+    monkeypatch.setattr(run_module, "find_images", unmount_behind_the_first)
+    report = ingests.run(prune=True)
+    assert report.collections[0].counts["removed"] == 0
+    assert len(report.collections[0].away) == 4
+    assert len(ingests.stored()) == 5
+
+
+def test_pruning_at_once_and_after_a_time_exclude_each_other(ingests: Ingests) -> None:
+    """Also a time before now."""
+    with refuses(UsageError, match="leave one of --prune or --prune-after out"):
+        ingests.run(prune=True, prune_after=timedelta(days=1))
+    with refuses(UsageError, match=r"^--prune-after: "):
+        ingests.run(prune_after=timedelta(days=-1))
 
 
 def test_a_dry_run_lists_what_pruning_would_remove(ingests: Ingests) -> None:
@@ -939,6 +1108,23 @@ def test_an_interrupted_ingest_is_finished_by_the_next_one(
     for key, (payload, vector) in expected.items():
         assert replace(finished[key][0], ingested_at="") == replace(payload, ingested_at="")
         np.testing.assert_allclose(finished[key][1], vector, atol=VECTOR_TOLERANCE)
+
+
+def test_a_batch_that_is_being_embedded_is_finished(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop that comes while the network computes does not waste what it computes."""
+    stop = StopRequest()
+    embed = Embedder.embed
+
+    def embed_and_stop(self: Embedder, pixels: Any) -> Any:
+        stop.requested = True
+        return embed(self, pixels)
+
+    monkeypatch.setattr(Embedder, "embed", embed_and_stop)
+    report = ingests.run(batch_size=2, stop=stop)
+    assert (report.interrupted, counts(report)) == (True, {"added": 2})
+    assert len(ingests.stored()) == 2
 
 
 def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> None:

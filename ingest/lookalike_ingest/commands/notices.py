@@ -1,6 +1,11 @@
 """Messages on stderr that several subcommands of `ingest` share."""
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from lookalike_core.cli.console import say
+from lookalike_core.logs import ROOT
 
 from lookalike_ingest.rebuild import RebuildReport
 from lookalike_ingest.report import IngestReport
@@ -31,3 +36,36 @@ def list_some(verb: str, lines: list[str]) -> None:
         say(f"{verb} {line}")
     if len(lines) > SHOWN:
         say(f"{verb} {len(lines) - SHOWN} more; --json lists them all")
+
+
+@contextmanager
+def saying_once() -> Iterator[Callable[[], None]]:
+    """Omits log messages that were shown before, for the length of a block; for runs that repeat themselves.
+
+    Yields a function to call after each run: messages that it did not log are shown again.
+    """
+    shown: set[str] = set()
+    logged: set[str] = set()
+    decided: tuple[logging.LogRecord, bool] | None = None
+
+    def is_new(record: logging.LogRecord) -> bool:
+        nonlocal decided
+        if decided is None or decided[0] is not record:  # each handler asks
+            message = record.getMessage()
+            decided = (record, message not in shown)
+            logged.add(message)
+            shown.add(message)
+        return decided[1]
+
+    def forget() -> None:
+        shown.intersection_update(logged)
+        logged.clear()
+
+    handlers = logging.getLogger(ROOT).handlers
+    for handler in handlers:
+        handler.addFilter(is_new)
+    try:
+        yield forget
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_new)

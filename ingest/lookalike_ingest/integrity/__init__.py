@@ -1,0 +1,1 @@
+"""Verifies that a collection is what its files and its model make; writes nothing."""

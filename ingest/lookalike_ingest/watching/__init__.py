@@ -1,0 +1,1 @@
+"""Keeps collections up to date while files change."""
