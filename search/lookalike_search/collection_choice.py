@@ -1,8 +1,9 @@
 """Selects collections by name, backbone, distance and head; errors list what is available."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
@@ -16,11 +17,13 @@ from lookalike_core.stores.open_store import find_other_store
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection, Store, find_ingest_under_way
 from lookalike_core.text import find_name
-from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.heads.head_file import NAME, Head, head_path, name_of_head
-from lookalike_exporter.spec import ModelSpec
 
 from lookalike_search.class_names import find_class, find_similar_names, similar_first
+from lookalike_search.filter_checks import require_fields, require_folders
+
+if TYPE_CHECKING:
+    from lookalike_exporter.spec import ModelSpec
 
 BOTH = "both"
 """Selects a collection of each network, in the place of a backbone's name."""
@@ -149,7 +152,7 @@ class CollectionSelector:
 
 def collection_of_model(
     store: Store,
-    wanted: ModelSpec | Head,
+    wanted: "ModelSpec | Head",
     *,
     distance: Distance | None = None,
     settings: Settings,
@@ -170,7 +173,7 @@ def collection_of_model(
     return None
 
 
-def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, settings: Settings) -> bool:
+def _is_of_model(manifest: CollectionManifest, wanted: "ModelSpec | Head", settings: Settings) -> bool:
     identity = manifest.identity
     if isinstance(wanted, Head):
         return identity == wanted.identity
@@ -186,6 +189,8 @@ def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, setting
         return False
     if wanted.weights == WeightsKind.IMAGENET:
         return manifest.weights.official
+    from lookalike_exporter.export import ensure_exported  # late, since most queries export nothing
+
     spec = replace(wanted, activation_ranges=manifest.activation_ranges)
     return ensure_exported(spec, settings=settings).manifest.identity == identity
 
@@ -274,14 +279,29 @@ def resolve_dataset(where: PointFilter, manifest: CollectionManifest) -> PointFi
     return spell_dataset(where, manifest)
 
 
-def resolve_filter(where: PointFilter, collection: Collection) -> PointFilter:
-    """Returns the filter with dataset and class as the collection spells them.
+def resolve_filter(where: PointFilter, *collections: Collection) -> PointFilter:
+    """Returns the filter with its names as the collections spell them.
 
     Raises:
-        UsageError: it has no such dataset or class.
+        UsageError: none has such a dataset, class or folder, or no image has a field of the filter since an
+            older version wrote it.
     """
-    where = resolve_dataset(where, collection.manifest)
-    return replace(where, class_name=find_class(where.class_name, [collection]))
+    dataset = require_dataset([collection.manifest for collection in collections], where.dataset)
+    where = replace(
+        where,
+        dataset=dataset,
+        classes=_spell_classes(where.classes, collections, Argument.CLASS),
+        not_classes=_spell_classes(where.not_classes, collections, Argument.NOT_CLASS),
+    )
+    require_fields(where, collections)
+    require_folders(where, collections)
+    return where
+
+
+def _spell_classes(
+    names: Iterable[str], collections: Sequence[Collection], argument: Argument
+) -> frozenset[str]:
+    return frozenset(find_class(name, collections, argument=argument) or "" for name in sorted(names))
 
 
 def spell_dataset(where: PointFilter, manifest: CollectionManifest) -> PointFilter:

@@ -58,6 +58,11 @@ def test_a_class_is_known_in_either_normal_form(
             "available: Café, Turtle, bonsai and 2 more",
             (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch"),
         ),
+        (
+            "\udcff",  # a byte of a command line that is no UTF-8
+            "available: Café, Turtle, bonsai and 2 more",
+            (nfc(CAFE), "Turtle", "bonsai", "ketch", "watch"),
+        ),
     ],
 )
 def test_an_unknown_class_is_refused_with_similar_names(
@@ -77,18 +82,22 @@ def test_every_function_with_a_class_filter_refuses_an_unknown_class(
     """No image is read before that."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         with refuses(UsageError, match="--class: there is no class turtel"):
-            searcher.resolve_options(QueryOptions(class_name="turtel"))
+            searcher.resolve_options(QueryOptions(where=PointFilter(classes=frozenset({"turtel"}))))
         with refuses(UsageError, match="there is no class turtel"):
-            all_hits(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
+            all_hits(
+                searcher.networks[0].collection, limit=3, where=PointFilter(classes=frozenset({"turtel"}))
+            )
 
 
 def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home: Settings) -> None:
     """Only images of that class are found."""
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
-        options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
+        options = QueryOptions(where=PointFilter(classes=frozenset({nfc(CAFE)})))
         answer = answer_of(searcher, "watch/1.png", options)
         rows = all_hits(
-            searcher.networks[0].collection, limit=3, where=PointFilter(class_name=options.class_name)
+            searcher.networks[0].collection,
+            limit=3,
+            where=options.where,
         )
     assert {hit.payload.class_name for hit in answer.hits} == {nfc(CAFE)}
     assert [payload.path for payload, _ in rows] == [f"{CAFE}/1.png", f"{CAFE}/2.png"]

@@ -14,11 +14,11 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.overlapping_roots import first_by_rule
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answer_json import answer_json
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_sources import find_known_payload
-from lookalike_search.commands.answer_format import answer_json
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.labelled_vectors import load_labelled
 from made_collections import manifest_of, point_of
@@ -86,7 +86,7 @@ def test_pages_have_each_file_once(searcher: Searcher) -> None:
 def test_a_search_of_one_dataset_returns_its_own_points(searcher: Searcher) -> None:
     """Each hit names the other dataset that holds its file."""
     [source] = searcher.find("all/cars/1.png")
-    answer = answer_of(searcher, source, QueryOptions(dataset="pets"))
+    answer = answer_of(searcher, source, QueryOptions(where=PointFilter(dataset="pets")))
     assert {hit.payload.dataset for hit in answer.hits} == {"pets"}
     assert [each.path for each in answer.hits[0].also_in] == [f"pets/{answer.hits[0].payload.path}"]
 
@@ -143,7 +143,7 @@ def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) 
     for hit in answer.hits:
         assert {hit.payload.dataset, *(each.dataset for each in hit.also_in)} == {"all", "pets"}
     assert answer.left_out_total == 0
-    alone = answer_of(linking, found, QueryOptions(dataset="pets"))
+    alone = answer_of(linking, found, QueryOptions(where=PointFilter(dataset="pets")))
     assert [each.path for each in alone.hits[0].also_in] == ["link/cat/1.png"]
 
 

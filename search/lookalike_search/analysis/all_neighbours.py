@@ -1,19 +1,37 @@
 """The nearest neighbours of every image of a collection, by brute force or by the store's index."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
+from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.brute_force import ExactSearch, FloatMatrix, IntVector
 from lookalike_core.stores.bulk_reads import AT_ONCE, read_vectors
 from lookalike_core.stores.overlapping_roots import first_of_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
+from lookalike_search.asking.answers import QueryOptions
+from lookalike_search.asking.choice import (
+    NO_CHOICE,
+    HitChoice,
+    Passing,
+    Ranked,
+    arrange_diversely,
+    choose_hits,
+)
+from lookalike_search.asking.chosen_neighbours import (
+    check_groups,
+    count_classes,
+    is_past_chances,
+    require_chances,
+)
+from lookalike_search.asking.estimates import estimate_chances, get_usable_calibration
 from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, Scene, find_scenes, read_rows
 from lookalike_search.collection_choice import resolve_filter
@@ -52,6 +70,18 @@ def is_small(
     return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenScenes:
+    """An image and its neighbours, in the order in which they are shown.
+
+    `cut_off` counts those of the next ones, at most as many as are wanted, that a floor of chances left out.
+    """
+
+    payload: Payload
+    scenes: Sequence[Scene[SearchHit]]
+    cut_off: int = 0
+
+
 def find_all_scenes(
     collection: Collection,
     *,
@@ -62,6 +92,30 @@ def find_all_scenes(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
+    """Yields each image with its `limit` nearest scenes: see `find_all_chosen`."""
+    found = find_all_chosen(
+        collection,
+        limit=limit,
+        above=above,
+        where=where,
+        include_copies=include_copies,
+        exact=exact,
+        limits=limits,
+    )
+    return ((each.payload, each.scenes) for each in found)
+
+
+def find_all_chosen(
+    collection: Collection,
+    *,
+    limit: int,
+    above: float | None,
+    choice: HitChoice = NO_CHOICE,
+    where: PointFilter = EVERYTHING,
+    include_copies: bool = False,
+    exact: bool | None = None,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
+) -> Iterator[ChosenScenes]:
     """Yields each image with its `limit` nearest scenes, best first, by dataset and path; each file once.
 
     Hits whose cosine similarity to a better ranked one is over `above` are folded into that one, and more
@@ -71,38 +125,99 @@ def find_all_scenes(
     and its exact duplicates are hits only with `include_copies`. Scores are Qdrant's own. `exact` is brute
     force, with all vectors in memory, and the default for small collections. Otherwise the store is searched
     as for a query, and only payloads are in memory, about 1 KB each. Points that are written or deleted
-    during the search may be missing.
+    during the search may be missing. By a `choice` others of them are shown, searched for as of a query.
 
     Raises:
-        UsageError: the collection has no such dataset or class.
+        UsageError: the collection has no such dataset or class, or hits cannot be chosen so.
     """
+    check_groups(choice, where)
+    calibration = None
+    if choice.min_chance is not None:
+        options = QueryOptions(where=where, include_self=include_copies, without_near_above=above)
+        calibration = require_chances(collection, get_usable_calibration(collection), options)
     images = _open_images(collection, where, include_copies=include_copies, exact=exact, limits=limits)
-    if above is None:
-        return ((asks, [Scene(hit=hit) for hit in hits]) for asks, hits in images.search_all(limit))
-    folding: Folding[SearchHit] = Folding(above=above, vectors_of=lambda hits: [images.vectors(hits)])
-    return (
-        (asks, _fold_one(images, asks, hits, limit, folding))
-        for asks, hits in images.search_all(_FIRST * limit)
+    if above is None and choice.is_plain:
+        return (
+            ChosenScenes(payload=asks, scenes=[Scene(hit=hit) for hit in hits])
+            for asks, hits in images.search_all(limit)
+        )
+    folding: Folding[SearchHit] | None = None
+    if above is not None:
+        folding = Folding(above=above, vectors_of=lambda hits: [images.vectors(hits)])
+    found = _FoundScenes(
+        images=images,
+        folding=folding,
+        first_depth=choice.depth(limit) * (1 if above is None and choice.one_per is None else _FIRST),
+        choice=choice,
+        calibration=calibration,
+        is_euclidean=not collection.manifest.distance.higher_is_nearer,
+        count_classes=cache(partial(count_classes, [collection], where)),
     )
+    return (found.choose(asks, hits, limit) for asks, hits in images.search_all(found.first_depth))
 
 
 _FIRST = 2
-"""Hits for each wanted scene in the first search."""
+"""Hits for each wanted scene in the first search, where some are folded or left out."""
 
 
-def _fold_one(
-    images: "_Images", asks: Payload, hits: list[SearchHit], limit: int, folding: Folding[SearchHit]
-) -> Sequence[Scene[SearchHit]]:
-    """Returns the scenes of one image; `hits` are those of its first search."""
-    first_depth = _FIRST * limit
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FoundScenes:
+    """Chooses the scenes of images whose first search, to `first_depth`, is known."""
 
-    def search(depth: int) -> Search[SearchHit]:
-        found = hits if depth == first_depth else images.nearest(asks, depth)
-        return Search(found=found, is_all=len(found) < depth)
+    images: "_Images"
+    folding: Folding[SearchHit] | None
+    first_depth: int
+    choice: HitChoice
+    calibration: Calibration | None
+    is_euclidean: bool
+    count_classes: Callable[[], int]
 
-    return find_scenes(
-        search, limit, key=lambda hit: hit.payload.id, folding=folding, first_depth=first_depth
-    )
+    def choose(self, asks: Payload, hits: list[SearchHit], limit: int) -> ChosenScenes:
+        """Returns the scenes of one image; `hits` are those of its first search."""
+
+        @cache
+        def search(depth: int) -> Search[SearchHit]:
+            found = hits if depth == self.first_depth else self.images.nearest(asks, depth)
+            return Search(found=found, is_all=len(found) < depth)
+
+        def find(count: int) -> Sequence[Scene[SearchHit]]:
+            return find_scenes(
+                search,
+                count,
+                key=lambda hit: hit.payload.id,
+                folding=self.folding,
+                first_depth=self.first_depth,
+            )
+
+        ranked = Ranked(
+            find=find,
+            payload=lambda scene: scene.hit.payload,
+            passing=self._passing,
+            arrange=self._arrange,
+            count_classes=self.count_classes,
+        )
+        scenes, below = choose_hits(ranked, self.choice, limit).page(0, limit)
+        return ChosenScenes(payload=asks, scenes=scenes, cut_off=len(below))
+
+    def _passing(self, scenes: Sequence[Scene[SearchHit]]) -> Passing:
+        classes = [scene.hit.payload.class_name for scene in scenes]
+        chances = estimate_chances(
+            [scene.hit.score for scene in scenes], classes, calibration=self.calibration
+        )
+        return Passing(
+            passes=[self.choice.is_likely_enough(chance) for chance in chances],
+            is_complete=is_past_chances(self.choice, classes, self.calibration),
+        )
+
+    def _arrange(self, scenes: Sequence[Scene[SearchHit]], count: int) -> Sequence[Scene[SearchHit]]:
+        return arrange_diversely(
+            scenes,
+            count,
+            diversity=self.choice.diverse,
+            score=lambda scene: scene.hit.score,
+            vectors_of=lambda some: [self.images.vectors([scene.hit for scene in some])],
+            is_euclidean=self.is_euclidean,
+        )
 
 
 class _Images(Protocol):

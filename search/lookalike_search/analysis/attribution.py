@@ -97,6 +97,26 @@ def explain(
     )
 
 
+def share_among_cells(vector: FloatVector, features: Features, image_vector: FloatVector) -> FloatMatrix:
+    """Returns the shares of an image's cells in its cosine similarity to any vector `[C]`, float64 `[H, W]`.
+
+    `features` `[H, W, C]` are those of the image, and `image_vector` `[C]` is its vector. The shares sum to
+    the cosine of the two vectors.
+
+    Raises:
+        ValueError: the features or one of the vectors are zero or not finite.
+    """
+    blocks = _blocks(features.astype(np.float64))
+    cells = _scale_to_sum(blocks.reshape(-1, blocks.shape[-1]), image_vector)
+    shares: FloatMatrix = (cells @ _direction(vector)).reshape(blocks.shape[:2])
+    return shares
+
+
+def has_direction(features: Features) -> bool:
+    """Returns whether features `[H, W, C]` are finite and their sum is not zero, so that it has a cosine."""
+    return bool(np.isfinite(features).all() and features.sum(axis=(0, 1)).any())
+
+
 def agreement(features: Features, vector: FloatVector) -> float:
     """Returns the cosine between the sum of features `[H, W, C]` and a vector `[C]` of the same image."""
     return clip_cosine(_direction(features.astype(np.float64).sum(axis=(0, 1))) @ _direction(vector))

@@ -17,6 +17,9 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_search.analysis.projection import Projection, Trust, draw_sample, measure_trust, project
 from lookalike_search.collection_choice import spell_dataset
 
+MOST = 100_000
+"""The most images that a command places."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:

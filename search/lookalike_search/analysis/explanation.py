@@ -1,7 +1,7 @@
 """Explains the similarity of two images by the networks of collections, cell by cell."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +11,7 @@ from lookalike_core.errors import ImageError, ManifestError, SkipReason, UsageEr
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import hash_stream
+from lookalike_core.images.region import Part, Region
 from lookalike_core.images.thumbnails import Thumbnail, encode
 from lookalike_core.logs import get_logger
 from lookalike_core.models.backbones import Pooling, get_backbone
@@ -21,8 +22,9 @@ from lookalike_core.stores.protocol import Collection, Store, open_together
 from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.recorded_models import get_feature_model
 
-from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
+from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain, has_direction
 from lookalike_search.asking.examples import open_source, require_unchanged
+from lookalike_search.asking.part_features import combine_features
 from lookalike_search.asking.query_sources import QueryInput, Source, find_known_payload, find_sources
 
 _logger = get_logger("search")
@@ -39,16 +41,31 @@ Emulated bfloat16 stays above 0.9997 in fp32 graphs and above 0.9994 in int8 one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenImage:
-    """An image: its name, its pixels for the networks, and a reduced, upright version to show.
+class ComparedImage:
+    """An image: its name, and its pixels for the networks.
 
-    `stored` maps the names of collections that hold it to the vectors there, float32 `[D]`.
+    `stored` maps the names of collections that hold it to the vectors there, float32 `[D]`. `part` is the
+    part of it that the pixels are of, None without a region; `whole` are then the pixels of the whole image,
+    None where that is all of it.
     """
 
     name: str
     pixels: Pixels
-    shown: Thumbnail
     stored: Mapping[str, FloatVector] = field(default_factory=dict)
+    part: Part | None = None
+    whole: Pixels | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name, with its region if there is one."""
+        return self.name if self.part is None else f"{self.name} (region {self.part.box})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenImage(ComparedImage):
+    """An image with a reduced, upright version to show, of its part where it has one."""
+
+    shown: Thumbnail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +126,15 @@ class SeenPair:
 
 
 def load_pair(
-    query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
+    query: QueryInput,
+    neighbour: QueryInput,
+    names: Sequence[str],
+    *,
+    store: Store,
+    max_pixels: int,
+    region: Region | None = None,
 ) -> SeenPair:
-    """Reads two images for `explain_pair`, which does not read the collections.
+    """Reads two images for `explain_pair`, which does not read the collections; the region is the query's.
 
     Raises:
         ImageError, UsageError: as `load_image` and `require_average`.
@@ -122,7 +145,7 @@ def load_pair(
     with ExitStack() as stack:
         opened = open_together(names, lambda name: stack.enter_context(store.open(name)))
         return SeenPair(
-            query=load_image(query, opened, max_pixels=max_pixels),
+            query=load_image(query, opened, max_pixels=max_pixels, region=region),
             neighbour=load_image(neighbour, opened, max_pixels=max_pixels, is_neighbour=True),
             manifests=manifests,
         )
@@ -139,9 +162,14 @@ def explain_pair(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
 
 
 def load_image(
-    query: QueryInput, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
+    query: QueryInput,
+    collections: Sequence[Collection],
+    *,
+    max_pixels: int,
+    is_neighbour: bool = False,
+    region: Region | None = None,
 ) -> SeenImage:
-    """Reads an image and its stored vectors.
+    """Reads an image, or a region of it, and its stored vectors, which a part of an image does not have.
 
     The stored vectors are those that a search would use. A search embeds a query file again, so that a file
     in an ingested folder has stored vectors only as a neighbour. An image given as pixels is shown as the
@@ -151,7 +179,7 @@ def load_image(
         ImageError: it cannot be read, its file is not known, or it was changed since it was ingested.
         UsageError: it is a folder or a vector, or several datasets have such a path.
     """
-    source = _one_source(query, collections, max_pixels)
+    source = _one_source(query, collections, max_pixels, region)
     name = source.name
     if source.problem is not None:
         raise source.problem
@@ -161,24 +189,34 @@ def load_image(
             reason=SkipReason.VANISHED,
         )
     if source.pixels is not None:
-        return SeenImage(name=name, pixels=source.pixels, shown=encode(source.pixels, quality=QUALITY))
+        shown = encode(source.pixels, quality=QUALITY)
+        is_part = source.part is not None and not source.part.is_whole
+        whole = source.whole if is_part else None
+        return SeenImage(name=name, pixels=source.pixels, shown=shown, part=source.part, whole=whole)
     if (opening := open_source(source)) is None:
         raise UsageError("a feature vector cannot be explained; give the image that it was computed from")
     with opening as stream:
         sha256 = hash_stream(stream)
         require_unchanged(source, sha256)
-        pixels = decode(stream, name, max_pixels=max_pixels).pixels
-        small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
+        image = decode(stream, name, max_pixels=max_pixels, region=region)
+        small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels, region=region)
+        whole = None if image.part.is_whole else decode(stream, name, max_pixels=max_pixels).pixels
     return SeenImage(
         name=name,
-        pixels=pixels,
+        pixels=image.pixels,
         shown=encode(np.asarray(small), quality=QUALITY),
-        stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour),
+        stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour)
+        if image.part.is_whole
+        else {},
+        part=None if region is None else image.part,
+        whole=whole,
     )
 
 
-def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels: int) -> Source:
-    found = find_sources(query, collections, max_pixels=max_pixels)
+def _one_source(
+    query: QueryInput, collections: Sequence[Collection], max_pixels: int, region: Region | None
+) -> Source:
+    found = find_sources(query, collections, max_pixels=max_pixels, region=region)
     if isinstance(query, str | os.PathLike):
         name = os.fspath(query)
         if len(found) != 1 or (found[0].file is not None and found[0].name != name):
@@ -187,7 +225,12 @@ def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels
 
 
 def explain_by(
-    manifest: CollectionManifest, name: str, query: SeenImage, neighbour: SeenImage, *, settings: Settings
+    manifest: CollectionManifest,
+    name: str,
+    query: ComparedImage,
+    neighbour: ComparedImage,
+    *,
+    settings: Settings,
 ) -> Explained:
     """Returns the explanation by the network of one collection.
 
@@ -201,19 +244,44 @@ def explain_by(
     embedder = Embedder.from_settings(model.path, settings, expected=model.manifest, images=2)
     embedder.log_provider(_logger)
     images = (query, neighbour)
-    one, other = (_features(embedder, model.shape, image) for image in images)
-    vectors = _compared_vectors(name, manifest, images, settings)
-    explanation = explain(one, other, query_vector=vectors[0], neighbour_vector=vectors[1])
+
+    def compute(pixels: Pixels) -> Features:
+        features: Features = embedder.embed_one(pixels).reshape(model.shape)
+        return features
+
+    features = [compute_features(image, compute) for image in images]
+    computed = (part_vector(query, features[0]), None)
+    vectors = _compared_vectors(name, manifest, images, computed, settings)
+    return explain_vectors(manifest, name, images, features, vectors, provider=embedder.provider)
+
+
+def explain_vectors(
+    manifest: CollectionManifest,
+    name: str,
+    images: Sequence[ComparedImage],
+    features: Sequence[Features],
+    vectors: Sequence[FloatVector],
+    *,
+    provider: str,
+) -> Explained:
+    """Returns the explanation of the vectors float32 `[D]` of two images by their features `[H, W, C]`.
+
+    Raises:
+        ManifestError: a stored vector is not of this model.
+    """
+    [one, other], [first, second] = features, vectors
+    explanation = explain(one, other, query_vector=first, neighbour_vector=second)
     compared = [
         ComparedVector(vector=vector, is_stored=name in image.stored, agreement=agreement(cells, vector))
-        for image, vector, cells in zip(images, vectors, (one, other), strict=True)
+        for image, vector, cells in zip(images, vectors, features, strict=True)
     ]
     for image, found in zip(images, compared, strict=True):
-        _require_agreement(name, image, found)
+        if found.is_stored:
+            require_agreement(name, image.name, found.agreement)
     return Explained(
         collection=name,
         manifest=manifest,
-        provider=embedder.provider,
+        provider=provider,
         explanation=explanation,
         query=compared[0],
         neighbour=compared[1],
@@ -250,15 +318,26 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
         )
 
 
-def _features(embedder: Embedder, shape: tuple[int, int, int], image: SeenImage) -> Features:
-    """Returns the features of an image, float32 `[H, W, C]`."""
-    features = embedder.embed_one(image.pixels).reshape(shape)
-    if not (np.isfinite(features).all() and features.sum(axis=(0, 1)).any()):
+def compute_features(image: ComparedImage, compute: Callable[[Pixels], Features]) -> Features:
+    """Returns the features of an image, or of a part of it, `[H, W, C]`; `compute` is the network.
+
+    Raises:
+        ImageError: they are zero or not finite.
+    """
+    features = compute(image.pixels)
+    if image.whole is not None and image.part is not None:
+        features = combine_features(features, compute(image.whole), image.part)
+    if not has_direction(features):
         raise ImageError(
             f"{image.name} has no embedding: its features are zero or not finite",
             reason=SkipReason.NO_EMBEDDING,
         )
     return features
+
+
+def part_vector(image: ComparedImage, features: Features) -> FloatVector | None:
+    """Returns the vector of a part of an image, which its features sum to; None for a whole image."""
+    return None if image.whole is None else features.sum(axis=(0, 1)).astype(np.float32)
 
 
 def _stored_vectors(
@@ -281,10 +360,17 @@ def _stored_vectors(
 
 
 def _compared_vectors(
-    name: str, manifest: CollectionManifest, images: Sequence[SeenImage], settings: Settings
+    name: str,
+    manifest: CollectionManifest,
+    images: Sequence[ComparedImage],
+    computed: Sequence[FloatVector | None],
+    settings: Settings,
 ) -> list[FloatVector]:
-    """Returns the vectors that a search compares: the stored ones, or embedded ones where none is stored."""
-    vectors = [image.stored.get(name) for image in images]
+    """Returns the vectors that a search compares: `computed` or stored ones, else embedded ones."""
+    vectors = [
+        vector if vector is not None else image.stored.get(name)
+        for image, vector in zip(images, computed, strict=True)
+    ]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
     model = get_model(manifest, settings=settings)
@@ -295,11 +381,16 @@ def _compared_vectors(
     ]
 
 
-def _require_agreement(name: str, image: SeenImage, compared: ComparedVector) -> None:
-    if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
+def require_agreement(name: str, image: str, agreed: float) -> None:
+    """Refuses a stored vector of a collection whose cosine to the sum of an image's cells is too low.
+
+    Raises:
+        ManifestError: it was not computed from this image by this model.
+    """
+    if agreed < LEAST_AGREEMENT:
         raise ManifestError(
-            f"the stored vector of {image.name} in {name} was not computed from it by this model (cosine "
-            f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT})",
+            f"the stored vector of {image} in {name} was not computed from it by this model (cosine "
+            f"{agreed:.4f}; between execution providers it is at least {LEAST_AGREEMENT})",
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),
         )

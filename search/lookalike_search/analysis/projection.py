@@ -5,7 +5,7 @@ distances between clusters, and their sizes, mean nothing.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -24,6 +24,9 @@ FEWEST = 5
 """Different vectors that t-SNE needs; fewer are placed by their principal components."""
 
 NEIGHBOURS = 10
+MOST_PLACED = 10_000
+"""Images that t-SNE places: minutes of two cores, and the time grows faster than their number."""
+
 MOST_MEASURED = 5_000
 """Images that trustworthiness is measured on: brute force, which takes 600 MB for so many."""
 
@@ -39,10 +42,14 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """Places, float64 `[N, 2]`, finite; `kl_divergence` is the loss of t-SNE at its end."""
+    """Places, float64 `[N, 2]`, finite; `kl_divergence` is the loss of t-SNE at its end.
+
+    `landmarks` is the number of images that were placed by the method, where the others stand around them.
+    """
 
     places: NDArray[np.float64]
     method: Method
+    landmarks: int | None = None
     perplexity: float | None = None
     kl_divergence: float | None = None
 
@@ -62,11 +69,14 @@ class Trust:
     in_space: float | None
 
 
-def project(vectors: FloatMatrix, *, seed: int) -> Projection:
+def project(vectors: FloatMatrix, *, seed: int, most: int = MOST_PLACED) -> Projection:
     """Returns places of vectors float `[N, D]`, at least one, by Euclidean distances; reproducible by `seed`.
 
-    For cosine similarity the vectors must have length 1: then both order neighbours alike.
+    For cosine similarity the vectors must have length 1: then both order neighbours alike. Of more than
+    `most` a random sample of landmarks is placed, and each other stands around the landmark nearest to it.
     """
+    if len(vectors) > most:
+        return _project_around_landmarks(vectors, seed, most)
     different = len(np.unique(vectors, axis=0))
     if different == 1:
         return Projection(places=_sunflower(len(vectors)), method=Method.NONE)
@@ -117,6 +127,55 @@ def draw_sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVec
     part = position / np.array([counts[name] for name in classes])
     drawn = order[np.argsort(part[order], kind="stable")[:limit]]
     return np.sort(drawn)
+
+
+def _project_around_landmarks(vectors: FloatMatrix, seed: int, most: int) -> Projection:
+    drawn = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
+    landmarks = np.sort(drawn)
+    placed = project(vectors[landmarks], seed=seed, most=most)
+    others = np.setdiff1d(np.arange(len(vectors)), landmarks)
+    nearest, distance = _find_nearest(vectors[others], vectors[landmarks])
+    places = np.empty((len(vectors), 2))
+    places[landmarks] = placed.places
+    places[others] = placed.places[nearest] + _spread(nearest, distance, _room_around(placed.places))
+    return replace(placed, places=places, landmarks=most)
+
+
+def _find_nearest(vectors: FloatMatrix, landmarks: FloatMatrix) -> tuple[IntVector, NDArray[np.float64]]:
+    """Returns the row of the landmark nearest to each vector, int64 `[N]`, and the squared distance."""
+    lengths = (landmarks.astype(np.float64) ** 2).sum(axis=1)
+    rows, distances = [], []
+    for start in range(0, len(vectors), _ROWS):
+        part = vectors[start : start + _ROWS]
+        squared = lengths - 2 * (part @ landmarks.T) + (part.astype(np.float64) ** 2).sum(axis=1)[:, None]
+        row = squared.argmin(axis=1)
+        rows.append(row)
+        distances.append(squared[np.arange(len(part)), row])
+    return np.concatenate(rows), np.concatenate(distances)
+
+
+def _room_around(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns half of the distance from each place to the next one, `[N]`."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found, _ = NearestNeighbors(n_neighbors=1).fit(places).kneighbors()
+    return np.asarray(found[:, 0] / 2)
+
+
+def _spread(
+    nearest: IntVector, distance: NDArray[np.float64], room: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns how far each vector stands from its landmark, `[N, 2]`: those nearest to it the least."""
+    offsets = np.zeros((len(nearest), 2))
+    order = np.lexsort((distance, nearest))
+    starts = np.flatnonzero(np.diff(nearest[order], prepend=-1))
+    for rows in np.split(order, starts[1:]):
+        circle = _sunflower(len(rows) + 1)[1:]
+        offsets[rows] = circle / np.sqrt(len(rows) + 1) * room[nearest[rows[0]]]
+    return offsets
+
+
+_ROWS = 1_024
 
 
 def _tsne(vectors: FloatMatrix, seed: int) -> Projection:

@@ -21,7 +21,7 @@ from lookalike_core.stores.overlapping_roots import (
 )
 from lookalike_core.stores.points import Payload, PointFilter
 
-from lookalike_search.asking.answers import Placing, QueryOptions
+from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions
 from lookalike_search.asking.query_sources import find_file
 from lookalike_search.asking.ranking import FIRST_DEPTH, Search
 from lookalike_search.asking.scenes import read_rows
@@ -93,7 +93,7 @@ class Query:
         """Returns the path of an image's file; None where no collection knows it."""
         return find_file(payload, self._manifests)
 
-    def vectors_of(self, candidates: Sequence[Candidate]) -> list[FloatMatrix]:
+    def vectors_of(self, candidates: Sequence[Candidate] | Sequence[Neighbour]) -> list[FloatMatrix]:
         """Returns the stored vectors, float32 `[N, D]` for each network; zeros where it lacks the image."""
         payloads = [candidate.payload for candidate in candidates]
         return [read_rows(network.collection, self._own_ids(network, payloads)) for network in self.networks]

@@ -12,7 +12,9 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import get_logger
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Collection
+from numpy.typing import NDArray
 
 from lookalike_search.asking.answers import Neighbour
 
@@ -59,19 +61,37 @@ def estimate(
     Calibrations are learned from single images and unfiltered neighbours: there is none for a search within a
     class or a dataset, by several examples, or that includes exact duplicates.
     """
-    chances: list[float | None] = [None] * len(hits)
+    scores, classes = [hit.score for hit in hits], [hit.payload.class_name for hit in hits]
+    chances = estimate_chances(scores, classes, calibration=calibration)
     if calibration is None:
         return Estimates(chances=chances)
-    scores = np.array([hit.score for hit in hits])
-    nearness = scores if calibration.distance == "cosine" else -scores
-    if len(hits) and calibration.is_unlike_anything(float(nearness[0])):
+    if hits and calibration.is_unlike_anything(_nearness(scores[:1], calibration)[0]):
         return Estimates(chances=chances, unlike_anything=True)
-    read_off = calibration.chance(nearness).tolist()
-    for i in [i for i, hit in enumerate(hits) if hit.payload.class_name][: calibration.k]:
-        chances[i] = None if isnan(read_off[i]) else read_off[i]
     is_known = verdict is not None and verdict.voters == calibration.k
     return Estimates(
         chances=chances,
         verdict=calibration.verdict_chance(rule, verdict.share) if verdict and is_known else None,
         unlike_anything=False,
     )
+
+
+def estimate_chances(
+    scores: Sequence[float], classes: Sequence[str | None], *, calibration: Calibration | None
+) -> list[float | None]:
+    """Returns the chances that the hits of one image, best first, have its class: see `estimate`."""
+    chances: list[float | None] = [None] * len(scores)
+    if calibration is None or not scores:
+        return chances
+    rows = [row for row, name in enumerate(classes) if name][: calibration.k]
+    nearness = _nearness([scores[0], *(scores[row] for row in rows)], calibration)
+    if calibration.is_unlike_anything(nearness[0]):
+        return chances
+    for row, chance in zip(rows, calibration.chance(nearness[1:]).tolist(), strict=True):
+        chances[row] = None if isnan(chance) else chance
+    return chances
+
+
+def _nearness(scores: Sequence[float], calibration: Calibration) -> NDArray[np.float64]:
+    """Returns similarities, or negated Euclidean distances, of scores."""
+    found = np.array(scores, dtype=np.float64)
+    return found if calibration.distance == Distance.COSINE else -found

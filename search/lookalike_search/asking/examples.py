@@ -16,6 +16,7 @@ from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import hash_stream, open_file, read_pipe
+from lookalike_core.images.region import Part
 from lookalike_core.models.embedder import BATCH_SIZE
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.stores.collection_manifest import Distance
@@ -32,6 +33,7 @@ class Example:
     `sha256` holds the hashes of its bytes: several where a stale collection holds an older one. `indexed` is
     its payload, None where it is not indexed. `provider` is what embedded it, None where all vectors were
     stored. `embed_ms` is what reading and embedding took: its share, where several were embedded together.
+    `part` is the part of the image that the vectors are of, None without a region.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Example:
     vectors: Sequence[FloatVector]
     provider: str | None
     embed_ms: float
+    part: Part | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the vectors are of the whole image."""
+        return self.part is None or self.part.is_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +67,9 @@ def read_examples(
 ) -> Generator[Example | ImageError, None, None]:
     """Yields an example for each source, in their order, or why it cannot be read.
 
-    The vectors of an indexed image are the stored ones; any other image is decoded once and embedded by each
-    network. Threads read ahead, and `BATCH_SIZE` images are embedded at a time.
+    The vectors of an indexed image are the stored ones; any other image, and a part of one, is decoded and
+    embedded by each network: see `SearchedCollection.embed_parts`. Threads read ahead, and `BATCH_SIZE`
+    images are embedded at a time.
     """
     drafts = (_make_draft(source, networks) for source in sources)
     with closing(map_ahead(partial(_read, max_pixels=max_pixels), drafts, ahead=2 * BATCH_SIZE)) as read:
@@ -113,7 +122,8 @@ def _length(vector: FloatVector, distance: Distance) -> float:
 class _Draft:
     """An image before it is embedded: `stored` holds its vector in each collection, None where it is missing.
 
-    `stream` opens its bytes, None where it has none; `pixels` are decoded where a network has to embed them.
+    `stream` opens its bytes, None where it has none; `pixels` are decoded where a network has to embed them,
+    and with a `part` that is not all of the image they show that, and `whole` all of it.
     """
 
     source: Source
@@ -121,7 +131,14 @@ class _Draft:
     stream: AbstractContextManager[BinaryIO] | None = None
     sha256: str | None = None
     pixels: Pixels | None = None
+    part: Part | None = None
+    whole: Pixels | None = None
     problem: ImageError | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether its vectors are those of a part of an image."""
+        return self.part is not None and not self.part.is_whole
 
 
 def _make_draft(source: Source, networks: Sequence[SearchedCollection]) -> _Draft:
@@ -130,11 +147,36 @@ def _make_draft(source: Source, networks: Sequence[SearchedCollection]) -> _Draf
         return _Draft(source=source, stored=[], problem=source.problem)
     if source.vector is not None:
         return _Draft(source=source, stored=[source.vector for _ in networks])
-    stored = [network.stored_vector(source.id) if source.id else None for network in networks]
     try:
-        return _Draft(source=source, stored=stored, stream=open_source(source), pixels=source.pixels)
+        part = find_indexed_part(source) or source.part
+        is_stored = source.id is not None and (part is None or part.is_whole)
+        stored = [
+            network.stored_vector(source.id) if source.id is not None and is_stored else None
+            for network in networks
+        ]
+        return _Draft(
+            source=source,
+            stored=stored,
+            stream=open_source(source),
+            pixels=source.pixels,
+            part=part,
+            whole=source.whole,
+        )
     except ImageError as error:
-        return _Draft(source=source, stored=stored, problem=error)
+        return _Draft(source=source, stored=[], problem=error)
+
+
+def find_indexed_part(source: Source) -> Part | None:
+    """Returns the part of an indexed image that its region means; None without one.
+
+    Raises:
+        ImageError: the region reaches beyond the image.
+    """
+    if source.region is None or not source.payloads:
+        return None
+    width, height = source.payloads[0].width, source.payloads[0].height
+    box = source.region.locate((width, height), source.title)
+    return Part(box=box, width=width, height=height)
 
 
 def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
@@ -144,34 +186,39 @@ def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
         return draft
     read = _decode_indexed if draft.source.payloads else _decode
     try:
-        sha256, pixels = read(draft, max_pixels)
+        return read(draft, max_pixels)
     except ImageError as error:
         return replace(draft, problem=error)
-    return replace(draft, sha256=sha256, pixels=pixels)
 
 
-def _decode(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """Returns the SHA-256 and the pixels of an image."""
+def _decode(draft: _Draft, max_pixels: int) -> _Draft:
+    """Returns the draft with the SHA-256 and the pixels of its image."""
     if draft.stream is None:
         raise ImageError("no file path is recorded for this image", reason=SkipReason.VANISHED)
     with draft.stream as stream:
-        return hash_stream(stream), decode(stream, draft.source.title, max_pixels=max_pixels).pixels
+        sha256, source = hash_stream(stream), draft.source
+        image = decode(stream, source.title, max_pixels=max_pixels, region=source.region)
+        if source.region is None:
+            return replace(draft, sha256=sha256, pixels=image.pixels)
+        whole = image if image.part.is_whole else decode(stream, source.title, max_pixels=max_pixels)
+    return replace(draft, sha256=sha256, pixels=image.pixels, part=image.part, whole=whole.pixels)
 
 
-def _decode_indexed(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """Returns the SHA-256 and the pixels of an indexed image that some collections lack."""
+def _decode_indexed(draft: _Draft, max_pixels: int) -> _Draft:
+    """Returns the same of an indexed image that some collections lack, or of which a region is wanted."""
     try:
-        sha256, pixels = _decode(draft, max_pixels)
+        read = _decode(draft, max_pixels)
     except ImageError as error:
+        why = "is not in every collection" if draft.source.region is None else "has a region"
         raise ImageError(
-            f"{draft.source.title} is not in every collection, and its file cannot be read: {error}",
+            f"{draft.source.title} {why}, and its file cannot be read: {error}",
             reason=error.reason,
             limit=error.limit,
             path=error.path,
             hint=error.hint,
         ) from error
-    require_unchanged(draft.source, sha256)
-    return sha256, pixels
+    require_unchanged(draft.source, read.sha256 or "")
+    return read
 
 
 def _embed(
@@ -181,14 +228,29 @@ def _embed(
     vectors = [list(draft.stored) for draft in drafts]
     for i, network in enumerate(networks):
         missing = {
-            row: draft.pixels
+            row: draft
             for row, draft in enumerate(drafts)
             if draft.pixels is not None and draft.stored[i] is None
         }
-        if missing:
-            for row, vector in zip(missing, network.embed(list(missing.values())), strict=True):
-                vectors[row][i] = vector
+        parts = {row: draft for row, draft in missing.items() if network.averages_cells and draft.is_part}
+        wholes = {row: draft for row, draft in missing.items() if row not in parts}
+        for rows, embed in ((wholes, _embed_wholes), (parts, _embed_parts)):
+            if rows:
+                for row, vector in zip(rows, embed(list(rows.values()), network), strict=True):
+                    vectors[row][i] = vector
     return vectors
+
+
+def _embed_wholes(drafts: Sequence[_Draft], network: SearchedCollection) -> list[FloatVector | None]:
+    return network.embed([draft.pixels for draft in drafts if draft.pixels is not None])
+
+
+def _embed_parts(drafts: Sequence[_Draft], network: SearchedCollection) -> list[FloatVector | None]:
+    return network.embed_parts(
+        [draft.pixels for draft in drafts if draft.pixels is not None],
+        [draft.whole for draft in drafts if draft.whole is not None],
+        [draft.part for draft in drafts if draft.part is not None],
+    )
 
 
 def _example(
@@ -219,6 +281,7 @@ def _example(
         vectors=known,
         provider=next((network.provider for network in used), None),
         embed_ms=embed_ms,
+        part=draft.part,
     )
 
 

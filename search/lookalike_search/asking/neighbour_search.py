@@ -1,7 +1,7 @@
 """Finds the neighbours of one query, by one network or by several, and the class that they vote for."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from operator import eq
 
@@ -15,13 +15,40 @@ from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, Scene, find_scenes
 
 
-def find_neighbours(query: Query) -> tuple[list[Neighbour], Verdict | None]:
-    """Returns at least as many neighbours as are shown or vote, best first, and the verdict of their vote."""
-    options = query.options
-    wanted = max(options.last, options.k)
-    scenes = _find_scenes(query, _search([query.where], query), wanted, first_depth=query.first_depth)
-    neighbours = [_neighbour(query, rank, scene) for rank, scene in enumerate(scenes, start=1)]
-    return neighbours, _find_verdict(query, [scene.hit for scene in scenes])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """All neighbours of a query in their order, and the verdict of the k nearest.
+
+    `nearest` holds at least as many as are shown or vote, or all, best first; `search` returns at least so
+    many of the same order, or all.
+    """
+
+    nearest: Sequence[Neighbour]
+    search: Callable[[int], Sequence[Neighbour]]
+    verdict: Verdict | None
+
+    def find(self, count: int) -> Sequence[Neighbour]:
+        """Returns at least the `count` nearest, or all; `nearest` is not searched again."""
+        return self.nearest if count <= len(self.nearest) else self.search(count)
+
+
+def rank_neighbours(query: Query) -> Ranking:
+    """Returns the neighbours of a query, which are searched as deep as they are wanted."""
+    options, searched = query.options, cache(_search([query.where], query))
+
+    def find(count: int) -> list[Scene[Candidate]]:
+        return _find_scenes(query, searched, count, first_depth=query.first_depth)
+
+    scenes = find(max(options.last, options.k))
+    return Ranking(
+        nearest=_neighbours(query, scenes),
+        search=lambda count: _neighbours(query, find(count)),
+        verdict=_find_verdict(query, [scene.hit for scene in scenes]),
+    )
+
+
+def _neighbours(query: Query, scenes: Sequence[Scene[Candidate]]) -> list[Neighbour]:
+    return [_neighbour(query, rank, scene) for rank, scene in enumerate(scenes, start=1)]
 
 
 def _neighbour(query: Query, rank: int, scene: Scene[Candidate]) -> Neighbour:
@@ -46,7 +73,7 @@ def _find_verdict(query: Query, hits: Sequence[Candidate]) -> Verdict | None:
     have no vote.
     """
     options, where = query.options, query.where
-    if options.class_name is not None:
+    if options.where.is_of_one_class:
         return None
     depth = max(query.first_depth, options.k) if query.is_fused else query.first_depth
     beside = [Request(where=where, limit=depth)]
@@ -77,7 +104,7 @@ def _find_nearest_of_classes(
 
     A fused score depends on all images that are ranked together, so a fusion searches all classes together.
     """
-    wheres = {name: replace(query.where, class_name=name) for name in classes}
+    wheres = {name: replace(query.where, classes=frozenset({name or ""})) for name in classes}
     if query.is_fused:
         together = cache(_search(list(wheres.values()), query, beside))
         searches = [_restrict_to_classes(partial(eq, name), together) for name in wheres]
@@ -118,5 +145,7 @@ def _find_scenes(
     Near-duplicates in one network are folded in all.
     """
     above = query.options.without_near_above
-    folding = None if above is None else Folding(above=above, vectors_of=query.vectors_of)
+    folding: Folding[Candidate] | None = None
+    if above is not None:
+        folding = Folding(above=above, vectors_of=query.vectors_of)
     return find_scenes(search, count, key=lambda each: each.key, folding=folding, first_depth=first_depth)

@@ -10,23 +10,26 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.region import Region
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.overlapping_roots import other_places
-from lookalike_core.stores.points import Payload, PointFilter
+from lookalike_core.stores.points import EVERYTHING, Payload
 from lookalike_core.stores.protocol import Store, open_together
 
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
+from lookalike_search.asking.calibration_use import check_is_whole
 from lookalike_search.asking.candidates import Query, check_fusion
+from lookalike_search.asking.chosen_neighbours import choose_neighbours
 from lookalike_search.asking.estimates import estimate
 from lookalike_search.asking.exact_duplicates import find_exact_duplicates
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combine, read_examples
-from lookalike_search.asking.neighbour_search import find_neighbours
+from lookalike_search.asking.neighbour_search import rank_neighbours
+from lookalike_search.asking.prediction_sets import find_prediction_set
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
 from lookalike_search.asking.searched_collection import SearchedCollection, milliseconds_since
-from lookalike_search.class_names import find_class
-from lookalike_search.collection_choice import require_dataset
+from lookalike_search.collection_choice import resolve_filter
 
 
 class Searcher:
@@ -71,23 +74,25 @@ class Searcher:
         dataset: str | None = None,
         others: OtherFiles | None = None,
         max_pixels: int = MAX_PIXELS,
+        region: Region | None = None,
     ) -> list[Source]:
         """Returns the images of a query: see `find_sources`."""
         collections = [network.collection for network in self.networks]
-        return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
+        return find_sources(
+            query, collections, dataset=dataset, others=others, max_pixels=max_pixels, region=region
+        )
 
     def resolve_options(self, options: QueryOptions) -> QueryOptions:
-        """Returns the options with the class and the dataset as the collections spell them.
+        """Returns the options with the names of the filter as the collections spell them.
 
         Raises:
             UsageError: the rankings of these collections cannot be fused so, their scores cannot be cut off
-                so, or none has such a dataset or class.
+                so, or none has such a dataset, class or folder; or a collection cannot be filtered so.
         """
         check_fusion(self.networks, options)
         _check_cut_off(self.networks, options)
-        dataset = require_dataset([network.manifest for network in self.networks], options.dataset)
-        class_name = find_class(options.class_name, [network.collection for network in self.networks])
-        return replace(options, dataset=dataset, class_name=class_name)
+        collections = [network.collection for network in self.networks]
+        return replace(options, where=resolve_filter(options.where, *collections))
 
     def read_all(self, sources: Iterable[Source], *, max_pixels: int) -> Iterator[Example | ImageError]:
         """Yields each image with its vectors, or why it cannot be read: see `read_examples`."""
@@ -109,33 +114,44 @@ class Searcher:
 
         Raises:
             ImageError: the examples leave nothing to search for.
+            UsageError: a confidence or a chance was asked for, and the calibration is not usable any more, or
+                the example is a part of an image.
         """
+        if options.confidence is not None:
+            check_is_whole(example, "prediction sets", Argument.CONFIDENCE)
+        if options.choice.min_chance is not None:
+            check_is_whole(example, "chances", Argument.MIN_CHANCE)
         started = time.perf_counter()
         examples = (example, *positives.examples, *negatives.examples)
         known = frozenset() if options.include_self else frozenset().union(*(e.sha256 for e in examples))
-        where = PointFilter(class_name=options.class_name, dataset=options.dataset)
         query = Query(
             networks=self.networks,
             vectors=self._vectors(example, positives, negatives),
-            where=replace(where, excluded_sha256=known),
+            where=replace(options.where, excluded_sha256=known),
             options=options,
             candidates=self._candidates,
         )
-        left_out = find_exact_duplicates(self.networks, examples, replace(where, only_sha256=known))
-        hits, verdict = find_neighbours(query)
-        is_calibrated_for = len(self.networks) == 1 and len(examples) == 1 and _is_unrestricted(options)
+        left_out = find_exact_duplicates(self.networks, examples, replace(options.where, only_sha256=known))
+        ranking = rank_neighbours(query)
+        verdict = ranking.verdict
+        is_single = len(examples) == 1 and example.is_whole
+        is_calibrated_for = len(self.networks) == 1 and is_single and _is_unrestricted(options)
         calibration = self.networks[0].calibration if is_calibrated_for else None
-        estimates = estimate(hits, verdict, calibration=calibration, rule=options.vote)
-        asked_for = [hit.score for hit in hits[options.offset : options.last]]
-        cut_off = [score for score in asked_for if not options.is_near_enough(score)]
+        estimates = estimate(ranking.nearest, verdict, calibration=calibration, rule=options.vote)
+        prediction_set = None
+        if options.confidence is not None:
+            prediction_set = find_prediction_set(query, options.confidence)
+        chosen = choose_neighbours(query, ranking, calibration)
+        shown, below = chosen.page(options.offset, options.last)
         return Answer(
             query=example.name,
             file=example.file,
             indexed=example.indexed,
-            hits=self._select_page(hits, estimates.chances, options),
+            hits=self._with_places(shown, options),
             verdict=None if estimates.unlike_anything else verdict,
             verdict_chance=estimates.verdict,
             unlike_anything=estimates.unlike_anything,
+            prediction_set=prediction_set,
             provider=next((each.provider for each in examples if each.provider), None),
             load_ms=load_ms,
             embed_ms=example.embed_ms,
@@ -144,9 +160,12 @@ class Searcher:
             negatives=negatives.names,
             left_out=left_out[: options.limit],
             left_out_total=len(left_out),
-            passed_over=min(options.offset, len(hits)),
-            cut_off=len(cut_off),
-            cut_off_score=cut_off[0] if cut_off else None,
+            passed_over=min(options.offset, len(chosen.shown) + len(chosen.below)),
+            cut_off=len(below),
+            cut_off_score=below[0].score if below else None,
+            cut_off_chance=below[0].chance if below else None,
+            part=example.part,
+            vectors=query.vectors,
         )
 
     def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
@@ -167,17 +186,11 @@ class Searcher:
             vectors.append(vector)
         return vectors
 
-    def _select_page(
-        self, hits: Sequence[Neighbour], chances: Sequence[float | None], options: QueryOptions
-    ) -> list[Neighbour]:
-        """Returns the neighbours of the page, each with the other datasets that hold its file."""
-        page = slice(options.offset, options.last)
+    def _with_places(self, hits: Sequence[Neighbour], options: QueryOptions) -> list[Neighbour]:
+        """Returns the neighbours of a page, each with the other datasets that hold its file."""
         shown = [
-            replace(
-                hit, chance=chance, near=[near for near in hit.near if options.is_near_enough(near.score)]
-            )
-            for hit, chance in zip(hits[page], chances[page], strict=True)
-            if options.is_near_enough(hit.score)
+            replace(hit, rank=rank, near=[near for near in hit.near if options.is_near_enough(near.score)])
+            for rank, hit in enumerate(hits, start=options.offset + 1)
         ]
         payloads = [each.payload for hit in shown for each in hit.scene]
         places: dict[str, list[Payload]] = {}
@@ -219,5 +232,4 @@ def _check_cut_off(networks: Sequence[SearchedCollection], options: QueryOptions
 
 def _is_unrestricted(options: QueryOptions) -> bool:
     """Returns whether all other images may be neighbours, as when a calibration was learned."""
-    is_narrowed = options.class_name is not None or options.dataset is not None
-    return not is_narrowed and not options.include_self and options.without_near_above is None
+    return options.where == EVERYTHING and not options.include_self and options.without_near_above is None

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lookalike_core.errors import ImageError
+from lookalike_core.images.region import Region
 from lookalike_core.images.scan import OtherFiles
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
+from lookalike_search.asking.chosen_neighbours import check_choice
 from lookalike_search.asking.examples import Example, ExampleSet
+from lookalike_search.asking.prediction_sets import check_confidence
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_sources import QueryInput, Source
 
@@ -25,16 +28,20 @@ def answer_all(
 ) -> Iterator[Answer | Unanswered]:
     """Yields for each query its answer or why there is none; for a folder, one for each image, by name.
 
-    `positives` and `negatives` are examples of what is wanted and of what is not, which go with every query.
+    `positives` and `negatives` are examples of what is wanted and of what is not, which go with every query;
+    the region of the options is one of the queries, not of these.
     All names are looked up before any image is read, so that a wrong name is refused at once; images are
     embedded in batches. The first answer shows the time of opening and loading. `on_other_files` is called
     for a folder that holds files of other kinds, `on_left_out` for an unreadable image in a folder of
     examples.
 
     Raises:
-        UsageError: as `find_sources` and `Searcher.resolve_options`.
+        UsageError: as `find_sources`, `check_confidence`, `check_choice` and `Searcher.resolve_options`.
         ImageError: an example cannot be read, or no image of a folder of them.
     """
+    has_examples = bool(positives or negatives)
+    check_confidence(searcher.networks, options, has_examples=has_examples)
+    check_choice(searcher.networks, options, has_examples=has_examples)
     batch = _Batch(
         searcher=searcher,
         options=searcher.resolve_options(options),
@@ -42,7 +49,7 @@ def answer_all(
         on_left_out=on_left_out,
     )
     wanted, unwanted = batch.find_examples(positives), batch.find_examples(negatives)
-    sources = [source for query in queries for source in batch.find(query)]
+    sources = [source for query in queries for source in batch.find(query, options.region)]
     examples = {"positives": batch.read_examples(wanted), "negatives": batch.read_examples(unwanted)}
     shown_ms = 0.0
     for source, read in zip(sources, batch.read(sources), strict=True):
@@ -67,10 +74,10 @@ class _Batch:
     on_other_files: Callable[[str, OtherFiles], None]
     on_left_out: Callable[[ImageError], None]
 
-    def find(self, query: QueryInput) -> list[Source]:
+    def find(self, query: QueryInput, region: Region | None = None) -> list[Source]:
         others, options = OtherFiles(), self.options
         found = self.searcher.find(
-            query, dataset=options.dataset, others=others, max_pixels=options.max_pixels
+            query, dataset=options.where.dataset, others=others, max_pixels=options.max_pixels, region=region
         )
         if others.total:
             self.on_other_files(str(query), others)

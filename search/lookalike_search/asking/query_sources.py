@@ -8,7 +8,8 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -24,13 +25,14 @@ from lookalike_core.images.decoding import (
     prepare_image,
     prepare_pixels,
 )
+from lookalike_core.images.region import Part, Region
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
 from lookalike_core.missing_path import CHECK_PATH, describe_missing
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of, first_by_rule
 from lookalike_core.stores.points import Payload, point_id, usable_rows
 from lookalike_core.stores.protocol import Collection
-from lookalike_core.text import find_name, unicode_forms
+from lookalike_core.text import find_name, is_unicode, unicode_forms
 from numpy.typing import NDArray
 
 
@@ -40,10 +42,12 @@ class Source:
 
     `file` is its path, None where none is known. `payloads` holds the payload of each collection that has the
     image, if it was named by its id or by its path in a dataset. `problem` says why it cannot be read, if
-    that is known already.
+    that is known already. `region` is the part of it that is meant, None for all of it.
 
     An image in memory has `content`, the bytes of its file or a stream of them that is read once; or
     `pixels`, prepared for a network, uint8 `[224, 224, 3]`; or `vector`, a feature vector, float32 `[D]`.
+    `part` is the part of an image that its `pixels` show, where there is a region, and `whole` shows all of
+    the image, uint8 `[224, 224, 3]`.
     """
 
     name: str
@@ -54,6 +58,9 @@ class Source:
     content: bytes | BinaryIO | None = None
     pixels: Pixels | None = None
     vector: FloatVector | None = None
+    region: Region | None = None
+    part: Part | None = None
+    whole: Pixels | None = None
 
     @property
     def id(self) -> str | None:
@@ -80,10 +87,11 @@ def find_sources(
     dataset: str | None = None,
     others: OtherFiles | None = None,
     max_pixels: int = MAX_PIXELS,
+    region: Region | None = None,
 ) -> list[Source]:
     """Returns the image of a query; of a folder, all images below it in the order of their names.
 
-    Files of other kinds in the folder are counted in `others`.
+    Files of other kinds in the folder are counted in `others`. With a `region` that part of each is meant.
 
     A name that is no file is looked up as the id of an indexed image, as its path below its dataset's root,
     and as that path behind `DATASET/`, in any Unicode form. `dataset` chooses among several datasets that
@@ -91,13 +99,21 @@ def find_sources(
     that other queries are answered.
 
     Raises:
-        UsageError: the name is empty, a folder holds no image, several datasets hold the path, or an object
-            in memory is of a type that is no query.
+        UsageError: the name is empty, a folder holds no image, several datasets hold the path, an object in
+            memory is of a type that is no query, or a region of a vector is wanted.
     """
-    if isinstance(query, Source):
-        return [query]
-    if not isinstance(query, str | os.PathLike):
-        return [_in_memory(query, collections, max_pixels)]
+    if not isinstance(query, Source | str | os.PathLike):
+        return [_in_memory(query, collections, max_pixels, region)]
+    named = [query] if isinstance(query, Source) else _find_named(query, collections, dataset, others)
+    return named if region is None else [replace(source, region=region) for source in named]
+
+
+def _find_named(
+    query: str | os.PathLike[str],
+    collections: Sequence[Collection],
+    dataset: str | None,
+    others: OtherFiles | None,
+) -> list[Source]:
     name = os.fspath(query)
     if not name:
         raise UsageError("an image's name is empty; name a file")
@@ -109,14 +125,17 @@ def find_sources(
     return [Source(name=name, file=file)]
 
 
-def _in_memory(query: object, collections: Sequence[Collection], max_pixels: int) -> Source:
+def _in_memory(
+    query: object, collections: Sequence[Collection], max_pixels: int, region: Region | None
+) -> Source:
     if isinstance(query, bytes | bytearray | memoryview):
-        return Source(name="<bytes>", content=bytes(query))
+        return Source(name="<bytes>", content=bytes(query), region=region)
     if isinstance(query, np.ndarray):
-        return _of_array(query, collections, max_pixels)
+        return _of_array(query, collections, max_pixels, region)
     if is_open_image(query):
         name = str(getattr(query, "filename", "") or "<image>")
-        return _prepared(name, lambda: prepare_image(query, name, max_pixels=max_pixels))
+        prepare = partial(prepare_image, query, name, max_pixels=max_pixels)
+        return _prepared(name, prepare, region)
     if isinstance(query, io.TextIOBase) or not hasattr(query, "read"):
         raise UsageError(
             f"{type(query).__name__} cannot be a query; give a path, bytes, a file opened in binary, "
@@ -126,14 +145,22 @@ def _in_memory(query: object, collections: Sequence[Collection], max_pixels: int
     if stream.seekable():
         stream.seek(0)
     called = getattr(stream, "name", None)
-    return Source(name=called if isinstance(called, str) else "<file>", content=stream)
+    return Source(name=called if isinstance(called, str) else "<file>", content=stream, region=region)
 
 
-def _of_array(array: NDArray[Any], collections: Sequence[Collection], max_pixels: int) -> Source:
+def _of_array(
+    array: NDArray[Any], collections: Sequence[Collection], max_pixels: int, region: Region | None
+) -> Source:
     name = "<array>"
     match array.ndim, array.dtype.kind:
         case 3, "u" if array.dtype == np.uint8 and array.shape[2] == _RGB:
-            return _prepared(name, lambda: prepare_pixels(array, name, max_pixels=max_pixels))
+            prepare = partial(prepare_pixels, array, name, max_pixels=max_pixels)
+            return _prepared(name, prepare, region)
+        case 1, "f" if region is not None:
+            raise UsageError(
+                "a feature vector has no region; give the image that it was computed from",
+                argument=Argument.REGION,
+            )
         case 1, "f":
             return _of_vector(np.ascontiguousarray(array, dtype=np.float32), collections)
     raise UsageError(
@@ -160,11 +187,15 @@ def _of_vector(vector: FloatVector, collections: Sequence[Collection]) -> Source
     return Source(name=name, problem=problem)
 
 
-def _prepared(name: str, prepare: Callable[[], DecodedImage]) -> Source:
+def _prepared(name: str, prepare: Callable[..., DecodedImage], region: Region | None) -> Source:
     try:
-        return Source(name=name, pixels=prepare().pixels)
+        image = prepare(region=region)
+        if region is None:
+            return Source(name=name, pixels=image.pixels)
+        whole = prepare().pixels
     except ImageError as error:
         return Source(name=name, problem=error)
+    return Source(name=name, pixels=image.pixels, region=region, part=image.part, whole=whole)
 
 
 def _expand_user(name: str) -> Path:
@@ -200,8 +231,14 @@ def _images_below(name: str, folder: Path, others: OtherFiles) -> Iterator[Sourc
         raise UsageError(f"the folder {name} holds no image{beside}; name one that does, or an image")
 
 
-def _find_indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
-    """Returns the indexed image by the first reading of the name that matches one."""
+def find_indexed(name: str, collections: Sequence[Collection], dataset: str | None = None) -> Source | None:
+    """Returns the indexed image of an id or a path; None where no collection has it. No file is looked for.
+
+    `dataset` chooses among several datasets that hold the path.
+
+    Raises:
+        UsageError: several datasets hold it.
+    """
     datasets = {each: None for collection in collections for each in collection.manifest.datasets}
     known = find_name(dataset, datasets) if dataset is not None else None
     for ids in _readings(name, list(datasets)):
@@ -219,6 +256,13 @@ def _find_indexed(name: str, collections: Sequence[Collection], dataset: str | N
                 file=find_file(payloads[0], [each.manifest for each in collections]),
                 payloads=payloads,
             )
+    return None
+
+
+def _find_indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
+    """Returns the indexed image by the first reading of the name that matches one."""
+    if (source := find_indexed(name, collections, dataset)) is not None:
+        return source
     if re.match(_URL, name):
         said = f"{name} is a URL, which is not downloaded; give a file"
         return Source(name=name, problem=ImageError(said, reason=SkipReason.VANISHED))
@@ -234,7 +278,7 @@ def _readings(name: str, datasets: Sequence[str]) -> Iterator[list[str]]:
     if re.fullmatch(_UUID, name.lower()):
         yield [name.lower()]
     path = PurePath(name).as_posix()
-    if path.isascii() or _is_unicode(path):
+    if path.isascii() or is_unicode(path):
         inside = [
             (dataset, path[len(behind) :])
             for dataset in datasets
@@ -263,11 +307,6 @@ _URL = r"(?i)[a-z][a-z0-9+.-]*://"
 _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
-def _is_unicode(text: str) -> bool:
-    """Returns whether a text is free of surrogates; no path with one is indexed."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
 def _read_payloads(ids: Sequence[str], collections: Sequence[Collection]) -> dict[str, list[Payload]]:
     """Returns by id the payloads of the collections that have the image."""
     found: dict[str, list[Payload]] = {}
@@ -292,7 +331,7 @@ def find_known_payload(file: Path, sha256: str, collections: Sequence[Collection
     for collection in collections:
         there = []
         for dataset, root in collection.manifest.datasets.items():
-            if place.is_relative_to(root) and _is_unicode(str(place)):
+            if place.is_relative_to(root) and is_unicode(str(place)):
                 ids = [point_id(dataset, form) for form in unicode_forms(place.relative_to(root).as_posix())]
                 found = collection.payloads(ids)
                 same = (found[each] for each in ids if each in found and found[each].sha256 == sha256)

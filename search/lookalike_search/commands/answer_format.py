@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lookalike_core.cli.table import align_columns
 from lookalike_core.models.calibration_curves import percent
@@ -11,17 +10,13 @@ from lookalike_core.text import format_count
 
 from lookalike_search.asking.answers import (
     Answer,
-    ExactDuplicate,
-    NearDuplicate,
     Neighbour,
+    PredictionSet,
     QueryOptions,
-    Unanswered,
+    describe_place,
     paths_collide,
     why_empty,
 )
-
-if TYPE_CHECKING:
-    from lookalike_search.commands import json_records as records
 
 
 def answer_lines(
@@ -31,7 +26,7 @@ def answer_lines(
     yield f"{_query_names(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
     calibrated = any(hit.chance is not None for hit in answer.hits)
     numbers = _number_headings(manifests, options, calibrated)
-    places = _Places(has_dataset=paths_collide(answer.hits))
+    places = _Places(has_dataset=paths_collide(answer.hits), is_located=options.locate)
     heading = [*numbers, *places.headings]
     rows = [[*_numbers(hit, manifests, options, calibrated), *places.cells(hit)] for hit in answer.hits]
     yield from align_columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
@@ -43,6 +38,8 @@ def answer_lines(
         yield left_out_line(answer)
     if answer.verdict is not None or answer.unlike_anything:
         yield f"verdict: {_verdict(answer, options)}"
+    if answer.prediction_set is not None:
+        yield prediction_set_line(answer.prediction_set, is_unlike=bool(answer.unlike_anything))
 
 
 def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
@@ -63,6 +60,26 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
     return f"{answer.verdict.class_name}, {share}{right}"
 
 
+def prediction_set_line(found: PredictionSet, *, is_unlike: bool) -> str:
+    """Returns a line with the classes of the prediction set, and whether they are meant for such an image."""
+    unlike = " (for an image of the same kind; this one is unlike anything indexed)" * is_unlike
+    return f"{found.percent} % prediction set: {_set_classes(found)}{unlike}"
+
+
+def _set_classes(found: PredictionSet) -> str:
+    if found.is_every_class:
+        every = f"any of the {len(found.classes)} classes"
+        few = f"; it needs {found.images_needed} calibrated images, and there are {found.images}"
+        return every + few * (found.images < found.images_needed)
+    more = len(found.classes) - _CLASSES
+    rest = f" and {more} more classes; --json names each" if more > 0 else ""
+    return f"{', '.join(found.classes[:_CLASSES])}{rest}"
+
+
+_CLASSES = 20
+"""How many classes of a prediction set are named."""
+
+
 def left_out_line(answer: Answer) -> str:
     """Returns a line with the number of exact duplicates left out, and the paths of the first of them."""
     count = answer.left_out_total
@@ -78,25 +95,32 @@ _NAMED = 3
 
 
 def _query_names(answer: Answer) -> str:
-    """Returns the names of the query and of the other examples."""
-    parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
+    """Returns the names of the query, with its region, and of the other examples."""
+    query = answer.query if answer.part is None else f"{answer.query} (region {answer.part.box})"
+    parts = [" and ".join([query, *answer.positives]), *answer.negatives]
     return " and not ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """The columns that identify a neighbour's image; `has_dataset` where paths alone are ambiguous."""
+    """The columns that identify a neighbour's image; `has_dataset` where paths alone are ambiguous.
+
+    With `is_located` the place of the similarity in the image comes first.
+    """
 
     has_dataset: bool
+    is_located: bool
 
     @property
     def headings(self) -> list[str]:
-        return ["class", "dataset", "path"] if self.has_dataset else ["class", "path"]
+        where = ["where"] if self.is_located else []
+        return [*where, "class", *(["dataset"] if self.has_dataset else []), "path"]
 
     def cells(self, hit: Neighbour) -> list[str]:
         payload = hit.payload
+        where = [describe_place(hit.located)] if self.is_located else []
         dataset = [payload.dataset] if self.has_dataset else []
-        return [payload.class_name or "-", *dataset, payload.path]
+        return [*where, payload.class_name or "-", *dataset, payload.path]
 
 
 def _number_headings(
@@ -131,137 +155,3 @@ def _numbers(
     if options.without_near_above is not None:
         cells.append(f"+{len(hit.near)}" if hit.near else "-")
     return cells
-
-
-def answer_json(
-    answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
-) -> "records.Answer | records.FusedAnswer":
-    """Returns the JSON of an answer; that of a fused one has lists, in the order of its collections."""
-    query, outcome = _query_json(answer), _outcome_json(answer, store, options)
-    hits = [_hit_json(hit, options) for hit in answer.hits]
-    if len(manifests) == 1:
-        single: records.Answer = {**query, **_space_json(manifests[0]), **outcome, "hits": hits}
-        return single
-    fused: records.FusedAnswer = {
-        **query,
-        **_spaces_json(manifests, options),
-        **outcome,
-        "hits": [{**data, "networks": hit.placings} for data, hit in zip(hits, answer.hits, strict=True)],
-    }
-    return fused
-
-
-def unanswered_json(outcome: Unanswered) -> "records.Unreadable":
-    """Returns the JSON of a query that could not be read."""
-    return {"schema": 1, "query": outcome.query, "error": outcome.error.reason}
-
-
-def _query_json(answer: Answer) -> "records.Query":
-    data: records.Query = {"schema": 1, "query": answer.query}
-    if answer.positives:
-        data["positives"] = list(answer.positives)
-    if answer.negatives:
-        data["negatives"] = list(answer.negatives)
-    return data
-
-
-def _space_json(manifest: CollectionManifest) -> "records.Space":
-    identity = manifest.identity
-    return {
-        "collection": manifest.collection,
-        "backbone": identity.backbone,
-        "layer": identity.layer,
-        "pooling": identity.pooling,
-        "distance": manifest.distance,
-    }
-
-
-def _spaces_json(manifests: Sequence[CollectionManifest], options: QueryOptions) -> "records.FusedSpaces":
-    spaces = [_space_json(manifest) for manifest in manifests]
-    return {
-        "collection": [space["collection"] for space in spaces],
-        "backbone": [space["backbone"] for space in spaces],
-        "layer": [space["layer"] for space in spaces],
-        "pooling": [space["pooling"] for space in spaces],
-        "distance": [space["distance"] for space in spaces],
-        "fusion": options.fusion,
-    }
-
-
-def _outcome_json(answer: Answer, store: str, options: QueryOptions) -> "records.Outcome":
-    return {
-        "provider": answer.provider,
-        "store": store,
-        "took_ms": {
-            "load": round(answer.load_ms, 1),
-            "embed": round(answer.embed_ms, 1),
-            "search": round(answer.search_ms, 1),
-        },
-        "verdict": _verdict_json(answer, options),
-        "unlike_anything": answer.unlike_anything,
-        "left_out": [_image_json(each) for each in answer.left_out],
-        "left_out_total": answer.left_out_total,
-        "passed_over": answer.passed_over,
-        "cut_off": answer.cut_off,
-    }
-
-
-def _verdict_json(answer: Answer, options: QueryOptions) -> "records.Verdict | None":
-    verdict = answer.verdict
-    if verdict is None:
-        return None
-    return {
-        "rule": options.vote,
-        "k": options.k,
-        "voters": verdict.voters,
-        "class": verdict.class_name,
-        "share": verdict.share,
-        "chance": answer.verdict_chance,
-    }
-
-
-def _hit_json(hit: Neighbour, options: QueryOptions) -> "records.Hit":
-    payload = hit.payload
-    synset: records.Synset = {"synset": payload.synset} if payload.synset else {}
-    return {
-        "rank": hit.rank,
-        "score": hit.score,
-        "chance": hit.chance,
-        "class": payload.class_name,
-        **synset,
-        "dataset": payload.dataset,
-        "path": payload.path,
-        "file": hit.file,
-        "id": payload.id,
-        **_also_in_json(hit),
-        **_folded_json(hit, options),
-    }
-
-
-def _also_in_json(hit: Neighbour | NearDuplicate) -> "records.AlsoIn":
-    if not hit.also_in:
-        return {}
-    return {
-        "also_in": [
-            {"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in
-        ]
-    }
-
-
-def _folded_json(hit: Neighbour, options: QueryOptions) -> "records.Folded":
-    if options.without_near_above is None:
-        return {}
-    return {
-        "near": [{"score": near.score, **_image_json(near), **_also_in_json(near)} for near in hit.near],
-    }
-
-
-def _image_json(found: NearDuplicate | ExactDuplicate) -> "records.ExactDuplicate":
-    payload = found.payload
-    return {
-        "class": payload.class_name,
-        "dataset": payload.dataset,
-        "path": payload.path,
-        "file": found.file,
-        "id": payload.id,
-    }

@@ -7,8 +7,10 @@ import numpy as np
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, seed_option, store_in_use
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
+from lookalike_core.models.conformal_scores import ConformalScores, images_for
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.text import format_count
 
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.evaluation_format import reliability_json, reliability_lines
@@ -55,9 +57,10 @@ def calibrate(
 def _lines(run: CalibrationRun) -> list[str]:
     calibration = run.calibration
     count, classes = calibration.images, calibration.classes
+    unlabelled = format_count(run.unlabelled, "image")
     return [
         f"{run.collection}: calibrated on {count} images of {classes} classes, each a query for the others",
-        f"left out: exact duplicates of the query, and {run.unlabelled} images without a class",
+        f"left out: exact duplicates of the query, and {unlabelled} without a class",
         "",
         *reliability_lines(calibration.reliability),
         "",
@@ -66,6 +69,8 @@ def _lines(run: CalibrationRun) -> list[str]:
         *_verdict_lines(calibration),
         "",
         *_threshold_lines(run),
+        "",
+        *(_prediction_set_lines(calibration.conformal) if calibration.conformal else ()),
         "",
     ]
 
@@ -98,6 +103,20 @@ def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
     )
 
 
+def _prediction_set_lines(learned: ConformalScores) -> Iterator[str]:
+    yield f"prediction sets by {learned.images} images, measured on held-out halves of them"
+    yield "confidence  right class in it  mean classes  of one class"
+    for each in learned.coverages:
+        needed = images_for(each.confidence)
+        few = f"  needs {needed} images" * (learned.images < needed)
+        if learned.images // 2 < needed <= learned.images:
+            few = f"  every class, as halves have fewer than {needed} images"
+        yield (
+            f"{each.confidence:>10.0%}  {each.coverage:>17.1%}  {each.mean_classes:12.2f}  "
+            f"{each.one_class:>12.1%}{few}"
+        )
+
+
 def _json(run: CalibrationRun, store: str) -> "records.CollectionCalibration":
     calibration, threshold = run.calibration, run.calibration.threshold
     return {
@@ -123,6 +142,23 @@ def _json(run: CalibrationRun, store: str) -> "records.CollectionCalibration":
             "refused": threshold.refused,
             "caught": threshold.caught,
         },
+        "prediction_sets": _prediction_sets_json(calibration.conformal) if calibration.conformal else None,
+    }
+
+
+def _prediction_sets_json(learned: ConformalScores) -> "records.PredictionSets":
+    return {
+        "pictures": learned.images,
+        "coverage": [
+            {
+                "confidence": each.confidence,
+                "coverage": each.coverage,
+                "mean_classes": each.mean_classes,
+                "one_class": each.one_class,
+                "pictures_needed": images_for(each.confidence),
+            }
+            for each in learned.coverages
+        ],
     }
 
 

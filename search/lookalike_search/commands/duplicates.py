@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from lookalike_core.atomic import parse_path
@@ -17,6 +17,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
 from lookalike_exporter.hint_arguments import list_collection_arguments
 
+from lookalike_search.analysis.duplicate_json import group_json
 from lookalike_search.analysis.duplicates import (
     COMPARED_ABOVE,
     SIMILAR_ABOVE,
@@ -37,9 +38,6 @@ from lookalike_search.commands.search_options import (
     open_chosen_collection,
     similarity_option,
 )
-
-if TYPE_CHECKING:
-    from lookalike_search.commands import json_records as records
 
 
 def duplicates(
@@ -90,7 +88,7 @@ def duplicates(
         show_files((file for file in redundant if file is not None), print0=print0)
     elif as_json:
         for number, group in enumerate(groups, start=1):
-            show_json(_json(group, number, name))
+            show_json(group_json(group, number, name))
     else:
         for number, group in enumerate(groups, start=1):
             show(*_lines(group, number))
@@ -197,41 +195,3 @@ def _size(count: int) -> str:
     from rich.filesize import decimal
 
     return decimal(count)
-
-
-def _json(group: Group, number: int, collection: str) -> "records.DuplicateGroup":
-    return {
-        "schema": 1,
-        "collection": collection,
-        "group": number,
-        "because": group.because,
-        "proven": group.is_proven,
-        "frees": group.frees,
-        "kept": _member_json(group.kept),
-        "others": [
-            {
-                **_member_json(member),
-                "similarity": member.similarity,
-                "match": member.match,
-                "identical": member.is_identical,
-                "redundant": member.is_redundant,
-                "frees": member.frees,
-            }
-            for member in group.others
-        ],
-    }
-
-
-def _member_json(member: Member) -> "records.Member":
-    payload = member.payload
-    return {
-        "dataset": payload.dataset,
-        "path": payload.path,
-        "class": payload.class_name,
-        "file": member.file,
-        "state": member.state,
-        "sha256": payload.sha256,
-        "width": payload.width,
-        "height": payload.height,
-        "bytes": payload.bytes,
-    }

@@ -11,12 +11,16 @@ from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.text import format_count
 from numpy.typing import NDArray
 
+from lookalike_search.commands.interval_format import interval_json
+from lookalike_search.commands.mistake_format import mistakes_json
+from lookalike_search.commands.vote_study_format import studied_json, study_lines
 from lookalike_search.evaluation.bootstrap import Estimate
 from lookalike_search.evaluation.calibration import Abstaining
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, PartFigures
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import SHOWN
+from lookalike_search.evaluation.reliability_bins import ReliabilityBin, ReliabilityBins
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting
 from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, sort_worst_first
 
@@ -57,6 +61,8 @@ def evaluation_lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     ]
     if differences:
         lines += ["", *_difference_lines(differences)]
+    if evaluation.vote_study:
+        lines += ["", *study_lines(evaluation.vote_study)]
     return [*lines, "", *_parts_lines(setting.parts or ())]
 
 
@@ -184,7 +190,7 @@ def evaluation_json(setting: Setting, store: str, k: int) -> "records.Evaluation
         "in_small_classes": int(evaluation.in_small_classes.sum()),
         **_figures_json(evaluation.figures, evaluation.best_possible),
         "k": k,
-        "accuracy": {rule: _interval_json(found) for rule, found in evaluation.accuracy.items()},
+        "accuracy": {rule: interval_json(found) for rule, found in evaluation.accuracy.items()},
         "expected_calibration_error": reliability_json(evaluation.reliability)
         if evaluation.reliability
         else None,
@@ -197,21 +203,26 @@ def evaluation_json(setting: Setting, store: str, k: int) -> "records.Evaluation
             }
             for each in evaluation.classes
         ],
-        "confusion": confusion_json(evaluation.images.vectors.names, evaluation.confusion),
+        "confusion": confusion_json(
+            evaluation.images.vectors.names, evaluation.confusion, evaluation.countable_confusion
+        ),
+        **mistakes_json(evaluation),
+        "reliability": _bins_json(evaluation.reliability_bins) if evaluation.reliability_bins else None,
         "differences": [_difference_json(each) for each in setting.differences],
         "fusion": evaluation.fusion,
         "indexed": _index_json(evaluation.indexed) if evaluation.indexed else None,
         "head": None if setting.parts is None else _parts_json(setting.parts),
+        **studied_json(evaluation.vote_study),
     }
 
 
 def _figures_json(figures: Mapping[str, Estimate], best: Mapping[str, float]) -> "records.Figures":
     return {
-        "precision_at_1": _interval_json(figures["precision_at_1"]),
-        "precision_at_5": _interval_json(figures["precision_at_5"]),
-        "precision_at_10": _interval_json(figures["precision_at_10"]),
-        "mean_average_precision": _interval_json(figures["mean_average_precision"]),
-        "at_least_5_of_10": _interval_json(figures["at_least_5_of_10"]),
+        "precision_at_1": interval_json(figures["precision_at_1"]),
+        "precision_at_5": interval_json(figures["precision_at_5"]),
+        "precision_at_10": interval_json(figures["precision_at_10"]),
+        "mean_average_precision": interval_json(figures["mean_average_precision"]),
+        "at_least_5_of_10": interval_json(figures["at_least_5_of_10"]),
         "best_possible": {
             "precision_at_1": best["precision_at_1"],
             "precision_at_5": best["precision_at_5"],
@@ -233,7 +244,7 @@ def reliability_json(found: Reliability) -> "records.CalibrationError":
 
 
 def _abstaining_json(found: Abstaining) -> "records.Abstaining":
-    return {"answered": _interval_json(found.answered), "accuracy": _interval_json(found.accuracy)}
+    return {"answered": interval_json(found.answered), "accuracy": interval_json(found.accuracy)}
 
 
 def _difference_json(each: Comparison) -> "records.Difference":
@@ -241,20 +252,39 @@ def _difference_json(each: Comparison) -> "records.Difference":
         "to": each.one,
         "figure": each.figure,
         "pictures": each.images,
-        **_interval_json(each.difference),
+        **interval_json(each.difference),
         "p": each.p,
         "certain": each.is_certain,
     }
 
 
-def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> "records.Confusion":
+def _bins_json(found: ReliabilityBins) -> "records.ReliabilityBins":
+    return {
+        "neighbours": [_bin_json(each) for each in found.neighbours],
+        "verdict": [_bin_json(each) for each in found.verdicts],
+    }
+
+
+def _bin_json(found: ReliabilityBin) -> "records.ReliabilityBin":
+    return {"cases": found.cases, "chance": found.chance, "right": found.right}
+
+
+def confusion_json(
+    names: Sequence[str], table: NDArray[np.int64], countable: NDArray[np.int64]
+) -> "records.Confusion":
     """Returns the JSON of a confusion matrix: the cells that are not 0, and for few classes all rows."""
-    rows, columns = np.nonzero(table)
     return {
         "classes": names,
-        "cells": np.stack([rows, columns, table[rows, columns]], axis=1).tolist(),
+        "cells": _cells(table),
+        "countable_cells": _cells(countable),
         "neighbours": table.tolist() if len(names) <= WHOLE_TABLE_CLASSES else None,
     }
+
+
+def _cells(table: NDArray[np.int64]) -> list[list[int]]:
+    rows, columns = np.nonzero(table)
+    cells: list[list[int]] = np.stack([rows, columns, table[rows, columns]], axis=1).tolist()
+    return cells
 
 
 def _index_json(found: IndexFigures) -> "records.Index":
@@ -262,11 +292,11 @@ def _index_json(found: IndexFigures) -> "records.Index":
         "has_index": found.covered > 0,
         "indexed_vectors": found.covered,
         "points": found.points,
-        "overlap": _interval_json(found.overlap),
-        "all_the_same": _interval_json(found.complete),
-        "precision_at_1": _interval_json(found.figures["precision_at_1"]),
-        "precision_at_5": _interval_json(found.figures["precision_at_5"]),
-        "precision_at_10": _interval_json(found.figures["precision_at_10"]),
+        "overlap": interval_json(found.overlap),
+        "all_the_same": interval_json(found.complete),
+        "precision_at_1": interval_json(found.figures["precision_at_1"]),
+        "precision_at_5": interval_json(found.figures["precision_at_5"]),
+        "precision_at_10": interval_json(found.figures["precision_at_10"]),
     }
 
 
@@ -276,9 +306,9 @@ def _parts_json(parts: Sequence[PartFigures]) -> "list[records.HeadPart]":
             "part": part.part,
             "pictures": part.images,
             "classes": part.classes,
-            "precision_at_1": _interval_json(part.figures["precision_at_1"]),
-            "precision_at_10": _interval_json(part.figures["precision_at_10"]),
-            "mean_average_precision": _interval_json(part.figures["mean_average_precision"]),
+            "precision_at_1": interval_json(part.figures["precision_at_1"]),
+            "precision_at_10": interval_json(part.figures["precision_at_10"]),
+            "mean_average_precision": interval_json(part.figures["mean_average_precision"]),
             "best_possible": {
                 "precision_at_1": part.best_possible["precision_at_1"],
                 "precision_at_10": part.best_possible["precision_at_10"],
@@ -287,7 +317,3 @@ def _parts_json(parts: Sequence[PartFigures]) -> "list[records.HeadPart]":
         }
         for part in parts
     ]
-
-
-def _interval_json(found: Estimate) -> "records.Interval":
-    return {"value": found.value, "low": found.low, "high": found.high}

@@ -1,7 +1,7 @@
 """The `search explain` command."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
@@ -16,20 +16,22 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.region import Region
 from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 
 from lookalike_search.analysis.attribution import FloatMatrix, find_focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenImage, explain_pair, load_pair
+from lookalike_search.analysis.explanation_json import PAIRS, explanation_json
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
+from lookalike_search.commands.search_options import (
+    BackbonesOption,
+    CollectionOption,
+    DistanceOption,
+    RegionOption,
+)
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
-
-if TYPE_CHECKING:
-    from lookalike_search.commands import json_records as records
-
-PAIRS = 5
 
 
 def explain(
@@ -48,23 +50,25 @@ def explain(
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+    region: RegionOption = None,
 ) -> None:
     """Show where in two images their similarity comes from, cell by cell."""
     page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the images")
+    part = Region.parse(region) if region is not None else None
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
-    selector = CollectionSelector(
-        names=[collection] if collection is not None else (), backbone=backbone, distance=distance
-    )
+    selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance)
     with store_in_use(store, settings) as source:
         names = selector.resolve(source, settings=settings)
-        pair = load_pair(query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels)
+        pair = load_pair(
+            query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels, region=part
+        )
         label = source.label
     explained = []
     for found in explain_pair(pair, settings=settings):
         explained.append(found)
         if as_json:
-            show_json(_json(found, pair.query, pair.neighbour, label))
+            show_json(explanation_json(found, pair.query, pair.neighbour, label))
         else:
             show(*_lines(found, pair.query, pair.neighbour))
     if page is not None:
@@ -77,7 +81,7 @@ def explain(
 def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iterator[str]:
     explanation, layer = explained.explanation, explained.manifest.identity.layer
     rows, columns = explanation.query.shape
-    yield f"{query.name} and {neighbour.name} in {explained.collection}"
+    yield f"{query.title} and {neighbour.name} in {explained.collection}"
     yield f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}"
     if explained.manifest.distance is Distance.EUCLID:
         yield (
@@ -87,7 +91,7 @@ def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iter
     yield from _arithmetic_lines(explained)
     for seen, shares in ((query, explanation.query), (neighbour, explanation.neighbour)):
         yield ""
-        yield from _share_lines(seen.name, shares, explanation.cosine)
+        yield from _share_lines(seen.title, shares, explanation.cosine)
     yield ""
     yield "pairs of cells that add most (row, column):"
     for pair in strongest_pairs(explanation, PAIRS):
@@ -120,29 +124,3 @@ def _share_lines(name: str, shares: FloatMatrix, cosine: float) -> Iterator[str]
 
 def _cell(cell: tuple[int, int]) -> str:
     return f"({cell[0] + 1}, {cell[1] + 1})"
-
-
-def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> "records.Explanation":
-    explanation, manifest = explained.explanation, explained.manifest
-    compared_query, compared_neighbour = explained.compared
-    return {
-        "schema": 1,
-        "query": query.name,
-        "neighbour": neighbour.name,
-        "collection": explained.collection,
-        "backbone": manifest.identity.backbone,
-        "layer": manifest.identity.layer,
-        "pooling": manifest.identity.pooling,
-        "distance": manifest.distance,
-        "provider": explained.provider,
-        "filled_on": manifest.provider or None,
-        "store": store,
-        "score": explained.score,
-        "cosine": explanation.cosine,
-        "query_vector": "stored" if compared_query.is_stored else "computed",
-        "neighbour_vector": "stored" if compared_neighbour.is_stored else "computed",
-        "agreement": explained.agreement,
-        "query_shares": explanation.query.tolist(),
-        "neighbour_shares": explanation.neighbour.tolist(),
-        "pairs": strongest_pairs(explanation, PAIRS),
-    }

@@ -7,214 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
-from lookalike_core.errors import SkipReason
-from lookalike_core.models.backbones import Pooling
-from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
-from lookalike_core.stores.collection_manifest import Distance
 
-from lookalike_search.analysis.attribution import Pair
-from lookalike_search.analysis.duplicates import KeptBecause, Match
-from lookalike_search.analysis.file_state import FileState
+from lookalike_search.analysis.audit_json import CollectionAudit
+from lookalike_search.analysis.duplicate_json import DuplicateGroup
+from lookalike_search.analysis.explanation_json import Explanation
+from lookalike_search.analysis.inversion import Attacker
+from lookalike_search.analysis.inversion_attack import Group
+from lookalike_search.analysis.privacy import LeftOut
 from lookalike_search.analysis.projection import Method
-from lookalike_search.asking.answers import Placing
+from lookalike_search.asking.answer_records import (
+    Answer,
+    Classified,
+    FusedAnswer,
+    Labelled,
+    Unreadable,
+)
 from lookalike_search.evaluation.head_splits import Part
 from lookalike_search.evaluation.summary import Fusion
-
-Classified = TypedDict("Classified", {"class": str | None})
-Labelled = TypedDict("Labelled", {"class": str})
-"""Written so since `class` is a keyword of Python."""
-
-
-class Milliseconds(TypedDict):
-    """How long each step took."""
-
-    load: float
-    """Loading the model; 0 after the first answer, and where nothing was embedded."""
-    embed: float
-    """Reading and embedding the query."""
-    search: float
-    """Searching the collections."""
-
-
-class Verdict(Labelled):
-    """The class that wins the vote of the nearest neighbours that have a class."""
-
-    rule: VoteRule
-    """The rule of the vote."""
-    k: int
-    """How many neighbours may vote."""
-    voters: int
-    """How many voted: fewer than `k` where fewer neighbours have a class."""
-    share: float
-    """The share of the vote that the class has, 0 to 1."""
-    chance: float | None
-    """The calibrated chance that the verdict is right; null without a calibration."""
-
-
-class SameFile(Classified):
-    """A neighbour's file in another dataset whose folder overlaps with that of its own."""
-
-    dataset: str
-    path: str
-    """Relative to that dataset's root, with `/`."""
-
-
-class AlsoIn(TypedDict):
-    """Other datasets that hold the same file."""
-
-    also_in: NotRequired[list[SameFile]]
-    """The same file in other datasets, if it is in any."""
-
-
-class NearHit(Classified, AlsoIn):
-    """A near-duplicate of a neighbour, which is folded into it."""
-
-    score: float
-    """Its own score, as that of a neighbour."""
-    dataset: str
-    path: str
-    """Relative to the dataset's root, with `/`."""
-    file: Path | None
-    """Absolute path; null where the dataset's root is unknown."""
-    id: str
-    """The point's UUID."""
-
-
-class Folded(TypedDict):
-    """The near-duplicates that are folded into a neighbour."""
-
-    near: NotRequired[list[NearHit]]
-    """With `--without-near`: its near-duplicates among the hits, best first."""
-
-
-class ExactDuplicate(Classified):
-    """An image with the same bytes as the query or an example, which is left out of the neighbours."""
-
-    dataset: str
-    path: str
-    """Relative to the dataset's root, with `/`."""
-    file: Path | None
-    """Absolute path; null where the dataset's root is unknown."""
-    id: str
-    """The point's UUID."""
-
-
-class Synset(TypedDict):
-    """The synset of a class, if it has one."""
-
-    synset: NotRequired[str]
-    """The WordNet id, if the class is a synset."""
-
-
-class Hit(Classified, Synset, AlsoIn, Folded):
-    """One neighbour."""
-
-    rank: int
-    """The rank of the hit, from 1."""
-    score: float
-    """Cosine similarity, Euclidean distance (lower is nearer) or, fused, the fused score."""
-    chance: float | None
-    """The calibrated chance that it has the query's class, 0 to 1; null without a calibration."""
-    dataset: str
-    path: str
-    """Relative to the dataset's root, with `/`."""
-    file: Path | None
-    """Absolute path; null where the dataset's root is unknown."""
-    id: str
-    """The point's UUID."""
-
-
-class FusedHit(Hit):
-    """A neighbour of a fused answer."""
-
-    networks: Mapping[str, Placing | None]
-    """Collection -> rank and score there; null where the collection lacks the image."""
-
-
-class Query(TypedDict):
-    """A query and its examples."""
-
-    schema: Literal[1]
-    query: str
-    """The query as it was named."""
-    positives: NotRequired[list[str]]
-    """The further examples of `--and`, where there are any."""
-    negatives: NotRequired[list[str]]
-    """The examples of `--not`, where there are any."""
-
-
-class Space(TypedDict):
-    """The collection that was searched."""
-
-    collection: str
-    backbone: str
-    layer: str
-    pooling: Pooling
-    distance: Distance
-
-
-class FusedSpaces(TypedDict):
-    """The collections that were searched; lists are in their order."""
-
-    collection: list[str]
-    """The names of the collections."""
-    backbone: list[str]
-    """The backbones of their networks."""
-    layer: list[str]
-    """The Keras layers that vectors are taken from."""
-    pooling: list[Pooling]
-    """How feature maps became vectors."""
-    distance: list[Distance]
-    """The distances that vectors are compared by."""
-    fusion: FusionRule
-    """The rule by which rankings were fused."""
-
-
-class Outcome(TypedDict):
-    """The result of a search without its neighbours, for one network and for several."""
-
-    provider: str | None
-    """The execution provider that embedded the query; null where every vector was stored."""
-    store: str
-    took_ms: Milliseconds
-    """How long each step took."""
-    verdict: Verdict | None
-    """The verdict; null without a class among the neighbours, with `--class`, and out of distribution."""
-    unlike_anything: bool | None
-    """Whether the query is out-of-distribution: nothing indexed is near; null without a calibration."""
-    left_out: list[ExactDuplicate]
-    """The first exact duplicates that are left out of the hits, at most `--limit`."""
-    left_out_total: int
-    """The number of all such duplicates."""
-    passed_over: int
-    """Neighbours that `--offset` passed over; fewer than `--offset` where there are no more."""
-    cut_off: int
-    """The number of the next neighbours, at most `--limit`, that a cut-off by score left out."""
-
-
-class Answer(Query, Space, Outcome):
-    """The neighbours of one query in one collection."""
-
-    hits: list[Hit]
-    """Best first."""
-
-
-class FusedAnswer(Query, FusedSpaces, Outcome):
-    """The neighbours of one query in several collections; lists are in the order of the networks."""
-
-    hits: list[FusedHit]
-    """Best first."""
-
-
-class Unreadable(TypedDict):
-    """A query that cannot be read; the others are answered, and the exit code is 4."""
-
-    schema: Literal[1]
-    query: str
-    """The query as it was named."""
-    error: SkipReason
-    """Why it cannot be read."""
+from lookalike_search.evaluation.vote_study import StudiedRule
 
 
 class PlainNearHit(Classified):
@@ -255,60 +66,8 @@ class ImageNeighbours(Classified):
     """Relative to the dataset's root, with `/`."""
     hits: list[PlainHit]
     """Its neighbours, best first."""
-
-
-class Member(Classified):
-    """An image of a group."""
-
-    dataset: str
-    path: str
-    """Relative to the dataset's root, with `/`."""
-    file: Path | None
-    """Absolute path; null where the dataset's root is unknown."""
-    state: FileState
-    """Whether the file is unchanged since it was ingested."""
-    sha256: str
-    """SHA-256 of the file's bytes, in hex."""
-    width: int
-    """In pixels, as the image is shown."""
-    height: int
-    """In pixels, as the image is shown."""
-    bytes: int
-    """Size of the file."""
-
-
-class OtherMember(Member):
-    """An image of a group that is not the one to keep."""
-
-    similarity: float
-    """Cosine similarity to the kept image; 1 where the bytes are the same."""
-    match: Match
-    """`near-duplicate` is proven on the pixels, `similar` is not."""
-    identical: bool
-    """Whether the bytes are those of the kept image."""
-    redundant: bool
-    """Whether the file could be deleted."""
-    frees: int
-    """Bytes of disk that deleting it would free."""
-
-
-class DuplicateGroup(TypedDict):
-    """A group of duplicates, or of images that are only similar."""
-
-    schema: Literal[1]
-    collection: str
-    group: int
-    """The number of the group, from 1."""
-    because: KeptBecause
-    """Why that file is the one to keep."""
-    proven: bool
-    """Whether any of the others is proven to be the same image."""
-    frees: int
-    """Bytes of disk that deleting all redundant files would free."""
-    kept: Member
-    """The image whose file is the one to keep."""
-    others: list[OtherMember]
-    """Most similar first."""
+    cut_off: NotRequired[int]
+    """With `--min-chance`: how many of the next neighbours, at most `--limit`, it left out."""
 
 
 class Interval(TypedDict):
@@ -380,8 +139,82 @@ class Confusion(TypedDict):
     """The class of each row and column."""
     cells: list[list[int]]
     """Row, column and count of each cell that is not 0."""
+    countable_cells: list[list[int]]
+    """The same of as many neighbours of each query as could all be right."""
     neighbours: list[list[int]] | None
     """All rows of the table; null for more than 100 classes."""
+
+
+class IndexedImage(TypedDict):
+    """An indexed image."""
+
+    id: str
+    """The point's UUID."""
+    dataset: str
+    path: str
+    """Relative to the dataset's root, with `/`."""
+
+
+class ConfusedPair(TypedDict):
+    """A query and a neighbour of another class."""
+
+    query: IndexedImage
+    neighbour: IndexedImage
+    rank: int
+    """The rank of the neighbour, from 1."""
+    score: float
+    """The score of the neighbour."""
+
+
+class ConfusedClasses(Labelled):
+    """Neighbours of another class that queries of a class have, as far as they could have been right."""
+
+    neighbour_class: str
+    """The class of the neighbours."""
+    neighbours: int
+    """Number of these neighbours."""
+    share: float
+    """Their share of the neighbours of the class."""
+    pairs: list[ConfusedPair]
+    """At most 8, of each query the nearest such neighbour; the nearest ones first."""
+
+
+class WrongQuery(IndexedImage, Labelled):
+    """A query with a wrong verdict that could be right."""
+
+    verdict: str
+    """The class that the vote `nearer-ties` names."""
+    precision_at_10: float
+    """The share of its ten neighbours that has its class, of those that could all have it."""
+
+
+class WrongQueries(TypedDict):
+    """The queries with a wrong verdict."""
+
+    total: int
+    """How many there are."""
+    queries: list[WrongQuery]
+    """The first 1,000: those with the fewest right neighbours first."""
+
+
+class ReliabilityBin(TypedDict):
+    """Held-out cases with similar chances, a tenth of the scale wide."""
+
+    cases: int
+    """Number of neighbours or verdicts."""
+    chance: float
+    """Their mean chance."""
+    right: float
+    """The share of them that was right."""
+
+
+class ReliabilityBins(TypedDict):
+    """A reliability diagram: chances that were learned from one half of the images, on the other half."""
+
+    neighbours: list[ReliabilityBin]
+    """The bins of neighbours' chances that hold any."""
+    verdict: list[ReliabilityBin]
+    """The bins of the chances of verdicts by `nearer-ties`."""
 
 
 class Difference(Interval):
@@ -441,7 +274,79 @@ class HeadPart(TypedDict):
     """The figures of a perfect ranking."""
 
 
-class Evaluation(Figures):
+class StudyVotes(TypedDict):
+    """How often each rule of the vote is right, with one number of voters."""
+
+    k: int
+    """How many neighbours vote."""
+    accuracy: dict[StudiedRule, Interval]
+    """Share of the queries whose verdict is right."""
+    tied: Interval
+    """Share of the queries with several classes that have the most voters."""
+
+
+class StudyPart(TypedDict):
+    """The votes of the same queries, by the number of voters."""
+
+    noise: float | None
+    """Standard deviation of the noise on the queries' pixels, of 0 to 255; null for stored vectors."""
+    pictures: int
+    """Number of queries: all images with a class, or with noise a sample of them."""
+    votes: list[StudyVotes]
+    """The figures for each number of voters."""
+
+
+class VoteDifference(Interval):
+    """How much more often a vote is right than another with the same number of voters."""
+
+    rule: StudiedRule
+    """The rule of the vote."""
+    k: int
+    """How many neighbours vote."""
+    noise: float | None
+    """The noise on its queries; null for stored vectors."""
+    against_rule: StudiedRule
+    """The rule of the other vote."""
+    against_noise: float | None
+    """The noise on the queries of the other vote; null for stored vectors."""
+    p: float
+    """The p of a paired sign-flip test, corrected (Holm) for all comparisons of its list."""
+    certain: bool
+    """Whether p is below 0.05 and the interval is without 0."""
+
+
+class VoteStudy(TypedDict):
+    """How votes depend on the number of voters and on noise on the queries."""
+
+    provider: str | None
+    """The execution provider that embedded the sample; null without noise."""
+    left_out: int
+    """Images that were drawn for the sample and could not be embedded again."""
+    parts: list[StudyPart]
+    """The votes by stored vectors, and with each level of noise."""
+    rules: list[VoteDifference]
+    """Each rule compared with `majority`, for the same queries and number of voters."""
+    levels: list[VoteDifference]
+    """Each level of noise compared with 0, for the same rule and number of voters."""
+
+
+class Studied(TypedDict):
+    """The study of votes."""
+
+    vote_study: NotRequired[VoteStudy]
+    """With several `--k` or with `--noise`: how votes depend on them."""
+
+
+class Mistakes(TypedDict):
+    """The images behind wrong neighbours and wrong verdicts."""
+
+    confused: list[ConfusedClasses]
+    """The worst confusions first, until there are 1,000 pairs of images."""
+    wrong: WrongQueries
+    """The queries with a wrong verdict."""
+
+
+class Evaluation(Figures, Mistakes, Studied):
     """One setting: a collection, or several fused by one rule."""
 
     schema: Literal[1]
@@ -470,6 +375,8 @@ class Evaluation(Figures):
     """The figures of each class."""
     confusion: Confusion
     """Which classes the neighbours of each class have."""
+    reliability: ReliabilityBins | None
+    """A reliability diagram; null for too few images, and for a fusion."""
     differences: list[Difference]
     """The differences from the other settings."""
     fusion: Fusion | None
@@ -509,6 +416,30 @@ class UnlikeThreshold(TypedDict):
     """Share of them that it would refuse if no other image of their class were indexed."""
 
 
+class SetCoverage(TypedDict):
+    """How prediction sets of a confidence did on held-out images."""
+
+    confidence: float
+    """The confidence, between 0 and 1."""
+    coverage: float
+    """The share of images whose class was in their set, 0 to 1."""
+    mean_classes: float
+    """The mean number of classes of a set."""
+    one_class: float
+    """The share of sets of one class, 0 to 1."""
+    pictures_needed: int
+    """The least number of images for this confidence; with fewer every set holds every class."""
+
+
+class PredictionSets(TypedDict):
+    """What prediction sets were learned from, and how they did."""
+
+    pictures: int
+    """Different images that they were learned from: not those that are the only one of their class."""
+    coverage: list[SetCoverage]
+    """The coverage of usual confidences, learned from each half of the images and measured on the other."""
+
+
 class CollectionCalibration(TypedDict):
     """The calibration that was learned from a collection."""
 
@@ -535,42 +466,8 @@ class CollectionCalibration(TypedDict):
     """The curve from share of the vote to chance, for each rule of the vote."""
     threshold: UnlikeThreshold
     """The threshold for out-of-distribution queries."""
-
-
-class Explanation(TypedDict):
-    """Where the similarity of two images comes from, by one network."""
-
-    schema: Literal[1]
-    query: str
-    """The query as it was named."""
-    neighbour: str
-    """The neighbour as it was named."""
-    collection: str
-    backbone: str
-    layer: str
-    pooling: Pooling
-    distance: Distance
-    provider: str
-    """The execution provider that computed the cells."""
-    filled_on: str | None
-    """The execution provider that filled the collection."""
-    store: str
-    score: float
-    """The score that `search query` shows."""
-    cosine: float
-    """Cosine similarity of the vectors that `search query` compares."""
-    query_vector: Literal["stored", "computed"]
-    """Whether the query's vector was read from the collection or computed."""
-    neighbour_vector: Literal["stored", "computed"]
-    """Whether the neighbour's vector was read from the collection or computed."""
-    agreement: float
-    """The lower of the two cosines between a vector and the sum of its cells."""
-    query_shares: list[list[float]]
-    """Rows of cells; all sum to `cosine`."""
-    neighbour_shares: list[list[float]]
-    """Rows of cells; all sum to `cosine`."""
-    pairs: Sequence[Pair]
-    """The pairs of cells that add most to the cosine, the largest first."""
+    prediction_sets: PredictionSets | None
+    """The prediction sets of `search query --confidence`."""
 
 
 class Place(Classified):
@@ -593,8 +490,8 @@ class CollectionMap(TypedDict):
     schema: Literal[1]
     collection: str
     store: str
-    html: Path
-    """The page that was written."""
+    html: Path | None
+    """The page that was written; null without `--html`."""
     pictures: int
     """Images on the map."""
     total: int
@@ -607,6 +504,8 @@ class CollectionMap(TypedDict):
     """The perplexity of t-SNE; null for other methods."""
     kl_divergence: float | None
     """The loss of t-SNE at its end; null for other methods."""
+    landmarks: int | None
+    """Images that were placed by the method, the others stand around them; null where it placed all."""
     trustworthiness: float | None
     """Over 10 neighbours, 1 is perfect; null for too few images."""
     same_class_on_map: float | None
@@ -617,13 +516,106 @@ class CollectionMap(TypedDict):
     """The place of each image."""
 
 
+class Reconstructed(TypedDict):
+    """The figures of a group of images as they are reconstructed, or of what is shown in their place."""
+
+    group: Group
+    """The images, or what is shown in their place."""
+    attacker: Attacker | None
+    """The attacker that reconstructs them; null for what is shown without a reconstruction."""
+    images: int
+    """Images that the figures are means over."""
+    candidates: int
+    """Images among which the own one is looked for: chance is 1 of them for `first`."""
+    psnr: Interval
+    """Peak signal-to-noise ratio in dB; 58.9 for equal pixels."""
+    ssim: Interval
+    """Structural similarity; 1 for equal pixels."""
+    first: Interval
+    """How often the own image is the nearest to the reconstruction, by its pixels."""
+    in_ten: Interval
+    """How often it is among the ten nearest."""
+    recognised: Interval | None
+    """How often the network finds the right class in the reconstruction; null where that was not measured."""
+    embedded: int
+    """Reconstructions that `recognised` is a mean over."""
+
+
+class Asymmetry(Interval):
+    """How much more often `first` holds by a decoder that was trained on the same images."""
+
+    attacker: Attacker
+    """The attacker."""
+    images: int
+    """Images that were reconstructed by both decoders."""
+    p: float
+    """The p of a paired sign-flip test, corrected (Holm) for the number of attackers."""
+
+
+class CollectionPrivacy(TypedDict):
+    """What an attacker reconstructs from the vectors of a collection."""
+
+    schema: Literal[1]
+    collection: str
+    store: str
+    html: Path | None
+    """The page that was written; null for none."""
+    images: int
+    """Images that were attacked."""
+    total: int
+    """Images of different bytes in the collection."""
+    duplicates: int
+    """Further images, with the same bytes as others, which were left out."""
+    left_out: Mapping[LeftOut, int]
+    """Images of the sample whose file could not be used, by the reason."""
+    trained_on: int
+    """Images that a decoder was trained on."""
+    seed: int
+    """The seed of the sample, the splits and the decoders."""
+    provider: str | None
+    """What embedded reconstructions; null where none were."""
+    groups: list[Reconstructed]
+    """The groups, attacker by attacker, and then what is shown without a reconstruction."""
+    asymmetries: list[Asymmetry]
+    """Images trained on compared with the same images unseen, for each attacker."""
+    unseen_classes: Sequence[str]
+    """The classes that no decoder of that group was trained on."""
+    missing: Sequence[str]
+    """Why groups or figures are left out."""
+
+
+class Export(TypedDict):
+    """What was exported from one collection."""
+
+    schema: Literal[1]
+    collection: str
+    store: str
+    output: Path
+    """The file that was written."""
+    table: Path | None
+    """The table of the rows of a matrix, beside it; null for the other formats."""
+    images: int
+    """The number of images, which are the rows."""
+    dimension: int
+    """The number of values of a vector."""
+    without_thumbnail: int
+    """Images whose thumbnail was wanted, and whose file is gone, unreadable or has changed."""
+    bytes: int
+    """The size of all that was written."""
+    took_ms: int
+    """Duration in milliseconds."""
+
+
 LINES = {
     "query": [(Answer,), (FusedAnswer,), (Unreadable,)],
     "evaluate": [(Evaluation,)],
     "calibrate": [(CollectionCalibration,)],
     "neighbours": [(ImageNeighbours,)],
+    "export": [(Export,)],
     "duplicates": [(DuplicateGroup,)],
+    "audit": [(CollectionAudit,)],
     "explain": [(Explanation,)],
     "map": [(CollectionMap,)],
+    "privacy": [(CollectionPrivacy,)],
 }
 """Subcommand -> the forms of a line; the keys of all records of one form stand side by side."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, seed_option
+from lookalike_core.errors import UsageError
 from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.stores.points import PointFilter
 
-from lookalike_search.analysis.collection_map import CollectionMap, load_sample, map_collection
+from lookalike_search.analysis.collection_map import MOST, CollectionMap, load_sample, map_collection
 from lookalike_search.analysis.projection import NEIGHBOURS, Method
 from lookalike_search.commands.search_options import (
     BackboneOption,
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from lookalike_search.commands import json_records as records
 
 LIMIT = 2_000
-MOST = 10_000
-"""The most images on one map: more take minutes and hide each other."""
+MOST_SHOWN = 10_000
+"""The most images on one page: more hide each other."""
 
 
 def map_(
-    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map to FILE, as a page.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the map to FILE, as a page.")
+    ] = None,
     collection: CollectionOption = None,
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
@@ -43,13 +46,28 @@ def map_(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Draw a collection as a map: similar images near each other, coloured by class."""
-    page = check_output_path(html, "--html", PAGE_SUFFIXES)
+    if html is None and not as_json:
+        raise UsageError("a map is a page or JSON; pass --html FILE, or --json for the places alone")
+    if html is not None and limit > MOST_SHOWN:
+        raise UsageError(
+            f"a page shows at most {MOST_SHOWN:,} images; lower --limit, or leave out --html for --json alone"
+        )
+    page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     chosen = open_chosen_collection(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (holder, source):
         sampled = load_sample(source, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
         name, label = source.name, holder.label
     say(f"placing {len(sampled.payloads):,} of {sampled.total:,} images of {name}")
     drawn = map_collection(sampled, seed=seed)
+    if page is not None:
+        _write_page(drawn, page, seed)
+    if as_json:
+        show_json(_json(drawn, label, page, seed))
+    else:
+        show(*_lines(drawn))
+
+
+def _write_page(drawn: CollectionMap, page: Path, seed: int) -> None:
     from lookalike_search.reports.map import map_page
 
     rendered, without = map_page(drawn, seed=seed)
@@ -57,10 +75,6 @@ def map_(
     if without:
         say(f"{without:,} images could not be read and are on the map without a thumbnail")
     say(f"wrote {page}")
-    if as_json:
-        show_json(_json(drawn, label, page, seed))
-    else:
-        show(*_lines(drawn))
 
 
 def _lines(drawn: CollectionMap) -> Iterator[str]:
@@ -93,7 +107,7 @@ def _way(drawn: CollectionMap) -> str:
             return "all with the same vector: their places mean nothing"
 
 
-def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> "records.CollectionMap":
+def _json(drawn: CollectionMap, store: str, page: Path | None, seed: int) -> "records.CollectionMap":
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
     return {
         "schema": 1,
@@ -106,6 +120,7 @@ def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> "records.C
         "method": projection.method,
         "perplexity": projection.perplexity,
         "kl_divergence": projection.kl_divergence,
+        "landmarks": projection.landmarks,
         "trustworthiness": trust.trustworthiness if trust else None,
         "same_class_on_map": trust.on_map if trust else None,
         "same_class_in_space": trust.in_space if trust else None,

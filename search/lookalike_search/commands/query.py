@@ -21,30 +21,44 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.region import Region
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.point_filters import make_filter
 
+from lookalike_search.asking.answer_json import answer_json, unanswered_json
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
+from lookalike_search.asking.choice import HitChoice
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line, unanswered_json
+from lookalike_search.commands.answer_format import answer_lines, left_out_line
 from lookalike_search.commands.half_blocks import ColourSystem, illustrate, stdout_colours
 from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackbonesOption,
-    ClassOption,
+    ClassesOption,
     CollectionsOption,
+    ConfidenceOption,
     DatasetOption,
     DistanceOption,
+    DiverseOption,
+    FoldersOption,
     FoldNearOption,
     HeadOption,
+    MinChanceOption,
+    MinWidthOption,
     NearAboveOption,
+    NotClassesOption,
+    OnePerOption,
+    RegionOption,
+    SinceOption,
+    UntilOption,
     VotersOption,
     number_option,
 )
@@ -106,8 +120,13 @@ def query(
             least=0,
         ),
     ] = None,
-    class_name: ClassOption = None,
+    classes: ClassesOption = None,
+    not_classes: NotClassesOption = None,
     dataset: DatasetOption = None,
+    folders: FoldersOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    min_width: MinWidthOption = None,
     exact: Annotated[bool, typer.Option("--exact", help="Exact search, without the index.")] = False,
     include_self: Annotated[
         bool,
@@ -120,6 +139,7 @@ def query(
         VoteRule, typer.Option("--vote", help="How the classes of the neighbours become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: VotersOption = 10,
+    confidence: ConfidenceOption = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the paths of the files found, one per line.")
     ] = False,
@@ -134,17 +154,43 @@ def query(
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+    region: RegionOption = None,
+    locate: Annotated[
+        bool,
+        typer.Option("--locate", help="Show where in each neighbour the similarity comes from."),
+    ] = False,
+    min_chance: MinChanceOption = None,
+    one_per: OnePerOption = None,
+    diverse: DiverseOption = 0.0,
 ) -> None:
     """Print the nearest neighbours of each image, best first."""
     require_one_stdin([*images, *(positives or []), *(negatives or [])], "name - once")
     require_one_output(paths=paths, print0=print0, as_json=as_json)
+    if (paths or print0) and html is None:
+        if confidence is not None:
+            raise UsageError(
+                "--paths and --print0 print no prediction set; leave --confidence out, or add --html"
+            )
+        if locate:
+            raise UsageError(
+                "--paths and --print0 do not print where a similarity comes from; leave --locate out, or "
+                "add --html"
+            )
+    where = make_filter(
+        classes=classes or (),
+        not_classes=not_classes or (),
+        dataset=dataset,
+        folders=folders or (),
+        since=since,
+        until=until,
+        min_width=min_width,
+    )
     options = QueryOptions(
         limit=limit,
         offset=offset,
         min_score=min_score,
         max_distance=max_distance,
-        class_name=class_name,
-        dataset=dataset,
+        where=where,
         exact=exact,
         include_self=include_self,
         max_pixels=max_pixels,
@@ -152,6 +198,10 @@ def query(
         k=k,
         fusion=fusion or FusionRule.RRF,
         without_near_above=near_above if without_near else None,
+        confidence=confidence,
+        region=Region.parse(region) if region is not None else None,
+        locate=locate,
+        choice=HitChoice(min_chance=min_chance, one_per=one_per, diverse=diverse),
     )
     page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
@@ -162,6 +212,10 @@ def query(
             raise UsageError("--fusion is for several collections; pass --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings) as searcher:
             say(f"collection: {', '.join(names)}")
+            if locate:
+                from lookalike_search.analysis.locating import require_locatable
+
+                require_locatable(searcher.networks)
             manifests = [network.manifest for network in searcher.networks]
             display = _Display(
                 manifests=manifests,
@@ -218,6 +272,12 @@ def _show_all(
         on_other_files=lambda folder, others: say(f"{folder}: {others}"),
         on_left_out=leave_out,
     ):
+        if display.options.locate and isinstance(outcome, Answer):
+            from lookalike_search.analysis.locating import locate_neighbours
+
+            outcome = locate_neighbours(  # noqa: PLW2901 - the same answer with more in it
+                outcome, searcher.networks[0], max_pixels=display.options.max_pixels
+            )
         display.show(outcome)
         if isinstance(outcome, Unanswered):
             leave_out(outcome.error)

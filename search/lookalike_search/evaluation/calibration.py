@@ -19,6 +19,7 @@ from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.evaluation.bootstrap import Estimate, estimate
+from lookalike_search.evaluation.conformal import learn_conformal_scores
 from lookalike_search.evaluation.isotonic import (
     BINS,
     Cases,
@@ -30,6 +31,7 @@ from lookalike_search.evaluation.isotonic import (
 )
 from lookalike_search.evaluation.labelled_vectors import LabelledVectors
 from lookalike_search.evaluation.leave_one_out import SHOWN, QueryResults
+from lookalike_search.evaluation.reliability_bins import ReliabilityBins, bin_held_out
 
 MIN_IMAGES = 20
 MIN_CLASSES = 2
@@ -83,8 +85,9 @@ def learn_calibration(
         neighbours=fit_isotonic(shown.values, shown.right),
         candidates=fit_isotonic(candidates.values, candidates.right),
         verdicts={rule.value: fit_isotonic(cases.values, cases.right) for rule, cases in verdicts.items()},
-        threshold=_measure_threshold(images, results),
+        threshold=measure_threshold(images, results),
         reliability=found,
+        conformal=learn_conformal_scores(images, results, seed=seed),
     )
 
 
@@ -120,6 +123,19 @@ def measure_reliability(
         neighbours=neighbours[0],
         neighbours_equal_mass=neighbours[1],
         verdicts={rule.value: errors[0] for rule, errors in verdicts.items() if errors is not None},
+    )
+
+
+def measure_reliability_bins(
+    images: LabelledVectors, results: QueryResults, *, seed: int = 0
+) -> ReliabilityBins | None:
+    """Returns the bins of a reliability diagram, on held-out halves; None for too few images."""
+    if describe_shortage(images, results):
+        return None
+    half = draw_half(images.copies, seed=seed)
+    return ReliabilityBins(
+        neighbours=bin_held_out(_nearest(images, results, SHOWN), half),
+        verdicts=bin_held_out(_verdicts(images, results, VoteRule.NEARER_TIES), half),
     )
 
 
@@ -171,7 +187,7 @@ def _nearness(images: LabelledVectors, scores: FloatVector) -> FloatVector:
     return scores if images.higher_is_nearer else -scores
 
 
-def _measure_threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
+def measure_threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
     """Learns the threshold, and measures it on the same images and on their nearest impostors."""
     nearest = _nearness(images, results.scores[:, 0])
     nearest = nearest[np.isfinite(nearest)]

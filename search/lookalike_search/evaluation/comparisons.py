@@ -53,8 +53,7 @@ class Comparison:
     @property
     def is_certain(self) -> bool:
         """Whether the interval excludes zero and the corrected p is below 5 %."""
-        excludes_zero = self.difference.low > 0 or self.difference.high < 0
-        return excludes_zero and self.p < 1 - CONFIDENCE
+        return is_certain(self.difference, self.p)
 
 
 def compare_settings(contests: Sequence[Contest], *, seed: int = 0) -> list[Comparison]:
@@ -65,7 +64,6 @@ def compare_settings(contests: Sequence[Contest], *, seed: int = 0) -> list[Comp
     """
     asked = [(contest, figure) for contest in contests for figure in COMPARED]
     pairs = [(contest.one_values[figure], contest.other_values[figure]) for contest, figure in asked]
-    chances = holm([sign_flip_p(*pair, seed=seed) for pair in pairs])
     return [
         Comparison(
             one=contest.one,
@@ -73,11 +71,30 @@ def compare_settings(contests: Sequence[Contest], *, seed: int = 0) -> list[Comp
             figure=figure,
             images=len(pair[0]),
             is_partial=contest.is_partial,
-            difference=estimate(pair[1] - pair[0], seed=seed),
+            difference=difference,
             p=p,
         )
-        for (contest, figure), pair, p in zip(asked, pairs, chances, strict=True)
+        for (contest, figure), pair, (difference, p) in zip(
+            asked, pairs, compare_pairs(pairs, seed=seed), strict=True
+        )
     ]
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], *, seed: int = 0
+) -> list[tuple[Estimate, float]]:
+    """Returns for each pair of values of the same queries how much larger the second are, and p.
+
+    p is that of the sign-flip test, with Holm's correction over all pairs.
+    """
+    chances = holm([sign_flip_p(*pair, seed=seed) for pair in pairs])
+    return [(estimate(other - one, seed=seed), p) for (one, other), p in zip(pairs, chances, strict=True)]
+
+
+def is_certain(difference: Estimate, p: float) -> bool:
+    """Returns whether the interval of a difference excludes zero and its corrected p is below 5 %."""
+    excludes_zero = difference.low > 0 or difference.high < 0
+    return excludes_zero and p < 1 - CONFIDENCE
 
 
 def sign_flip_p(one: NDArray[np.float64], other: NDArray[np.float64], *, seed: int = 0) -> float:

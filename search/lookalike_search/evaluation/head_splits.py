@@ -21,22 +21,28 @@ class Part(StrEnum):
     """A held-out image of a class that the head was fitted to."""
     UNSEEN = "unseen"
     """An image of another class."""
+    NEW = "new"
+    """An image that a head without labels was not fitted to; whether it saw the class is not known."""
 
 
 MEANINGS = {
     Part.TRAINED: "training images of the head: these figures are too good",
     Part.HELD_OUT: "held-out images of the classes that the head was fitted to",
     Part.UNSEEN: "classes that the head was not fitted to",
+    Part.NEW: "images that the head without labels was not fitted to",
 }
 """The titles of parts; in a fusion an image is a training image if any of the heads was fitted to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadTraining:
-    """What heads were fitted to: the SHA-256 of the `trained` images, and the names of the `classes`."""
+    """What heads were fitted to: the SHA-256 of the `trained` images, and the names of the `classes`.
+
+    `classes` is None if one of them was fitted without labels.
+    """
 
     trained: frozenset[str]
-    classes: frozenset[str]
+    classes: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ def split_figures(
     `values` are those of all queries, float64 `[N]` by figure in the order of payloads, `best` those in a
     perfect ranking.
     """
-    classes = set(map(nfc, training.classes))
+    classes = None if training.classes is None else set(map(nfc, training.classes))
     of = np.array([_part(payload, training.trained, classes) for payload in payloads])
     for part in Part:
         own = of == part
@@ -78,7 +84,9 @@ def split_figures(
             )
 
 
-def _part(payload: Payload, trained: Collection[str], classes: Collection[str]) -> Part:
+def _part(payload: Payload, trained: Collection[str], classes: Collection[str] | None) -> Part:
     if payload.sha256 in trained:
         return Part.TRAINED
+    if classes is None:
+        return Part.NEW
     return Part.HELD_OUT if payload.class_name in classes else Part.UNSEEN

@@ -1,6 +1,6 @@
 """Reads which images the heads of evaluated collections were fitted to, whose figures are too good."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lookalike_core.errors import LookalikeError
 from lookalike_core.logs import get_logger
@@ -21,7 +21,7 @@ def read_head_training(
     It also returns None, and logs a warning, where the file of a head is missing.
     """
     trained: set[str] = set()
-    classes: set[str] = set()
+    classes: list[Sequence[str]] = []
     for name, manifest in manifests.items():
         identity = manifest.identity
         if identity.head is None:
@@ -36,5 +36,9 @@ def read_head_training(
             )
             return None
         trained |= head.trained
-        classes |= set(head.classes)
-    return HeadTraining(trained=frozenset(trained), classes=frozenset(classes)) if classes else None
+        classes.append(head.classes)
+    if not classes:
+        return None
+    return HeadTraining(
+        trained=frozenset(trained), classes=frozenset().union(*classes) if all(classes) else None
+    )

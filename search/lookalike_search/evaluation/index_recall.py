@@ -7,6 +7,7 @@ import numpy as np
 from lookalike_core.neighbours.cosine import paired_cosines
 from lookalike_core.neighbours.near_duplicates import are_near
 from lookalike_core.neighbours.precision import precision_at
+from lookalike_core.neighbours.recall import measure_recall
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
@@ -14,9 +15,6 @@ from numpy.typing import NDArray
 from lookalike_search.evaluation.bootstrap import Estimate, estimate
 from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages, LabelledVectors
 from lookalike_search.evaluation.leave_one_out import CUTOFFS, SHOWN, QueryResults, right_of
-
-TIE = 1e-5
-"""Scores that differ by less, relative to the score where that is over 1, are tied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,7 @@ def measure_index(
 ) -> IndexFigures:
     """Compares the index's neighbours with the ten that `leave_one_out` found exactly.
 
-    A neighbour that is as near as the exact tenth, within `TIE`, counts as recalled: ties have no order.
+    A neighbour that is as near as the exact tenth, within a rounding, counts as recalled: ties have no order.
     Where there are fewer than ten exact neighbours, recall is over those.
     """
     recalls = np.array(
@@ -123,11 +121,9 @@ def measure_index(
 
 def _recall(images: LabelledVectors, query: int, exact: IntVector, found: IntVector) -> float:
     """Returns the share of one query's exact neighbours that was found; NaN where it has none."""
-    if not len(exact):
-        return float("nan")
-    last = _nearness(images, query, exact).min()
-    as_near = _nearness(images, query, found) >= last - TIE * max(1.0, abs(last))
-    return int((as_near | np.isin(found, exact)).sum()) / len(exact)
+    return measure_recall(
+        _nearness(images, query, exact), _nearness(images, query, found), np.isin(found, exact)
+    )
 
 
 def _nearness(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
+from lookalike_core.text import format_count
 from numpy.typing import NDArray
 
 FloatMatrix = NDArray[np.floating]
@@ -72,8 +73,8 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     payloads, stored = read_vectors(collection, labelled)  # less what was removed meanwhile
     if len(payloads) < MIN_IMAGES:
         raise UsageError(
-            f"{collection.name} holds {len(payloads)} images with a class, too few to evaluate; "
-            "put them into folders named after their classes",
+            f"{collection.name} holds {format_count(len(payloads), 'image')} with a class, too few to "
+            "evaluate; put them into folders named after their classes",
             hint=Hint(Action.LABEL),
         )
     names, classes = np.unique([payload.class_name or "" for payload in payloads], return_inverse=True)
@@ -98,8 +99,8 @@ def shared_images(collections: Sequence[LabelledImages]) -> SharedImages:
     common = set[tuple[str, ...]].intersection(*map(set, keys))
     if len(common) < MIN_IMAGES:
         raise UsageError(
-            f"the collections share {len(common)} images with a class, too few to evaluate them together; "
-            "ingest the same folder with both backbones"
+            f"the collections share {format_count(len(common), 'image')} with a class, too few to "
+            "evaluate them together; ingest the same folder with both backbones"
         )
     parts = [
         _select(images, [row for row, key in enumerate(own) if key in common])

@@ -53,6 +53,7 @@ def leave_one_out(
     without_near: bool = False,
     near_in: Sequence[LabelledVectors] = (),
     seed: int = 0,
+    on_block: Callable[[Block], None] = lambda _: None,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
     """Returns each image's `depth` nearest by brute force, and the verdicts of its `k` nearest.
@@ -72,21 +73,14 @@ def leave_one_out(
     photo at another size, as a rule. Those in one of the networks, or in one of the further ones `near_in`,
     are so in all; they are counted, and left out with `without_near`.
 
+    `on_block` is called with each block of similarities, so that more can be computed in the same pass.
     `on_done` is called with the number of further queries that are done; over all passes (see `count_passes`)
     each query counts once a pass.
 
     Raises:
         UsageError: there are too few different images to learn a calibration from.
     """
-    images, is_fused = networks[0], len(networks) > 1
-    ballot = _Ballot(
-        classes=images.classes,
-        names=images.names,
-        numbers={name: number for number, name in enumerate(images.names)},
-        k=k,
-        higher_is_nearer=is_fused or images.higher_is_nearer,
-        unit=vote_unit(rule, networks=len(networks)) if is_fused else 1.0,
-    )
+    ballot = Ballot.of(*networks, rule=rule, k=k)
     parts = []
     for block in ranked_blocks(
         networks,
@@ -98,6 +92,7 @@ def leave_one_out(
         on_done=on_done,
     ):
         parts.append(_evaluate_block(block, ballot, depth))
+        on_block(block)
         on_done(len(block.rows))
     return QueryResults(
         neighbours=np.concatenate([part.neighbours for part in parts]),
@@ -112,7 +107,7 @@ def leave_one_out(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ballot:
+class Ballot:
     """The vote of every query's neighbours: `k` of them, by scores times `unit`.
 
     `classes` int64 `[N]` are those of the images; they index into `names`, as `numbers` says.
@@ -125,12 +120,25 @@ class _Ballot:
     higher_is_nearer: bool
     unit: float
 
+    @classmethod
+    def of(cls, *networks: LabelledVectors, rule: FusionRule = FusionRule.RRF, k: int = SHOWN) -> "Ballot":
+        """Returns the vote among the images of one network, or of several that are fused by `rule`."""
+        images, is_fused = networks[0], len(networks) > 1
+        return cls(
+            classes=images.classes,
+            names=images.names,
+            numbers={name: number for number, name in enumerate(images.names)},
+            k=k,
+            higher_is_nearer=is_fused or images.higher_is_nearer,
+            unit=vote_unit(rule, networks=len(networks)) if is_fused else 1.0,
+        )
 
-def _evaluate_block(block: Block, ballot: _Ballot, depth: int) -> QueryResults:
+
+def _evaluate_block(block: Block, ballot: Ballot, depth: int) -> QueryResults:
     neighbours, values = nearest_rows(block.similarity, max(depth, ballot.k))
     sign = 1 if ballot.higher_is_nearer else -1
     verdicts = [
-        _verdicts(ballot, found, near, row)
+        find_verdicts(ballot, found, near, row)
         for found, near, row in zip(neighbours, values, block.similarity, strict=True)
     ]
     same = ballot.classes[block.rows, np.newaxis] == ballot.classes
@@ -147,8 +155,8 @@ def _evaluate_block(block: Block, ballot: _Ballot, depth: int) -> QueryResults:
     )
 
 
-def _verdicts(
-    ballot: _Ballot, found: IntVector, values: FloatMatrix, similarity: FloatMatrix
+def find_verdicts(
+    ballot: Ballot, found: IntVector, values: FloatMatrix, similarity: FloatMatrix
 ) -> dict[VoteRule, tuple[int, float]]:
     """Returns each rule's verdict on one query: the class's number and its share, -1 and NaN for none."""
     found, values = found[found >= 0][: ballot.k], values[found >= 0][: ballot.k]
@@ -172,7 +180,7 @@ def _verdicts(
 
 
 def _nearest_of_classes(
-    ballot: _Ballot, classes: Sequence[int], similarity: FloatMatrix
+    ballot: Ballot, classes: Sequence[int], similarity: FloatMatrix
 ) -> tuple[IntVector, FloatMatrix]:
     """Returns the k nearest of each of these classes, rows and similarities together best first."""
     parts = [np.empty(0, dtype=np.int64)]

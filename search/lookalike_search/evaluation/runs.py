@@ -1,12 +1,14 @@
 """Runs an evaluation: first collections, then fusions of their rankings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from lookalike_core import progress
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import get_logger
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
@@ -20,6 +22,7 @@ from lookalike_search.collection_choice import resolve_dataset
 from lookalike_search.evaluation.comparisons import Comparison, Contest, compare_settings
 from lookalike_search.evaluation.head_splits import PartFigures, split_figures
 from lookalike_search.evaluation.head_training import read_head_training
+from lookalike_search.evaluation.image_noise import draw_order
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, find_indexed_neighbours, measure_index
 from lookalike_search.evaluation.labelled_vectors import (
     LabelledImages,
@@ -27,10 +30,19 @@ from lookalike_search.evaluation.labelled_vectors import (
     load_labelled,
     shared_images,
 )
-from lookalike_search.evaluation.leave_one_out import SHOWN, leave_one_out
+from lookalike_search.evaluation.leave_one_out import SHOWN, Ballot, QueryResults, leave_one_out
+from lookalike_search.evaluation.noisy_queries import NoisyQueries, embed_noisy
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.similarity_blocks import count_passes
+from lookalike_search.evaluation.similarity_blocks import changed_blocks, count_passes
 from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summarise, values_of
+from lookalike_search.evaluation.vote_study import (
+    StudyOptions,
+    StudyPart,
+    VoteCounter,
+    VoteStudy,
+    make_study,
+    measure_votes,
+)
 
 _logger = get_logger("search")
 
@@ -39,8 +51,9 @@ _logger = get_logger("search")
 class EvaluationOptions:
     """Options of every setting; `leave_one_out` says what `k`, `near_above` and `without_near` do.
 
-    `where` selects the images that are queries and neighbours, `seed` draws bootstraps and halves, and
-    `indexed` measures the store's own index too.
+    `where` selects the images that are queries and neighbours, `seed` draws bootstraps, halves, samples and
+    noise, `indexed` measures the store's own index too, and `study` studies the votes, the noise only of
+    single collections.
     """
 
     where: PointFilter = EVERYTHING
@@ -49,6 +62,7 @@ class EvaluationOptions:
     without_near: bool = False
     seed: int = 0
     indexed: bool = False
+    study: StudyOptions | None = None
 
 
 class OpenCollections(Protocol):
@@ -84,9 +98,17 @@ def evaluate_settings(
     comparison. Two that share too few images are not compared, and a warning is logged.
 
     Raises:
-        UsageError: a collection holds, or a pair shares, too few images with a class.
+        UsageError: a collection holds, or a pair shares, too few images with a class; or noise is to be
+            studied in a required fusion.
+        ImageError: noise is to be studied, and no image of a collection can be embedded again.
     """
-    for setting in _settings(store, plan, options):
+    if options.study and options.study.noise and plan.pairs and not plan.pairs_may_fail:
+        raise UsageError(
+            "noise is studied in single collections, not in fusions of them; evaluate them without fusing",
+            argument=Argument.NOISE,
+            hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.NOISE: None}),
+        )
+    for setting in _settings(store, plan, options, settings):
         evaluation = setting.evaluation
         manifests = {name: store.manifest(name) for name in evaluation.collections}
         training = read_head_training(manifests, settings=settings)
@@ -100,10 +122,12 @@ def evaluate_settings(
         yield replace(setting, parts=list(parts))
 
 
-def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
+def _settings(
+    store: OpenCollections, plan: Plan, options: EvaluationOptions, settings: Settings
+) -> Iterator[Setting]:
     done: dict[str, Evaluation] = {}
     for name in plan.collections:
-        evaluation = _evaluate_collection(store, name, options)
+        evaluation = _evaluate_collection(store, name, options, settings)
         contests = list(_contests(list(done.values()), evaluation, options))
         yield Setting(evaluation=evaluation, differences=compare_settings(contests, seed=options.seed))
         done[name] = evaluation
@@ -116,12 +140,16 @@ def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) ->
             _logger.warning("%s: not fused: %s", " + ".join(pair), error, extra={"hint": error.hint})
 
 
-def _evaluate_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
+def _evaluate_collection(
+    store: OpenCollections, name: str, options: EvaluationOptions, settings: Settings
+) -> Evaluation:
     with store.open(name) as source:
-        options = replace(options, where=resolve_dataset(options.where, source.manifest))
+        manifest = source.manifest
+        options = replace(options, where=resolve_dataset(options.where, manifest))
         images = load_labelled(source, options.where)
         indexed = _ask_index(source, images, options) if options.indexed else None
-    evaluation = _evaluate(name, [images], options)
+    embed = partial(_embed_noisy, images, manifest, options=options, settings=settings)
+    evaluation = _evaluate(name, [images], options, embed=embed)
     if indexed is None:
         return evaluation
     found = measure_index(images.vectors, evaluation.results, indexed, seed=options.seed)
@@ -144,20 +172,90 @@ def _evaluate(
     networks: Sequence[LabelledImages],
     options: EvaluationOptions,
     fusion: Fusion | None = None,
+    embed: Callable[[StudyOptions, QueryResults], NoisyQueries] | None = None,
 ) -> Evaluation:
+    """Evaluates one network, or several fused; `embed` embeds the noisy queries of a study."""
+    vectors = [images.vectors for images in networks]
     rule = fusion.rule if fusion else FusionRule.RRF
+    ballot = Ballot.of(*vectors, rule=rule)
+    counter = VoteCounter(ballot, options.study.ks) if options.study else None
     total = count_passes(len(networks), rule) * len(networks[0].payloads)
     with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out(
-            *(images.vectors for images in networks),
+            *vectors,
             rule=rule,
             k=options.k,
             near_above=options.near_above,
             without_near=options.without_near,
             seed=options.seed,
+            on_block=counter.add if counter else lambda _: None,
             on_done=bar.advance,
         )
-    return summarise(name, networks[0], results, seed=options.seed, fusion=fusion)
+    evaluation = summarise(name, networks[0], results, seed=options.seed, fusion=fusion)
+    if options.study is None or counter is None:
+        return evaluation
+    stored = measure_votes(
+        counter.votes(),
+        np.arange(len(results.relevant)),
+        classes=ballot.classes,
+        relevant=results.relevant,
+        seed=options.seed,
+    )
+    noisy = embed(options.study, results) if embed and options.study.noise else None
+    return replace(evaluation, vote_study=_study(networks[0], results, stored, noisy, options))
+
+
+def _embed_noisy(
+    images: LabelledImages,
+    manifest: CollectionManifest,
+    study: StudyOptions,
+    results: QueryResults,
+    *,
+    options: EvaluationOptions,
+    settings: Settings,
+) -> NoisyQueries:
+    """Embeds a sample of the images that have another one of their class to find."""
+    return embed_noisy(
+        images.payloads,
+        manifest,
+        draw_order(images.vectors, results.relevant > 0, seed=options.seed),
+        levels=study.noise,
+        sample=study.sample,
+        seed=options.seed,
+        settings=settings,
+    )
+
+
+def _study(
+    images: LabelledImages,
+    results: QueryResults,
+    stored: StudyPart,
+    noisy: NoisyQueries | None,
+    options: EvaluationOptions,
+) -> VoteStudy:
+    if noisy is None:
+        return make_study(stored, seed=options.seed)
+    parts = []
+    for level, vectors in noisy.vectors.items():
+        counter = VoteCounter(Ballot.of(images.vectors), list(stored.votes))
+        for block in changed_blocks(
+            images.vectors,
+            noisy.rows,
+            vectors,
+            near_above=options.near_above,
+            without_near=options.without_near,
+        ):
+            counter.add(block)
+        part = measure_votes(
+            counter.votes(),
+            noisy.rows,
+            classes=images.vectors.classes,
+            relevant=results.relevant,
+            noise=level,
+            seed=options.seed,
+        )
+        parts.append(part)
+    return make_study(stored, parts, left_out=noisy.left_out, provider=noisy.provider, seed=options.seed)
 
 
 def _contests(

@@ -75,6 +75,34 @@ def ranked_blocks(
         yield block
 
 
+def changed_blocks(
+    images: LabelledVectors,
+    rows: IntVector,
+    vectors: FloatMatrix,
+    *,
+    near_above: float,
+    without_near: bool,
+) -> Iterator[Block]:
+    """Yields blocks of the similarities of changed versions of some images to all images.
+
+    `vectors` float `[Q, D]` are the changed versions, in the order of `rows` int64 `[Q]`. What is left out
+    is the same as for the images themselves: an image, its exact duplicates and, with `without_near`, its
+    near-duplicates by the stored vectors.
+    """
+    space = _Space(images)
+    for places in row_blocks(len(rows)):
+        own, changed = rows[places], vectors[places].astype(space.units.dtype)
+        if images.higher_is_nearer:
+            similarity = space.cosines(normalise_rows(changed))
+        else:
+            changed = changed - space.mean
+            similarity = space.negated_distances(changed, _squares(changed))
+        copies = images.copies[own, np.newaxis] == images.copies
+        near = are_near(space.cosines(space.units[own]), near_above) & ~copies
+        similarity[copies | (near if without_near else False)] = -np.inf
+        yield Block(rows=own, similarity=similarity, near=near)
+
+
 def count_passes(networks: int, rule: FusionRule) -> int:
     """Returns the number of passes over all queries that `leave_one_out` makes for this many networks."""
     return 1 + networks if networks > 1 and rule is FusionRule.CALIBRATED else 1
@@ -111,22 +139,42 @@ def _blocks(images: LabelledVectors, near_above: float | None) -> Iterator[Block
     Similarity is -inf for the query and its exact duplicates; a Euclidean distance is negated. Without
     `near_above` near-duplicates are not marked, which saves the cosines of Euclidean collections.
     """
-    vectors = images.vectors
-    units = normalise_rows(vectors)
-    centred = vectors if images.higher_is_nearer else vectors - vectors.mean(axis=0)  # smaller numbers
-    squares = np.einsum("nd,nd->n", centred, centred, dtype=np.float64)
-    for rows in row_blocks(len(units)):
+    space = _Space(images)
+    for rows in row_blocks(len(images.vectors)):
         copies = images.copies[rows, np.newaxis] == images.copies
         near = np.zeros_like(copies)
         if near_above is not None or images.higher_is_nearer:
-            similarity = clip_cosines(units[rows] @ units.T)
+            similarity = space.cosines(space.units[rows])
         if near_above is not None:
             near = are_near(similarity, near_above) & ~copies
         if not images.higher_is_nearer:
-            distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
-            similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)
+            similarity = space.negated_distances(space.centred[rows], space.squares[rows])
         similarity[copies] = -np.inf
         yield Block(rows=rows, similarity=similarity, near=near)
+
+
+class _Space:
+    """The vectors of all images, prepared so that others can be compared with them."""
+
+    def __init__(self, images: LabelledVectors) -> None:
+        vectors = images.vectors
+        self.units = normalise_rows(vectors)
+        self.mean = np.zeros((), vectors.dtype) if images.higher_is_nearer else vectors.mean(axis=0)
+        self.centred = vectors if images.higher_is_nearer else vectors - self.mean  # smaller numbers
+        self.squares = _squares(self.centred)
+
+    def cosines(self, units: FloatMatrix) -> FloatMatrix:
+        """Returns the cosine similarities of unit vectors `[B, D]` to all, `[B, N]`."""
+        return clip_cosines(units @ self.units.T)
+
+    def negated_distances(self, centred: FloatMatrix, squares: NDArray[np.float64]) -> FloatMatrix:
+        """Returns the negated Euclidean distances of centred vectors `[B, D]` to all, `[B, N]`."""
+        distances = squares[:, np.newaxis] - 2.0 * (centred @ self.centred.T) + self.squares
+        return np.asarray(-np.sqrt(np.maximum(distances, 0))).astype(self.units.dtype)
+
+
+def _squares(vectors: FloatMatrix) -> NDArray[np.float64]:
+    return np.asarray(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
 
 
 def _fuse_rows(

@@ -12,7 +12,12 @@ from lookalike_core.neighbours.vote import VoteRule
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
-from lookalike_search.evaluation.calibration import Abstaining, measure_abstaining, measure_reliability
+from lookalike_search.evaluation.calibration import (
+    Abstaining,
+    measure_abstaining,
+    measure_reliability,
+    measure_reliability_bins,
+)
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
@@ -23,6 +28,8 @@ from lookalike_search.evaluation.leave_one_out import (
     keep_countable,
     right_of,
 )
+from lookalike_search.evaluation.reliability_bins import ReliabilityBins
+from lookalike_search.evaluation.vote_study import VoteStudy
 
 FIGURES = {
     "precision_at_1": "precision@1",
@@ -74,9 +81,11 @@ class Evaluation:
 
     `accuracy` is how often the verdict of a vote is the query's class. `confusion` counts all neighbours,
     `countable_confusion` as many of each query as could all be right. `reliability` says how well a
-    calibration learned from half of the images holds for the others, `abstaining` what a threshold learned
-    so would do; both are None for too few images and for a fusion. `images` of a fusion are those of its
-    first collection. `indexed` is how good the store's index is, where that was measured.
+    calibration learned from half of the images holds for the others, with `reliability_bins` for a diagram,
+    and `abstaining` what a threshold learned so would do; they are None for too few images and for a fusion.
+    `images` of a fusion are those of its first collection. `indexed` is how good the store's index is, where
+    that was measured, and `vote_study` how the votes depend on their number and on noise, where that was
+    studied.
     """
 
     collection: str
@@ -93,6 +102,8 @@ class Evaluation:
     abstaining: Abstaining | None
     fusion: Fusion | None = None
     indexed: IndexFigures | None = None
+    vote_study: VoteStudy | None = None
+    reliability_bins: ReliabilityBins | None = None
 
     @property
     def collections(self) -> Sequence[str]:
@@ -148,6 +159,7 @@ def summarise(
         reliability=None if fusion else measure_reliability(images.vectors, results, seed=seed),
         abstaining=None if fusion else measure_abstaining(images.vectors, results, seed=seed),
         fusion=fusion,
+        reliability_bins=None if fusion else measure_reliability_bins(images.vectors, results, seed=seed),
     )
 
 

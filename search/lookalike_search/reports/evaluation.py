@@ -4,33 +4,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload
-from numpy.typing import NDArray
 
 from lookalike_search.asking.answers import Neighbour
 from lookalike_search.evaluation.head_splits import MEANINGS
-from lookalike_search.evaluation.leave_one_out import keep_countable
+from lookalike_search.evaluation.leave_one_out import SHOWN
+from lookalike_search.evaluation.mistakes import RULE, find_confused_classes, find_wrong_queries
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import FIGURES, Evaluation, sort_worst_first
+from lookalike_search.evaluation.vote_study import StudiedRule
 from lookalike_search.reports.page import Page
+from lookalike_search.reports.shown_evaluation import (
+    TABLE_CLASSES,
+    Cell,
+    ShownEvaluation,
+    confusion_rows,
+    show_evaluation,
+    shown_classes,
+)
 from lookalike_search.reports.thumbnail_gallery import Gallery
-
-RULE = VoteRule.NEARER_TIES
-"""The vote whose wrong verdicts are shown, as that of `search query`."""
-
-EXAMPLES = 8
-"""Pairs of images shown of each confusion."""
+from lookalike_search.reports.vote_plots import vote_plot_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionLimits:
     """The largest numbers of classes, confusions and queries that a section shows."""
 
-    table_classes: int = 25
+    table_classes: int = TABLE_CLASSES
     """Classes in the confusion table; of more, those with the most wrong neighbours."""
 
     confusions: int = 60
@@ -41,17 +43,6 @@ class SectionLimits:
 
 
 SECTION_LIMITS = SectionLimits()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A cell of the confusion table: `heat` is 0 to 1 at the worst confusion, `anchor` leads to examples."""
-
-    count: int
-    share: float
-    heat: float
-    is_right: bool
-    anchor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +71,13 @@ class Section:
     """One setting: `columns` are the classes of its confusion table, `rows` the same with their cells.
 
     `manifest` is the collection's; of several fused it is that of the first, whose images they are.
+    `anchors` are those of confusions by their two classes, `vote_plot` is the URL of the plot of studied
+    votes, None without a study.
     """
 
     anchor: str
     setting: Setting
+    shown: ShownEvaluation
     manifest: CollectionManifest
     score: str
     columns: Sequence[str]
@@ -91,6 +85,13 @@ class Section:
     confusions: Sequence[Confusion]
     wrong: Sequence[WrongQuery]
     wrong_count: int
+    anchors: Mapping[tuple[int, int], str]
+    vote_plot: str | None = None
+
+    def address(self, cell: Cell) -> str:
+        """Returns the address of the images of a cell, `""` where none are shown."""
+        anchor = self.anchors.get((cell.own, cell.other))
+        return f"#{anchor}" if anchor else ""
 
     def file(self, payload: Payload) -> Path | None:
         """Returns the path of an image's file; None where its dataset's folder is not known."""
@@ -115,13 +116,14 @@ def evaluation_page(
 ) -> Page:
     """Returns the page of evaluated settings, each with its manifest, and thumbnails of their images."""
     pairs = zip(settings, manifests, strict=True)
-    sections = [section_of(*pair, number=number, limits=limits) for number, pair in enumerate(pairs)]
+    sections = [section_of(*pair, number=number, k=k, limits=limits) for number, pair in enumerate(pairs)]
     return Page(
         "evaluation.html",
         k=k,
         sections=sections,
         figures=FIGURES,
         rule=RULE,
+        studied_rules=list(StudiedRule),
         meanings=MEANINGS,
         sort_classes=sort_worst_first,
         gallery=Gallery.of(file for section in sections for file in section.files()),
@@ -133,27 +135,29 @@ def section_of(
     manifest: CollectionManifest,
     *,
     number: int,
+    k: int = SHOWN,
     limits: SectionLimits = SECTION_LIMITS,
 ) -> Section:
     """Returns the section of a setting; `number` makes its anchors differ from those of other sections."""
     evaluation = setting.evaluation
+    shown = show_evaluation(setting, k=k)
+    confusions = list(_confusions(evaluation, manifest, number=number, most=limits.confusions))
+    columns = shown_classes(shown.confusion, limits.table_classes)
     images = _Images(evaluation, manifest)
-    table = evaluation.countable_confusion
-    shown = _worst_pairs(table)[: limits.confusions]
-    anchors = {(own, other): f"c{number}-{own}-{other}" for own, other in shown}
-    columns = _shown_classes(table, limits.table_classes)
-    names = evaluation.images.vectors.names
-    wrong = _wrong_queries(evaluation)
+    wrong = find_wrong_queries(evaluation)
     return Section(
         anchor=f"s{number}",
         setting=setting,
+        shown=shown,
         manifest=manifest,
         score=f"{evaluation.fusion.rule} score" if evaluation.fusion else manifest.distance.score_name,
-        columns=[names[column] for column in columns],
-        rows=list(_rows(table, columns, names, anchors)),
-        confusions=list(_confusions(images, anchors)),
+        columns=[shown.names[column] for column in columns],
+        rows=list(confusion_rows(shown, columns)),
+        confusions=[confusion for _, confusion in confusions],
         wrong=[images.wrong(row) for row in wrong[: limits.wrong_queries]],
         wrong_count=len(wrong),
+        anchors={classes: confusion.anchor for classes, confusion in confusions},
+        vote_plot=vote_plot_url(evaluation) if evaluation.vote_study else None,
     )
 
 
@@ -187,79 +191,20 @@ class _Images:
         )
 
 
-def _row_shares(table: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns the counts of a table as shares of their rows."""
-    shares: NDArray[np.float64] = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    return shares
-
-
-def _worst_pairs(table: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Returns pairs of confused classes, by the share of the second among the first's neighbours."""
-    shares = _row_shares(table)
-    np.fill_diagonal(shares, 0)
-    pairs = np.argwhere(shares > 0)
-    order = np.argsort(-shares[pairs[:, 0], pairs[:, 1]], kind="stable")
-    return [(int(own), int(other)) for own, other in pairs[order]]
-
-
-def _shown_classes(table: NDArray[np.int64], most: int) -> list[int]:
-    """Returns the classes of the table in their order: all, or the `most` with the most wrong neighbours."""
-    wrong = table.sum(axis=0) + table.sum(axis=1) - 2 * table.diagonal()
-    return sorted(int(number) for number in np.argsort(-wrong, kind="stable")[:most])
-
-
-def _rows(
-    table: NDArray[np.int64],
-    columns: Sequence[int],
-    names: Sequence[str],
-    anchors: Mapping[tuple[int, int], str],
-) -> Iterator[tuple[str, Sequence[Cell]]]:
-    shares = _row_shares(table)
-    hottest = float((shares - np.diag(shares.diagonal())).max()) or 1.0
-    for row in columns:
+def _confusions(
+    evaluation: Evaluation, manifest: CollectionManifest, *, number: int, most: int
+) -> Iterator[tuple[tuple[int, int], Confusion]]:
+    """Yields confusions by the numbers of their two classes."""
+    images, names = _Images(evaluation, manifest), evaluation.images.vectors.names
+    for found in find_confused_classes(evaluation, most=most):
         yield (
-            names[row],
-            [
-                Cell(
-                    count=int(table[row, column]),
-                    share=float(shares[row, column]),
-                    heat=min(1.0, float(np.sqrt(shares[row, column] / hottest))),
-                    is_right=row == column,
-                    anchor=anchors.get((row, column)),
-                )
-                for column in columns
-            ],
+            (found.own, found.other),
+            Confusion(
+                anchor=f"c{number}-{found.own}-{found.other}",
+                own=names[found.own],
+                intruder=names[found.other],
+                count=found.count,
+                share=found.share,
+                pairs=[(images.payloads[row], images.neighbour(row, place)) for row, place in found.pairs],
+            ),
         )
-
-
-def _confusions(images: _Images, anchors: Mapping[tuple[int, int], str]) -> Iterator[Confusion]:
-    table, names = images.evaluation.countable_confusion, images.names
-    found = keep_countable(images.evaluation.results)
-    intruders = np.where(found >= 0, images.classes[found], -1)
-    for (own, other), anchor in anchors.items():
-        rows, places = np.nonzero((images.classes[:, np.newaxis] == own) & (intruders == other))
-        rows, first = np.unique(rows, return_index=True)  # of each query the nearest intruder
-        places = places[first]
-        nearest = np.argsort(places, kind="stable")[:EXAMPLES]
-        yield Confusion(
-            anchor=anchor,
-            own=names[own],
-            intruder=names[other],
-            count=int(table[own, other]),
-            share=table[own, other] / table[own].sum(),
-            pairs=[
-                (images.payloads[rows[i]], images.neighbour(int(rows[i]), int(places[i]))) for i in nearest
-            ],
-        )
-
-
-def _wrong_queries(evaluation: Evaluation) -> list[int]:
-    """Returns the rows of verdicts that are wrong and could be right.
-
-    Those with the fewest right neighbours come first, then by average precision.
-    """
-    verdicts, classes = evaluation.results.verdicts[RULE], evaluation.images.vectors.classes
-    rows = np.flatnonzero((verdicts >= 0) & (verdicts != classes) & ~evaluation.alone)
-    precision = evaluation.values["precision_at_10"][rows]
-    average = np.nan_to_num(evaluation.values["mean_average_precision"][rows])
-    return [int(row) for row in rows[np.lexsort((rows, average, precision))]]

@@ -54,10 +54,11 @@ class Side:
 
 def explanations_page(images: Sequence[SeenImage], explained: Sequence[Explained]) -> Page:
     """Returns the page: both images once for each network."""
-    return Page("explained.html", sections=[_section(each, images) for each in explained])
+    return Page("explained.html", sections=[explained_section(each, images) for each in explained])
 
 
-def _section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, object]:
+def explained_section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, object]:
+    """Returns what `templates/explanation.html` shows of an explanation: both images with their cells."""
     explanation = explained.explanation
     maps = (explanation.query, explanation.neighbour)
     scale = _scale(maps, explanation.cosine)

@@ -26,6 +26,9 @@ DARK = ("#eb090c", "#b017f6", "#74f9f2", "#9ba1f4", "#e6ab4d", "#1e8086", "#fdfe
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
 """With a number of colours that they share no divisor with, together they tell 35 classes apart."""
 
+DISTINCT = len(LIGHT) * len(SHAPES)
+"""Classes after which colours and shapes repeat."""
+
 MOST_LABELS = 40
 """Classes whose names stand on the map; the largest, where there are more."""
 
@@ -44,9 +47,18 @@ class ClassOnMap:
     has_label: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapLayout:
+    """A drawing: places float64 `[N, 2]` in a box of `WIDTH` x `height`, and the classes of the images."""
+
+    places: NDArray[np.float64]
+    height: float
+    classes: Sequence[ClassOnMap]
+
+
 def map_page(drawn: CollectionMap, *, seed: int) -> tuple[Page, int]:
     """Returns the page, and how many images are on it without a thumbnail."""
-    places, height = _fit_to_page(drawn.projection.places)
+    layout = lay_out(drawn.projection.places, [each.class_name or "" for each in drawn.sampled.payloads])
     images = list(_thumbnails(drawn.sampled))
     page = Page(
         "map.html",
@@ -54,17 +66,23 @@ def map_page(drawn: CollectionMap, *, seed: int) -> tuple[Page, int]:
         sampled=drawn.sampled,
         shown=len(drawn.sampled.payloads),
         total=drawn.sampled.total,
-        classes=list(_classes(drawn.sampled, places)),
-        places=places,
+        classes=layout.classes,
+        places=layout.places,
         images=images,
         seed=seed,
         width=WIDTH,
-        height=height,
+        height=layout.height,
         light=LIGHT,
         dark=DARK,
-        distinct=len(LIGHT) * len(SHAPES),
+        distinct=DISTINCT,
     )
     return page, images.count(None)
+
+
+def lay_out(places: NDArray[np.float64], names: Sequence[str]) -> MapLayout:
+    """Returns the drawing of places float64 `[N, 2]`, by the class of each, `""` for none."""
+    fitted, height = _fit_to_page(places)
+    return MapLayout(places=fitted, height=height, classes=list(_classes(names, fitted)))
 
 
 def _fit_to_page(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -88,11 +106,11 @@ def _thumbnails(sampled: Sampled) -> Iterator[str | None]:
             yield image.uri if isinstance(image, Thumbnail) else None
 
 
-def _classes(sampled: Sampled, places: NDArray[np.float64]) -> Iterator[ClassOnMap]:
+def _classes(names: Sequence[str], places: NDArray[np.float64]) -> Iterator[ClassOnMap]:
     """Yields the classes by name; images without a class come last."""
     members: dict[str, list[int]] = {}
-    for row, payload in enumerate(sampled.payloads):
-        members.setdefault(payload.class_name or "", []).append(row)
+    for row, name in enumerate(names):
+        members.setdefault(name, []).append(row)
     labelled = set(sorted(members, key=lambda name: (-len(members[name]), name))[:MOST_LABELS])
     for number, name in enumerate(sorted(members, key=lambda name: (not name, name))):
         rows = members[name]

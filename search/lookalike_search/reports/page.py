@@ -67,12 +67,19 @@ def environment() -> "Environment":
     )
     made.filters["csp_hash"] = csp_hash
     made.filters["percent"] = percent
+    made.filters["sentence"] = sentence
     made.globals["version"] = version("lookalike")
     return made
 
 
 def _finalized(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     return one_line(value, kept=_JOINERS) if type(value) is str else value  # what is markup is left as it is
+
+
+def sentence(text: str) -> str:
+    """Returns a text with a capital first letter, unless it begins with a name, as of a collection."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.rstrip(",:;").isalpha() else text
 
 
 def csp_hash(script: str) -> str:

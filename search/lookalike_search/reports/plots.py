@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from lookalike_core.atomic import atomic_path
@@ -37,10 +37,12 @@ _NAMED_UP_TO = 100
 _DARK = 0.55
 _NAME_LENGTH, _LEGEND_WIDTH = 24, 58
 _SCALE_AT_LEAST = 0.05
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """Okabe and Ito's palette for every colour vision, without its yellow, which is too light for a line."""
 
-_MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*"
+"""Markers beside the colours, for prints in grey."""
+
 _FONTS = (
     "DejaVu Sans",
     "Noto Sans",
@@ -70,26 +72,35 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
     intervals.
     """
     best = max(evaluations, key=lambda each: np.nan_to_num(each.figures[_BEST_BY].value))
-    suffix = file.suffix.lower().removeprefix(".")
+    with open_figure() as figure:
+        side = _side(len(best.confusion))
+        figure.set_size_inches(_INCHES, _INCHES)
+        _draw_confusion(_axes(figure, 0, 0, side, side), best, is_one_of=len(evaluations))
+        _draw_precision(_axes(figure, 1.05 * side + 1.6, side - 3.9, 5.6, 3.9), evaluations, seed)
+        save_figure(figure, file)
+
+
+def save_figure(figure: "Figure", file: Path) -> None:
+    """Writes a figure into a file with one of `PLOT_SUFFIXES`, atomically."""
+    with atomic_path(file) as temporary:
+        write_figure(figure, temporary, file.suffix.lower().removeprefix("."))
+
+
+def write_figure(figure: "Figure", target: Path | BinaryIO, form: str) -> None:
+    """Writes a figure as `png`, `svg` or `pdf`, as large as what is drawn, however long the names are."""
     metadata = {  # without dates: the same plot has the same bytes
         "png": {"Software": _MADE_BY},
         "svg": {"Creator": _MADE_BY, "Date": None},
         "pdf": {"Creator": _MADE_BY, "CreationDate": None},
     }
-    with _open_figure() as figure:
-        side = _side(len(best.confusion))
-        figure.set_size_inches(_INCHES, _INCHES)
-        _draw_confusion(_axes(figure, 0, 0, side, side), best, is_one_of=len(evaluations))
-        _draw_precision(_axes(figure, 1.05 * side + 1.6, side - 3.9, 5.6, 3.9), evaluations, seed)
-        with atomic_path(file) as temporary:
-            figure.savefig(
-                temporary,
-                format=suffix,
-                dpi=_DOTS_PER_INCH,
-                bbox_inches="tight",  # as large as what is drawn, however long the names are
-                pad_inches=0.25,
-                metadata=metadata.get(suffix),
-            )
+    figure.savefig(
+        target,
+        format=form,
+        dpi=_DOTS_PER_INCH,
+        bbox_inches="tight",
+        pad_inches=0.25,
+        metadata=metadata.get(form),
+    )
 
 
 def is_plot(file: Path) -> bool:
@@ -98,7 +109,7 @@ def is_plot(file: Path) -> bool:
 
 
 @contextmanager
-def _open_figure() -> Iterator["Figure"]:
+def open_figure() -> Iterator["Figure"]:
     """Yields an empty figure; names are not parsed as formulas, and missing glyphs cause no warning."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -149,7 +160,7 @@ def _draw_confusion(axes: "Axes", evaluation: Evaluation, *, is_one_of: int) -> 
         place = axes.inset_axes((1.015, 0.6, 0.018, 0.4))
         bar = place.figure.colorbar(wrong, cax=place)
         bar.set_label("wrong neighbours, share of the row's", fontsize=9)
-        bar.ax.yaxis.set_major_formatter(_tick)
+        bar.ax.yaxis.set_major_formatter(percent_tick)
     _name_classes(axes, names, shares.diagonal())
     which = (
         evaluation.collection
@@ -197,7 +208,7 @@ def _percent(share: float) -> str:
 _NO_DECIMALS, _ALL = 10, 100
 
 
-def _tick(share: float, _: float) -> str:
+def percent_tick(share: float, _: float) -> str:
     """Returns a tick's label as `97 %`, or as `97.25 %` where ticks are not whole per cents."""
     percent = round(100 * share, 2)
     return f"{percent:g} %"
@@ -225,13 +236,13 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
     cutoffs = range(1, SHOWN + 1)
     for number, evaluation in enumerate(evaluations):
         found = [_precision(evaluation, cutoff, seed) for cutoff in cutoffs]
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         axes.plot(
             cutoffs,
             [each.value for each in found],
             color=colour,
-            marker=_MARKERS[number % len(_MARKERS)],
-            linestyle=("-", "--", ":")[number // len(_COLOURS) % 3],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle=("-", "--", ":")[number // len(COLOURS) % 3],
             markersize=4,
             label=textwrap.fill(one_line(evaluation.collection), _LEGEND_WIDTH),
         )
@@ -240,7 +251,7 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
             [each.low for each in found],
             [each.high for each in found],
             color=colour,
-            alpha=0.15 if len(evaluations) <= len(_COLOURS) // 2 else 0.06,
+            alpha=0.15 if len(evaluations) <= len(COLOURS) // 2 else 0.06,
             linewidth=0,
         )
         best = [mean_of(best_precision_at(cutoff, evaluation.results.relevant)) for cutoff in cutoffs]
@@ -248,7 +259,7 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
             label = "best possible, of classes with so few images"
             axes.plot(cutoffs, best, color=colour, linestyle=(0, (1, 3)), linewidth=1, label=label)
     axes.set_xticks(cutoffs)
-    axes.yaxis.set_major_formatter(_tick)
+    axes.yaxis.set_major_formatter(percent_tick)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_title("Precision of the k nearest, with 95 % intervals", fontsize=11, loc="left")
     axes.set_xlabel("k")

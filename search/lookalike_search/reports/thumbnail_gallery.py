@@ -24,10 +24,11 @@ SMALLEST = (96, Encoding.WEBP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The place of an image on a page: its CSS class, or a note that says why there is no thumbnail."""
+    """The place of an image on a page: its CSS class or its address, or a note why there is no thumbnail."""
 
     css: str = ""
     note: str = ""
+    src: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

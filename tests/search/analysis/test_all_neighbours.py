@@ -100,7 +100,12 @@ def test_neighbours_equal_brute_force(
 
 @WAYS
 @pytest.mark.parametrize(
-    "where", [PointFilter(dataset="other"), PointFilter(class_name="dog"), PointFilter(class_name="")]
+    "where",
+    [
+        PointFilter(dataset="other"),
+        PointFilter(classes=frozenset({"dog"})),
+        PointFilter(classes=frozenset({""})),
+    ],
 )
 def test_a_filter_applies_to_queries_and_hits(
     collection: Collection, points: list[ImagePoint], exact: bool, where: PointFilter
@@ -110,7 +115,7 @@ def test_a_filter_applies_to_queries_and_hits(
         point
         for point in points
         if where.dataset in (None, point.payload.dataset)
-        and where.class_name in (None, point.payload.class_name or "")
+        and (not where.classes or (point.payload.class_name or "") in where.classes)
     ]
     found = all_hits(collection, limit=10, where=where, exact=exact)
     assert {payload.id for payload, _ in found} == {point.payload.id for point in fitting}

@@ -1,5 +1,6 @@
 """Near-duplicates that are proven on their pixels, and similar images that are not."""
 
+import functools
 import io
 from collections.abc import Callable
 from typing import Any
@@ -105,6 +106,12 @@ def smaller(image: Image.Image, part: float, way: Image.Resampling = Image.Resam
 IMAGES = {"page": page(), "photo": photo(), "drawing": drawing(), "code": code(1)}
 
 
+@functools.cache
+def original(name: str) -> WholeImage:
+    """Returns one of `IMAGES` as it is read, read once."""
+    return whole(IMAGES[name])
+
+
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize(
     ("kind", "options"),
@@ -120,7 +127,7 @@ IMAGES = {"page": page(), "photo": photo(), "drawing": drawing(), "code": code(1
 )
 def test_recompressed_and_converted_images_are_near_duplicates(name: str, kind: str, options: Any) -> None:
     """This holds for text and line drawings as for photos."""
-    assert is_copy(whole(IMAGES[name]), whole(IMAGES[name], kind, **options))
+    assert is_copy(original(name), whole(IMAGES[name], kind, **options))
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -128,7 +135,7 @@ def test_recompressed_and_converted_images_are_near_duplicates(name: str, kind: 
 @pytest.mark.parametrize("part", [0.5, 0.75])
 def test_reduced_images_are_near_duplicates(name: str, way: Image.Resampling, part: float) -> None:
     """This holds for every way of resampling."""
-    assert is_copy(whole(IMAGES[name]), whole(smaller(IMAGES[name], part, way)))
+    assert is_copy(original(name), whole(smaller(IMAGES[name], part, way)))
 
 
 @pytest.mark.parametrize("part", [0.5, 0.2])
@@ -181,12 +188,14 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-@pytest.mark.parametrize("part", [1, 0.5])
-def test_different_images_are_no_near_duplicates(name: str, part: float) -> None:
+def test_different_images_are_no_near_duplicates(name: str) -> None:
     """Neither is a near-duplicate of the other, in the same or in a reduced size."""
     one, other = DIFFERENT[name]
-    assert not is_copy(whole(one), whole(smaller(other, part)))
-    assert not is_copy(whole(other), whole(smaller(one, part)))
+    first, second = whole(one), whole(other)
+    assert not is_copy(first, second)
+    assert not is_copy(second, first)
+    assert not is_copy(first, whole(smaller(other, 0.5)))
+    assert not is_copy(second, whole(smaller(one, 0.5)))
 
 
 def test_transparency_has_to_agree() -> None:

@@ -82,6 +82,36 @@ def test_many_duplicates_of_few_vectors_get_finite_places(different: int) -> Non
     assert len(np.unique(centres.round(6), axis=0)) == different
 
 
+def test_more_images_than_are_placed_stand_around_the_nearest_landmark() -> None:
+    """Each is nearer to it than any other landmark is; groups stay apart, and the seed decides."""
+    draw = np.random.default_rng(0)
+    centres = draw.normal(size=(4, 16)) * 10
+    groups = np.repeat(np.arange(4), 60)
+    vectors = centres[groups] + draw.normal(size=(240, 16))
+    placed = project(vectors, seed=1, most=60)
+    assert (placed.landmarks, placed.method, placed.places.shape) == (60, Method.TSNE, (240, 2))
+    landmarks = np.sort(np.random.default_rng(1).choice(240, 60, replace=False))
+    alone = project(vectors[landmarks], seed=1)
+    np.testing.assert_array_equal(placed.places[landmarks], alone.places)
+    assert alone.landmarks is None
+    others = np.setdiff1d(np.arange(240), landmarks)
+    on_map = np.linalg.norm(placed.places[others, None] - placed.places[landmarks], axis=2)
+    in_space = np.linalg.norm(vectors[others, None] - vectors[landmarks], axis=2)
+    np.testing.assert_array_equal(on_map.argmin(axis=1), in_space.argmin(axis=1))
+    assert len(np.unique(placed.places, axis=0)) == 240
+    trust = measure_trust(vectors, placed.places, groups, seed=0)
+    assert trust is not None
+    assert trust.on_map == 1.0
+    again = project(vectors, seed=1, most=60)
+    np.testing.assert_array_equal(again.places, placed.places)
+
+
+def test_equal_vectors_around_landmarks_get_distinct_places() -> None:
+    """All landmarks are the same then."""
+    placed = project(np.ones((50, 3)), seed=0, most=20)
+    assert (placed.method, len(np.unique(placed.places, axis=0))) == (Method.NONE, 50)
+
+
 def test_trustworthiness_matches_its_definition() -> None:
     """It equals Venna and Kaski's sum over ranks, written out."""
     random = np.random.default_rng(0)

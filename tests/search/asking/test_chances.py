@@ -9,10 +9,12 @@ from lookalike_core.models.calibration_curves import Calibration, Curve, Thresho
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answer_json import answer_json
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.commands.answer_format import answer_json, answer_lines
+from lookalike_search.commands.answer_format import answer_lines
 from one_answer import answer_of
 
 IMAGES = {
@@ -92,8 +94,14 @@ def test_an_out_of_distribution_image_has_no_verdict(
 
 @pytest.mark.parametrize(
     "options",
-    [{"class_name": "cat"}, {"dataset": "data"}, {"include_self": True}, {"also": "cat/2.png"}],
-    ids=["class", "dataset", "copies", "examples"],
+    [
+        {"where": PointFilter(classes=frozenset({"cat"}))},
+        {"where": PointFilter(dataset="data")},
+        {"where": PointFilter(min_width=1)},
+        {"include_self": True},
+        {"also": "cat/2.png"},
+    ],
+    ids=["class", "dataset", "width", "copies", "examples"],
 )
 def test_narrowed_or_combined_searches_have_no_chances(
     calibrated: Callable[..., str], ask: Callable[..., Answer], options: dict[str, Any]
@@ -146,7 +154,7 @@ def test_chances_are_shown_beside_scores_and_never_as_them(
     assert last.endswith("(nearer-ties), ≈ 67 % right")
     [hit, *_] = answer_json(ask(name), manifests, "embedded", options)["hits"]
     assert (hit["score"], hit["chance"]) == pytest.approx((0.8, 0.8), abs=TOLERANCE)
-    plain = ask(name, class_name="cat")
+    plain = ask(name, where=PointFilter(classes=frozenset({"cat"})))
     assert "same class" not in "\n".join(answer_lines(plain, manifests, options))
 
 

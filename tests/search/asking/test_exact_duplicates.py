@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
@@ -78,8 +79,8 @@ def test_exact_duplicates_of_an_example_are_listed_too(ask: Callable[..., Answer
 
 def test_filters_apply_to_exact_duplicates_too(ask: Callable[..., Answer]) -> None:
     """An exact duplicate in another class or dataset is not listed."""
-    assert left_out(ask("cat/1.png", dataset="more")) == ["more:a/copy of 1.png"]
-    assert left_out(ask("cat/1.png", class_name="dog")) == ["dog/copy of 1.png"]
+    assert left_out(ask("cat/1.png", where=PointFilter(dataset="more"))) == ["more:a/copy of 1.png"]
+    assert left_out(ask("cat/1.png", where=PointFilter(classes=frozenset({"dog"})))) == ["dog/copy of 1.png"]
 
 
 def test_at_most_limit_exact_duplicates_are_listed(ask: Callable[..., Answer]) -> None:

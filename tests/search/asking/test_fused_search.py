@@ -13,7 +13,7 @@ from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule, fuse_s
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.points import point_id
+from lookalike_core.stores.points import PointFilter, point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
@@ -203,10 +203,10 @@ def ranks_of(hit: Neighbour) -> list[int | None]:
 def test_limit_and_filters_apply_to_fused_hits(ask: Callable[..., Answer]) -> None:
     """The filters apply in both networks."""
     assert len(ask("cat/1.png", limit=2).hits) == 2
-    dogs = ask("cat/1.png", class_name="dog")
+    dogs = ask("cat/1.png", where=PointFilter(classes=frozenset({"dog"})))
     assert {hit.payload.path for hit in dogs.hits} == {"dog/1.png", "dog/2.png", "dog/3.png"}
     assert dogs.verdict is None
-    assert len(ask("cat/1.png", dataset="data").hits) > 2
+    assert len(ask("cat/1.png", where=PointFilter(dataset="data")).hits) > 2
 
 
 def test_the_query_is_left_out_even_where_one_collection_is_stale(

@@ -10,6 +10,7 @@ from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
@@ -149,7 +150,7 @@ def test_a_cut_off_of_fused_scores_is_refused(both_stores: Store, home: Settings
         (Distance.COSINE, {"min_score": 0.999}, (0, 5), "none reaches 0.999; the nearest has 0.9"),
         (Distance.COSINE, {"min_score": 0.999, "offset": 3}, (3, 2), "none behind the first 3 reaches 0.999"),
         (Distance.EUCLID, {"max_distance": 0.001}, (0, 5), "none is within 0.001; the nearest has 0."),
-        (Distance.COSINE, {"class_name": "dog"}, (0, 0), "no image fits"),
+        (Distance.COSINE, {"where": PointFilter(classes=frozenset({"dog"}))}, (0, 0), "no image fits"),
     ],
 )
 def test_an_answer_without_neighbours_tells_why(

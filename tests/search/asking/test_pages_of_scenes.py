@@ -11,9 +11,10 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 from lookalike_search.analysis.all_neighbours import find_all_scenes
+from lookalike_search.asking.answer_json import answer_json
 from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.commands.answer_format import answer_json, answer_lines
+from lookalike_search.commands.answer_format import answer_lines
 from lookalike_search.reports.query import query_page
 from made_collections import manifest_of, point_of
 from one_answer import answer_of

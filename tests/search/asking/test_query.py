@@ -26,7 +26,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_core.stores.points import SearchHit, point_id
+from lookalike_core.stores.points import PointFilter, SearchHit, point_id
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
@@ -219,12 +219,18 @@ def test_limit_bounds_the_neighbours(library: Library, searcher: Searcher) -> No
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (QueryOptions(class_name="cat"), {"cat/1.png", "cat/2.png", "cat/3.png", "more:cat/9.png"}),
-        (QueryOptions(class_name="cat", dataset="data"), {"cat/1.png", "cat/2.png", "cat/3.png"}),
-        (QueryOptions(class_name=""), {"1.png"}),
-        (QueryOptions(dataset="more"), {"more:cat/9.png"}),
-        (QueryOptions(class_name="dog"), {"dog/2.png"}),
-        (QueryOptions(dataset="more", class_name="dog"), set()),
+        (
+            QueryOptions(where=PointFilter(classes=frozenset({"cat"}))),
+            {"cat/1.png", "cat/2.png", "cat/3.png", "more:cat/9.png"},
+        ),
+        (
+            QueryOptions(where=PointFilter(classes=frozenset({"cat"}), dataset="data")),
+            {"cat/1.png", "cat/2.png", "cat/3.png"},
+        ),
+        (QueryOptions(where=PointFilter(classes=frozenset({""}))), {"1.png"}),
+        (QueryOptions(where=PointFilter(dataset="more")), {"more:cat/9.png"}),
+        (QueryOptions(where=PointFilter(classes=frozenset({"dog"}))), {"dog/2.png"}),
+        (QueryOptions(where=PointFilter(classes=frozenset({"dog"}), dataset="more")), set()),
     ],
     ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "neither"],
 )

@@ -82,7 +82,9 @@ def test_an_unknown_dataset_is_refused_everywhere(searcher: Searcher) -> None:
     [network] = searcher.networks
     elsewhere = PointFilter(dataset="elsewhere")
     calls: list[Callable[[], object]] = [
-        lambda: list(answer_all(searcher, ["dog/1.png"], QueryOptions(dataset="elsewhere"))),
+        lambda: list(
+            answer_all(searcher, ["dog/1.png"], QueryOptions(where=PointFilter(dataset="elsewhere")))
+        ),
         lambda: all_hits(network.collection, limit=3, where=elsewhere),
         lambda: find_duplicates(network.collection, where=elsewhere),
     ]

@@ -11,10 +11,12 @@ from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answer_json import answer_json
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.commands.answer_format import answer_json, answer_lines
+from lookalike_search.commands.answer_format import answer_lines
 from one_answer import answer_of
 
 Fill = Callable[..., str]
@@ -97,11 +99,11 @@ def test_the_querys_exact_duplicate_is_a_scene_with_its_near_duplicates(
 def test_filters_apply_to_hits_and_folded_images(both_stores: Store, fill: Fill, home: Settings) -> None:
     """Images that do not fit the filter are neither hits nor folded."""
     name = fill(both_stores, IMAGES)
-    dogs = folded(ask([name], both_stores, home, class_name="dog"))
+    dogs = folded(ask([name], both_stores, home, where=PointFilter(classes=frozenset({"dog"}))))
     assert dogs == {key: value for key, value in SCENES.items() if key.startswith("dog")}
-    unclassed = folded(ask([name], both_stores, home, class_name=""))
+    unclassed = folded(ask([name], both_stores, home, where=PointFilter(classes=frozenset({""}))))
     assert unclassed == {"fish.png": []}
-    assert folded(ask([name], both_stores, home, dataset="data")) == SCENES
+    assert folded(ask([name], both_stores, home, where=PointFilter(dataset="data"))) == SCENES
 
 
 @pytest.mark.parametrize("rule", VoteRule)

@@ -12,9 +12,10 @@ from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answer_json import answer_json
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.commands.answer_format import answer_json, answer_lines
+from lookalike_search.commands.answer_format import answer_lines
 from lookalike_search.evaluation.labelled_vectors import load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 from one_answer import answer_of

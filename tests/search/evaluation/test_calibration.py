@@ -158,7 +158,11 @@ def test_a_calibration_records_what_it_was_learned_from() -> None:
     another = learn(one, seed=1)
     assert another is not None
     assert another.reliability != calibration.reliability
-    assert replace(another, reliability=calibration.reliability) == calibration
+    assert another.conformal is not None
+    assert calibration.conformal is not None
+    assert another.conformal.coverages != calibration.conformal.coverages
+    same = replace(another.conformal, coverages=calibration.conformal.coverages)
+    assert replace(another, reliability=calibration.reliability, conformal=same) == calibration
 
 
 @pytest.mark.parametrize("cosine", [True, False])

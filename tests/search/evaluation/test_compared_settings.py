@@ -110,7 +110,7 @@ def test_collections_sharing_one_image_are_not_compared(
     _, found = settings(store, first, second)
     assert found.differences == []
     (line,) = said
-    assert line.startswith(f"{first} and {second}: not compared: the collections share 1 images")
+    assert line.startswith(f"{first} and {second}: not compared: the collections share 1 image")
 
 
 @pytest.mark.parametrize("pairs", [False, True])

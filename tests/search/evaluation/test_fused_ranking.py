@@ -274,5 +274,5 @@ def test_only_images_in_all_collections_are_fused() -> None:
         assert [part.vectors.names[number] for number in part.vectors.classes] == ["bee", "dog"]
         assert (part.vectors.vectors == whole.vectors.vectors[rows]).all()
     assert shared_images([one, one]).networks[0] is one
-    with pytest.raises(UsageError, match="share 1 images"):
+    with pytest.raises(UsageError, match="share 1 image"):
         shared_images([one, images(("a.jpg", "ant", "1"), ("z.jpg", "bee", "2"))])

@@ -22,7 +22,7 @@ def page(tmp_path: Path) -> Path:
 def test_every_cell_is_on_the_page_without_a_script(page: Path) -> None:
     """Each is a coloured cell titled with its share; tables have the same numbers, which sum to 100 %."""
     text = page.read_text(encoding="utf-8")
-    assert text.count('<rect class="cell"') == 2 * 2 * 49
+    assert text.count('<rect class="cell heat-') == 2 * 2 * 49
     shares = [float(share) for share in re.findall(r"row \d, column \d: (-?[\d.]+) %</title>", text)]
     assert sum(shares[:49]) == pytest.approx(100, abs=49 * 0.05)
     tables = re.findall(r"<tbody>.*?</tbody>", text, re.DOTALL)
@@ -38,8 +38,8 @@ def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
 def test_cells_cover_the_centre_square(page: Path) -> None:
     """Of an image of 120 x 80 the network sees 80 x 80, from column 20 on."""
     text = page.read_text(encoding="utf-8")
-    lefts = [float(x) for x in re.findall(r'<rect class="cell" x="([\d.]+)"', text)[:49]]
-    tops = [float(y) for y in re.findall(r'<rect class="cell" x="[\d.]+" y="([\d.]+)"', text)[:49]]
+    lefts = [float(x) for x in re.findall(r'<rect class="cell heat-\d+" x="([\d.]+)"', text)[:49]]
+    tops = [float(y) for y in re.findall(r'<rect class="cell heat-\d+" x="[\d.]+" y="([\d.]+)"', text)[:49]]
     assert (min(lefts), min(tops)) == (20, 0)
     assert max(lefts) == pytest.approx(20 + 80 * 6 / 7, abs=0.01)
     assert max(tops) == pytest.approx(80 * 6 / 7, abs=0.01)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from lookalike_search.reports.page import TEMPLATES, Page, csp_hash, environment
+from lookalike_search.reports.page import TEMPLATES, Page, csp_hash, environment, sentence
 from own_templates import with_own_templates
 from page_rules import read_page
 
@@ -41,6 +41,20 @@ def test_names_are_escaped(tmp_path: Path, name: str, expected: str) -> None:
     assert [each.attributes["title"] for each in page.elements if "title" in each.attributes] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no image of it", "No image of it"),
+        ("vgg16-cosine holds 1 image", "vgg16-cosine holds 1 image"),
+        ("thumbnails: 3 of 9", "Thumbnails: 3 of 9"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_letter_but_not_a_name(text: str, expected: str) -> None:
+    """A collection is called as it is."""
+    assert sentence(text) == expected
+
+
 def test_a_failed_page_leaves_the_old_file(tmp_path: Path) -> None:
     """A template that uses an undefined value is an error, and no partial file is left."""
     path = tmp_path / "a.html"
@@ -63,16 +77,19 @@ def test_no_script_runs_but_the_pages_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # builds the project
-def test_a_built_wheel_holds_the_templates(tmp_path: Path) -> None:
+def test_a_built_wheel_holds_templates_and_scripts(tmp_path: Path) -> None:
     """They are not modules, but an installed package needs them."""
     build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", build, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
     )
     names = zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist()
-    templates = {f"lookalike_search/reports/templates/{path.name}" for path in TEMPLATES.iterdir()}
+    room = TEMPLATES.parents[1]
+    files = [*TEMPLATES.rglob("*.*"), *(room / "serving" / "static").iterdir()]
+    wanted = {path.relative_to(room.parent).as_posix() for path in files}
     assert {
         "lookalike_search/reports/templates/base.html",
-        "lookalike_search/reports/templates/style.css",
-    } <= templates
-    assert templates <= set(names)
+        "lookalike_search/reports/templates/served/site.html",
+        "lookalike_search/serving/static/site.js",
+    } <= wanted
+    assert wanted <= set(names)

@@ -16,6 +16,7 @@ from lookalike_search.asking.answers import (
     NearDuplicate,
     Neighbour,
     Placing,
+    PredictionSet,
     QueryOptions,
 )
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
@@ -111,6 +112,33 @@ def test_a_calibrated_answer_shows_the_probability_of_its_verdict(
     far = collection.answer(13, verdict=None, unlike_anything=True)
     page = query_page(collection, tmp_path / "a.html", far)
     assert "No verdict: the image is unlike anything indexed." in page.text
+
+
+def test_a_prediction_set_is_shown_with_what_it_means(collection: Collection, tmp_path: Path) -> None:
+    """Names are escaped; every class, too few images and an out-of-distribution query are worded."""
+    options = QueryOptions(confidence=0.95)
+    unlike = " (for an image of the same kind; this one is unlike anything indexed)"
+    names, learned = tuple(collection.evaluation.images.vectors.names), {"images": 36, "images_needed": 19}
+    some = PredictionSet(confidence=0.95, classes=names[:2], is_every_class=False, **learned)
+
+    def text_of(**changes: object) -> str:
+        page = query_page(collection, tmp_path / "a.html", collection.answer(13, **changes), options=options)
+        assert page.problems == []
+        return page.text
+
+    assert f"95 % prediction set: {names[0]}, {names[1]}" in text_of(prediction_set=some)
+    assert "at least so many of 100 cases, for images of the same kind" in text_of(prediction_set=some)
+    every = replace(some, classes=names, is_every_class=True)
+    assert "95 % prediction set: any of the 3 classes" in text_of(prediction_set=every)
+    few = replace(every, images=18)
+    assert "it needs 19 calibrated images, and there are 18" in text_of(prediction_set=few)
+    assert "unlike anything" not in text_of(prediction_set=some)
+    far = text_of(verdict=None, unlike_anything=True, prediction_set=some)
+    assert f"95 % prediction set: {names[0]}, {names[1]}{unlike}" in far
+    far = text_of(verdict=None, unlike_anything=True, prediction_set=few)
+    assert f"it needs 19 calibrated images, and there are 18{unlike}" in far
+    plain = query_page(collection, tmp_path / "a.html", collection.answer(13))
+    assert "prediction set" not in plain.text.lower()
 
 
 def test_exact_duplicates_and_datasets_of_equal_paths_are_shown(
@@ -219,7 +247,7 @@ def test_the_confusion_table_equals_the_evaluation(collection: Collection, tmp_p
     for i, (_, cells) in enumerate(section.rows):
         assert sum(cell.share for cell in cells) == pytest.approx(1)
         for j, cell in enumerate(cells):
-            assert (cell.anchor is not None) == (i != j and cell.count > 0)
+            assert bool(section.address(cell)) == (i != j and cell.count > 0)
     assert max(cell.heat for _, cells in section.rows for cell in cells if not cell.is_right) == 1
     page = evaluated_page(collection, tmp_path / "a.html", evaluation)
     assert len(page.with_class("confusion")) == len(section.confusions) > 0
@@ -340,7 +368,7 @@ def test_an_evaluation_shows_what_a_head_was_trained_on(collection: Collection, 
     page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     parts = head_parts(collection.evaluation)
-    assert [part.part for part in parts] == [*Part]
+    assert [part.part for part in parts] == [Part.TRAINED, Part.HELD_OUT, Part.UNSEEN]
     for part in parts:
         assert f"{part.part}: {MEANINGS[part.part]}" in text
     for key, name in FIGURES.items():

@@ -1,6 +1,9 @@
-"use strict";
 // Pointing at a cell of one image, or going there by keyboard, colours the other by what that cell matches.
-for (const section of document.querySelectorAll(".section")) {
+export function start(root) {
+  for (const section of root.querySelectorAll(".section")) showMatches(section);
+}
+
+function showMatches(section) {
   const [query, neighbour] = section.querySelectorAll("svg.image");
   const told = section.querySelector("[data-told]");
   const source = section.querySelector("[data-parts]");
@@ -14,14 +17,13 @@ for (const section of document.querySelectorAll(".section")) {
   for (const side of sides) {
     side.cells = [...side.svg.querySelectorAll(".cell")];
     side.columns = Number(side.svg.dataset.columns);
-    side.heats = side.cells.map(cell => cell.style.getPropertyValue("--heat-of"));
     side.at = Math.floor(side.cells.length / 2);
   }
   const place = (side, cell) => `row ${Math.floor(cell / side.columns) + 1}, column ${cell % side.columns + 1}`;
   const share = value => whole > 0 ? `${(100 * value / whole).toFixed(2)}\u00a0%` : (value / 1e6).toFixed(4);
   const clear = () => {
     for (const side of sides) {
-      side.cells.forEach((cell, i) => cell.style.setProperty("--heat-of", side.heats[i]));
+      side.cells.forEach(cell => cell.style.removeProperty("--heat-of"));
       side.svg.querySelectorAll(".ring").forEach(ring => ring.remove());
     }
     told.textContent = hint;

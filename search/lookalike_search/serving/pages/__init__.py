@@ -1,0 +1,1 @@
+"""The pages of `search serve`: each module answers the addresses of one view."""
