@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from lookalike.fused_index import FusedIndex, fuse
     from lookalike.index import Index, list_collections
     from lookalike.index import open_index as open  # noqa: A004 - `lookalike.open`, as `gzip.open`
+    from lookalike.index import restore_index as restore
     from lookalike.model import Model
     from lookalike.records import (
         AddReport,
         Answer,
+        Audit,
         Duplicates,
         Evaluation,
         Explanation,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         NearDuplicate,
         Neighbours,
         Point,
+        Privacy,
         Where,
     )
     from lookalike.searching import ImageInput
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddReport",
     "Answer",
+    "Audit",
     "Duplicates",
     "Evaluation",
     "Explanation",
@@ -53,6 +57,7 @@ __all__ = [
     "NearDuplicate",
     "Neighbours",
     "Point",
+    "Privacy",
     "Where",
     "__version__",
     "errors",
@@ -60,6 +65,7 @@ __all__ = [
     "list_collections",
     "open",
     "progress",
+    "restore",
 ]
 
 _HOMES = {
@@ -68,12 +74,13 @@ _HOMES = {
     "Index": "index",
     "list_collections": "index",
     "open": "index",
+    "restore": "index",
     "Model": "model",
     "ImageInput": "searching",
 }
 """Name -> its module, where that is not `records`."""
 
-_NAMES = {"open": "open_index"}
+_NAMES = {"open": "open_index", "restore": "restore_index"}
 """Name -> its name in its module, where that differs."""
 
 

@@ -11,7 +11,7 @@ from lookalike_search.asking.searched_collection import SearchedCollection
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluate_settings
 
-from lookalike.arguments import check_choice, check_number, check_whole, filter_by_dataset
+from lookalike.arguments import check_choice, check_number, check_study, check_whole, filter_by_dataset
 from lookalike.index import Index
 from lookalike.model import settings_for
 from lookalike.notebook import shows_progress
@@ -53,7 +53,7 @@ class FusedIndex(Searchable):
         *,
         rule: str = FusionRule.RRF,
         dataset: str | None = None,
-        k: int = 10,
+        k: int | Sequence[int] = 10,
         near_above: float = NEAR_ABOVE,
         without_near: bool = False,
         seed: int = 0,
@@ -65,7 +65,7 @@ class FusedIndex(Searchable):
         Args:
             rule: How rankings become one: `rrf`, `zscore` or `calibrated`.
             dataset: As for `Index.evaluate`, and so are all other arguments.
-            k: How many neighbours vote.
+            k: How many neighbours vote, or several numbers, as for `Index.evaluate`.
             near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
             without_near: Leave out near-duplicates of the query.
             seed: The seed of the bootstrap.
@@ -73,9 +73,11 @@ class FusedIndex(Searchable):
         Raises:
             UsageError: the indexes share too few images with a class, or two collections have the same name.
         """
+        voters, study = check_study(k)
         options = EvaluationOptions(
             where=filter_by_dataset(dataset),
-            k=check_whole(k, "k"),
+            k=voters,
+            study=study,
             near_above=check_number(near_above, "near_above"),
             without_near=without_near,
             seed=check_whole(seed, "seed"),
@@ -84,7 +86,7 @@ class FusedIndex(Searchable):
         names = list(opened.by_name)
         plan = Plan(collections=names, pairs=[names], rules=[check_choice(FusionRule, rule, "rule")])
         *_, fused = evaluate_settings(opened, plan, options, settings=settings_for())
-        return Evaluation._of(fused, opened.manifest(names[0]), k=k)
+        return Evaluation._of(fused, opened.manifest(names[0]), k=voters)
 
 
 class _Opened:

@@ -1,15 +1,17 @@
 """Indexes: collections of images to fill, search and analyse."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 import numpy as np
 from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.logs import get_logger
 from lookalike_core.models.calibration_curves import Calibration
@@ -23,9 +25,14 @@ from lookalike_core.stores.protocol import find_ingest_under_way
 from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, read_collection_head
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.backup import BackupReport, back_up, check_backup, restore
+from lookalike_ingest.copying import CopyReport, copy_collection
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.integrity.collection_check import ALL, Sample, VerifyOptions, verify_collection
+from lookalike_ingest.integrity.faults import Verification
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, find_holdings, remove_images
@@ -41,10 +48,16 @@ from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import CollectionStatus, read_statuses
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import choose_synset_labels
-from lookalike_search.analysis.all_neighbours import find_all_scenes
+from lookalike_ingest.table_import import ImportReport, import_table
+from lookalike_ingest.watching.watch import WatchedFolders, watch_folders
+from lookalike_search.analysis.all_neighbours import find_all_chosen
+from lookalike_search.analysis.audit import FALSE_DISCOVERIES, audit_collection
 from lookalike_search.analysis.collection_map import load_sample, map_collection
 from lookalike_search.analysis.duplicates import SIMILAR_ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explain_pair, load_pair
+from lookalike_search.analysis.export import ExportReport, check_export, export_collection
+from lookalike_search.analysis.inversion_attack import RECOGNISED
+from lookalike_search.analysis.privacy import LIMIT, measure_privacy, sample_vectors
 from lookalike_search.asking.searched_collection import SearchedCollection
 from lookalike_search.collection_choice import (
     CollectionSelector,
@@ -58,30 +71,38 @@ from lookalike_search.evaluation.runs import EvaluationOptions, evaluate_setting
 from numpy.typing import NDArray
 
 from lookalike.arguments import (
+    ATTACKED,
     NEIGHBOURS_OF_EACH,
     ON_A_MAP,
+    RECOGNISED_OF_EACH,
     SEEDS_OF_A_MAP,
     check_choice,
+    check_hit_choice,
     check_number,
+    check_share,
+    check_study,
     check_text,
     check_whole,
     filter_by_dataset,
     list_texts,
+    parse_region,
 )
 from lookalike.errors import FoldersError
 from lookalike.model import Model, settings_for
 from lookalike.notebook import shows_progress
 from lookalike.records import (
     AddReport,
+    Audit,
     Duplicates,
     Evaluation,
     Explanation,
     Map,
     Neighbours,
     Point,
+    Privacy,
     Where,
 )
-from lookalike.searching import ImageInput, Searchable, plain_query, points_where
+from lookalike.searching import ImageInput, RegionInput, Searchable, plain_query, points_where
 
 _logger = get_logger("index")
 
@@ -137,6 +158,35 @@ def open_index(
     return Index(store, settings, model=model, distance=metric, collection=collection)
 
 
+@shows_progress
+def restore_index(
+    file: str | os.PathLike[str], place: str | os.PathLike[str] | None = None, *, check: bool = False
+) -> BackupReport:
+    """Makes a collection of its backup, after all of the backup has been checked; `open` opens it.
+
+    Args:
+        file: The file that `Index.backup` wrote.
+        place: As for `open`; a backup can be restored to the kind of store that it is of.
+        check: Only read the file and compare all of its content with the SHA-256 in it.
+
+    Raises:
+        LookalikeError: the file is damaged, or is no backup.
+        ManifestError: a collection of its name exists, which was not changed; or another head has the name of
+            its head.
+        UsageError: there is no such file, or the backup is of the other kind of store.
+        StoreError: the store cannot be reached or written to.
+    """
+    path = Path(os.fspath(file)).expanduser().absolute()
+    if check:
+        return check_backup(path)
+    settings = settings_for()
+    store = open_store(_store_address(place), settings)
+    try:
+        return restore(path, store=store, settings=settings)
+    finally:
+        store.close()
+
+
 def list_collections(place: str | os.PathLike[str] | None = None) -> list[CollectionStatus]:
     """Returns the status of each collection of a store, counted exactly; `open(collection=)` opens one.
 
@@ -170,6 +220,7 @@ class AddOptions(TypedDict, total=False):
 
     new_root: bool
     prune: bool
+    prune_after: timedelta | None
     force: bool
     dry_run: bool
     exclude: str | Sequence[str] | None
@@ -281,6 +332,7 @@ class Index(Searchable):
         labels: Mapping[str, str | None] | str | os.PathLike[str] | None = None,
         new_root: bool = False,
         prune: bool = False,
+        prune_after: timedelta | None = None,
         force: bool = False,
         dry_run: bool = False,
         exclude: str | Sequence[str] | None = None,
@@ -306,6 +358,8 @@ class Index(Searchable):
             new_root: Confirm that the dataset's folder has moved to `folder`.
             prune: Remove the points of deleted files; with `force` even where all files are missing or a
                 folder is empty, as when a disk is not mounted.
+            prune_after: Remove the points of deleted files only once they have been gone for this time, since
+                a call with `prune_after` first missed them.
             force: See `prune`.
             dry_run: Report what would be done, and change nothing.
             exclude: A gitignore pattern, or several: matching files are left out, and removed from the index.
@@ -365,6 +419,7 @@ class Index(Searchable):
                 max_pixels=max_pixels,
                 dry_run=dry_run,
                 prune=prune,
+                prune_after=prune_after,
                 force=force,
                 rehash=rehash,
                 into=existing,
@@ -417,6 +472,68 @@ class Index(Searchable):
             raise FoldersError(reports=reports, errors=problems)
         return reports
 
+    def watch(
+        self,
+        folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        stop: Event | None = None,
+        poll_s: float | None = None,
+        **options: Unpack[AddOptions],
+    ) -> Generator[AddReport, None, None]:
+        """Keeps the index up to date with folders, and yields a report each time that one has changed it.
+
+        Each folder is added at the start, again once nothing has changed for two seconds, every minute where
+        changes do not pause, and once an hour anyway. The model is loaded once. A folder that is missing or
+        holds no images is waited for. What goes wrong after the first time is logged, and tried again.
+
+        Args:
+            folders: A folder, or several, each a dataset.
+            stop: Setting it ends the watch after the folder in hand, from any thread; without it, the watch
+                ends when the generator is closed.
+            poll_s: Look through the folders so often, where changes have no events, as on network file
+                systems; in seconds.
+            options: Those of `add`, without `dataset`, `labels`, `dry_run` and `force`.
+
+        Raises:
+            UsageError: a folder is missing, or two have the same name, or an option makes no sense here.
+            WeightsError, ModelError, ProviderError, ManifestError, StoreError: as for `add`, the first time.
+        """
+        if unknown := options.keys() - AddOptions.__annotations__.keys():
+            raise TypeError(f"watch has no parameter {min(unknown)}")
+        for name in ("dry_run", "force"):
+            if options.get(name):
+                raise UsageError("a watch has no use for this; leave it out", argument=name)
+        roots = [dataset.root for dataset in describe_datasets(list_texts(folders, "folders"))]
+        if not roots:
+            raise UsageError("there is no folder to watch", argument="folders")
+        every_s = None if poll_s is None else check_number(poll_s, "poll_s")
+        return self._watch(roots, stop or Event(), every_s, options)
+
+    def _watch(
+        self, roots: Sequence[Path], stop: Event, poll_s: float | None, options: AddOptions
+    ) -> Generator[AddReport, None, None]:
+        embedders = Embedders(self._settings)
+
+        def add(root: Path) -> AddReport:
+            with self._writing:
+                others, self._embedders = self._embedders, embedders
+                try:
+                    return self.add(root, **options)
+                finally:
+                    self._embedders = others
+
+        watched = WatchedFolders(
+            roots=roots,
+            ingest=add,
+            rules_of=attrgetter("rules"),
+            is_stopped=stop.is_set,
+            is_local=self._store.local is not None,
+            poll_s=poll_s,
+        )
+        for run in watch_folders(watched):
+            reports = (folder.report for folder in run.folders)
+            yield from (report for report in reports if report is not None and report.has_changes)
+
     def points(self, where: Where | None = None) -> list[Point]:
         """Returns the images of the index, sorted by dataset and path.
 
@@ -440,11 +557,37 @@ class Index(Searchable):
         return [payload.id for payload in payloads], matrix
 
     @shows_progress
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        where: Where | None = None,
+        thumbnails: bool = False,
+    ) -> ExportReport:
+        """Writes images, classes and vectors to a file, sorted by dataset and path, a part at a time.
+
+        Args:
+            path: The file. Its suffix is the format: `.parquet` for everything, `.npy` for the vectors with
+                a `.csv` of their rows beside it, `.csv` for everything but the vectors.
+            where: Only matching images; then a calibration is not exported.
+            thumbnails: In Parquet, also a column of thumbnails, read from the files of the images.
+
+        Raises:
+            UsageError: the suffix is another one, only Parquet has thumbnails, pyarrow is not installed, a
+                file is there that is no earlier export, or the index holds no such class or dataset.
+            OSError: the file cannot be written.
+        """
+        target = check_export(Path(path).expanduser(), thumbnails=thumbnails)
+        return export_collection(self._opened(), target, where=points_where(where))
+
+    @shows_progress
     def evaluate(
         self,
         *,
         dataset: str | None = None,
-        k: int = 10,
+        k: int | Sequence[int] = 10,
+        noise: Sequence[float] = (),
+        sample: int | None = None,
         near_above: float = NEAR_ABOVE,
         without_near: bool = False,
         indexed: bool = False,
@@ -454,18 +597,25 @@ class Index(Searchable):
 
         Args:
             dataset: Only images of this dataset.
-            k: How many neighbours vote.
+            k: How many neighbours vote; several numbers study the votes over k, as `Evaluation.vote_study`,
+                and 10 vote for all other figures.
+            noise: Standard deviations of Gaussian noise, on pixels of 0 to 255: the votes are also studied on
+                a sample of the images, read from their files and embedded again with each of these and 0.
+            sample: How many images to embed with noise, 200 by default; of each class in proportion.
             near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
             without_near: Leave out near-duplicates of the query.
             indexed: Also measure the recall of the store's index; see `Evaluation.details`.
-            seed: The seed of the bootstrap.
+            seed: The seed of the bootstrap, and of the sample and its noise.
 
         Raises:
             UsageError: fewer than two images have a class.
+            ImageError: noise is asked for, and no image can be read from its file.
         """
+        voters, study = check_study(k, noise, sample)
         options = EvaluationOptions(
             where=filter_by_dataset(dataset),
-            k=check_whole(k, "k"),
+            k=voters,
+            study=study,
             near_above=check_number(near_above, "near_above"),
             without_near=without_near,
             seed=check_whole(seed, "seed"),
@@ -473,7 +623,7 @@ class Index(Searchable):
         )
         plan, manifest = Plan(collections=[self.collection]), self.manifest
         [setting] = evaluate_settings(self._store, plan, options, settings=self._settings)
-        return Evaluation._of(setting, manifest, k=k)
+        return Evaluation._of(setting, manifest, k=voters)
 
     @shows_progress
     def fit_head(
@@ -482,26 +632,33 @@ class Index(Searchable):
         *,
         classes: str | Sequence[str] = (),
         dims: int | None = None,
+        unlabelled: bool = False,
+        principal: int | None = None,
         seed: int = 0,
         force: bool = False,
     ) -> FitReport:
-        """Fits a new last layer to the classes of the index; `Model(head=name)` embeds with it.
+        """Fits a new last layer to the index; `Model(head=name)` embeds with it.
 
         Args:
             name: The name of the head.
             classes: Only images of this class or these; by default all images with a class.
             dims: The dimension of its vectors; by default that of the network.
-            seed: The seed of the split; a fifth of each class is held out.
+            unlabelled: Fit to all images and no classes, by Local Aggregation.
+            principal: Fit no classes, and keep so many principal values of the vectors alone.
+            seed: The seed of the split; a fifth of each class is held out, or of all images without labels.
             force: Replace another head of this name.
 
         Raises:
-            UsageError: there are too few classes or images, or another head has this name.
+            UsageError: there are too few classes or images, another head has this name, or arguments exclude
+                each other.
         """
         request = FitRequest(
             collections=[self.collection],
             name=check_text(name, "name"),
             classes=list_texts(classes, "classes"),
             dims=None if dims is None else check_whole(dims, "dims"),
+            unlabelled=unlabelled,
+            principal=None if principal is None else check_whole(principal, "principal"),
             seed=check_whole(seed, "seed"),
             force=force,
         )
@@ -531,19 +688,23 @@ class Index(Searchable):
         include_self: bool = False,
         without_near: bool = False,
         near_above: float = NEAR_ABOVE,
+        min_chance: float | None = None,
+        one_per: str | None = None,
+        diverse: float = 0.0,
     ) -> Neighbours:
         """Returns the `k` nearest neighbours of every image.
 
         `exact` is brute force, the default up to 50,000 images; otherwise the store's index is searched.
-        Exact duplicates are left out, unless `include_self` keeps them. `without_near` and `near_above` are
-        as for `search`.
+        Exact duplicates are left out, unless `include_self` keeps them. `without_near`, `near_above`,
+        `min_chance`, `one_per` and `diverse` are as for `search`.
         """
         wanted, near = check_whole(k, "k", NEIGHBOURS_OF_EACH), check_number(near_above, "near_above")
         opened, meant = self._opened(), points_where(where)
-        found = find_all_scenes(
+        found = find_all_chosen(
             opened,
             limit=wanted,
             above=near if without_near else None,
+            choice=check_hit_choice(min_chance, one_per, diverse),
             where=meant,
             include_copies=include_self,
             exact=exact,
@@ -582,13 +743,54 @@ class Index(Searchable):
         )
 
     @shows_progress
+    def audit(
+        self,
+        *,
+        dataset: str | None = None,
+        false_discoveries: float = FALSE_DISCOVERIES,
+        near_above: float = NEAR_ABOVE,
+        files: bool = False,
+        seed: int = 0,
+    ) -> Audit:
+        """Finds wrong labels, outliers, leaked duplicates and classes that look the same; writes nothing.
+
+        Args:
+            dataset: Only images of this dataset.
+            false_discoveries: The share of the listed wrong labels, outliers without a class and classes that
+                may be false.
+            near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
+            files: Also read the files, to find blank, dark and blurred images; all else needs vectors alone.
+            seed: The seed of the folds that outliers are measured by.
+
+        Raises:
+            UsageError: the index holds no image, or has no such dataset.
+        """
+        rate = check_share(false_discoveries, "false_discoveries", example=0.05)
+        found = audit_collection(
+            self._opened(),
+            where=filter_by_dataset(dataset),
+            false_discoveries=rate,
+            near_above=check_number(near_above, "near_above"),
+            read_files=files,
+            seed=check_whole(seed, "seed"),
+        )
+        return Audit._of(found, false_discoveries=rate)
+
+    @shows_progress
     def explain(
-        self, query: ImageInput, neighbour: ImageInput, *, max_pixels: int = MAX_PIXELS
+        self,
+        query: ImageInput,
+        neighbour: ImageInput,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        region: RegionInput | None = None,
     ) -> Explanation:
         """Returns the shares of image cells in the similarity of two images.
 
+        With a `region`, as for `search`, the cells of the query are those of this part of it.
+
         Raises:
-            ImageError: one of them cannot be read.
+            ImageError: one of them cannot be read, or the region reaches beyond the query.
             UsageError: the vectors of this index are not average-pooled, or one of the two is a vector.
         """
         pair = load_pair(
@@ -597,6 +799,7 @@ class Index(Searchable):
             [self.collection],
             store=self._store,
             max_pixels=check_whole(max_pixels, "max_pixels"),
+            region=None if region is None else parse_region(region),
         )
         [found] = explain_pair(pair, settings=self._settings)
         return Explanation._of(found, (pair.query, pair.neighbour))
@@ -614,6 +817,90 @@ class Index(Searchable):
         meant = resolve_dataset(filter_by_dataset(dataset), opened.manifest)
         sampled = load_sample(opened, limit=drawn, seed=seeded, where=meant)
         return Map._of(map_collection(sampled, seed=seeded), seed=seeded)
+
+    @shows_progress
+    def privacy(
+        self,
+        *,
+        limit: int = LIMIT,
+        dataset: str | None = None,
+        recognised: int = RECOGNISED,
+        seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Privacy:
+        """Returns what an attacker reconstructs from the vectors, who has four fifths of the images as well.
+
+        Args:
+            limit: Attack at most this many images, a random sample stratified by class, 25 to 5,000.
+            dataset: Only images of this dataset.
+            recognised: Embed at most this many reconstructions of each kind, to find whether the network
+                recognises their classes; 0 for none.
+            seed: The seed of the sample, the splits and the decoders.
+            max_pixels: Images of more pixels are left out.
+
+        Raises:
+            UsageError: there are too few images, too few of their files can be read, or the index holds no
+                such dataset.
+            WeightsError, ManifestError: the model that embeds reconstructions is not available.
+        """
+        attacked, seeded = check_whole(limit, "limit", ATTACKED), check_whole(seed, "seed", SEEDS_OF_A_MAP)
+        embedded = check_whole(recognised, "recognised", RECOGNISED_OF_EACH)
+        pixels = check_whole(max_pixels, "max_pixels")
+        sampled = sample_vectors(
+            self._opened(), limit=attacked, seed=seeded, where=filter_by_dataset(dataset)
+        )
+        report = measure_privacy(
+            sampled, settings=self._settings, seed=seeded, recognised=embedded, max_pixels=pixels
+        )
+        return Privacy._of(report, seed=seeded)
+
+    @shows_progress
+    def import_parquet(
+        self, path: str | os.PathLike[str], *, as_name: str | None = None, new_root: bool = False
+    ) -> ImportReport:
+        """Adds the images of a Parquet file that `export` wrote, with their vectors; nothing is embedded.
+
+        An empty index becomes the exported collection. Images that the index has already are replaced. The
+        whole file is checked before anything is written; after an interruption the next call continues.
+
+        Args:
+            path: The file.
+            as_name: The name of the collection that an empty index becomes, by default that of the exported
+                one. `open(collection=name)` opens a collection of another name.
+            new_root: Take the file's folder for a dataset of which the index has another folder.
+
+        Raises:
+            UsageError: there is no such file, it is no Parquet file, pyarrow is not installed, a dataset has
+                another folder, or the name is not valid, or is not that of this index.
+            ManifestError: the file was not exported by Lookalike, or is of another embedding space than this
+                index.
+            LookalikeError: the file is damaged, or a row is not what `export` writes.
+            StoreError: the store is read-only.
+        """
+        with self._writing:
+            existing = self._existing()
+            if None not in (existing, as_name) and existing != as_name:
+                raise UsageError.of(Argument.AS, f"this index is the collection {existing} already")
+            report = import_table(
+                Path(path).expanduser().absolute(),
+                store=self._store,
+                settings=self._settings,
+                stop=StopRequest(),
+                into=existing or as_name,
+                new_root=new_root,
+                check=self._require_wanted_space if existing is None else lambda _: None,
+                origin="path",
+            )
+        with self._lock:
+            self._name, self._searched = report.collection, None
+        return report
+
+    def _require_wanted_space(self, manifest: CollectionManifest) -> None:
+        """Refuses a manifest of another model or distance than this index was opened with."""
+        wanted = manifest.identity
+        if self._model is not None:
+            wanted = get_model(self._model._wanted, settings=self._settings).manifest.identity
+        manifest.require(wanted, self._distance or manifest.distance, name=manifest.collection)
 
     def remove(
         self,
@@ -671,6 +958,71 @@ class Index(Searchable):
             self._searched = None  # a head may have been fitted again since
         return report
 
+    @shows_progress
+    def copy(self, to: str | os.PathLike[str], *, as_name: str | None = None) -> CopyReport:
+        """Copies the collection to another store, and compares every point of the copy with its source.
+
+        The manifest, datasets and calibration come along. A copy that was interrupted is continued by the
+        next call; one that exists with the same content is left as it is.
+
+        Args:
+            to: A folder, which is a store of its own, or the URL of a Qdrant server, as for `open`.
+            as_name: The name of the copy, by default that of the collection. `open(collection=name)` opens a
+                copy of another name; `add` to a store without `collection` does not find it.
+
+        Raises:
+            ManifestError: a collection of this name with other content exists there; it was not changed.
+            UsageError: the name is not valid, or the collection would be copied to itself.
+            StoreError: the stores cannot be reached or written to, or what is written is not stored.
+        """
+        target = open_store(_store_address(to), self._settings)
+        try:
+            return copy_collection(self.collection, store=self._store, to=target, as_name=as_name)
+        finally:
+            target.close()
+
+    @shows_progress
+    def backup(self, file: str | os.PathLike[str]) -> BackupReport:
+        """Writes the collection and its head to one file, an uncompressed tar, which `restore` reads.
+
+        The file has its name when it is complete and was checked. Searches wait meanwhile. An earlier backup
+        is replaced, another file is not.
+
+        Raises:
+            UsageError: `file` is a folder or device, or exists and is no backup.
+            StoreError: a cluster has parts of the collection on other nodes.
+            OSError: the disk is full, or the file cannot be written.
+        """
+        path = Path(os.fspath(file)).expanduser()
+        with self._writing:
+            return back_up(self.collection, path, store=self._store, settings=self._settings)
+
+    @shows_progress
+    def verify(
+        self, *, sample: float | None = None, seed: int = 0, max_pixels: int = MAX_PIXELS
+    ) -> Verification:
+        """Verifies that the collection is what its files and its model make; writes nothing.
+
+        All ids, payloads and vectors are checked, and that the files exist. Files are read, hashed and
+        embedded again; `Verification.findings` are the faults.
+
+        Args:
+            sample: How many files to read again: a whole number, or a share as 0.01; None for all.
+            seed: The seed of the sample.
+            max_pixels: Images of more pixels are not compared.
+
+        Raises:
+            StoreError: the collection cannot be read, for another reason than damaged files.
+            UsageError: the sample is neither a positive whole number nor a share up to 1.
+            WeightsError, ManifestError: the model is not available.
+        """
+        options = VerifyOptions(
+            sample=ALL if sample is None else _parse_sample(sample),
+            seed=check_whole(seed, "seed"),
+            max_pixels=check_whole(max_pixels, "max_pixels"),
+        )
+        return verify_collection(self._opened(), options, settings=self._settings)
+
     def _networks(self) -> list[SearchedCollection]:
         """Returns the collection with its model.
 
@@ -722,6 +1074,13 @@ class Index(Searchable):
         if manifest.identity.head is not None:
             return read_collection_head(manifest.identity, self._settings, collection=existing)
         return ModelSpec.from_manifest(manifest)
+
+
+def _parse_sample(sample: object) -> Sample:
+    """Returns the sample that a whole number or a share means."""
+    if isinstance(sample, float) and 0 < sample <= 1:
+        return Sample(share=sample)
+    return Sample(count=check_whole(sample, "sample"))
 
 
 def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from lookalike_core.errors import ImageError
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.folder_rules import FolderRules
+from lookalike_core.images.region import Part
 from lookalike_core.images.scan import Skipped
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -15,19 +17,31 @@ from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload, SearchHit
 from lookalike_ingest.changes import Change
 from lookalike_ingest.report import GoneDataset, IngestReport, OverlappingDataset
-from lookalike_search.analysis.all_neighbours import SceneList
+from lookalike_search.analysis.all_neighbours import ChosenScenes
 from lookalike_search.analysis.attribution import Pair, strongest_pairs
+from lookalike_search.analysis.audit import Audit as FoundAudit
+from lookalike_search.analysis.audit import ClassOverlap, FaultyImage, NearPair, Outlier, WrongLabel
 from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.duplicates import Group
 from lookalike_search.analysis.explanation import Explained, SeenImage
+from lookalike_search.analysis.inversion_attack import Asymmetry, Row
+from lookalike_search.analysis.privacy import LeftOut, PrivacyReport
 from lookalike_search.asking.answers import Answer as FoundAnswer
+from lookalike_search.asking.answers import (
+    Located,
+    Neighbour,
+    Placing,
+    PredictionSet,
+    QueryOptions,
+    Unanswered,
+)
 from lookalike_search.asking.answers import NearDuplicate as FoundNearDuplicate
-from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
 from lookalike_search.evaluation.bootstrap import Estimate
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import ClassFigures
 from lookalike_search.evaluation.summary import Evaluation as FoundEvaluation
+from lookalike_search.evaluation.vote_study import VoteStudy
 from numpy.typing import NDArray
 
 from lookalike.arguments import check_whole
@@ -36,12 +50,23 @@ from lookalike.notebook import ShownAsPage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """A filter for images: those of a class, of a dataset, or of both."""
+    """A filter for images: those that meet all of its conditions."""
 
-    class_name: str | None = None
-    """Only images of this class; "" for those without a class, None for all."""
+    class_name: str | Sequence[str] | None = None
+    """Only images of this class, or of one of several; "" for those without a class, None for all."""
     dataset: str | None = None
     """Only images of this dataset; None for all."""
+    not_class: str | Sequence[str] | None = None
+    """No images of this class, or of any of several; "" for those without a class."""
+    path: str | Sequence[str] | None = None
+    """Only images in this folder or below it, or in one of several; relative to their dataset's folder."""
+    since: str | date | None = None
+    """Only images taken then or later: a date, a time, or one of them as text in ISO 8601. A time without a
+    zone is in UTC."""
+    until: str | date | None = None
+    """Only images taken then or earlier; a date without a time is its whole day."""
+    min_width: int | None = None
+    """Only images that are at least so many pixels wide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +95,9 @@ class Point:
     """When the file was last changed, in nanoseconds since 1970."""
     ingested_at: str
     """When it was indexed, ISO 8601 in UTC."""
+    taken_at: str | None = None
+    """When it was taken by EXIF, else when its file was last changed, ISO 8601 in UTC; None if an older
+    version indexed it."""
 
     @classmethod
     def _of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
@@ -83,6 +111,7 @@ class Point:
             bytes=payload.bytes,
             mtime_ns=payload.mtime_ns,
             ingested_at=payload.ingested_at,
+            taken_at=payload.taken_at,
         )
 
 
@@ -138,6 +167,8 @@ class Hit:
     """Other datasets that hold the same file, since their folders overlap -> its path there."""
     near: Sequence[NearDuplicate] = field(default=(), repr=False, hash=False)
     """The near-duplicates that `without_near` folds into it, best first."""
+    located: Located | SkipReason | None = field(default=None, repr=False, hash=False)
+    """With `locate`: where in it the similarity comes from, or why its file could not be read."""
 
     @classmethod
     def _of(cls, neighbour: Neighbour) -> "Hit":
@@ -148,6 +179,7 @@ class Hit:
             chance=neighbour.chance,
             placings=neighbour.placings,
             near=tuple(NearDuplicate._of(near) for near in neighbour.near),
+            located=neighbour.located,
         )
 
 
@@ -165,6 +197,9 @@ class Answer(ShownAsPage, Sequence[Hit]):
     """The estimated probability that the verdict is right; None where the index is not calibrated."""
     unlike_anything: bool | None = None
     """Whether the image is out-of-distribution; None where the index is not calibrated."""
+    prediction_set: PredictionSet | None = None
+    """The classes among which the image's own is, with the `confidence` that was asked for; None without
+    one. An image `unlike_anything` has a set, too, for images of the same kind as the index's."""
     provider: str | None = None
     """The execution provider that embedded the image; None where its vector was stored."""
     took_ms: Mapping[str, float] = field(default_factory=dict)
@@ -181,7 +216,10 @@ class Answer(ShownAsPage, Sequence[Hit]):
     passed_over: int = 0
     """The number of neighbours that `offset` passed over."""
     cut_off: int = 0
-    """The number of the next neighbours, at most `limit`, that `min_score` or `max_distance` left out."""
+    """The number of the next neighbours, at most `limit`, that `min_score`, `max_distance` or `min_chance`
+    left out."""
+    part: Part | None = None
+    """The part of the image that was searched with; None without a region."""
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
@@ -208,6 +246,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
             verdict=outcome.verdict,
             verdict_chance=outcome.verdict_chance,
             unlike_anything=outcome.unlike_anything,
+            prediction_set=outcome.prediction_set,
             provider=outcome.provider,
             took_ms={"load": outcome.load_ms, "embed": outcome.embed_ms, "search": outcome.search_ms},
             left_out=[
@@ -216,6 +255,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
             left_out_total=outcome.left_out_total,
             passed_over=outcome.passed_over,
             cut_off=outcome.cut_off,
+            part=outcome.part,
             **shared,
         )
 
@@ -267,6 +307,8 @@ class AddReport:
     those whose images were found elsewhere."""
     removed_paths: Sequence[str]
     """The paths of the removed images."""
+    waiting: int
+    """Images whose files are gone, and that stay until they have been for the time of `prune_after`."""
     linked_folders: int
     """Links to folders that were not followed."""
     split_classes: Sequence[str]
@@ -288,6 +330,11 @@ class AddReport:
     calibration_dropped: bool
     """Whether a calibration was dropped because the images changed."""
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether images were added, updated, moved or removed."""
+        return bool(self.added or self.updated or self.moved or self.removed)
+
     @classmethod
     def _of(cls, report: IngestReport) -> "AddReport":
         """Returns the record of an ingest into one collection."""
@@ -306,6 +353,7 @@ class AddReport:
             excluded=collection.counts["excluded"],
             away=tuple(collection.away),
             removed_paths=tuple(collection.removed),
+            waiting=collection.waiting,
             linked_folders=report.others.linked_folders,
             split_classes=tuple(report.split_classes),
             rules=report.dataset.rules,
@@ -359,6 +407,8 @@ class Evaluation(ShownAsPage):
     """Figure -> the values of single queries, float64 `[N]`, NaN where the figure does not count them."""
     differences: Sequence[Comparison]
     """For fused indexes: the differences from each index alone, over the images that both hold."""
+    vote_study: VoteStudy | None
+    """How votes depend on their number and on noise; None for one `k` and no `noise`."""
     details: FoundEvaluation = field(repr=False)
     """The evaluation with all its figures."""
     _setting: Setting = field(repr=False)
@@ -382,6 +432,7 @@ class Evaluation(ShownAsPage):
             points=[Point._of(payload, manifest) for payload in found.images.payloads],
             values=found.values,
             differences=setting.differences,
+            vote_study=found.vote_study,
             details=found,
             _setting=setting,
             _manifest=manifest,
@@ -436,6 +487,53 @@ class Duplicates(ShownAsPage, Sequence[Group]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Audit(ShownAsPage):
+    """What an audit of an index found; nothing was changed."""
+
+    collection: str
+    """The name of the collection."""
+    noise: float | None
+    """The estimated share of wrong labels; None where none could be judged."""
+    wrong_labels: Sequence[WrongLabel]
+    """The images whose class is probably wrong, the likeliest first."""
+    outliers: Sequence[Outlier]
+    """The images that are unlike any class: first those without a class, then those with one."""
+    near_pairs: Sequence[NearPair]
+    """Images that are the same or nearly so, but of other classes, datasets or splits."""
+    overlaps: Sequence[ClassOverlap]
+    """Classes that neighbours cannot tell apart."""
+    faults: Sequence[FaultyImage] | None
+    """Blank, dark and blurred images; None where no files were read."""
+    notes: Sequence[str]
+    """Why something was not audited."""
+    details: FoundAudit = field(repr=False)
+    """The audit with its counts."""
+    _false_discoveries: float = field(repr=False)
+
+    @classmethod
+    def _of(cls, found: FoundAudit, *, false_discoveries: float) -> "Audit":
+        """Returns the record of an audit."""
+        return cls(
+            collection=found.collection,
+            noise=found.noise,
+            wrong_labels=found.wrong_labels,
+            outliers=found.outliers,
+            near_pairs=found.near_pairs,
+            overlaps=found.overlaps,
+            faults=found.faults,
+            notes=found.notes,
+            details=found,
+            _false_discoveries=false_discoveries,
+        )
+
+    def to_html(self) -> str:
+        """Returns the page of `search audit --html` with at most 100 findings of each kind."""
+        from lookalike_search.reports.audit import audit_page
+
+        return audit_page(self.details, limit=100, false_discoveries=self._false_discoveries).html()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Neighbours:
     """The nearest neighbours of each of N images, as arrays; iteration yields each point with its hits."""
 
@@ -448,11 +546,13 @@ class Neighbours:
     near: Mapping[tuple[int, int], Sequence[tuple[int, float]]] = field(default_factory=dict, repr=False)
     """Row and column of a hit -> the near-duplicates that `without_near` folds into it, each as its row of
     `points` and its score."""
+    cut_off: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64), repr=False)
+    """Int64 `[N]`: how many of the next neighbours, at most `k`, `min_chance` left out."""
 
     @classmethod
-    def _of(cls, found: Sequence[SceneList], manifest: CollectionManifest, *, k: int) -> "Neighbours":
+    def _of(cls, found: Sequence[ChosenScenes], manifest: CollectionManifest, *, k: int) -> "Neighbours":
         """Returns the record of every image's neighbours."""
-        places = {payload.id: row for row, (payload, _) in enumerate(found)}
+        places = {each.payload.id: row for row, each in enumerate(found)}
         rows = np.full((len(found), k), -1, dtype=np.int64)
         scores = np.full((len(found), k), np.nan)
         near: dict[tuple[int, int], Sequence[tuple[int, float]]] = {}
@@ -460,14 +560,15 @@ class Neighbours:
         def there(hits: Iterable[SearchHit]) -> list[tuple[int, float]]:
             return [(places[hit.payload.id], hit.score) for hit in hits if hit.payload.id in places]
 
-        for row, (_, scenes) in enumerate(found):
-            known = [scene for scene in scenes if scene.hit.payload.id in places]
+        for row, each in enumerate(found):
+            known = [scene for scene in each.scenes if scene.hit.payload.id in places]
             for column, scene in enumerate(known):
                 [(rows[row, column], scores[row, column])] = there([scene.hit])
                 if folded := there(scene.near):
                     near[row, column] = folded
-        points = [Point._of(payload, manifest) for payload, _ in found]
-        return cls(points=points, rows=rows, scores=scores, near=near)
+        points = [Point._of(each.payload, manifest) for each in found]
+        cut_off = np.array([each.cut_off for each in found], dtype=np.int64)
+        return cls(points=points, rows=rows, scores=scores, near=near, cut_off=cut_off)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -581,6 +682,53 @@ class Explanation(ShownAsPage):
         from lookalike_search.reports.explanation import explanations_page
 
         return explanations_page(self._images, [self.details]).html()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Privacy(ShownAsPage):
+    """What an attacker reconstructs from the vectors of an index, who has four fifths of the images as well.
+
+    The figures are those of this attacker: a stronger one may see more.
+    """
+
+    collection: str
+    """The name of the collection."""
+    rows: Sequence[Row]
+    """The figures of each group of images, and of what is shown in their place."""
+    asymmetries: Sequence[Asymmetry]
+    """How much more often an image is identified by a decoder that was trained on it, for each attacker."""
+    images: int
+    """The number of images that were attacked."""
+    total: int
+    """The number of images of different bytes, of which a sample was drawn."""
+    left_out: Mapping[LeftOut, int]
+    """Images of the sample whose file could not be used -> how many."""
+    missing: Sequence[str]
+    """Why groups or figures are left out."""
+    details: PrivacyReport = field(repr=False)
+    """The attack with its images."""
+    _seed: int = field(repr=False)
+
+    @classmethod
+    def _of(cls, report: PrivacyReport, *, seed: int) -> "Privacy":
+        """Returns the record of an attack with its seed."""
+        return cls(
+            collection=report.collection,
+            rows=report.result.rows,
+            asymmetries=report.result.asymmetries,
+            images=len(report.payloads),
+            total=report.total,
+            left_out=report.left_out,
+            missing=report.result.missing,
+            details=report,
+            _seed=seed,
+        )
+
+    def to_html(self) -> str:
+        """Returns the page of `search privacy --html`."""
+        from lookalike_search.reports.privacy import privacy_page
+
+        return privacy_page(self.details, seed=self._seed).html()
 
 
 def _describe(found: Neighbour | FoundNearDuplicate) -> dict[str, Any]:

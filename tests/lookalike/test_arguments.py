@@ -23,11 +23,21 @@ OF_ALL: dict[str, tuple[Any, ...]] = {
     "min_score": (-1.5, 2, nan, "0.5", True),
     "max_distance": (-1, nan, "1"),
     "near_above": (-0.1, 1.5, nan, "0.9", None, True),
+    "min_chance": (0, 1, 0.0, 1.0, 80, nan, "80%", True),
+    "one_per": ("dataset", 1, True),
+    "diverse": (-0.1, 1.1, nan, "0.3", None, True),
+    "confidence": (0, 1, 0.0, 1.0, 95, nan, "95%", True),
     "above": (-0.1, 2, nan, "0.9", True),
+    "false_discoveries": (-0.1, 1.5, nan, "5%", None, True),
     "dims": WHOLE,
+    "principal": WHOLE,
+    "recognised": (-1, 5_001, "1", 1.5, True),
     "batch_size": (*WHOLE, 1_025),
     "threads": (*WHOLE, 1_025),
     "max_pixels": WHOLE,
+    "noise": (-1, [10, 256], [nan], ["10"], "10", True, None),
+    "sample": WHOLE,
+    "poll_s": (0, 0.5, -1, 86_401, nan, "5", True),
     "where": ("bonsai", {"class_name": "cat"}, lookalike.Where(class_name=3), lookalike.Where(dataset=3)),  # type: ignore[arg-type]
     "dataset": (3, b"photos"),
     "rule": ("rfr", 1),
@@ -39,6 +49,7 @@ OF_ALL: dict[str, tuple[Any, ...]] = {
     "quantize": ("int2", 4),
     "classes": (3, [3]),
     "keep_in": (3, [3]),
+    "region": ("1,2,3", (1, 2, 3), (0, 0, 0, 5), 7, True, {"x": 1}),
     "positives": (3,),
     "negatives": (3,),
 }
@@ -46,7 +57,8 @@ OF_ALL: dict[str, tuple[Any, ...]] = {
 
 FREE = {"image", "query", "neighbour", "images", "paths", "place", "model", "collection", "name", "path"} | {
     *("weights", "layer", "head", "exact", "include_self", "without_near", "raise_errors", "indexed"),
-    *("force", "index"),
+    *("force", "index", "locate", "unlabelled", "to", "file", "files", "thumbnails", "new_root"),
+    *("as_name", "folders", "stop", "options"),
 }
 """Paths, names that are looked up, and switches: not numbers and no closed sets."""
 
@@ -114,7 +126,8 @@ def test_invalid_arguments_are_refused_by_name(
 ) -> None:
     """Values of every wrong kind raise `UsageError`, whose `argument` is the parameter's name."""
     call = getattr(getattr(opened, holder) if holder else lookalike, name)
-    first = [tmp_path / "store"] if name == "open" else FIRST.get(name, [])
+    at = {"open": "store", "export": "images.csv", "watch": ""}
+    first = [tmp_path / at[name]] if name in at else FIRST.get(name, [])
     with pytest.raises(errors.UsageError) as refused:
         call(*first, **{parameter: bad})
     assert refused.value.argument == parameter
@@ -164,3 +177,16 @@ def test_add_many_has_the_options_of_add(index: lookalike.Index) -> None:
     assert AddOptions.__annotations__.keys() == inspect.signature(index.add).parameters.keys() - of_one
     with pytest.raises(TypeError, match="no parameter dataset"):
         index.add_many([], dataset="photos")  # type: ignore[call-arg]
+
+
+def test_several_numbers_of_voters_are_each_checked(opened: Opened) -> None:
+    """One of them out of range, none at all, and a sample without noise are refused."""
+    for k in ([], [1, 0], [1, 1_001], [1, "2"], [True]):
+        with pytest.raises(errors.UsageError) as raised:
+            opened.index.evaluate(k=k)  # type: ignore[arg-type]
+        assert raised.value.argument == "k"
+    with pytest.raises(errors.UsageError, match="a sample is for images with noise"):
+        opened.index.evaluate(sample=3)
+    found = opened.fused.evaluate(k=np.array([1, 3])).vote_study  # type: ignore[arg-type]
+    assert found is not None
+    assert found.ks == [1, 3]

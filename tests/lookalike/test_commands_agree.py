@@ -47,11 +47,27 @@ def both(
 
 QUERY = ("search", "query", "IMAGES/cat/1.png", "IMAGES/dog/3.png")
 NARROWED = ("search", "query", "IMAGES/cat/1.png", "--class", "dog", "--include-self", "--exact")
+SETS = ("search", "query", "IMAGES/cat/1.png", "dog/3.png", "--confidence", "75%")
 EXAMPLES = ("search", "query", "cat/1.png", "--and", "cat/2.png", "--not", "dog/1.png", "--limit", "4")
 EVALUATE, STATUS = ("search", "evaluate"), ("ingest", "status")
 NEIGHBOURS, DUPLICATES = ("search", "neighbours", "--limit", "5"), ("search", "duplicates")
 EXPLAIN = ("search", "explain", "cat/1.png", "cat/2.png")
-COMMANDS = (QUERY, NARROWED, EXAMPLES, EVALUATE, STATUS, NEIGHBOURS, DUPLICATES, EXPLAIN)
+EXPORT = ("search", "export", "--class", "cat", "--output")
+EXPORTS = ((*EXPORT, "cats.parquet", "--thumbnails"), (*EXPORT, "cats.npy"), (*EXPORT, "cats2.csv"))
+STUDY = (*EVALUATE, "--k", "1,3", "--noise", "20", "--sample", "5")
+COMMANDS = (
+    QUERY,
+    SETS,
+    NARROWED,
+    EXAMPLES,
+    EVALUATE,
+    STATUS,
+    NEIGHBOURS,
+    DUPLICATES,
+    EXPLAIN,
+    STUDY,
+    *EXPORTS,
+)
 
 
 def hits(answer: lookalike.Answer) -> list[dict[str, Any]]:
@@ -85,6 +101,21 @@ def test_neighbours_equal_those_of_the_command(both: Both) -> None:
     assert len(answers[0]) == 10
 
 
+def test_prediction_sets_equal_those_of_the_command(both: Both) -> None:
+    """A percentage is a share in Python."""
+    answers = both.index.search_many([both.images / "cat/1.png", "dog/3.png"], confidence=0.75)
+    for said, answer in zip(both.ask(*SETS), answers, strict=True):
+        found = answer.prediction_set
+        assert found is not None
+        assert said["prediction_set"] == {
+            "confidence": 0.75,
+            "classes": list(found.classes),
+            "every_class": found.is_every_class,
+            "pictures": found.images,
+            "pictures_needed": 3,
+        }
+
+
 def test_filters_and_examples_equal_those_of_the_command(both: Both) -> None:
     """Each option has its argument."""
     narrowed = both.index.search(
@@ -110,6 +141,22 @@ def test_an_evaluation_equals_that_of_the_command(both: Both) -> None:
     assert found.confusion.tolist() == said["confusion"]["neighbours"]
     assert found.best_possible == said["best_possible"]
     assert (found.alone, found.in_small_classes) == (said["alone"], said["in_small_classes"])
+
+
+def test_a_study_of_votes_equals_that_of_the_command(both: Both) -> None:
+    """Several k, and noise on a sample, have equal figures and comparisons."""
+    [said] = both.ask(*STUDY)
+    found = both.index.evaluate(k=[3, 1], noise=[20], sample=5).vote_study
+    assert found is not None
+    for part, each in zip(found.parts, said["vote_study"]["parts"], strict=True):
+        assert (part.noise, len(part.rows)) == (each["noise"], each["pictures"])
+        for votes in each["votes"]:
+            figures = part.accuracy[votes["k"]]
+            assert {rule: figure.value for rule, figure in figures.items()} == {
+                rule: figure["value"] for rule, figure in votes["accuracy"].items()
+            }
+    assert [each.p for each in found.levels] == [each["p"] for each in said["vote_study"]["levels"]]
+    assert both.index.evaluate(k=3).vote_study is None
 
 
 def test_counts_equal_those_of_the_command(both: Both) -> None:
@@ -138,6 +185,22 @@ def test_duplicates_equal_those_of_the_command(both: Both) -> None:
     assert [[member.payload.path for member in group.others] for group in found] == [
         [other["path"] for other in each["others"]] for each in said
     ]
+
+
+def test_exports_equal_those_of_the_command(both: Both, tmp_path: Path) -> None:
+    """Files are equal to the byte."""
+    for words in EXPORTS:
+        [said] = both.ask(*words)
+        file = Path(said["output"])
+        report = both.index.export(
+            tmp_path / file.name,
+            where=lookalike.Where(class_name="cat"),
+            thumbnails=file.suffix == ".parquet",
+        )
+        assert (report.images, report.dimension, report.bytes) == (13, 64, said["bytes"])
+        assert report.file.read_bytes() == file.read_bytes()
+        if report.table is not None:
+            assert report.table.read_bytes() == Path(said["table"]).read_bytes()
 
 
 def test_an_explanation_equals_that_of_the_command(both: Both) -> None:

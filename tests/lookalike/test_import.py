@@ -21,6 +21,7 @@ HEAVY = (
     "typer",
     "rich",
     "sklearn",
+    "pyarrow",
 )
 
 
@@ -39,7 +40,8 @@ def test_importing_imports_nothing_heavy() -> None:
 def test_the_first_use_imports_what_it_takes_and_no_command_line() -> None:
     """It imports the facade and the stages, but neither Typer nor Rich."""
     used = (
-        "import sys, lookalike; lookalike.Index; print([n for n in ('numpy', 'typer') if n in sys.modules])"
+        "import sys, lookalike; lookalike.Index; "
+        "print([n for n in ('numpy', 'typer', 'pyarrow') if n in sys.modules])"
     )
     assert run(used) == "['numpy']"
 

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,26 @@ def test_unknown_model_names_are_errors_with_the_known_ones() -> None:
     assert layer.value.argument == "layer"
     assert layer.value.choices[0] == "block5_pool"
     assert "block1_conv1" in layer.value.choices
+
+
+def test_hits_are_chosen_on_request(index: lookalike.Index, images: Path) -> None:
+    """One of each class or folder, or unlike each other, in a search and for all images."""
+    plain = index.search(images / "dog/0.png", limit=30)
+    diverse = index.search(images / "dog/0.png", limit=30, diverse=0.7)
+    assert [hit.path for hit in diverse] != [hit.path for hit in plain]
+    assert {hit.path: hit.score for hit in diverse} == {hit.path: hit.score for hit in plain}
+    assert diverse.verdict == plain.verdict
+    one_per = index.search(images / "dog/0.png", one_per="class", diverse=0.7)
+    assert sorted(hit.class_name or "" for hit in one_per) == ["", "cat", "dog"]
+    everyone = index.neighbours(10, one_per="class", diverse=0.7)
+    assert everyone.cut_off.tolist() == [0] * len(everyone)
+    [(_, hits)] = [found for found in everyone if found[0].path == "dog/0.png"]
+    assert [hit.path for hit in hits] == [hit.path for hit in one_per]
+    for search in (partial(index.search, images / "dog/0.png"), index.neighbours):
+        with pytest.raises(errors.UsageError, match="is not calibrated"):
+            search(min_chance=0.8)
+        with pytest.raises(errors.UsageError, match="one hit of each class is wanted"):
+            search(one_per="class", where=lookalike.Where(class_name="cat"))
 
 
 def test_near_duplicates_are_folded_on_request(index: lookalike.Index, images: Path) -> None:

@@ -62,10 +62,18 @@ def test_a_calibrated_index_gives_probabilities(
         chances = [hit.chance for hit in index.search(query) if hit.chance is not None]
         assert chances
         assert all(0 <= chance <= 1 for chance in chances)
+        with_set = index.search(query, confidence=0.8)
+        assert with_set.prediction_set is not None
+        assert with_set.prediction_set.classes
+        assert set(with_set.prediction_set.classes) <= {"cat", "dog"}
+        assert "80 % prediction set" in with_set.to_html()
         (images.parent / "one").mkdir()
         (images.parent / "one" / "new.png").write_bytes(query.read_bytes())
         assert index.add(images.parent / "one").calibration_dropped
         assert index.search(query)[0].chance is None
+        with pytest.raises(errors.UsageError, match="is not calibrated") as refused:
+            index.search(query, confidence=0.8)
+        assert refused.value.argument == "confidence"
 
 
 def test_neighbours_of_all_are_those_of_each(index: lookalike.Index, images: Path) -> None:
@@ -128,6 +136,20 @@ def test_a_map_has_a_place_for_each_point(index: lookalike.Index) -> None:
     assert (len(few.points), few.total) == (5, 26)
 
 
+def test_an_attacker_is_measured_on_the_vectors(index: lookalike.Index) -> None:
+    """The same seed gives the same figures; rows of both attackers come before those of baselines."""
+    found = index.privacy(recognised=0, seed=3)
+    assert found.images + found.details.duplicates == len(index)
+    assert [row.attacker for row in found.rows if row.attacker is None] == [None] * 3
+    assert found.rows == index.privacy(recognised=0, seed=3).rows
+    assert all(row.recognised is None for row in found.rows)
+    assert len(found.asymmetries) == 2
+    with pytest.raises(errors.UsageError, match="limit is 24"):
+        index.privacy(limit=24)
+    with pytest.raises(errors.UsageError, match="no dataset phtos"):
+        index.privacy(dataset="phtos")
+
+
 def test_indexes_are_fused(index: lookalike.Index, euclid: lookalike.Index, images: Path) -> None:
     """All rules without calibration are tried; each hit has its placings in both indexes."""
     both = lookalike.fuse([index, euclid])
@@ -176,6 +198,31 @@ def test_a_fitted_head_is_a_model(index: lookalike.Index, images: Path) -> None:
     assert not lookalike.Model(head="pets").verify().failed
 
 
+def test_heads_without_labels_are_models(index: lookalike.Index, images: Path) -> None:
+    """They have no classes, and their vectors the asked number of values, or as many as the network's."""
+    for options in ({"principal": 2}, {"unlabelled": True}):
+        report = index.fit_head("plain", force=True, **options)  # type: ignore[arg-type]
+        assert report.head.classes == []
+        vectors = lookalike.Model(head="plain").embed([images / "cat/1.png"])
+        assert vectors.shape == (1, options.get("principal", report.head.base.identity.dimension))
+    with pytest.raises(errors.UsageError, match="both are ways to fit without labels"):
+        index.fit_head("plain", unlabelled=True, principal=2)
+
+
+def test_an_audit_names_what_is_wrong_and_writes_nothing(index: lookalike.Index) -> None:
+    """The classes are noise alike, so that nothing is sure; a rate out of range is refused."""
+    before = index.classes
+    found = index.audit(files=True)
+    assert found.details.images == len(index)
+    assert found.faults is not None
+    assert found.near_pairs == []
+    assert index.classes == before
+    assert f"Audit of {index.collection}" in found.to_html()
+    for rate in (0, 1, "5%"):
+        with pytest.raises(errors.UsageError, match=r"such as 0\.05"):
+            index.audit(false_discoveries=rate)  # type: ignore[arg-type]
+
+
 def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
     """Returns one of each record that is displayed as a page."""
     return [
@@ -183,6 +230,7 @@ def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
         index.duplicates(),
         index.evaluate(),
         index.map(),
+        index.privacy(recognised=0),
         index.explain(images / "cat/1.png", images / "cat/2.png"),
     ]
 

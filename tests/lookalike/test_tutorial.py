@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lookalike_ingest.sample_images import draw_query, draw_sample
 
-PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "python.md"
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 HOME = "/home/you"
 """What the page shows for the folder that it is run in."""
