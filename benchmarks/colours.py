@@ -7,6 +7,8 @@ large ones (4000 x 3000), without a profile and with several. In each round, a p
 decodes each kind of file, and then one of CHECKOUT, if named. It prints the processor time, as the median
 of the rounds, and the median of their ratios. With a model, the vectors of small files, whose profile is
 converted before scaling, are compared with those of converting after scaling.
+
+The short form (`--short`) compares the decoding of small JPEGs without a profile with Pillow's.
 """
 
 import argparse
@@ -20,8 +22,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from commands import draw
+from lookalike_core.images.decoding import decode
 from PIL import Image, ImageCms
+from short import Duel, run_either
 
+BICUBIC = Image.Resampling.BICUBIC
 FILES = 8
 ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 DISPLAY_P3 = (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
@@ -164,5 +170,22 @@ def encode_png(image: Image.Image, icc: bytes) -> bytes:
     return file.getvalue()
 
 
+def short(folder: Path) -> Iterator[Duel]:
+    """Yields our decoding of 40 JPEGs beside Pillow's, to the same size."""
+    draw(folder, 5 * FILES)
+    files = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
+
+    def ours() -> object:
+        return [decode(io.BytesIO(file), "file").pixels for file in files]
+
+    def pillow() -> object:
+        return [
+            np.asarray(Image.open(io.BytesIO(file)).convert("RGB").resize((224, 224), BICUBIC))
+            for file in files
+        ]
+
+    yield Duel(name="colours: decoding JPEGs / by Pillow alone", ours=ours, peer=pillow)
+
+
 if __name__ == "__main__":
-    main()
+    run_either(main, short)

@@ -10,6 +10,8 @@ BACKBONE=WEIGHTS[:LAYER]` all are ingested, and candidates are those of `search 
 
 It prints for each kind how many files are offered for deletion wrongly, as copies of a different image, and
 for each way how many copies are found: offered, or kept while their original is offered.
+
+The short form (`--short`) compares the proof of copies among eight drawn images with decoding each once.
 """
 
 import argparse
@@ -39,6 +41,7 @@ from lookalike_search.analysis.file_state import FileState, ImageFile
 from lookalike_search.analysis.verified_copies import prove_copies
 from machine import describe, peak_bytes, write_results
 from PIL import Image, PngImagePlugin
+from short import Duel, run_either
 
 
 class Way(StrEnum):
@@ -302,5 +305,21 @@ def _since(started: float) -> float:
     return time.perf_counter() - started
 
 
+def short(folder: Path) -> Iterator[Duel]:
+    """Yields the proof of copies by their pixels beside Pillow's decoding of the files."""
+    kinds = tuple(KINDS)[:1]
+    drawn = draw_all(folder / "images", kinds, 3, 1)
+
+    def decode_all() -> object:
+        return [np.asarray(Image.open(each.file).convert("RGB")) for each in drawn]
+
+    yield Duel(
+        name="duplicates: proof of copies / decoding the files",
+        ours=lambda: [*offered_by_proof(drawn)],
+        peer=decode_all,
+        rounds=3,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    run_either(main, short)

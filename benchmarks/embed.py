@@ -14,6 +14,9 @@ An ingest uses the session above it; the times of opening the session and of exp
 model are not counted. The files were just written and are in the system's cache. A first round warms up and
 is not counted. It prints the median of each round's ratio, so that a machine whose speed changes affects
 both sides.
+
+The short form (`--short`) compares a session of ours, and a whole ingest, with a bare session, on VGG16's
+first layer with random weights.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from statistics import median
 from unittest import mock
 
 import numpy as np
+from commands import draw
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import DecodedImage, decode
 from lookalike_core.images.open_image import hash_stream, open_file
@@ -44,6 +48,8 @@ from lookalike_ingest.run import run_ingest
 from machine import describe, write_results
 from numpy.typing import NDArray
 from peers import AGREEMENT, disagreement, peers
+from short import Duel, run_either
+from small import bare_session, settings_in, write_weights
 
 Way = Callable[[], object]
 
@@ -230,5 +236,20 @@ def _seconds(way: Way) -> float:
     return time.perf_counter() - started
 
 
+def short(folder: Path) -> Iterator[Duel]:
+    """Yields a session of ours, and a whole ingest, beside a bare session."""
+    weights, settings = write_weights(folder / "weights.h5", "block1_conv1"), settings_in(folder)
+    spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
+    draw(folder / "drawn", 2 * BATCH_SIZE)
+    images = copy_images(folder / "drawn", settings.home / "photos", 2 * BATCH_SIZE)
+    pixels = np.stack([image.pixels for image in images])
+    path = ensure_exported(spec, settings=settings).path
+    model, bare = Embedder.load(path, provider=ProviderChoice.CPU), bare_session(path, batch=BATCH_SIZE)
+    whole = partial(ingest, spec, model, settings, batch_size=BATCH_SIZE, expected=len(images))
+    alone = partial(bare, pixels)
+    yield Duel(name="embed: our session / a bare one", ours=partial(embed_batches, model, pixels), peer=alone)
+    yield Duel(name="embed: whole ingest / a bare session", ours=whole, peer=alone)
+
+
 if __name__ == "__main__":
-    main()
+    run_either(main, short)

@@ -1,6 +1,6 @@
 """Measures the time and memory of fitting a head, on vectors of a size of one's choice.
 
-    python benchmarks/fit.py [--points 10000] [--dimension 2048] [--classes 100] [--rounds 3]
+    python benchmarks/fit.py [--points 10000] [--dimension 2048] [--classes 100] [--rounds 3] [--unlabelled]
         [--output FILE.json]
 
 It fills an embedded collection with random clouds, one for each class. Each round is a process of its own
@@ -38,16 +38,17 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--unlabelled", action="store_true", help="Fit without labels.")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.once:
-        print(json.dumps(fit_once(arguments.once)))
+        print(json.dumps(fit_once(arguments.once, unlabelled=arguments.unlabelled)))
         return
     print(describe())
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         fill(Path(folder), arguments.points, arguments.dimension, arguments.classes)
-        words = [sys.executable, __file__, "--once", folder]
+        words = [sys.executable, __file__, "--once", folder, *["--unlabelled"] * arguments.unlabelled]
         rounds = []
         for _ in range(arguments.rounds):
             rounds.append(json.loads(subprocess.run(words, check=True, capture_output=True).stdout))
@@ -61,11 +62,11 @@ def main() -> None:
     write_results(arguments.output, {"of": size, "rounds": rounds, "median": median})
 
 
-def fit_once(folder: Path) -> dict[str, object]:
+def fit_once(folder: Path, *, unlabelled: bool = False) -> dict[str, object]:
     """Fits a head to the only collection of a folder; returns time, memory and the chosen options."""
     settings = replace(Settings.from_environment(), home=folder)
     store = EmbeddedStore(settings.qdrant_dir)
-    request = FitRequest(collections=store.names(), name="measured", force=True)
+    request = FitRequest(collections=store.names(), name="measured", unlabelled=unlabelled, force=True)
     with (
         mock.patch("lookalike_exporter.heads.fit.get_base_model", no_model),
         mock.patch("lookalike_exporter.heads.fit.get_headed_model", no_model),

@@ -20,7 +20,8 @@ from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.open_store import open_store
-from lookalike_exporter.heads.metric_learning import FittedLayer, LabelledUnits, fit_layer
+from lookalike_exporter.heads.metric_learning import FittedLayer, fit_layer
+from lookalike_exporter.heads.neighbour_figures import LabelledUnits
 from lookalike_search.evaluation.bootstrap import Estimate, estimate
 from lookalike_search.evaluation.comparisons import sign_flip_p
 from lookalike_search.evaluation.labelled_vectors import LabelledVectors, load_labelled

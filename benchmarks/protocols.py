@@ -65,7 +65,7 @@ def measure(http_port: int, grpc_port: int, rows: int, rounds: int) -> dict[str,
     def payloads(reads: Reads) -> None:
         for _ in range(pages):
             page, _ = reads.page(NAME, where=None, limit=PAGE, offset=None, fields=True)
-            require(len([Payload.from_json(payload) for payload in page]), PAGE)
+            require(len([Payload.from_json(payload) for _, payload in page]), PAGE)
 
     def vectors(reads: Reads) -> None:
         for _ in range(parts):

@@ -1,6 +1,6 @@
 """Computes what more images would take from measured rates: disk, memory, machines and time.
 
-    python benchmarks/scale.py            # prints the tables of docs/scale.md
+    python benchmarks/scale.py            # prints the tables of docs/explanation/scale.md
     python benchmarks/scale.py --write    # updates them there
 
 Every figure is computed from `INPUTS` by the formula at the head of its column. After a new measurement
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "scale.md"
 
 SIZES = (1_281_167, 1_000_000_000)
 """Numbers of images: ImageNet's training set, and a billion."""
@@ -31,7 +31,7 @@ class Input(NamedTuple):
     source: str
 
 
-README = "[benchmarks](../benchmarks/README.md#{})"
+README = "[benchmarks](../../benchmarks/README.md#{})"
 EMBEDDING, STORES, COMMANDS = (README.format(part) for part in ("embedding", "stores", "whole-commands"))
 FOOTPRINT = README.format("footprint")
 PLANNING = "[Qdrant, capacity planning](https://qdrant.tech/documentation/capacity-planning/)"
@@ -78,7 +78,7 @@ MEASURED = 20_000
 def main() -> None:
     """Prints the tables, or writes them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.name}")
     if parser.parse_args().write:
         PAGE.write_text(replace_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print("\n\n".join(tables()))

@@ -8,6 +8,9 @@ times a real `ingest run` process over the unchanged folder, from its start to i
 a file is the growth of the peak from a quarter of the files to all of them, in turn. `listed` uses the list
 of points that the first ingest stored beside the collection; `unlisted` runs without it, as after a write
 by another command. `--flat` puts all files into one folder.
+
+The short form (`--short`) compares an ingest of 1,000 unchanged files, as a process, with a Python process
+that reads and hashes each of them.
 """
 
 import argparse
@@ -15,8 +18,12 @@ import io
 import os
 import statistics
 import struct
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from logging import Logger
 from pathlib import Path
 from unittest import mock
 
@@ -25,6 +32,7 @@ import numpy as np
 from commands import program, run_timed
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.open_image import hash_stream
+from lookalike_core.images.region import Box
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
@@ -36,6 +44,7 @@ from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from machine import describe, write_results
 from numpy.typing import NDArray
+from short import Duel, run_either
 
 DIMENSION = 64
 A_FOLDER = 1_000
@@ -134,8 +143,13 @@ class StandIn:
         """Returns random float32 `[N, 64]`."""
         return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
 
+    def log_provider(self, logger: Logger) -> None:
+        """Logs nothing."""
 
-IMAGE = DecodedImage(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
+
+IMAGE = DecodedImage(
+    pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1, box=Box(left=0, top=0, width=1, height=1)
+)
 
 
 def read_undecoded(found: FoundFile, _is_known: object, *, max_pixels: int) -> ReadFile:  # noqa: ARG001
@@ -166,5 +180,25 @@ def write_weights(file: Path) -> Path:
     return file
 
 
+READING = """
+import hashlib, pathlib, sys
+for path in pathlib.Path(sys.argv[1]).rglob("*.bmp"):
+    hashlib.sha256(path.read_bytes()).digest()
+"""
+
+
+def short(folder: Path) -> Iterator[Duel]:
+    """Yields an ingest of unchanged files beside a process that reads them."""
+    weights = write_weights(folder / "weights.h5")
+    write_files(folder / "pictures", A_FOLDER, A_FOLDER)
+    ingest_first(folder, weights, A_FOLDER)
+    reading = [sys.executable, "-c", READING, str(folder / "pictures")]
+    yield Duel(
+        name="scan: unchanged ingest / a process that reads the files",
+        ours=lambda: run_unchanged(folder, weights),
+        peer=lambda: subprocess.run(reading, check=True),
+    )
+
+
 if __name__ == "__main__":
-    main()
+    run_either(main, short)

@@ -22,6 +22,9 @@ vectors, which the system may drop and read again.
 
 The index is built for any size of the collection: the embedded store's threshold is lowered for the run,
 and a server's indexing is disabled until all points are written.
+
+The short form (`--short`) compares upserts with the engine's own, and exact queries of 5,000 points with
+numpy.
 """
 
 import argparse
@@ -50,6 +53,7 @@ from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointF
 from lookalike_core.stores.protocol import Collection, Store
 from machine import describe, write_results
 from numpy.typing import NDArray
+from short import Duel, run_either
 
 NEIGHBOURS = 10
 BATCH_SIZES = (16, 128, 512)
@@ -420,5 +424,37 @@ def allocated_bytes(path: Path) -> int:
     return status.st_size if blocks is None else blocks * 512
 
 
+def short(folder: Path) -> Iterator[Duel]:
+    """Yields upserts beside the engine's, and exact queries beside numpy's."""
+    import qdrant_edge
+
+    clusters, store = Clusters.of(512), EmbeddedStore(folder)
+    manifest, vectors = manifest_of(512), clusters.draw(5 * CHUNK, 0)
+    points = [ImagePoint(payload=payload_of(row), vector=vector) for row, vector in enumerate(vectors)]
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        some = points[:CHUNK]
+        rows = [
+            qdrant_edge.Point(each.payload.id, each.vector.tolist(), each.payload.to_json()) for each in some
+        ]
+        shard = collection._shard._edge  # noqa: SLF001 - the engine itself
+        yield Duel(
+            name="store: upserts / the engine's",
+            ours=lambda: collection.upsert(some),
+            peer=lambda: shard.update(qdrant_edge.UpdateOperation.upsert_points(rows)),
+        )
+        queries = clusters.draw(50, _QUERIES_KEY)
+
+        def brute_force() -> object:
+            return [np.argpartition(vectors @ query, -NEIGHBOURS)[-NEIGHBOURS:] for query in queries]
+
+        yield Duel(
+            name="store: exact queries / numpy",
+            ours=lambda: [collection.query(query, limit=NEIGHBOURS, exact=True) for query in queries],
+            peer=brute_force,
+        )
+
+
 if __name__ == "__main__":
-    main()
+    run_either(main, short)
