@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ import pytest
 from commands import can_run_here, run_as_process, run_here
 from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.hints import Notice
+from lookalike_core.models import providers
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
+from lookalike_core.models.conformal_scores import ConformalScores, Coverage
 from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_exporter.spec import ModelSpec
@@ -49,9 +52,14 @@ SLOW = {
     "torture": "damaged files, kills, power cuts and races",
     "core/stores/test_faults.py": "a server's faults, and waits between tries",
     "exporter/heads/test_head_graph.py": "each graph of a head, in each precision",
+    "ingest/test_backup.py": "backups of both stores, restored and compared",
+    "ingest/test_copying.py": "copies between both stores, each compared in full",
     "ingest/test_rebuild.py": "collections that are made anew, interrupted and gone on with",
+    "search/serving/test_jobs.py": "whole evaluations, as processes",
+    "search/serving/test_servers.py": "several servers over a stand-in for Qdrant",
     "search/asking/test_pages_of_scenes.py": "pages of folded answers, on both stores",
     "search/evaluation/test_runs.py": "every setting, on both stores",
+    "ingest/integrity/test_collection_check.py": "collections with a fault of each kind",
     "ingest/test_damage.py": "collections that were cut short or lost files",
     "core/models/test_graph_cache.py": "graphs that are optimized and loaded again",
     "exporter/test_graph.py": "first layers of both networks against NumPy",
@@ -65,8 +73,10 @@ SLOW = {
     "lookalike/test_threads.py": "threads and processes that wait for each other",
     "search/analysis/test_verified_copies.py": "large images, compared in full",
     "search/reports/test_plots.py": "Matplotlib draws",
+    "search/reports/test_vote_plots.py": "Matplotlib draws",
     "search/analysis/test_pixel_proof.py": "hundreds of pairs of images, compared on their pixels",
     "core/stores/test_private_view.py": "read-only stores, opened by copies of their own",
+    "end_to_end/test_backup_command.py": "backups, restored to other homes",
     "end_to_end/test_calibrate_command.py": "collections that are large enough to be calibrated",
     "end_to_end/test_cold_commands.py": "every command as a process",
     "end_to_end/test_disks.py": "file systems that are full or read-only",
@@ -78,11 +88,42 @@ SLOW = {
     "end_to_end/test_int8.py": "models of fewer bits, made and rebuilt",
     "end_to_end/test_interrupt.py": "processes that are interrupted at every moment",
     "end_to_end/test_json_reference.py": "every line of JSON that there is",
+    "end_to_end/test_serve_command.py": "a server as a process, and an ingest beside it",
     "end_to_end/test_server_faults.py": "a server's faults, and waits between tries",
     "end_to_end/test_terminals.py": "every command as a process on a terminal",
+    "end_to_end/test_watch_command.py": "watches as processes, which wait for quiet seconds",
     "test_clean_host.py": "whole processes, looked at before and after",
 }
 """Folders and modules of `tests/` that only `make check` runs; other slow tests are marked one by one."""
+
+TOGETHER = ("parity",)
+"""Folders that one worker runs as a whole: their fixtures of the session take as long as their tests."""
+
+LONGEST = (
+    "parity",
+    "lookalike/test_tutorial.py",
+    "end_to_end/test_every_provider.py",
+    "torture/test_damaged_images.py",
+    "end_to_end/test_cold_commands.py",
+    "lookalike/test_threads.py",
+    "end_to_end/test_serve_command.py",
+    "end_to_end/test_disks.py",
+    "end_to_end/test_json_reference.py",
+    "torture/test_kills.py",
+    "end_to_end/test_backup_command.py",
+    "lookalike/test_notebook.py",
+    "torture/test_moves.py",
+    "end_to_end/test_server_faults.py",
+    "end_to_end/test_heads.py",
+    "end_to_end/test_interrupt.py",
+    "end_to_end/test_terminals.py",
+    "end_to_end/test_audit_command.py",
+    "lookalike/test_examples.py",
+    "torture/test_power_cuts.py",
+    "torture/test_fits.py",
+    "search/serving/test_jobs.py",
+)
+"""What workers run first, so that none of it is left for one of them alone at the end."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -176,17 +217,64 @@ def pytest_configure() -> None:
     providers. Collections wait for a disk at each write.
     """
     os.environ["LOOKALIKE_PROVIDER"] = PROVIDER
+    _let_idle_threads_sleep()
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of `SLOW`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests of `SLOW`; where several workers share the tests, orders them by `_turn`."""
     here = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(here)
         if path.parts[0] in SLOW or path.as_posix() in SLOW:
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        together = Counter(_run_together(item.nodeid) for item in items)
+        items.sort(key=lambda item: _turn(_run_together(item.nodeid), together))
+
+
+def _let_idle_threads_sleep() -> None:
+    """Has threads of ONNX Runtime sleep while they wait.
+
+    By default they spin for up to 50 ms after each run, which is more than the small networks of tests take,
+    and keeps other workers from the processor.
+    """
+    make = providers._make_options  # noqa: SLF001 - vectors are the same, and no option of ours sets it
+
+    def make_options(threads: int | None = None) -> Any:
+        options = make(threads)
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
+
+    providers._make_options = make_options  # noqa: SLF001
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Returns what gives tests to workers with `--dist loadfile`: see `TOGETHER` and `LONGEST`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LongestFirst(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _run_together(nodeid)
+
+    config.option.loadscopereorder = False
+    return LongestFirst(config, log)
+
+
+def _run_together(nodeid: str) -> str:
+    """Returns the file below `tests/`, or the folder of `TOGETHER`, whose tests one worker runs."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    folder = path.partition("/")[0]
+    return folder if folder in TOGETHER else path
+
+
+def _turn(place: str, tests: Mapping[str, int]) -> tuple[int, int, str]:
+    """Returns a key that puts the `LONGEST` first, and after them files with many tests before others."""
+    return LONGEST.index(place) if place in LONGEST else len(LONGEST), -tests[place], place
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -263,6 +351,12 @@ def calibration() -> Calibration:
         threshold=Threshold(nearness=0.4, refused=0.01, caught=0.8),
         reliability=Reliability(
             bins=10, neighbours=0.01, neighbours_equal_mass=0.02, verdicts={"majority": 0.03}
+        ),
+        conformal=ConformalScores(
+            images=40,
+            ranks=(20, 30, 40),
+            scores=(0.1 + 0.2, 0.5, 0.75),
+            coverages=(Coverage(confidence=0.9, coverage=0.91, mean_classes=1.5, one_class=0.6),),
         ),
     )
 

@@ -3,9 +3,11 @@
 No container is started: a small HTTP server stands in for Qdrant's health page.
 """
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +41,51 @@ def test_the_server_is_pinned_to_the_client_s_minor_version(qdrant: dict[str, An
     pinned = re.fullmatch(r"qdrant/qdrant:v(\d+\.\d+)\.\d+-unprivileged", qdrant["image"])
     assert pinned
     assert pinned[1] == ".".join(client_version().split(".")[:2])
+
+
+@pytest.fixture
+def serve() -> dict[str, Any]:
+    """Returns the service that serves searches."""
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["serve"]
+
+
+def dockerfile() -> list[str]:
+    """Returns the instructions of the Dockerfile, each on one line."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_serving_container_may_do_little(serve: dict[str, Any]) -> None:
+    """It is started only when asked for, is reached from this machine alone, and images are read-only."""
+    assert serve["profiles"] == ["serve"]
+    assert serve["ports"] == ["127.0.0.1:8756:8756"]
+    assert (serve["cap_drop"], serve["read_only"]) == (["ALL"], True)
+    assert [each["read_only"] for each in serve["volumes"] if isinstance(each, dict)] == [True]
+    assert "LOOKALIKE_TOKEN" in serve["environment"]
+    assert "USER lookalike" in dockerfile()
+
+
+def test_the_dockerfile_names_files_and_options_that_exist(shell: Any) -> None:
+    """What it copies is there, and its command is understood."""
+    copied = [word for line in dockerfile() if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    (entry,) = [line for line in dockerfile() if line.startswith("ENTRYPOINT")]
+    words = json.loads(entry.removeprefix("ENTRYPOINT "))
+    refused = shell(*words)
+    assert (refused.code, "LOOKALIKE_TOKEN" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+def test_the_health_check_of_the_serving_container_tells_ready_from_not_ready(
+    status: int, healthy: bool
+) -> None:
+    """Run as the container would, with the tests' Python."""
+    (check,) = [line for line in dockerfile() if line.startswith("HEALTHCHECK")]
+    _, *arguments = json.loads(check.partition("CMD ")[2])
+    with serve_health_page(status) as port:
+        command = [sys.executable, *(each.replace(":8756", f":{port}") for each in arguments)]
+        done = subprocess.run(command, timeout=10, check=False, stderr=subprocess.DEVNULL)
+    assert (done.returncode == 0) is healthy
 
 
 def client_version() -> str:

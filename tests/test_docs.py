@@ -25,7 +25,10 @@ WRITTEN = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "benchmarks" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(
+        {*(ROOT / "docs").rglob("*.md")}
+        - {*(ROOT / "docs").glob("adr/*"), *(ROOT / "docs").glob("reference/*")}
+    ),
 ]
 """Pages written by hand, except decisions, whose commands may be of an older version."""
 
@@ -63,6 +66,8 @@ def shell_lines(text: str) -> Iterator[list[str]]:
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
         words = shlex.split(re.split(r" [|>;] | # ", line)[0].replace("'", ""))
+        if words[:1] == ["lookalike"] and words[1:2] and words[1] in reference.commands():
+            del words[0]
         if len(words) > 1 and words[0] in reference.commands() and not words[1].startswith("-"):
             yield words
 
@@ -100,6 +105,19 @@ def test_every_page_of_the_reference_is_generated() -> None:
     """A page that nothing writes any more must be removed."""
     there = {file.name for file in (ROOT / "docs" / "reference").iterdir()}
     assert there == PAGES().keys()
+
+
+def test_the_list_of_decisions_is_up_to_date() -> None:
+    """Each decision is in it by its own heading; after a new one, run `make reference`."""
+    written = (ROOT / "docs" / "adr" / "decisions.md").read_text(encoding="utf-8")
+    assert written == reference.decisions_page(), "docs/adr/decisions.md is stale; run: make reference"
+
+
+def test_every_guide_is_in_the_list_of_tasks() -> None:
+    """A new page of `docs/how-to` needs a line in its index; the navigation is checked by `make docs`."""
+    folder = ROOT / "docs" / "how-to"
+    listed = set(re.findall(r"\]\(([\w-]+\.md)", (folder / "index.md").read_text(encoding="utf-8")))
+    assert {file.name for file in folder.glob("*.md")} - listed == {"index.md"}
 
 
 def test_the_library_reference_has_signatures_attributes_and_sections() -> None:
@@ -173,13 +191,13 @@ def test_documented_environment_variables_are_those_read() -> None:
 
 
 def test_documented_reasons_and_suffixes_are_complete() -> None:
-    """The page about ingesting lists every reason and every image suffix."""
-    text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
+    """The page about files lists every reason and every image suffix."""
+    text = (ROOT / "docs" / "how-to" / "which-files.md").read_text(encoding="utf-8")
     assert all(f"`{reason}`" in text for reason in errors.SkipReason)
     assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
 
 
-def test_the_page_about_ingesting_lists_the_default_exclusions() -> None:
+def test_the_page_about_files_lists_the_default_exclusions() -> None:
     """Each name is listed, except the pattern of hidden files."""
-    text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "which-files.md").read_text(encoding="utf-8")
     assert [name for name in DEFAULT_EXCLUDES[1:] if f"`{name}`" not in text] == []

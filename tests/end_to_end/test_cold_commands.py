@@ -22,6 +22,7 @@ WORDS = [
     ("search", "duplicates", "--html", "duplicates.html"),
     ("search", "evaluate", "--html", "evaluate.html", "--plot", "evaluate.png"),
     ("search", "calibrate"),
+    ("search", "query", IMAGE, "--confidence", "80%"),
     ("search", "explain", IMAGE, "pictures/cat/2.png", "--html", "explain.html"),
     ("search", "map", "--html", "map.html"),
     ("ingest", "remove", "--dataset", "pictures", "--yes"),

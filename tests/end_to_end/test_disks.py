@@ -113,6 +113,34 @@ def test_a_read_only_home_can_be_searched(shell: Any, images: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+def test_a_read_only_store_is_moved_and_checked(shell: Any, images: Path) -> None:
+    """Copy, backup, verification, export and audit read it; what they write is elsewhere."""
+    assert images.is_dir()
+    assert shell.ingest("pictures").code == 0
+    (name,) = [path.parent.name for path in (shell.folder / "home/qdrant").glob("*/manifest.json")]
+    assert shell("search", "export", "--output", "first.parquet").code == 0
+    assert shell("ingest", "backup", name, "first.tar").code == 0
+    files = read_contents(shell.folder / "home/qdrant")
+    with read_only(shell.folder / "home/qdrant"):
+        for words in (
+            ("ingest", "copy", name, "--to", "embedded:copied"),
+            ("ingest", "backup", name, "second.tar"),
+            ("ingest", "verify", name, "--sample", "3"),
+            ("search", "export", "--output", "second.csv"),
+            ("search", "audit", "--csv", "findings.csv"),
+        ):
+            done = shell(*words)
+            assert done.code == 0, (words, done.err)
+        for words in (
+            ("ingest", "copy", name, "--store", "embedded:copied", "--to", "embedded", "--as", "other"),
+            ("ingest", "import", "first.parquet"),
+            ("ingest", "restore", "first.tar"),
+        ):
+            done = shell(*words)
+            assert (done.code, "is read-only (" in done.err) == (5, True), (words, done.err)
+    assert read_contents(shell.folder / "home/qdrant") == files
+
+
 def without_times(text: str) -> list[str]:
     """Returns the lines that name no duration."""
     return [line for line in text.splitlines() if " ms" not in line and " s" not in line]

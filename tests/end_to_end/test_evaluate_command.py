@@ -45,12 +45,16 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
         "abstaining",
         "classes",
         "confusion",
+        "confused",
+        "wrong",
+        "reliability",
         "differences",
         "fusion",
         "indexed",
         "head",
     ]
-    assert found[error] is found["abstaining"] is None, "12 images are too few to tell"
+    unknown = [found[error], found["abstaining"], found["reliability"]]
+    assert unknown == [None] * 3, "12 images are too few to tell"
     assert (found["schema"], found["collection"], found["pictures"]) == (1, cosine, 12)
     with EmbeddedStore(ingested.folder / "home/qdrant").open(cosine) as collection:
         payloads = list(collection.scan())
@@ -180,3 +184,17 @@ def test_queries_of_single_image_classes_do_not_count(shell: Any, tmp_path: Path
     assert "fewer than 10 others of their class: 4 queries of 1 class," in out
     assert re.search(r"^precision@10 +0\.3000   - +0\.3000$", out, re.MULTILINE)
     assert [line.split()[0] for line in out.splitlines()[-4:] if line] == ["red", "a", "b"]
+
+
+def test_a_table_of_the_user_is_not_replaced(ingested: Any, tmp_path: Path) -> None:
+    """A table of labels is a CSV file, too; an earlier table of an evaluation is replaced."""
+    labels, table = tmp_path / "labels.csv", tmp_path / "queries.csv"
+    labels.write_text("path,class\na.jpg,cat\n", encoding="utf-8")
+    words = ("search", "evaluate", "--distance", "cosine", "--csv")
+    done = ingested(*words, labels)
+    assert done.code == 2
+    assert "labels.csv is no result of an earlier run and is not replaced" in done.err
+    assert labels.read_text(encoding="utf-8") == "path,class\na.jpg,cat\n"
+    for _ in range(2):
+        done = ingested(*words, table)
+        assert done.code == 0, done.err

@@ -91,7 +91,7 @@ def test_the_page_is_written_completely(library: Any) -> None:
     assert done.code == 0, done.err
     assert new_names_in(library.folder, before=before) == {"why.html"}
     text = (library.folder / "why.html").read_text(encoding="utf-8")
-    assert text.count('<rect class="cell"') == 2 * 196
+    assert text.count('<rect class="cell heat-') == 2 * 196
     assert text.count("data:image/") == 2
     assert "the collection compares by Euclidean distance" in done.out
 
@@ -146,7 +146,7 @@ def test_a_map_has_a_place_for_every_image(library: Any) -> None:
     assert done.code == 0, done.err
     [found] = done.json
     head = ["schema", "collection", "store", "html", "pictures", "total", "seed", "method", "perplexity"]
-    figures = ["kl_divergence", "trustworthiness", "same_class_on_map", "same_class_in_space"]
+    figures = ["kl_divergence", "landmarks", "trustworthiness", "same_class_on_map", "same_class_in_space"]
     assert list(found) == [*head, *figures, "places"]
     assert (found["pictures"], found["total"], found["method"]) == (24, 24, "t-SNE")
     assert 0 < found["trustworthiness"] <= 1
@@ -175,6 +175,8 @@ def test_a_map_of_a_sample_says_so(library: Any) -> None:
         ([], 2, "--html"),
         (["--html", "map.html", "--dataset", "none"], 6, "no images of dataset none"),
         (["--html", "."], 2, "is a folder"),
+        (["--html", "map.html", "--limit", "10001"], 2, "at most 10,000"),
+        (["--json", "--limit", "100001"], 2, "--limit"),
         (["--html", "map.html", "--limit", "0"], 2, "--limit"),
         (["--html", "map.html", "--backbone", "resnet"], 6, "there is no collection resnet101v2"),
     ],
@@ -184,6 +186,14 @@ def test_invalid_maps_are_refused(library: Any, words: list[str], code: int, sai
     done = library("search", "map", *words)
     assert (done.code, done.out) == (code, "")
     assert said in done.err
+
+
+def test_places_are_printed_without_a_page(library: Any) -> None:
+    """They are the same, and no file is written."""
+    words = ["search", "map", "--distance", "cosine", "--json"]
+    [alone] = library(*words).json
+    [drawn] = library(*words, "--html", "drawn.html").json
+    assert (alone["html"], alone) == (None, drawn | {"html": None})
 
 
 def test_identical_images_make_a_map(shell: Any) -> None:

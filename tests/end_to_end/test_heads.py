@@ -160,6 +160,69 @@ def test_evaluate_separates_train_and_held_out_images(fitted: Any) -> None:
     assert "not fitted to" in fitted("search", "evaluate", "--head", "pets").out
 
 
+@pytest.fixture(scope="module")
+def unlabelled(fitted: Any, make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Returns a shell with the same images, a head fitted without labels and its collection."""
+    shell = copy_home(fitted, make_shell, tmp_path_factory.mktemp("unlabelled"))
+    fit = ("exporter", "fit", "--collection", base(shell), "--name", "plain", "--unlabelled")
+    done = shell(*fit)
+    assert done.code == 0, done.err
+    assert "without labels, 29 images" in done.out
+    assert "method: Local Aggregation, pull 1, 10 clusterings of 29 images into 2 clusters" in done.out
+    again = shell(*fit, "--json")
+    assert again.code == 0, again.err
+    assert (again.json[0]["made"], again.json[0]["classes"]) == (False, [])
+    assert again.json[0]["held_out_against_training"]["after"]["queries"] == 7
+    done = shell("ingest", "run", fitted.folder / "pictures", "--head", "plain", "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["from_stored"] == 36
+    return shell
+
+
+def test_a_head_without_labels_is_an_ordinary_head(fitted: Any, unlabelled: Any) -> None:
+    """Queries, `evaluate`, `verify` and a rebuild from stored vectors take it; new images are a part."""
+    image = fitted.folder / "pictures" / "ant" / "00.png"
+    done = unlabelled("search", "query", image, "--head", "plain", "--json")
+    assert done.code == 0, done.err
+    assert "-plain-" in done.json[0]["collection"]
+    assert len(done.json[0]["hits"]) == 10
+    done = unlabelled("search", "evaluate", "--head", "plain", "--json")
+    assert done.code == 0, done.err
+    parts = {part["part"]: part["pictures"] for part in done.json[0]["head"]}
+    assert parts == {"trained": 29, "new": 7}
+    said = unlabelled("search", "evaluate", "--head", "plain").out
+    assert "7 images" in said
+    assert "images that the head without labels was not fitted to" in said
+    done = unlabelled("exporter", "verify", "--head", "plain", "--json")
+    assert done.code == 0, done.err
+    assert {check["outcome"] for check in done.json[0]["checks"]} == {"ok"}
+    done = unlabelled("ingest", "rebuild", plain(unlabelled), "--json")
+    assert done.code == 0, done.err
+    assert (done.json[0]["points"], done.json[0]["embedded"]) == (36, 0)
+
+
+def plain(shell: Any) -> str:
+    """Returns the name of the collection of the head without labels."""
+    [name] = [each["name"] for each in read_status(shell) if "-plain-" in each["name"]]
+    return str(name)
+
+
+def test_options_that_a_fit_without_labels_excludes_exit_2(fitted: Any) -> None:
+    """Classes, two methods, dimensions of principal values, and more values than images less one."""
+    fit = ("exporter", "fit", "--collection", base(fitted), "--name", "x")
+    for words, said in (
+        (("--unlabelled", "--class", "ant"), "leave --class out"),
+        (("--principal", "4", "--class", "ant"), "leave --class out"),
+        (("--principal", "4", "--unlabelled"), "leave one of --unlabelled or --principal out"),
+        (("--principal", "4", "--dims", "4"), "leave --dims out"),
+        (("--principal", "29"), "choose 1 to 28"),
+        (("--unlabelled", "--dims", "1000"), "choose 1 to "),
+    ):
+        done = fitted(*fit, *words)
+        assert done.code == 2, (words, done.err)
+        assert said in done.err
+
+
 def test_explain_refuses_a_head(fitted: Any) -> None:
     """The head's mean belongs to no cell, so no shares can be computed."""
     done = fitted("search", "explain", "ant/00.png", "ant/01.png", "--collection", headed(fitted))

@@ -37,7 +37,7 @@ def test_a_second_run_embeds_nothing(shell: Any, images: Path) -> None:
     assert list(first) == [*keys.split(), *more.split(), "images_per_second", "from_stored"]
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(images))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
-    keys = "name provider added updated moved unchanged removed excluded removed_paths away_paths"
+    keys = "name provider added updated moved unchanged removed excluded removed_paths away_paths waiting"
     assert list(first["collections"][0]) == keys.split()
     assert first["collections"][0]["added"] == 12
     assert first["collections"][0]["provider"] == "CPUExecutionProvider"

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 from json_shape import find_differences
 from PIL import Image
+from watches import watching
 
 LINES = {
-    room: import_module(f"lookalike_{room}.commands.json_records").LINES
-    for room in ("exporter", "ingest", "search")
+    command: import_module(f"{package}.commands.json_records").LINES
+    for command, package in reference.commands().items()
 }
 
 
@@ -26,7 +28,16 @@ def printed(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[t
         done = shell(*words, "--json")
         assert done.code == (4 if "broken.png" in words else 0), (words, done.err)
         found.setdefault((words[0], words[1]), []).extend(done.json)
+    found["ingest", "watch"] = _watch(shell)
     return found
+
+
+def _watch(shell: Any) -> list[Any]:
+    """Returns what a watch prints for a folder that it ingests, and one that holds no images."""
+    (shell.folder / "nothing yet").mkdir()
+    with watching(shell, "album", "nothing yet", *shell.model, "--json") as watch:
+        watch.wait_for("watching")
+    return watch.printed()
 
 
 def _draw_album(folder: Path) -> None:
@@ -48,6 +59,7 @@ def _draw_album(folder: Path) -> None:
 
 def _commands(shell: Any) -> Iterator[Sequence[str]]:
     """Yields the commands in an order in which each finds its inputs."""
+    yield ["lookalike", "doctor", "--offline"]
     yield ["exporter", "run", *shell.model]
     other = ["--backbone", "vgg", "--layer", "block1_conv2", "--weights", str(shell.weights)]
     yield ["exporter", "run", *other, "--precision", "int8", "--calibrate", "album"]
@@ -62,6 +74,7 @@ def _commands(shell: Any) -> Iterator[Sequence[str]]:
     yield ["ingest", "run", "album", "--head", "pets"]
     yield ["exporter", "verify", "--head", "pets"]
     yield ["search", "evaluate", "--head", "pets"]
+    yield ["search", "evaluate", "--head", "pets", "--k", "1,5", "--noise", "10", "--sample", "4"]
     yield ["search", "calibrate", "--collection", first]
     yield ["ingest", "status"]
     yield ["search", "query", "album/ant/01.png", "--collection", first]
@@ -93,10 +106,20 @@ def _commands(shell: Any) -> Iterator[Sequence[str]]:
     yield ["search", "query", "album/ant/01.png", "--collection", first, "--collection", second, *near]
     yield ["search", "neighbours", "--collection", first, "--limit", "2"]
     yield ["search", "neighbours", "--collection", first, "--limit", "2", *near]
+    yield ["search", "export", "--collection", first, "--output", "all.parquet", "--thumbnails"]
+    yield ["search", "export", "--collection", first, "--output", "all.npy"]
     yield ["search", "duplicates", "--collection", first, "--above", "0.5"]
+    yield ["search", "audit", "--collection", first, "--fdr", "90%", "--files"]
     yield ["search", "explain", "ant/01.png", "bee/01.png", "--collection", first]
     yield ["search", "map", "--collection", first, "--html", "map.html"]
+    yield ["search", "privacy", "--collection", first, "--recognised", "2"]
+    yield ["ingest", "import", "all.parquet"]
+    yield ["ingest", "verify", euclid, "--sample", "3"]
     yield ["ingest", "rebuild", euclid, "--force"]
+    yield ["ingest", "copy", euclid, "--to", "embedded:elsewhere"]
+    yield ["ingest", "backup", euclid, "euclid.tar"]
+    yield ["ingest", "restore", "euclid.tar", "--check"]
+    yield ["ingest", "restore", "euclid.tar", "--store", "embedded:restored"]
     yield ["ingest", "remove", "--dataset", "album", "--collection", euclid, "--yes"]
 
 

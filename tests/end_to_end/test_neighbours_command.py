@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lookalike_search.commands.neighbours import COLUMNS
 
 HEAD = "dataset,path,class,rank,score,neighbour_dataset,neighbour_path,neighbour_class"
 
@@ -48,6 +49,24 @@ def test_the_index_and_brute_force_find_the_same(ingested: Any, distance: str) -
         scores = [[hit["score"] for hit in each["hits"]] for each in (one, other)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)
         assert [hit["rank"] for hit in one["hits"]] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("way", ["--exact", "--indexed"])
+def test_neighbours_are_chosen_as_in_a_query(ingested: Any, way: str) -> None:
+    """One of each class, unlike each other; a chance needs a calibration."""
+    choice = ("--distance", "cosine", "--one-per", "class", "--diverse", "0.5", "--limit", "3")
+    done = ingested("search", "neighbours", way, *choice, "--json")
+    assert done.code == 0, done.err
+    (asked,) = ingested("search", "query", "pictures/circle/crimson.png", *choice, "--json").json
+    [own] = [each["hits"] for each in done.json if each["path"] == "circle/crimson.png"]
+    assert [hit["path"] for hit in own] == [hit["path"] for hit in asked["hits"]]
+    assert {hit["class"] for hit in own} == {"circle", "square", "stripes"}
+    for words in (("neighbours", way), ("query", "pictures/circle/crimson.png")):
+        refused = ingested("search", *words, "--distance", "cosine", "--min-chance", "80%")
+        assert refused.code == 2
+        assert "is not calibrated; run: search calibrate --collection" in refused.err
+    for option, value in (("--min-chance", "100%"), ("--one-per", "dataset"), ("--diverse", "nan")):
+        assert ingested("search", "neighbours", option, value).code == 2
 
 
 @pytest.mark.parametrize("way", ["--exact", "--indexed"])
@@ -118,17 +137,23 @@ def test_unusual_names_survive_csv(shell: Any, draw: Any, tmp_path: Path) -> Non
 def test_invalid_requests_are_refused(ingested: Any, tmp_path: Path) -> None:
     """Each has its exit code, and an existing output file stays unchanged."""
     kept = tmp_path / "kept.csv"
-    kept.write_text("mine,yours", encoding="utf-8")
+    kept.write_text(f"{','.join(COLUMNS)}\nof an earlier run\n", encoding="utf-8")
+    before, own = kept.read_text(encoding="utf-8"), tmp_path / "own.csv"
+    own.write_text("mine,yours", encoding="utf-8")
     for words, code in [
         (["--exact", "--indexed"], 2),
         (["--json", "--format", "csv"], 2),
         (["--output", tmp_path], 2),
         (["--collection", "none", "--output", kept], 6),
+        (["--output", own], 2),
         (["--limit", "0"], 2),
         (["--output", kept / "below.csv"], 1),
+        (["--class", "\udcff"], 2),  # a byte that is no UTF-8
+        (["--path", "\udcff"], 2),
     ]:
         done = ingested("search", "neighbours", *words)
         assert (done.code, done.out) == (code, ""), words
         assert "Traceback" not in done.err
-    assert kept.read_text(encoding="utf-8") == "mine,yours"
-    assert [file.name for file in tmp_path.iterdir()] == ["kept.csv"]
+    assert kept.read_text(encoding="utf-8") == before
+    assert own.read_text(encoding="utf-8") == "mine,yours"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept.csv", "own.csv"]
