@@ -169,6 +169,8 @@ class ParquetTable:
             for batch in file.iter_batches(POINTS_AT_ONCE, columns=wanted):
                 yield _points_of(batch, first, self)
                 first += batch.num_rows
+        if first - 1 != self.rows:  # the file's own metadata has no checksum, and its damage may hide rows
+            raise _damaged(self.path, f"{first - 1:,} of {self.rows:,} rows can be read")
 
 
 def open_table(path: Path, origin: Argument | str) -> ParquetTable:

@@ -238,6 +238,25 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
                 assert [point.payload for point in read(path)] == [point.payload for point in points]
 
 
+def test_damaged_metadata_of_a_file_hides_no_rows(tmp_path: Path) -> None:
+    """It has no checksum: a changed count of values or rows would end the reading early, without an error."""
+    points = [point_of(f"{i:03}.jpg", vector) for i, vector in enumerate(random_vectors(40, DIMENSION))]
+    whole = write(tmp_path / "a.parquet", points).read_bytes()
+    path, ends = tmp_path / "b.parquet", len(whole) - 8
+    refused = 0
+    for place in range(ends - int.from_bytes(whole[-8:-4], "little"), ends, 3):
+        bit = 1 << place % 8
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        try:
+            found = read(path)
+        except LookalikeError:
+            refused += 1
+            continue
+        assert [point.payload for point in found] == [point.payload for point in points], (place, bit)
+        assert all(np.array_equal(a.vector, b.vector) for a, b in zip(found, points, strict=True))
+    assert refused
+
+
 def test_a_full_disk_is_said_once(tmp_path: Path) -> None:
     """The system's own error arrives, wherever it happens, and pyarrow does not try again."""
     if not Path("/dev/full").exists():
