@@ -48,7 +48,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 async def begin(model: Model, batches: Batches) -> "asyncio.Task[list[FloatVector | None]]":
     """Returns a request once the model runs for it."""
     first = asyncio.create_task(batches.embed([image(1)]))
-    while not model.runs:
+    while not model.runs:  # noqa: ASYNC110 - a model has no event for its runs
         await asyncio.sleep(0)
     return first
 
