@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from commands import can_run_here, run_as_process, run_here
 from faulty_proxy import FaultyProxy, running_proxy
+from hypothesis import settings
 from lookalike_core.hints import Notice
 from lookalike_core.models import providers
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
@@ -32,6 +33,11 @@ QDRANT_URL = os.environ.get("QDRANT_URL")
 
 PROVIDER = "cpu"
 """The provider of every test that is not about providers."""
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("random", derandomize=False, deadline=None, max_examples=1000, database=None)
+settings.load_profile("repeatable")
+"""Hypothesis' examples are the same in every run, but with `--hypothesis-profile=random`."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """The value that commands set (`lookalike_core.own_process`)."""

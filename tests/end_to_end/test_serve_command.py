@@ -31,6 +31,11 @@ def place(
     return shell
 
 
+def metrics_of(url: str) -> str:
+    """Returns the metrics of a server."""
+    return httpx.get(f"{url}/metrics", timeout=120).text
+
+
 @contextmanager
 def running(shell: Any, *words: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Starts `search serve` on a free port; yields the process and its URL once it is ready."""
@@ -72,7 +77,9 @@ def test_a_signal_ends_the_server_after_the_requests_in_hand(place: Any, number:
 
         def slowly() -> Iterator[bytes]:
             yield content[:10]
-            wait_until(lambda: "lookalike_waiting_requests 1.0" in httpx.get(f"{url}/metrics").text)
+            wait_until(
+                lambda: "lookalike_waiting_requests 1.0" in httpx.get(f"{url}/metrics", timeout=120).text
+            )
             process.send_signal(number)
             time.sleep(0.5)
             yield content[10:]

@@ -205,7 +205,9 @@ def answer_in_time(send: Callable[[], httpx.Response]) -> Any:
 
 def wait_until_all_places_are_free(served: Any) -> None:
     """Waits until no request waits or is worked on, each look by a connection of its own."""
-    wait_until(lambda: "lookalike_waiting_requests 0.0" in httpx.get(f"{served.url}/metrics").text)
+    wait_until(
+        lambda: "lookalike_waiting_requests 0.0" in httpx.get(f"{served.url}/metrics", timeout=120).text
+    )
 
 
 GET = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"

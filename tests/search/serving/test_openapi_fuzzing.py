@@ -155,9 +155,6 @@ def fuzz(operation: Any, mode: Any, examples: int, check: Callable[[Any], None])
 
     @settings(
         max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.generate],
     )
