@@ -18,7 +18,8 @@ TIMEOUT_S = 120
 
 LIVE = """(() => {
     const main = document.getElementById("main");
-    return main?.dataset.view === undefined || main.classList.contains("is-live");
+    const isView = document.scripts.length > 0 && main?.dataset.view !== undefined;
+    return !isView || main.classList.contains("is-live");
 })()"""
 """Whether the scripts of a view have started; other pages have none that start later."""
 
