@@ -29,6 +29,8 @@ LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no
 
 # Commands start twice as fast from compiled modules, whatever the environment says; tests start hundreds.
 export PYTHONDONTWRITEBYTECODE :=
+# Sets have the same order in every run, so that a test which depends on it fails at once, or never.
+export PYTHONHASHSEED ?= 0
 
 .PHONY: demo test check lint types contracts coverage bench parity torture lowest dist audit docs reference format lock clean
 .NOTPARALLEL:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from commands import can_run_here, run_as_process, run_here
 from faulty_proxy import FaultyProxy, running_proxy
+from hypothesis import settings
 from lookalike_core.hints import Notice
 from lookalike_core.models import providers
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
@@ -32,6 +33,11 @@ QDRANT_URL = os.environ.get("QDRANT_URL")
 
 PROVIDER = "cpu"
 """The provider of every test that is not about providers."""
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("random", derandomize=False, deadline=None, max_examples=1000, database=None)
+settings.load_profile("repeatable")
+"""Hypothesis' examples are the same in every run, but with `--hypothesis-profile=random`."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """The value that commands set (`lookalike_core.own_process`)."""
@@ -51,6 +57,10 @@ SLOW = {
     "parity": "Keras judges networks, with real weights where they are",
     "torture": "damaged files, kills, power cuts and races",
     "core/stores/test_faults.py": "a server's faults, and waits between tries",
+    "core/stores/test_protocols.py": "the same fault over HTTP and gRPC, each with its tries",
+    "core/stores/test_snapshots.py": "collections that are written to while snapshots are open",
+    "core/stores/test_strict_mode.py": "each limit of a server's strict mode",
+    "exporter/heads/test_fit.py": "last layers, fitted over and over",
     "exporter/heads/test_head_graph.py": "each graph of a head, in each precision",
     "ingest/test_backup.py": "backups of both stores, restored and compared",
     "ingest/test_copying.py": "copies between both stores, each compared in full",
@@ -70,6 +80,10 @@ SLOW = {
     "exporter/test_quantization.py": "models of fewer bits, made and compared",
     "lookalike/test_examples.py": "whole programs",
     "lookalike/test_notebook.py": "a notebook's kernel",
+    "lookalike/test_records.py": "evaluations, audits, maps and pages of whole indexes",
+    "lookalike/test_regions.py": "each form of an image, in each form of a region",
+    "lookalike/test_removal.py": "an index of its own for each removal",
+    "lookalike/test_verify.py": "indexes that are compared with their files",
     "lookalike/test_threads.py": "threads and processes that wait for each other",
     "search/analysis/test_verified_copies.py": "large images, compared in full",
     "search/reports/test_plots.py": "Matplotlib draws",
@@ -224,14 +238,29 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the tests of `SLOW`; where several workers share the tests, orders them by `_turn`."""
-    here = Path(__file__).parent
     for item in items:
-        path = item.path.relative_to(here)
-        if path.parts[0] in SLOW or path.as_posix() in SLOW:
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
         together = Counter(_run_together(item.nodeid) for item in items)
         items.sort(key=lambda item: _turn(_run_together(item.nodeid), together))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out what `make test` would deselect as a whole, since its modules take long to import."""
+    return True if config.getoption("markexpr") == "not slow" and _is_slow(collection_path) else None
+
+
+def _is_slow(path: Path) -> bool:
+    """Returns whether a folder, or a file itself or by its folder, is in `SLOW`."""
+    below = path.relative_to(Path(__file__).parent) if path.is_relative_to(Path(__file__).parent) else path
+    return below.as_posix() in SLOW or below.parts[:1] in {(each,) for each in SLOW}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Returns one worker more than cores: tests of processes and servers wait now and then."""
+    return (os.cpu_count() or 1) + 1
 
 
 def _let_idle_threads_sleep() -> None:

@@ -175,12 +175,12 @@ def _differing_fields(one: CollectionManifest, other: CollectionManifest) -> lis
 
 def _copy(source: Collection, to: Store, report: CopyReport) -> None:
     name, origin = report.new_name, f"{report.name} in {report.store}"
-    begun = to.find_copy(name)
-    if begun is None:
-        _begin(source, to, report, origin)
-    else:
-        _require_same_space(begun.manifest, source.manifest, begun.source, report)
-        _logger.info("continuing the copy of %s to %s", origin, report.new_store)
+    if not _continues(source, to, report, origin):
+        try:
+            _begin(source, to, report, origin)
+        except ManifestError:  # another process may have begun one just before; what it has open is locked
+            if not _continues(source, to, report, origin):
+                raise
     with to.copying(name), to.open_copy(name) as copy:
         for _ in range(_ROUNDS):
             manifest = source.manifest
@@ -195,6 +195,16 @@ def _copy(source: Collection, to: Store, report: CopyReport) -> None:
         report.points = copy.count()
         copy.complete_copy(manifest)
         _complete_upkeep(copy, report)
+
+
+def _continues(source: Collection, to: Store, report: CopyReport, origin: str) -> bool:
+    """Returns whether there is an unfinished copy, which is continued."""
+    begun = to.find_copy(report.new_name)
+    if begun is None:
+        return False
+    _require_same_space(begun.manifest, source.manifest, begun.source, report)
+    _logger.info("continuing the copy of %s to %s", origin, report.new_store)
+    return True
 
 
 def _begin(source: Collection, to: Store, report: CopyReport, origin: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from browser import MISSING, OpenPage, find_chromium, open_page, running_browser
-from served import Served, album, serving
+from served import Served, album, hanging_command, serving
 
 __all__ = ["album"]
 
@@ -34,4 +34,11 @@ def look_at(chromium: Any) -> Iterator[Callable[..., OpenPage]]:
 def served(album: Any) -> Iterator[Served]:
     """Returns a server over images of two classes, whose pages a browser can open."""
     with serving(album.folder / "home") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def hanging(album: Any) -> Iterator[Served]:
+    """Returns a server over the same images, whose jobs run until they are cancelled."""
+    with serving(album.folder / "home", job_command=hanging_command) as one:
         yield one

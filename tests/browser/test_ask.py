@@ -45,7 +45,7 @@ def send(seen: OpenPage, image: bytes, kind: str = "drop") -> None:
     before = seen.tab.url
     seen.tab.evaluate(DROP, [base64.b64encode(image).decode(), kind])
     seen.tab.wait_for_function("before => location.href !== before", arg=before)
-    seen.tab.wait_for_selector("main:not([aria-busy]) .question")
+    seen.tab.wait_for_selector("main.is-live:not([aria-busy]) .question")
 
 
 def follow(seen: OpenPage, selector: str) -> None:
@@ -53,7 +53,7 @@ def follow(seen: OpenPage, selector: str) -> None:
     before = seen.tab.url
     seen.tab.click(selector)
     seen.tab.wait_for_function("before => location.href !== before", arg=before)
-    seen.tab.wait_for_selector("main:not([aria-busy])")
+    seen.tab.wait_for_selector("main.is-live:not([aria-busy])")
 
 
 def ranked(seen: OpenPage) -> list[str]:
@@ -75,6 +75,7 @@ def test_an_image_is_dropped_and_looked_around_from(served: Served, look_at: Loo
         assert len(ranked(seen)) == 10
     seen.tab.select_option("#by-class", "dog")
     seen.tab.wait_for_function("() => location.search.includes('class=dog')")
+    seen.tab.wait_for_selector("main.is-live:not([aria-busy])")
     assert "dog" in seen.tab.inner_text(".hit .class >> nth=0")
     follow(seen, "#clear")
     follow(seen, "[id^=more-] >> nth=1")
@@ -84,9 +85,9 @@ def test_an_image_is_dropped_and_looked_around_from(served: Served, look_at: Loo
     assert seen.tab.locator(".chips li").count() == 1
     follow(seen, "[id^=explain-] >> nth=0")
     seen.tab.wait_for_selector("#explanation svg .cell")
-    assert seen.run("document.activeElement.id") == "explanation"
+    seen.wait_for("document.activeElement.id === 'explanation'")
     seen.tab.hover("#explanation svg .cell >> nth=20")
-    assert "It matches best" in seen.tab.inner_text("[data-told]")
+    seen.wait_for("document.querySelector('[data-told]').innerText.includes('It matches best')")
     follow(seen, "#close-explanation")
     here, shown = seen.tab.url, ranked(seen)
     seen.tab.go_back()
@@ -133,7 +134,7 @@ def test_a_forgotten_upload_is_sent_again(album: Any, look_at: LookAt, image: by
             client.delete(f"/api/v1/uploads/{forgotten}")
         seen.tab.select_option("#by-class", "dog")
         seen.tab.wait_for_function("id => !location.search.includes(id)", arg=forgotten)
-        seen.tab.wait_for_selector("main:not([aria-busy]) .question")
+        seen.tab.wait_for_selector("main.is-live:not([aria-busy]) .question")
         assert "class=dog" in seen.tab.url
         follow(seen, "#clear")
         assert ranked(seen) == first
@@ -166,7 +167,7 @@ def test_an_original_is_a_dialog(album: Any, look_at: LookAt, id_: str) -> None:
         seen = look_at(f"{one.url}/?id={id_}")
         follow(seen, "[id^=large-of-] >> nth=0")
         seen.tab.wait_for_selector("dialog:modal")
-        assert seen.run("document.querySelector('.original').complete")
+        seen.wait_for("document.querySelector('.original').complete")
         assert seen.violations() == []
         follow(seen, "#large-3")
         seen.tab.keyboard.press("Escape")

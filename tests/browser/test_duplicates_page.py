@@ -36,7 +36,7 @@ def test_duplicates_are_found_from_the_form(doubled: Served, look_at: LookAt) ->
     assert seen.violations() == []
     seen.run("window.isSameDocument = true")
     seen.tab.click("text=Find duplicates")
-    seen.tab.wait_for_selector("article.group", timeout=120_000)
+    seen.tab.wait_for_selector("article.group")
     assert seen.run("window.isSameDocument")
     assert seen.tab.locator("article.group").count() == 2
     assert seen.logged == []

@@ -26,15 +26,15 @@ def test_an_evaluation_is_started_followed_and_shown(served: Served, look_at: Lo
     assert seen.tab.locator("main button").count() == 1
     seen.tab.click("main button")
     seen.tab.wait_for_url("**/evaluation?*k=3*")
-    seen.tab.wait_for_selector("dl.tiles", timeout=120_000)
+    seen.tab.wait_for_selector("dl.tiles")
     assert "vote of 3 neighbours" in seen.tab.inner_text("main")
     assert seen.run("window.isSameDocument")
     assert seen.logged == []
 
 
-def test_an_evaluation_is_cancelled(served: Served, look_at: LookAt) -> None:
+def test_an_evaluation_is_cancelled(hanging: Served, look_at: LookAt) -> None:
     """The view is as before."""
-    seen = look_at(f"{served.url}/evaluation?k=4")
+    seen = look_at(f"{hanging.url}/evaluation?k=4")
     seen.tab.click("button:text-is('Evaluate')")
     seen.tab.click("text=Cancel")
     seen.tab.wait_for_selector("button:text-is('Evaluate')")

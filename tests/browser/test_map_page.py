@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 from browser import OpenPage
-from served import Served
+from served import Served, wait_for_job
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,7 @@ def mapped(served: Served) -> Iterator[Served]:
     """Returns a server with a map that is done."""
     with served.client() as client:
         job = client.post("/api/v1/jobs/map", json={}).headers["location"]
-        while client.get(job).json()["state"] in ("waiting", "running"):
-            pass
+        wait_for_job(client, job)
         yield served
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from browser import OpenPage
+from browser import LIVE, OpenPage
 from lookalike_search.serving.access import Access
 from served import Served, serving
 
@@ -48,6 +48,7 @@ def test_a_thumbnail_that_is_not_there_says_so(served: Served, look_at: LookAt) 
     seen.tab.route("**/thumbnail?*", lambda route: route.fulfill(status=404))
     for path in ("/", "/?path=cat/0.png", "/browse"):
         seen.tab.goto(served.url + path)
+        seen.wait_for(LIVE)
         seen.tab.wait_for_selector("span.gone[role=img]")
         assert "the file is gone or has changed" in seen.tab.inner_text("main")
         assert seen.violations() == []
@@ -87,7 +88,7 @@ def test_the_page_waits_for_a_server_that_is_away(served: Served, look_at: LookA
     assert "does not answer" in seen.tab.inner_text("#notice")
     seen.tab.context.set_offline(False)
     seen.tab.wait_for_selector("main[data-view=browse]")
-    assert seen.tab.is_hidden("#notice")
+    seen.tab.wait_for_selector("#notice", state="hidden")
 
 
 def test_the_token_is_given_without_a_script(album: Any, chromium: Any) -> None:

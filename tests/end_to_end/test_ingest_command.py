@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -259,22 +257,50 @@ def test_a_collection_of_another_space_exits_6(shell: Any, images: Path) -> None
     assert "preprocessing is old-" in done.err
 
 
-def test_a_locked_store_exits_7(shell: Any, images: Path) -> None:
+def test_a_locked_store_exits_7(shell: Any, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the process that holds the lock; writers and readers wait a limited time."""
     (report,) = shell.ingest("pictures", "--json").json
     commands = (
         ("ingest", "run", "pictures", *shell.model),
         ("search", "query", "pictures/circle/crimson.png"),
     )
-    with (
-        EmbeddedStore(shell.folder / "home/qdrant").open(report["collections"][0]["name"]),
-        ThreadPoolExecutor() as pool,
-    ):
-        ended = list(pool.map(lambda words: shell.process(*words), commands))
+    defaults = EmbeddedStore.__init__.__kwdefaults__
+    assert defaults["lock_timeout_s"] == 10
+    monkeypatch.setitem(defaults, "lock_timeout_s", 0.5)
+    with EmbeddedStore(shell.folder / "home/qdrant").open(report["collections"][0]["name"]):
+        ended = [shell(*words) for words in commands]
     for done in ended:
         assert done.code == 7
         assert f"process {os.getpid()}" in done.err
-        assert "waited 10 s" in done.err
+        assert "waited 0.5 s" in done.err
+
+
+SIGNALLED = """
+import os, signal, sys
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
+
+upsert, number = EmbeddedCollection.upsert, getattr(signal, sys.argv.pop(1))
+
+def write_and_signal(*words):
+    upsert(*words)
+    os.kill(os.getpid(), number)
+
+EmbeddedCollection.upsert = write_and_signal
+from lookalike_ingest.__main__ import main
+main()
+"""
+"""`ingest`, which sends a signal to itself after each batch that it writes."""
+
+
+def start_signalled(shell: Any, signal_name: str, *words: str) -> "subprocess.Popen[bytes]":
+    """Starts `ingest` so that it sends itself a signal after each batch."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SIGNALLED, signal_name, *words, *shell.model],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.slow  # two processes at once
@@ -282,28 +308,21 @@ def test_a_locked_store_exits_7(shell: Any, images: Path) -> None:
 def test_a_search_waits_for_an_ingest_to_end(shell: Any, images: Path) -> None:
     """It then answers from what was written; the lock of a killed ingest does not block it."""
     shell.ingest("pictures")
-    words = ["ingest", "run", "pictures", *shell.model, "--dataset", "again", "--batch-size", "1"]
-    holding = Path(sys.executable).parent / words[0]
-    process = subprocess.Popen(
-        [holding, *words[1:]], cwd=shell.folder, env=shell.environment, stderr=subprocess.PIPE
-    )
-    (holder,) = (shell.folder / "home/qdrant").glob("vgg16*.holder")
-    deadline = time.monotonic() + 60
-    while f"process {process.pid} " not in holder.read_text() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGSTOP)
+    process = start_signalled(shell, "SIGSTOP", "run", "pictures", "--dataset", "again", "--batch-size", "1")
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     searching = subprocess.Popen(
-        [holding.with_name("search"), "query", images / "circle/crimson.png", "--json"],
+        [Path(sys.executable).parent / "search", "query", images / "circle/crimson.png", "--json"],
         cwd=shell.folder,
         env=shell.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     with pytest.raises(subprocess.TimeoutExpired):
-        searching.communicate(timeout=4)
+        searching.communicate(timeout=3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    out, err = searching.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    out, err = searching.communicate(timeout=120)
     assert searching.returncode == 0, err
     assert json.loads(out)["hits"]
 
@@ -311,31 +330,19 @@ def test_a_search_waits_for_an_ingest_to_end(shell: Any, images: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as a terminal does")
 def test_ctrl_c_exits_130_and_the_next_run_continues(shell: Any, images: Path) -> None:
     """The current batch is finished; no stored image is embedded again."""
-    for number in range(200):
+    for number in range(40):
         Image.new("RGB", (64, 64), (number, 255 - number, 40)).save(images / f"{number:03}.png")
-    words = ["ingest", "run", "pictures", *shell.model, "--batch-size", "4", "--json"]
-    program = Path(sys.executable).parent / words[0]
-    process = subprocess.Popen(
-        [program, *words[1:]],
-        cwd=shell.folder,
-        env=shell.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 60
-    while not list((shell.folder / "home/qdrant").glob("*/manifest.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    printed, said = process.communicate(timeout=60)
+    process = start_signalled(shell, "SIGINT", "run", "pictures", "--batch-size", "4", "--json")
+    printed, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert json.loads(printed)["interrupted"] is True
     assert b"run the same command again" in said
     stored = shell("ingest", "status", "--json").json[0]["collections"][0]["points"]
     (report,) = shell.ingest("pictures", "--json").json
     counts = report["collections"][0]
-    assert 0 < stored < 212
+    assert 0 < stored < 52
     assert report["interrupted"] is False
-    assert (counts["unchanged"], counts["added"]) == (stored, 212 - stored)
+    assert (counts["unchanged"], counts["added"]) == (stored, 52 - stored)
 
 
 def test_a_traceback_is_shown_only_on_request(shell: Any) -> None:
@@ -397,7 +404,7 @@ def test_two_concurrent_first_ingests_share_model_and_collection(shell: Any, ima
         )
         for name in ("pictures", "other")
     ]
-    said = [process.communicate(timeout=120)[1] for process in both]
+    said = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum(b"exported" in lines for lines in said) == 1, said
     (status,) = shell("ingest", "status", "--json").json
@@ -642,7 +649,7 @@ def test_a_removal_asks_on_a_terminal(
         stderr=subprocess.PIPE,
     )
     os.write(ours, answer.encode())
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == code, said

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import wait_until
 
 TOKEN = "a-token-that-is-long-enough"  # noqa: S105 - nobody's
 IMAGE = {"content-type": "image/png"}
@@ -28,6 +29,11 @@ def place(
     draw(shell.folder / "album", *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(6)))
     assert shell.ingest("album").code == 0
     return shell
+
+
+def metrics_of(url: str) -> str:
+    """Returns the metrics of a server."""
+    return httpx.get(f"{url}/metrics", timeout=120).text
 
 
 @contextmanager
@@ -71,13 +77,16 @@ def test_a_signal_ends_the_server_after_the_requests_in_hand(place: Any, number:
 
         def slowly() -> Iterator[bytes]:
             yield content[:10]
+            wait_until(
+                lambda: "lookalike_waiting_requests 1.0" in httpx.get(f"{url}/metrics", timeout=120).text
+            )
             process.send_signal(number)
             time.sleep(0.5)
             yield content[10:]
 
-        answer = httpx.post(f"{url}/api/v1/query", content=slowly(), headers=IMAGE, timeout=30)
+        answer = httpx.post(f"{url}/api/v1/query", content=slowly(), headers=IMAGE, timeout=120)
         assert answer.status_code == 200, answer.text
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
         assert (process.returncode, out) == (0, ""), err
         assert [line.partition(":")[0] for line in err.splitlines()[:1]] == ["store"]
         assert err.splitlines()[-1] == "stopped; all requests are answered"
@@ -125,19 +134,19 @@ def test_a_token_of_the_environment_is_asked_for(place: Any) -> None:
         assert {"HttpOnly", "SameSite=lax"} <= set(cookie.split("; "))  # a followed link brings it along
         assert client.get(sent.headers["location"]).status_code == 200
         process.terminate()
-        assert TOKEN not in "".join(process.communicate(timeout=20))
+        assert TOKEN not in "".join(process.communicate(timeout=120))
 
 
 def test_an_ingest_runs_beside_the_server(place: Any) -> None:
     """It does not wait, every question meanwhile has an answer, and afterwards what is new is found."""
     draw_noise(place.folder / "album" / "bird", 300)
     query = (place.folder / "album" / "bird" / "7.png").read_bytes()
-    with running(place) as (_, url), httpx.Client(base_url=url, timeout=30) as client:
+    with running(place) as (_, url), httpx.Client(base_url=url, timeout=120) as client:
         statuses: list[int] = []
         done = threading.Event()
 
         def ask() -> None:
-            with httpx.Client(base_url=url, timeout=30) as other:
+            with httpx.Client(base_url=url, timeout=120) as other:
                 while not done.is_set():
                     uploaded = other.post("/api/v1/query", content=query, headers=IMAGE)
                     indexed = other.post("/api/v1/query", json={"path": "cat/1.png"})
@@ -153,10 +162,9 @@ def test_an_ingest_runs_beside_the_server(place: Any) -> None:
         assert ingest.code == 0, ingest.err
         assert len(statuses) > 2
         assert set(statuses) == {200}
-        until = time.monotonic() + 10
-        while client.get("/api/v1/collections").json()["collections"][0]["points"] < 312:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        wait_until(
+            lambda: client.get("/api/v1/collections").json()["collections"][0]["points"] == 312, every_s=0.1
+        )
         found = client.post("/api/v1/query", content=query, headers=IMAGE).json()
         assert [each["path"] for each in found["left_out"]] == ["bird/7.png"]
         assert client.post("/api/v1/query", json={"path": "cat/1.png"}).status_code == 200

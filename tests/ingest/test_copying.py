@@ -357,9 +357,27 @@ def test_points_that_change_during_the_copy_are_copied_again(
         here.delete(name)
 
 
+def test_of_two_copies_begun_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find the name free; the later one finds the other's unfinished copy, which is in use."""
+    here, there = EmbeddedStore(tmp_path / "here"), EmbeddedStore(tmp_path / "there", lock_timeout_s=0.05)
+    name, create = fill(here).collection, EmbeddedStore.create_copy
+    with ExitStack() as other:
+
+        def create_second(store: EmbeddedStore, *words: Any, **named: Any) -> None:
+            create(store, *words, **named)
+            other.enter_context(store.open_copy(name))
+            create(store, *words, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EmbeddedStore, "create_copy", create_second)
+            with pytest.raises(StoreLockedError):
+                copy_collection(name, store=here, to=there)
+    assert copy_collection(name, store=here, to=there).points == COUNT
+
+
 def test_two_processes_do_not_copy_to_one_collection_of_a_server() -> None:
     """The second finds the lease of the first, which is renewed."""
-    lease = LeaseTimes(beat_s=0.05, watch_s=0.5, settle_s=0.02, poll_s=0.02)
+    lease = LeaseTimes(beat_s=0.05, watch_s=60, settle_s=0.02, poll_s=0.02)
     with ExitStack() as stack:
         url = os.environ.get("QDRANT_URL") or stack.enter_context(running_stand_in()).url
         key = os.environ.get("QDRANT_API_KEY")

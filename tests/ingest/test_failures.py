@@ -24,6 +24,7 @@ from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
+from waiting import wait_until
 
 IMAGES = [f"{number}.png" for number in range(8)]
 
@@ -43,7 +44,7 @@ class Folder:
     root: Path
     home: Settings
     spec: ModelSpec
-    threads: int = field(default_factory=threading.active_count)
+    threads: frozenset[threading.Thread] = field(default_factory=lambda: frozenset(threading.enumerate()))
 
     def ingest(self, stop: StopRequest | None = None) -> IngestReport:
         """Runs an ingest."""
@@ -69,10 +70,7 @@ class Folder:
 
     def require_nothing_lost(self, *, written: int | None = None) -> None:
         """Checks that all threads end, the first images are stored, and the next run adds the others."""
-        deadline = time.monotonic() + 30
-        while threading.active_count() > self.threads:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        wait_until(lambda: self.threads.issuperset(threading.enumerate()))
         before = self.stored()
         assert before == IMAGES[: len(before)]
         assert written is None or len(before) == written
@@ -140,7 +138,7 @@ def test_a_failed_write_while_all_queues_are_full_ends_the_ingest(
         return vectors
 
     def fail(*_: object) -> None:
-        assert is_ahead.wait(30)
+        assert is_ahead.wait(60)
         raise StoreError("the server is gone")
 
     with monkeypatch.context() as patch:

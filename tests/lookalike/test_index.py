@@ -443,6 +443,7 @@ def test_a_collection_is_opened_by_its_name(
         lookalike.open(place, collection=name, model=tiny_model)
 
 
+@pytest.mark.slow  # four ingests
 def test_one_store_holds_a_collection_of_each_model_and_distance(
     tiny_model: lookalike.Model, tiny_weights: Path, images: Path, tmp_path: Path
 ) -> None:

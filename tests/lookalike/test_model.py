@@ -129,6 +129,7 @@ def test_names_alone_mean_the_official_weights() -> None:
     assert (lookalike.Model().dimension, lookalike.Model("vgg").dimension) == (2048, 512)
 
 
+@pytest.mark.slow  # every check of a model
 def test_a_model_is_exported_and_verified(tiny_model: lookalike.Model, tmp_path: Path) -> None:
     """It is written to the model cache or to a given path; the check reads that file."""
     kept = tiny_model.export()

@@ -133,11 +133,16 @@ def test_layers_without_names_are_identified_by_their_order(
     assert fingerprint(network, read_arrays(unnamed, WeightsKind.FILE, network)) == expected
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [*(("vgg16", name) for name in OURS), ("resnet101v2", "x.keras")],
+    indirect=["backbone"],
+    scope="module",
+)
 def test_verify_compares_a_nested_network_with_keras(
     name: str, keras: Any, base: Any, backbone: str, tmp_path: Path, home: Settings
 ) -> None:
-    """Keras gets the weights from our reader, because it would find none in the file."""
+    """Keras gets the weights from our reader, because it would find none in the file of either network."""
     _save(_sequential(keras, base), tmp_path / name)
     spec = ModelSpec.of(backbone, layer=TAPS[backbone], weights=str(tmp_path / name))
     checks = verify_model(export_to(tmp_path / "model.onnx", spec, settings=home), spec).checks

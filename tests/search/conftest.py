@@ -12,9 +12,9 @@ from lookalike_core.stores.protocol import Store
 from made_collections import STORES, manifest_of, point_of, store_of
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[STORES[0], pytest.param(STORES[1], marks=pytest.mark.slow)])
 def both_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each of both; the server is a real one where `QDRANT_URL` says where it is."""
+    """Each of both, the server for `make check` alone; a real one where `QDRANT_URL` says where it is."""
     with store_of(request.param, tmp_path / "qdrant") as store:
         yield store
 

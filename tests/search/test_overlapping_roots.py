@@ -1,6 +1,5 @@
 """Datasets whose folders overlap: a file is one image, in both stores."""
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_sources import find_known_payload
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.labelled_vectors import load_labelled
-from made_collections import manifest_of, point_of
+from made_collections import manifest_of, point_of, unique_hex
 from one_answer import answer_of
 
 COUNT = 30
@@ -35,7 +34,7 @@ def name(both_stores: Store, tmp_path: Path) -> Iterator[str]:
     manifest = manifest_of(datasets=roots)
     points = []
     for number in range(COUNT):
-        inner, vector, sha256 = f"cat/{number:02}.png", [1, 0.01 * number], secrets.token_hex(32)
+        inner, vector, sha256 = f"cat/{number:02}.png", [1, 0.01 * number], unique_hex()
         points += [
             point_of(f"pets/{inner}", vector, dataset="all", class_name="pets", sha256=sha256),
             point_of(inner, vector, dataset="pets", class_name="cat", sha256=sha256),
@@ -123,7 +122,7 @@ def linking(both_stores: Store, tmp_path: Path, home: Settings) -> Iterator[Sear
     manifest = replace(manifest_of(datasets=roots), folder_rules={"all": FolderRules(follow_links=True)})
     points = []
     for number in range(5):
-        inner, vector, sha256 = f"cat/{number}.png", [1, 0.01 * number], secrets.token_hex(32)
+        inner, vector, sha256 = f"cat/{number}.png", [1, 0.01 * number], unique_hex()
         points.append(point_of(f"link/{inner}", vector, dataset="all", class_name="link", sha256=sha256))
         points.append(point_of(inner, vector, dataset="pets", class_name="cat", sha256=sha256))
     both_stores.create(manifest)

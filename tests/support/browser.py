@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "no Chromium is installed to look at the page with"
+TIMEOUT_S = 120
+"""How long elements and conditions are waited for: as long as a busy machine may take."""
+
+LIVE = """(() => {
+    const main = document.getElementById("main");
+    const isView = document.scripts.length > 0 && main?.dataset.view !== undefined;
+    return !isView || main.classList.contains("is-live");
+})()"""
+"""Whether the scripts of a view have started; other pages have none that start later."""
+
 PAINTED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))"
 
 
@@ -36,7 +46,7 @@ class OpenPage:
         """Returns the value of an expression of JavaScript, promises awaited."""
         return self.tab.evaluate(script)
 
-    def wait_for(self, script: str, *, seconds: float = 30) -> None:
+    def wait_for(self, script: str, *, seconds: float = TIMEOUT_S) -> None:
         """Waits until an expression of JavaScript is true; Playwright's own way needs a policy with eval."""
         until = time.monotonic() + seconds
         while not self.run(script):
@@ -80,6 +90,7 @@ def open_page(
     page.tab.emulate_media(media=media)
     page.tab.goto(where if isinstance(where, str) else where.as_uri())
     page.run(PAINTED)
+    page.wait_for(LIVE)
     return page
 
 
@@ -90,5 +101,13 @@ def running_browser(program: str) -> Iterator["Browser"]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program)
+        new_context = browser.new_context
+
+        def new_patient_context(**options: Any) -> Any:
+            context = new_context(**{"reduced_motion": "reduce", **options})
+            context.set_default_timeout(1000 * TIMEOUT_S)
+            return context
+
+        browser.new_context = new_patient_context  # type: ignore[method-assign]
         yield browser
         browser.close()

@@ -3,10 +3,12 @@
 The server is a real one where `QDRANT_URL` says where it is, elsewhere a stand-in.
 """
 
+import hashlib
 import os
-import secrets
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,19 @@ from qdrant_stand_in import running_stand_in
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 STORES = ("embedded", "server" if QDRANT_URL else "server-stand-in")
+
+
+_used: defaultdict[str, Iterator[int]] = defaultdict(count)
+
+
+def unique_hex() -> str:
+    """Returns 64 hexadecimal digits, others at each call, and the same ones in each run of a test.
+
+    On a real server, which several processes share, they differ from run to run.
+    """
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
+    seed = f"{test} {next(_used[test])} {os.getpid() if QDRANT_URL else ''}"
+    return hashlib.sha256(seed.encode()).hexdigest()
 
 
 @contextmanager
@@ -53,7 +68,7 @@ def manifest_of(
         pooling=Pooling.AVG,
         preprocessing="none",
         precision_class="float32",
-        weights_fingerprint=secrets.token_hex(32),
+        weights_fingerprint=unique_hex(),
         dimension=dimension,
     )
     return CollectionManifest(
@@ -96,7 +111,7 @@ def payload_of(path: str, **fields: Any) -> Payload:
     known: dict[str, Any] = {
         "dataset": "data",
         "class_name": "cat",
-        "sha256": secrets.token_hex(32),
+        "sha256": unique_hex(),
         "width": 640,
         "height": 480,
         "bytes": 123_456,

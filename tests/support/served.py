@@ -1,9 +1,9 @@
 """Runs a server over a small real collection, in a thread of the tests' process; requests are real, too."""
 
 import shutil
+import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,20 @@ import pytest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.protocol import Store
-from lookalike_search.commands.job_commands import job_command
+from lookalike_search.commands.job_commands import job_command, job_words
 from lookalike_search.serving.access import Access
+from lookalike_search.serving.jobs import JobKind
 from lookalike_search.serving.limits import ServingLimits
+from lookalike_search.serving.query_fields import Fields
 from lookalike_search.serving.run import Serving, open_serving
 from lookalike_search.serving.server import listen, url_of
 from PIL import Image
+from waiting import wait_until
 
 LOCAL = Access(host="127.0.0.1")
+
+PATIENT = ServingLimits(refresh_s=0.1, head_s=120, body_s=120, queue_s=120)
+"""Looks for changes often, and gives up nobody because a machine is busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,9 @@ class Served:
 
     def client(self, **options: Any) -> httpx.Client:
         """Returns a client of the server."""
-        return httpx.Client(base_url=self.url, timeout=30, **options)
+        # a connection that waits for longer might be closed by the server just when it is used again
+        limits = httpx.Limits(keepalive_expiry=1.0)
+        return httpx.Client(base_url=self.url, timeout=120, limits=limits, **options)
 
 
 @contextmanager
@@ -52,19 +60,19 @@ def serving(
     settings = Settings(home=home, provider="cpu", threads=2)
     store = store or EmbeddedStore(settings.qdrant_dir)
     options.setdefault("job_command", job_command(f"embedded:{settings.qdrant_dir}"))
-    how = Serving(access=access, settings=settings, limits=limits or ServingLimits(refresh_s=0.1), **options)
+    how = Serving(access=access, settings=settings, limits=limits or PATIENT, **options)
     with ExitStack() as stack:
         socket = stack.enter_context(listen(access.host, 0, limits=how.limits))
         server, _ = stack.enter_context(open_serving(how, store, ()))
         ready = threading.Event()
         thread = threading.Thread(target=server.run, args=(socket,), kwargs={"on_ready": ready.set})
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         try:
             yield Served(url=url_of(socket), images=home.parent / "album", home=home, store=store)
         finally:
             server.stop()
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -121,8 +129,27 @@ def run_job(client: httpx.Client, address: str) -> None:
     """Starts the job of a view by its form, and waits until it is done."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post(address, content="do=start", headers=form).status_code == 303
-    until = time.monotonic() + 120
-    while (job := client.get("/api/v1/jobs").json()["jobs"][-1])["state"] in ("waiting", "running"):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    (*_, started) = client.get("/api/v1/jobs").json()["jobs"]
+    job = wait_for_job(client, f"/api/v1/jobs/{started['id']}")
     assert job["state"] == "done", job
+
+
+def wait_for_job(client: httpx.Client, address: str) -> Any:
+    """Returns a job once it has ended: it is a process, which starts slowly on a busy machine."""
+    job: Any = {}
+
+    def has_ended() -> bool:
+        job.update(client.get(address).json())
+        return job["state"] not in ("waiting", "running")
+
+    wait_until(has_ended, timeout_s=300, every_s=0.1)
+    return job
+
+
+def hanging_command(_default: str) -> Callable[[JobKind, Fields], Sequence[str]]:
+    """Returns commands of jobs that run until they are cancelled."""
+
+    def command(kind: JobKind, fields: Fields) -> Sequence[str]:
+        return [sys.executable, "-c", "import time; time.sleep(3600)", *job_words(kind, fields, default="")]
+
+    return command

@@ -214,12 +214,12 @@ def confirm(question: str) -> bool:
     return False
 
 
-def run_command(app: typer.Typer, *, line_every_s: float = EVERY_S) -> NoReturn:
+def run_command(app: typer.Typer, *, line_every_s: float = EVERY_S, prog_name: str | None = None) -> NoReturn:
     """Runs a command line and exits; an error becomes one line on stderr and its exit code.
 
-    `line_every_s` is that of `reporting`.
+    `line_every_s` is that of `reporting`, `prog_name` that of `start`.
     """
-    run_program(lambda: _exit_code_of(app), line_every_s=line_every_s)
+    run_program(lambda: _exit_code_of(app, prog_name), line_every_s=line_every_s)
 
 
 def run_program(work: Callable[[], int], *, line_every_s: float = EVERY_S) -> NoReturn:
@@ -245,8 +245,8 @@ def run_program(work: Callable[[], int], *, line_every_s: float = EVERY_S) -> No
     sys.exit(exit_code)
 
 
-def _exit_code_of(app: typer.Typer) -> int:
-    exit_code = cast("int", app(standalone_mode=False) or 0)
+def _exit_code_of(app: typer.Typer, prog_name: str | None) -> int:
+    exit_code = cast("int", app(standalone_mode=False, prog_name=prog_name) or 0)
     if exit_code == INTERRUPTED_EXIT_CODE:  # what Typer makes of a KeyboardInterrupt, without a word
         raise KeyboardInterrupt
     return exit_code

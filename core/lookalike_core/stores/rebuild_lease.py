@@ -43,6 +43,9 @@ class LeaseTimes:
 
 DEFAULT_LEASE_TIMES = LeaseTimes()
 
+_LAST_BEAT_S = 10.0
+"""Seconds that an update in hand is waited for at the end."""
+
 
 class Lease:
     """The exclusive right to rebuild a collection; `read` and `write` access its record."""
@@ -99,7 +102,7 @@ class Lease:
             yield
         finally:
             self._ended.set()
-            beating.join(timeout=self._times.beat_s)
+            beating.join(timeout=_LAST_BEAT_S)  # what it still writes would outlast the lease
             with suppress(Exception):  # a lease that is not updated expires anyway
                 if self._read().get("token") == self._token:
                     self._write({})

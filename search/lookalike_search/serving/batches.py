@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from lookalike_core.arrays import FloatVector, Pixels
@@ -19,7 +19,7 @@ Embed = Callable[[Sequence[Pixels]], Awaitable[Sequence[FloatVector | None]]]
 class _Waiting:
     pixels: Pixels
     result: "asyncio.Future[FloatVector | None]"
-    since: float = field(default_factory=time.perf_counter)
+    since: float
 
 
 class Batches:
@@ -39,8 +39,9 @@ class Batches:
         gather_s: float,
         most_wait_s: float = inf,
         on_run: Callable[[Sequence[float]], None] = lambda _waited: None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._embed = embed
+        self._embed, self._clock = embed, clock
         self._size, self._gather_s, self._on_run = size, gather_s, on_run
         self._most_wait_s = most_wait_s
         self._waiting: deque[_Waiting] = deque()
@@ -52,8 +53,8 @@ class Batches:
         Raises:
             RefusedError: the model had no time for them.
         """
-        loop = asyncio.get_running_loop()
-        mine = [_Waiting(pixels=each, result=loop.create_future()) for each in pixels]
+        loop, now = asyncio.get_running_loop(), self._clock()
+        mine = [_Waiting(pixels=each, result=loop.create_future(), since=now) for each in pixels]
         self._waiting.extend(mine)
         if self._runs is None or self._runs.done():
             self._runs = asyncio.create_task(self._run())
@@ -66,7 +67,7 @@ class Batches:
     async def _run(self) -> None:
         await asyncio.sleep(self._gather_s)
         while together := self._next():
-            started = time.perf_counter()
+            started = self._clock()
             self._on_run([started - each.since for each in together])
             try:
                 vectors = await self._embed([each.pixels for each in together])
@@ -85,7 +86,7 @@ class Batches:
             each = self._waiting.popleft()
             if each.result.done():
                 continue
-            if time.perf_counter() - each.since > self._most_wait_s:
+            if self._clock() - each.since > self._most_wait_s:
                 each.result.set_exception(_no_time_left(self._most_wait_s))
             else:
                 together.append(each)

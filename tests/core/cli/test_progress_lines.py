@@ -1,10 +1,10 @@
 """Progress lines, for when stderr is a log."""
 
 import threading
-from collections.abc import Callable
 
 import pytest
 from lookalike_core.cli.progress_lines import ProgressLines
+from waiting import wait_until
 
 
 class Clock:
@@ -89,7 +89,7 @@ def test_more_items_than_the_total_leave_no_negative_time() -> None:
 
 def test_the_total_is_counted_only_for_long_work() -> None:
     """Counting walks the folder a second time."""
-    log, counted, before = Log(), threading.Event(), threading.active_count()
+    log, counted, before = Log(), threading.Event(), set(threading.enumerate())
 
     def count() -> int:
         counted.set()
@@ -99,17 +99,7 @@ def test_the_total_is_counted_only_for_long_work() -> None:
     log.advance(14, 28)
     assert not counted.is_set()
     log.advance(2, 4)
-    assert counted.wait(10)
-    _until(lambda: threading.active_count() == before)
+    assert counted.wait(60)
+    wait_until(lambda: set(threading.enumerate()) <= before)
     log.advance(14, 28)
     assert log.lines == ["photos: 60 of 120 images, 2.0 images/s, 30 s left"]
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    """Waits until a condition holds."""
-    waited = threading.Event()
-    for _ in range(1000):
-        if is_so():
-            return
-        waited.wait(0.01)
-    raise AssertionError("it did not come")

@@ -123,7 +123,7 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
         )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found_or_of_no_consequence(
     backup: Path, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
@@ -140,7 +140,7 @@ def test_a_flipped_bit_is_found_or_of_no_consequence(
     assert found == CONTENTS
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(place=st.floats(0, 1, exclude_max=True))
 def test_a_backup_that_was_cut_short_is_refused(
     backup: Path, tmp_path_factory: pytest.TempPathFactory, place: float

@@ -169,7 +169,7 @@ def test_auto_is_embedded_if_another_service_speaks_first(settings: Settings, gr
 
         thread = threading.Thread(target=greet)
         thread.start()
-        store = open_store(None, settings, local_port=listener.getsockname()[1], answer_timeout_s=0.2)
+        store = open_store(None, settings, local_port=listener.getsockname()[1], answer_timeout_s=60)
         thread.join()
         for client in kept:
             client.close()

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from lookalike_core.errors import StoreLockedError
@@ -10,7 +11,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.rebuild_lease import LeaseTimes
+from lookalike_core.stores.rebuild_lease import Lease, LeaseTimes
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_tuning import ServerTuning
 from qdrant_client import models
@@ -19,8 +20,11 @@ from qdrant_stand_in import QdrantStandIn, running_stand_in
 REBUILDER = "lookalike-rebuilder"
 
 
-QUICK_LEASE = ServerTuning(lease=LeaseTimes(beat_s=0.1, watch_s=1.0, poll_s=0.05))
-"""Beats of a tenth of a second; a process without one for a second counts as dead."""
+QUICK_LEASE = ServerTuning(lease=LeaseTimes(beat_s=0.1, watch_s=60.0, poll_s=0.05))
+"""Beats of a tenth of a second, each of which is waited for as long as a busy machine may take."""
+
+SHORT_LEASE = ServerTuning(lease=LeaseTimes(watch_s=0.3, poll_s=0.05))
+"""A process without a beat for a moment counts as dead."""
 
 
 @pytest.fixture
@@ -76,8 +80,8 @@ def test_the_lease_of_a_dead_rebuild_is_taken_over(
     """The dead process' record does not change; the next process logs the check, and continues."""
     dead = {"token": "dead", "host": "elsewhere", "process": 4711, "beat": 9}
     server.client.update_collection(name, metadata={REBUILDER: dead})
-    with stores[1].rebuilding(name):
-        stores[1].replace(name)
+    with closing(connect(server.url, api_key=None, tuning=SHORT_LEASE)) as other, other.rebuilding(name):
+        other.replace(name)
     assert "process 4711 on elsewhere" in said[0]
     assert name in stores[0]
 
@@ -96,20 +100,31 @@ def test_a_rebuild_that_lost_its_lease_replaces_nothing(
 
 
 def test_of_two_rebuilds_begun_at_once_one_gets_the_lease(
-    stores: tuple[ServerStore, ServerStore], name: str
+    stores: tuple[ServerStore, ServerStore], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both find no lease and write theirs; the last writer holds it."""
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=60)
     outcomes = []
+    watch, require = Lease._watch, Lease.require  # noqa: SLF001
+
+    def watch_together(lease: Lease) -> None:
+        watch(lease)
+        both.wait()
+
+    def require_together(lease: Lease) -> None:
+        both.wait()
+        require(lease)
+
+    monkeypatch.setattr(Lease, "_watch", watch_together)
+    monkeypatch.setattr(Lease, "require", require_together)
 
     def rebuild(store: ServerStore) -> None:
-        both.wait()
         try:
             with store.rebuilding(name):
-                both.wait(timeout=5)
+                both.wait()
                 outcomes.append("rebuilt")
         except StoreLockedError:
-            both.wait(timeout=5)
+            both.wait()
             outcomes.append("told")
 
     threads = [threading.Thread(target=rebuild, args=(store,)) for store in stores]

@@ -238,6 +238,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
                 assert [point.payload for point in read(path)] == [point.payload for point in points]
 
 
+@pytest.mark.slow  # thousands of damaged files
 def test_damaged_metadata_of_a_file_hides_no_rows(tmp_path: Path) -> None:
     """It has no checksum: a changed count of values or rows would end the reading early, without an error."""
     points = [point_of(f"{i:03}.jpg", vector) for i, vector in enumerate(random_vectors(40, DIMENSION))]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lookalike_ingest.integrity.bounds import bound_wrong, interval_of_share, sample_size
 from scipy.stats import beta, hypergeom
@@ -33,7 +33,6 @@ def test_a_population_that_was_sampled_whole_has_no_doubt() -> None:
 
 
 @given(st.integers(1, 400), st.data())
-@settings(max_examples=100, deadline=None, derandomize=True)
 def test_the_bound_is_the_largest_number_that_the_sample_does_not_contradict(
     population: int, data: st.DataObject
 ) -> None:

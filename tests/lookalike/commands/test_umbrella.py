@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,17 +104,17 @@ def test_shells_complete_nested_commands_and_options(words: str, offered: list[s
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_the_completion_of_each_shell_can_be_shown(name: str, shell: Any) -> None:
-    """It names the command; which shell is in use is not looked up here, since tests may run in any."""
-    program = (
-        "import sys\n"
-        f"sys.argv = ['lookalike', '--show-completion', {name!r}]\n"
-        "from lookalike.__main__ import main\n"
-        "main()\n"
-    )
+    """It names the command, run as a module, too; which shell is in use is not looked up here."""
     environment = shell.environment | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "yes"}
-    words = [sys.executable, "-c", program]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    assert "_LOOKALIKE_COMPLETE=complete" in done.stdout
+    installed = [Path(sys.executable).parent / "lookalike"]
+    shown = [
+        subprocess.run(
+            [*words, "--show-completion", name], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for words in (installed, [sys.executable, "-m", "lookalike"])
+    ]
+    assert "_LOOKALIKE_COMPLETE=complete" in shown[0]
+    assert shown[0] == shown[1]
 
 
 def test_help_and_library_import_no_other_command() -> None:

@@ -1,6 +1,5 @@
 """Pages of folded answers, and all details of a hit at once, in both stores."""
 
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, Qu
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_lines
 from lookalike_search.reports.query import query_page
-from made_collections import manifest_of, point_of
+from made_collections import manifest_of, point_of, unique_hex
 from one_answer import answer_of
 
 from lookalike.records import Hit
@@ -113,7 +112,7 @@ def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
     """Returns a collection: `pets` is below `all`; `other` has a path of `all` and the query's bytes."""
     roots = {name: str(tmp_path / folder) for name, folder in [("all", "all"), ("pets", "all/pets")]}
     manifest = manifest_of(datasets=roots | {"other": str(tmp_path / "other")})
-    query = {"vector": [1, 0], "sha256": secrets.token_hex(32)}
+    query = {"vector": [1, 0], "sha256": unique_hex()}
     points = [
         point_of("query.png", dataset="all", class_name=None, **query),
         point_of("copy.png", dataset="other", class_name=None, **query),
@@ -121,7 +120,7 @@ def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
         point_of("far.png", [0, 1], dataset="other", class_name="cat"),
     ]
     for number, vector in enumerate([[1, 0.21], [1, 0.22], [1, 0.8], [1, 0.81], [1, 0.85]]):
-        sha256 = secrets.token_hex(32)
+        sha256 = unique_hex()
         points += [
             point_of(f"pets/{number}.png", vector, dataset="all", class_name="pets", sha256=sha256),
             point_of(f"{number}.png", vector, dataset="pets", class_name="cat", sha256=sha256),

@@ -14,16 +14,21 @@ from lookalike_search.serving.problems import Code, RefusedError
 
 
 class Model:
-    """Stands in for a model: counts its runs, and gives each image's first value as its vector."""
+    """Stands in for a model: counts its runs, and gives each image's first value as its vector.
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+    One that is `held` ends no run until it is released.
+    """
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.released = asyncio.Event()
+        if not held:
+            self.released.set()
         self.runs: list[int] = []
 
     async def embed(self, pixels: Sequence[Pixels]) -> list[FloatVector | None]:
         """Returns the vectors of images; a value of 13 makes the run fail."""
         self.runs.append(len(pixels))
-        await asyncio.sleep(self.seconds)
+        await self.released.wait()
         values = [int(each[0]) for each in pixels]
         if 13 in values:
             raise ValueError("13")
@@ -37,7 +42,22 @@ def image(value: int) -> Pixels:
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs a test to its end."""
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+async def begin(model: Model, batches: Batches) -> "asyncio.Task[list[FloatVector | None]]":
+    """Returns a request once the model runs for it."""
+    first = asyncio.create_task(batches.embed([image(1)]))
+    while not model.runs:  # noqa: ASYNC110 - a model has no event for its runs
+        await asyncio.sleep(0)
+    return first
+
+
+async def add(batches: Batches, *values: int) -> "asyncio.Task[list[FloatVector | None]]":
+    """Returns a request once its images wait."""
+    added = asyncio.create_task(batches.embed([image(value) for value in values]))
+    await asyncio.sleep(0)
+    return added
 
 
 def test_images_that_arrive_together_share_a_run() -> None:
@@ -55,13 +75,14 @@ def test_images_that_arrive_together_share_a_run() -> None:
 
 def test_images_that_arrive_during_a_run_share_the_next() -> None:
     """At most so many at a time."""
-    model, waited = Model(0.05), []
+    model, waited = Model(held=True), []
 
     async def main() -> None:
         batches = Batches(model.embed, size=4, gather_s=0, on_run=waited.append)
-        first = asyncio.create_task(batches.embed([image(1)]))
-        await asyncio.sleep(0.02)
-        await asyncio.gather(first, *(batches.embed([image(each)]) for each in range(2, 8)))
+        first = await begin(model, batches)
+        others = [await add(batches, each) for each in range(2, 8)]
+        model.released.set()
+        await asyncio.gather(first, *others)
 
     run(main)
     assert model.runs == [1, 4, 2]
@@ -70,15 +91,17 @@ def test_images_that_arrive_during_a_run_share_the_next() -> None:
 
 def test_an_image_that_waited_too_long_is_refused() -> None:
     """The next one is embedded: it came while the model had fallen behind."""
-    model = Model(0.15)
+    model, now = Model(held=True), 0.0
 
     async def main() -> None:
-        batches = Batches(model.embed, size=1, gather_s=0, most_wait_s=0.1)
-        first = asyncio.create_task(batches.embed([image(1)]))
-        await asyncio.sleep(0.02)
-        early = asyncio.create_task(batches.embed([image(2)]))
-        await asyncio.sleep(0.1)
-        [late] = await batches.embed([image(3)])
+        nonlocal now
+        batches = Batches(model.embed, size=1, gather_s=0, most_wait_s=0.1, clock=lambda: now)
+        first = await begin(model, batches)
+        early = await add(batches, 2)
+        now = 0.2
+        added = await add(batches, 3)
+        model.released.set()
+        [late] = await added
         with pytest.raises(RefusedError, match=r"within 0\.1 s; try again later") as refused:
             await early
         assert refused.value.code is Code.BUSY
@@ -90,16 +113,16 @@ def test_an_image_that_waited_too_long_is_refused() -> None:
 
 def test_an_image_whose_request_was_given_up_is_left_out() -> None:
     """Its place is that of another."""
-    model = Model(0.05)
+    model = Model(held=True)
 
     async def main() -> None:
         batches = Batches(model.embed, size=4, gather_s=0)
-        first = asyncio.create_task(batches.embed([image(1)]))
-        await asyncio.sleep(0.02)
-        given_up = asyncio.create_task(batches.embed([image(2), image(3)]))
-        kept = asyncio.create_task(batches.embed([image(4)]))
-        await asyncio.sleep(0)
+        first = await begin(model, batches)
+        given_up = await add(batches, 2, 3)
+        kept = await add(batches, 4)
         given_up.cancel()
+        await asyncio.sleep(0)
+        model.released.set()
         await asyncio.gather(first, kept)
 
     run(main)

@@ -1,7 +1,6 @@
 """Explanations over HTTP: those of `search explain`, without its start-up."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from json_shape import find_differences
 from lookalike_search.analysis.explanation_json import Explanation
 from lookalike_search.asking.searched_collection import SearchedCollection
+from waiting import wait_until
 
 EXPLAIN = "/api/v1/explain"
 QUERY = "/api/v1/query"
@@ -133,7 +133,7 @@ def test_others_have_the_model_between_the_two_images(
     def wait(network: SearchedCollection, pixels: Any) -> Any:
         runs.append("features")
         started.set()
-        assert goes_on.wait(20)
+        assert goes_on.wait(60)
         return features(network, pixels)
 
     def count(network: SearchedCollection, pixels: Any) -> Any:
@@ -147,12 +147,9 @@ def test_others_have_the_model_between_the_two_images(
             explained = pool.submit(
                 client.post, EXPLAIN, json={"path": "cat/1.png", "neighbour": "cat/2.png"}
             )
-            assert started.wait(20)
+            assert started.wait(60)
             found = pool.submit(other.post, QUERY, content=image, headers={"content-type": "image/png"})
-            until = time.monotonic() + 60
-            while "lookalike_batch_images_count 1.0" not in third.get("/metrics").text:
-                assert time.monotonic() < until
-                time.sleep(0.01)
+            wait_until(lambda: "lookalike_batch_images_count 1.0" in third.get("/metrics").text)
             goes_on.set()
             assert (explained.result().status_code, found.result().status_code) == (200, 200)
     assert runs == ["features", "embed", "features"]

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from json_shape import find_differences
 from lookalike_core.stores.points import Payload
@@ -119,7 +119,6 @@ def payload_of(dataset: str, class_name: str | None, path: str) -> Payload:
     )
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(
     images=st.lists(
         st.tuples(st.sampled_from("ab"), st.sampled_from([None, "x", "y"]), st.sampled_from("123456")),

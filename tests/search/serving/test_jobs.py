@@ -5,7 +5,6 @@ import json
 import os
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,14 @@ from lookalike_search.serving import jobs as jobs_module
 from lookalike_search.serving.jobs import Job, JobKind, JobRecord, Jobs
 from lookalike_search.serving.problems import RefusedError
 from lookalike_search.serving.query_fields import Fields
+from served import wait_for_job
 
 JOBS = "/api/v1/jobs"
 
 
 def wait_for_end(client: Any, address: str) -> dict[str, Any]:
     """Returns a job once it has ended."""
-    until = time.monotonic() + 120
-    while (job := client.get(address).json())["state"] in ("waiting", "running"):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    job: dict[str, Any] = wait_for_job(client, address)
     assert list(find_differences(job | {"result": None}, (JobRecord,))) == []
     return job
 
@@ -119,7 +116,7 @@ def test_jobs_wait_for_their_turn_and_can_be_ended() -> None:
         await jobs.close()
         assert {job.state for job in started} == {"cancelled"}
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 async def wait_for_state(job: Job, *states: str) -> None:
@@ -143,7 +140,7 @@ def run_job(program: str, *, shows_files: bool = True) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(body)
         return record
 
-    return asyncio.run(asyncio.wait_for(main(), 60))
+    return asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_a_large_result_stops_nothing_else() -> None:
@@ -197,7 +194,7 @@ def test_results_are_forgotten_beyond_their_bound(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(RefusedError):
             jobs.get(first.id)
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_a_job_says_each_second_how_far_it_is(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ import pytest
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_search.analysis.explanation import ComparedImage
 from lookalike_search.asking.searched_collection import SearchedCollection
-from lookalike_search.serving import service
+from lookalike_search.serving import server, service
 from lookalike_search.serving.limits import ServingLimits
 from PIL import Image
+from waiting import wait_until
 
 QUERY = "/api/v1/query"
 IMAGE = {"content-type": "image/png"}
@@ -28,15 +29,16 @@ IMAGE = {"content-type": "image/png"}
 def connection(url: str) -> Iterator[socket.socket]:
     """Connects to a server without speaking HTTP yet."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as one:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as one:
         yield one
 
 
 def answer_to(one: socket.socket) -> bytes:
-    """Returns what a server sends until it closes the connection."""
+    """Returns what a server sends until it closes the connection, in whatever way."""
     parts = []
-    while part := one.recv(65536):
-        parts.append(part)
+    with suppress(ConnectionError):
+        while part := one.recv(65536):
+            parts.append(part)
     return b"".join(parts)
 
 
@@ -73,14 +75,12 @@ def test_requests_beyond_the_queue_are_sent_away_at_once(
     album: Any, image: bytes, start_serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the time after which to try again; those in the queue are answered, in shared runs."""
-    limits = ServingLimits(waiting=4, gather_s=0.05)
+    limits = ServingLimits(waiting=4, gather_s=0.05, queue_s=120)
     with start_serving(album.folder / "home", limits=limits) as served, ThreadPoolExecutor(4) as pool:
         gate = Gate(monkeypatch)
         with served.client() as client:
             waiting = [pool.submit(client.post, QUERY, content=image, headers=IMAGE) for _ in range(4)]
-            until = time.monotonic() + 60
-            while "lookalike_waiting_requests 4.0" not in client.get("/metrics").text:
-                assert time.monotonic() < until
+            wait_for_waiting(client, 4)
             busy = client.get("/api/v1/collections")
             assert busy.status_code == 503
             assert (busy.json()["code"], busy.headers["retry-after"]) == ("busy", "1")
@@ -101,17 +101,13 @@ def test_a_client_that_goes_away_gives_up_its_place(
         head = f"POST {QUERY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
         request = head.encode() + b"Content-Length: %d\r\n\r\n" % len(image) + image
         with served.client() as client, connection(served.url) as first:
-            until = time.monotonic() + 60
             first.sendall(request)
-            while not gate.runs:  # images are decoded in parallel: the second could come to the model first
-                assert time.monotonic() < until
-                time.sleep(0.01)
+            # images are decoded in parallel: the second could come to the model first
+            wait_until(lambda: gate.runs)
             with connection(served.url) as second:
                 second.sendall(request)
-                while "lookalike_waiting_requests 2.0" not in client.get("/metrics").text:
-                    assert time.monotonic() < until
-            while "lookalike_waiting_requests 1.0" not in client.get("/metrics").text:
-                assert time.monotonic() < until
+                wait_for_waiting(client, 2)
+            wait_for_waiting(client, 1)
             gate.opened.set()
             assert first.recv(15) == b"HTTP/1.1 200 OK"
         assert gate.runs == [1]
@@ -125,7 +121,7 @@ def test_whoever_leaves_a_page_gives_up_its_place(
     read = service.read_image
 
     def wait(*arguments: Any, **options: Any) -> ComparedImage:
-        assert held.wait(20)
+        assert held.wait(120)
         return read(*arguments, **options)
 
     limits = ServingLimits(waiting=2)
@@ -143,10 +139,7 @@ def test_whoever_leaves_a_page_gives_up_its_place(
 
 def wait_for_waiting(client: httpx.Client, count: int) -> None:
     """Waits until so many requests wait or are worked on."""
-    until = time.monotonic() + 60
-    while f"lookalike_waiting_requests {count}.0" not in client.get("/metrics").text:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: f"lookalike_waiting_requests {count}.0" in client.get("/metrics").text)
 
 
 def test_bodies_are_bounded_while_they_are_read(
@@ -180,7 +173,7 @@ def test_a_body_that_comes_too_slowly_is_refused(album: Any, start_serving: Call
 
 def test_heads_are_bounded(album: Any, start_serving: Callable[..., Any]) -> None:
     """A connection that says nothing, or not enough, or too much, is closed."""
-    limits = ServingLimits(head_s=1.0, head_bytes=4096)
+    limits = ServingLimits(head_s=2.0, head_bytes=4096)
     with start_serving(album.folder / "home", limits=limits) as served, served.client() as client:
         with connection(served.url) as silent, connection(served.url) as slow, connection(served.url) as full:
             slow.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n")
@@ -195,19 +188,22 @@ def test_heads_are_bounded(album: Any, start_serving: Callable[..., Any]) -> Non
         assert client.get("/livez").status_code == 200
 
 
-def test_whoever_reads_nothing_is_disconnected(album: Any, start_serving: Callable[..., Any]) -> None:
+def test_whoever_reads_nothing_is_disconnected(
+    album: Any, start_serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Connections are counted, so that a few hundred of these would keep all others out, even unasked."""
     request = b"GET /static/map.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    disconnected = watch_disconnections(monkeypatch)
     with start_serving(album.folder / "home", limits=ServingLimits(stall_s=0.3)) as served:
         with served.client() as client:
             whole = 1_000 * len(client.get("/static/map.js").content)
         parts = urlsplit(served.url)
         with socket.socket() as one:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else the system takes all of it
-            one.settimeout(20)
+            one.settimeout(60)
             one.connect((parts.hostname, parts.port))
             one.sendall(1_000 * request)
-            time.sleep(3)
+            wait_until(lambda: one.getsockname() in disconnected)
             taken = 0
             with suppress(ConnectionError):
                 while (part := one.recv(2**20)) and taken < whole:
@@ -215,10 +211,23 @@ def test_whoever_reads_nothing_is_disconnected(album: Any, start_serving: Callab
         assert taken < whole
 
 
+def watch_disconnections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Returns the list of the addresses of clients whose connections have ended at the server."""
+    ended: list[Any] = []
+    lose = server._ReaderTimed.connection_lost  # noqa: SLF001 - the client's system knows only later
+
+    def note(protocol: Any, error: Exception | None) -> None:
+        lose(protocol, error)
+        ended.append(protocol.client)
+
+    monkeypatch.setattr(server._ReaderTimed, "connection_lost", note)  # noqa: SLF001
+    return ended
+
+
 def test_a_slow_reader_has_all_of_it(album: Any, start_serving: Callable[..., Any]) -> None:
     """It takes some now and then."""
     request = b"GET /static/map.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with start_serving(album.folder / "home", limits=ServingLimits(stall_s=1.0)) as served:
+    with start_serving(album.folder / "home", limits=ServingLimits(stall_s=1.5)) as served:
         with served.client() as client:
             whole = 600 * len(client.get("/static/map.js").content)
         with connection(served.url) as one:
@@ -274,8 +283,9 @@ def test_an_image_that_takes_too_long_is_refused(
 def test_hostile_bytes_leave_the_server_serving(served: Any, client: httpx.Client, sent: bytes) -> None:
     """Also where the client stops sending, and waits."""
     with connection(served.url) as one:
-        one.sendall(sent)
-        one.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it may be closed already
+            one.sendall(sent)
+            one.shutdown(socket.SHUT_WR)
         answer = answer_to(one)
         assert b" 500 " not in answer[:20]
         assert b"root:" not in answer

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from lookalike_search.serving.service import Service
 from lookalike_search.serving.thumbnail_cache import ThumbnailCache
 from lookalike_search.serving.warm_collections import WarmCollections
 from made_collections import point_of
+from waiting import wait_until
 
 IMAGES = {"cat/1.png": [1.0, 0.0], "cat/2.png": [0.9, 0.1], "dog/1.png": [0.0, 1.0]}
 ID = point_of("cat/1.png", [1.0, 0.0]).payload.id
@@ -108,7 +108,7 @@ def test_a_snapshot_is_closed_after_the_thread_that_uses_it(
 
     def stop(*_: Any, **__: Any) -> Any:
         started.set()
-        assert goes_on.wait(20)
+        assert goes_on.wait(60)
         assert not closed.is_set()
         counted.append(collection.count())
         raise ImageError("enough")
@@ -128,7 +128,7 @@ def test_a_snapshot_is_closed_after_the_thread_that_uses_it(
 
     async def end_early() -> None:
         task = asyncio.create_task(request(service, name))
-        assert await asyncio.to_thread(started.wait, 20)
+        assert await asyncio.to_thread(started.wait, 60)
         if is_retired_before:
             await asyncio.to_thread(retire)
         if asked != "a refused upload":
@@ -138,10 +138,10 @@ def test_a_snapshot_is_closed_after_the_thread_that_uses_it(
     asyncio.run(end_early())
     if not is_retired_before:
         retire()
-    service._opening.submit(int).result(20)  # noqa: SLF001 - the thread that closes has nothing left to do
+    service._opening.submit(int).result(60)  # noqa: SLF001 - the thread that closes has nothing left to do
     is_early = closed.is_set()
     goes_on.set()
-    assert closed.wait(20)
+    assert closed.wait(60)
     assert not is_early
     assert counted == [len(IMAGES)]
 
@@ -186,7 +186,7 @@ def test_others_have_the_model_between_two_located_neighbours(
     def wait(network: SearchedCollection, pixels: Any) -> Any:
         runs.append("features")
         started.set()
-        assert goes_on.wait(20)
+        assert goes_on.wait(60)
         return features(network, pixels)
 
     def count(network: SearchedCollection, pixels: Any) -> Any:
@@ -200,13 +200,10 @@ def test_others_have_the_model_between_two_located_neighbours(
         one, other, third = (stack.enter_context(served.client()) for _ in range(3))
         with ThreadPoolExecutor(2) as pool:
             located = pool.submit(one.post, "/api/v1/query", json=asked)
-            assert started.wait(20)
+            assert started.wait(60)
             header = {"content-type": "image/png"}
             found = pool.submit(other.post, "/api/v1/query", content=image, headers=header)
-            until = time.monotonic() + 60
-            while "lookalike_batch_images_count 1.0" not in third.get("/metrics").text:
-                assert time.monotonic() < until
-                time.sleep(0.01)
+            wait_until(lambda: "lookalike_batch_images_count 1.0" in third.get("/metrics").text)
             goes_on.set()
             assert (located.result().status_code, found.result().status_code) == (200, 200)
     assert runs == ["features", "embed", *["features"] * 3]

@@ -18,6 +18,7 @@ async function startView(main) {
   sayWhatIsGone(main);
   const view = await VIEWS[main.dataset.view]?.();
   if (view && main.isConnected) stop = view.start(main) ?? null;
+  main.classList.add("is-live");
 }
 
 whenShown(startView);

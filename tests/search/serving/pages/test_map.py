@@ -3,7 +3,6 @@
 import json
 import re
 import struct
-import time
 from html import unescape
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ from lookalike_search.reports.map import DARK, LIGHT, SHAPES
 from lookalike_search.serving.jobs import Job, JobKind, JobState
 from lookalike_search.serving.pages.map_points import DrawnMap, draw_map
 from lookalike_search.serving.static_files import static_files
+from served import wait_for_job
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -75,10 +75,9 @@ def test_a_finished_map_is_shown_with_links_to_its_classes(client: Any) -> None:
     address = "/map?limit=500"
     assert client.get(address).text.count("Make the map") == 1
     client.post(address, content="do=start", headers=FORM)
-    until = time.monotonic() + 120
-    while "data-stage" not in (page := client.get(address).text):
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    wait_for_job(client, f"/api/v1/jobs/{client.get('/api/v1/jobs').json()['jobs'][-1]['id']}")
+    page = client.get(address).text
+    assert "data-stage" in page
     assert "16 images of" in page
     assert '<ul class="legend">' in page, "JSON in an attribute would end at its first quote"
     assert re.findall(r'aria-label="Browse (.*?)"', page) == ["cat, 8 images", "dog, 8 images"]

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lookalike_core.errors import UsageError
 from lookalike_core.stores.points import PointFilter
@@ -23,14 +23,12 @@ def read(address: str) -> Question:
     return Question.of(QueryParams(urlsplit(address).query))
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(QUESTIONS)
 def test_an_address_holds_the_question(question: Question) -> None:
     """Whatever a name is."""
     assert read(question.address) == question
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(QUESTIONS, NAMES, TEXT)
 def test_changes_change_one_field(question: Question, name: str, value: str) -> None:
     """One value, a further one, none; the other fields stay in their order."""
