@@ -250,21 +250,22 @@ class IngestPlanner:
             UsageError: no image was found and the dataset must not become empty.
         """
         is_walk = self._request.paths is None
-        if is_walk and self._request.prunes and not self._request.force and not self._seen:
+        if is_walk and self._request.prunes and not self._request.force and not self._has_seen_any:
             is_stored = any(target.holds_dataset for target in self._targets)
             dataset = self._request.dataset
             raise no_images_error(
                 dataset.root, self._report.others, dataset=dataset.name if is_stored else None
             )
         exclusion = self._request.walked_by.exclusion
-        if not self._seen and not self._request.force:
+        if not self._has_seen_any and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         return [self._plan_removal(target, unread_folders, exclusion) for target in self._targets]
 
     def _plan_removal(self, target: Target, unread_folders: Sequence[str], exclusion: Exclusion) -> Removal:
         prunes = self._request.prunes
-        vanished = target.known.find_vanished(unread_folders=unread_folders)
+        unseen = target.known.find_vanished(unread_folders=unread_folders, part=self._request.part)
+        vanished = [payload for payload in unseen if not self._is_of_another_part(payload.path, exclusion)]
         excluded = {payload.id for payload in vanished if exclusion.covers(payload.path)}
         sure = excluded | {payload.id for payload in target.known.find_moved_among(vanished)}
         unsure = [payload for payload in vanished if payload.id not in sure]
@@ -282,6 +283,19 @@ class IngestPlanner:
             to_record=[payload for payload in waiting if payload.id in undated],
         )
 
+    @property
+    def _has_seen_any(self) -> bool:
+        """Whether any image was found in the folder, of this part or another."""
+        return bool(self._seen or self._report.others.passed_over)
+
+    def _is_of_another_part(self, path: str, exclusion: Exclusion) -> bool:
+        """Returns whether another part has the file of a point of this one, and finds it.
+
+        A file belongs to a part by its path in NFC, a point by its path as it is.
+        """
+        is_there = not self._request.holds(path) and not is_missing(self._request.dataset.root / path)
+        return is_there and not exclusion.covers(path)
+
     def _find_waiting(self, missing: Sequence[Payload]) -> list[Payload]:
         """Returns those missing for less than the time to prune after, each with the time since when."""
         after, time = self._request.prune_after, now()
@@ -298,7 +312,7 @@ class IngestPlanner:
     @property
     def unused_labels(self) -> int:
         """Number of rows of the label table that match no file here."""
-        return len(self._unused_labels)
+        return sum(map(self._request.holds, self._unused_labels))
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """Skips an entry; files in an unreadable folder do not count as vanished."""
