@@ -77,12 +77,13 @@ def listing_bytes(points: int) -> tuple[float, float]:
     for number in (few, points):
         with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
             file = Path(folder) / "points.db"
-            known = KnownPoints("train", PayloadCache.of(payloads(0, number)))
+            cache = PayloadCache.of(payloads(0, number))
+            known = KnownPoints("train", cache)
             for payload in payloads(0, number):
                 known.see(payload.path)
-            known.cache.save(file)
+            cache.save(file)
             sizes.append(_bytes_of(file))
-            known.cache.close()
+            cache.close()
         peaks.append(peak_bytes())
     return (peaks[1] - peaks[0]) / (points - few), sizes[1] / points
 

@@ -10,6 +10,7 @@ import numpy as np
 from lookalike_core.errors import UsageError
 from lookalike_core.images.region import EXAMPLES, Region
 from lookalike_core.stores.points import PointFilter
+from lookalike_ingest.parts import Part
 from lookalike_search.analysis.inversion_attack import FEWEST
 from lookalike_search.analysis.privacy import MOST
 from lookalike_search.asking.choice import HitChoice, OnePer
@@ -175,6 +176,21 @@ def list_texts(named: object, name: str, *, is_several: bool = False) -> list[st
             return [one for one in texts if isinstance(one, str)]
     wanted = "several texts or paths" if is_several else "a text or path, or several"
     raise UsageError(f"{name} must be {wanted}, not {named!r}", argument=name)
+
+
+def parse_part(value: object) -> Part:
+    """Returns the part that two numbers mean: which one, from 1 on, and of how many.
+
+    Raises:
+        UsageError: the value is something else, or there is no such part.
+    """
+    numbers = list(value) if isinstance(value, tuple | list) else []
+    if len(numbers) != _PAIR or not all(type(each) is int for each in numbers):
+        raise UsageError(f"part is {value!r}; give two whole numbers, as (2, 8)", argument="part")
+    return Part(number=numbers[0], total=numbers[1])
+
+
+_PAIR = 2
 
 
 def parse_region(value: object) -> Region:

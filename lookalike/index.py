@@ -85,6 +85,7 @@ from lookalike.arguments import (
     check_whole,
     filter_by_dataset,
     list_texts,
+    parse_part,
     parse_region,
 )
 from lookalike.errors import FoldersError
@@ -229,6 +230,7 @@ class AddOptions(TypedDict, total=False):
     class_level: int | None
     max_per_class: int | None
     seed: int
+    part: tuple[int, int] | None
     rehash: bool
     batch_size: int | None
     max_pixels: int
@@ -341,6 +343,7 @@ class Index(Searchable):
         class_level: int | None = None,
         max_per_class: int | None = None,
         seed: int = 0,
+        part: tuple[int, int] | None = None,
         rehash: bool = False,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -371,6 +374,8 @@ class Index(Searchable):
                 deeper; -1 is the image's own folder.
             max_per_class: Add a random sample of at most this many images of each class.
             seed: The seed of that sample.
+            part: Add only one part of the folder, as `(2, 8)` for the second of eight, chosen by paths.
+                Several processes may each add one at the same time to an index on a server.
             rehash: Read every file again, even if its size and times are unchanged.
             batch_size: Images in a batch; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
@@ -414,6 +419,7 @@ class Index(Searchable):
                     solution=Path(val_solution).expanduser() if val_solution else None,
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
+                part=None if part is None else parse_part(part),
                 rules=rules,
                 batch_size=batch_size,
                 max_pixels=max_pixels,
@@ -492,7 +498,7 @@ class Index(Searchable):
                 ends when the generator is closed.
             poll_s: Look through the folders so often, where changes have no events, as on network file
                 systems; in seconds.
-            options: Those of `add`, without `dataset`, `labels`, `dry_run` and `force`.
+            options: Those of `add`, without `dataset`, `labels`, `dry_run`, `force` and `part`.
 
         Raises:
             UsageError: a folder is missing, or two have the same name, or an option makes no sense here.
@@ -500,7 +506,7 @@ class Index(Searchable):
         """
         if unknown := options.keys() - AddOptions.__annotations__.keys():
             raise TypeError(f"watch has no parameter {min(unknown)}")
-        for name in ("dry_run", "force"):
+        for name in ("dry_run", "force", "part"):
             if options.get(name):
                 raise UsageError("a watch has no use for this; leave it out", argument=name)
         roots = [dataset.root for dataset in describe_datasets(list_texts(folders, "folders"))]

@@ -51,6 +51,7 @@ class Argument(StrEnum):
     NOT_CLASS = "not_class"
     ONE_PER = "one_per"
     OUTPUT = "output"
+    PART = "part"
     PATH = "path"
     IMAGES = "images"
     INCLUDE_SELF = "include_self"

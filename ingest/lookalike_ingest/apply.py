@@ -7,21 +7,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import SkipReason
-from lookalike_core.images.scan import FoundFile, Skipped
+from lookalike_core.images.scan import FoundFile, Skipped, look_up
 from lookalike_core.models.embedder import BATCH_SIZE
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.progress import Bar
-from lookalike_core.stores.points import usable_rows
+from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Decision
 from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.image_reader import read_image
 from lookalike_ingest.plan import IngestJob, IngestPlanner, PlannedFile
 from lookalike_ingest.target import Target
 
@@ -48,7 +50,7 @@ class Applier:
 
     def __init__(self, job: IngestJob, embedders: Embedders | None) -> None:
         self._targets, self._base_vectors, self._embedders = job.targets, job.base_vectors, embedders
-        self._report, self._stop = job.report, job.stop
+        self._request, self._report, self._stop = job.request, job.report, job.stop
         self._batch_size = job.request.batch_size or BATCH_SIZE
         self._is_batch_chosen = job.request.batch_size is not None
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
@@ -132,11 +134,24 @@ class Applier:
             done = (
                 planned if vectors is None else self._leave_out_failed(target, batch.files, planned, vectors)
             )
-            target.carry_out(planned, done, vectors or {})
+            target.carry_out(planned, done, vectors or {}, partial(self._embed_again, target))
         if batch.vectors:
             from_stored = [self._base_vectors.has_bytes(file.sha256) for file in batch.files if file.embeds]
             self._report.from_stored += sum(from_stored)
             self._report.embedded += len(from_stored) - sum(from_stored)
+
+    def _embed_again(self, target: Target, payloads: Sequence[Payload]) -> Mapping[str, FloatVector]:
+        """Returns the vectors of files, by SHA-256, whose stored vectors are gone; without changed files."""
+        entries = look_up(self._request.dataset.root, [payload.path for payload in payloads])
+        found = [entry for entry in entries if isinstance(entry, FoundFile)]
+        read = [read_image(each, lambda _: False, max_pixels=self._request.max_pixels) for each in found]
+        images = {file.sha256: file.image.pixels for file in read if file.image is not None}
+        if not images or self._embedders is None:
+            return {}
+        vectors = self._embedders.of(target.model).embed(np.stack(list(images.values())))
+        self._report.embedded += len(images)
+        good = usable_rows(vectors)
+        return {sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}
 
     def _leave_out_failed(
         self,

@@ -1,6 +1,7 @@
 """Finds stored vectors of a head's base network, so that only the head has to be applied."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,9 @@ from lookalike_core.stores.protocol import Collection, Store
 from lookalike_exporter.heads.head_file import Head
 
 from lookalike_ingest.image_reader import ReadFile
-from lookalike_ingest.payload_cache import PayloadCache, is_unchanged
+from lookalike_ingest.known_payloads import KnownPayloads, is_unchanged
+from lookalike_ingest.payload_cache import PayloadCache
+from lookalike_ingest.payload_lookups import PayloadLookups
 from lookalike_ingest.request import Dataset
 
 
@@ -30,7 +33,7 @@ class _Base:
     """A collection of the base network; `holds_folder`: its paths of the dataset name the same files."""
 
     collection: Collection
-    cache: PayloadCache
+    payloads: KnownPayloads
     holds_folder: bool
 
 
@@ -52,7 +55,7 @@ class BaseVectors:
         self._bases = [
             _Base(
                 collection=collection,
-                cache=PayloadCache.load_beside(collection) or PayloadCache.of(collection.scan()),
+                payloads=_open_payloads(collection),
                 holds_folder=not rehash
                 and collection.manifest.datasets.get(dataset.name) == str(dataset.root),
             )
@@ -60,9 +63,9 @@ class BaseVectors:
         ]
 
     def close(self) -> None:
-        """Closes the payload caches; the collections stay open."""
+        """Closes the known payloads; the collections stay open."""
         for base in self._bases:
-            base.cache.close()
+            base.payloads.close()
 
     def invalidate_caches(self) -> None:
         """Marks the caches beside the collections as not valid."""
@@ -70,14 +73,30 @@ class BaseVectors:
             if base.collection.upkeep is not None:
                 base.collection.upkeep.invalidate_cache()
 
+    @property
+    def hashed_at_once(self) -> int:
+        """How many files should be hashed before `prefetch_bytes`; 0 if bytes are found without."""
+        return max((base.payloads.hashed_at_once for base in self._bases), default=0)
+
+    def prefetch_paths(self, paths: Sequence[str]) -> None:
+        """Looks up a few hundred paths that `find_unread` will be asked for."""
+        for base in self._bases:
+            if base.holds_folder:
+                base.payloads.prefetch_paths(self._dataset, paths)
+
+    def prefetch_bytes(self, hashes: AbstractSet[str]) -> None:
+        """Looks up a few hundred SHA-256 that the other methods will be asked for."""
+        for base in self._bases:
+            base.payloads.prefetch_bytes(hashes)
+
     def has_bytes(self, sha256: str) -> bool:
         """Returns whether a vector is stored for this SHA-256."""
-        return any(base.cache.has_bytes(sha256) for base in self._bases)
+        return any(base.payloads.has_bytes(sha256) for base in self._bases)
 
     def find_unread(self, found: FoundFile) -> ReadFile | None:
         """Returns a file whose SHA-256 is known by its size and times; None if it must be read."""
         for base in self._bases:
-            known = base.cache.find(self._dataset, found.path) if base.holds_folder else None
+            known = base.payloads.find(self._dataset, found.path) if base.holds_folder else None
             if known is not None and known.taken_at is not None and is_unchanged(known, found):
                 return ReadFile(found=found, sha256=known.sha256, taken_at=known.taken_at)
         return None
@@ -85,7 +104,7 @@ class BaseVectors:
     def get_size(self, sha256: str) -> tuple[int, int]:
         """Returns the displayed width and height in pixels of an image with a stored vector; else zeros."""
         for base in self._bases:
-            for payload in base.cache.find_bytes(sha256):
+            for payload in base.payloads.find_bytes(sha256):
                 return payload.width, payload.height
         return 0, 0
 
@@ -97,7 +116,7 @@ class BaseVectors:
         """
         left, found = set(hashes), {}
         for base in self._bases:
-            points = {sha256: known[0] for sha256 in left if (known := base.cache.find_bytes(sha256))}
+            points = {sha256: known[0] for sha256 in left if (known := base.payloads.find_bytes(sha256))}
             left -= points.keys()
             vectors = base.collection.vectors([payload.id for payload in points.values()]) if points else {}
             for sha256, payload in points.items():
@@ -116,3 +135,10 @@ class BaseVectors:
         if not usable_rows(headed).all():
             raise StoreError(f"{payload.path}: its vector in {collection.name} has no direction")
         return np.asarray(headed[0], dtype=np.float32)
+
+
+def _open_payloads(collection: Collection) -> KnownPayloads:
+    """Returns the payloads of a collection, which is only read."""
+    if collection.upkeep is None:
+        return PayloadLookups(lambda: collection)
+    return PayloadCache.load_beside(collection) or PayloadCache.of(collection.scan())

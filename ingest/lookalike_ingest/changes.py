@@ -1,19 +1,27 @@
 """Decides what each file is to a collection: added, updated, moved or unchanged.
 
-Reads only the payload cache: no images and no store.
+Asks only for known payloads, and reads no images.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
+from operator import attrgetter
 from typing import Self
 
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
 
+from lookalike_ingest.known_payloads import KnownPayloads, Stamp, is_unchanged
 from lookalike_ingest.labels import Label
-from lookalike_ingest.payload_cache import PayloadCache, Stamp, is_unchanged
+from lookalike_ingest.parts import Part
+from lookalike_ingest.payload_cache import PayloadCache
+
+LOOKED_UP_AT_ONCE = 256
+"""How many files or hashes are looked up in a collection at once."""
 
 
 class Change(StrEnum):
@@ -70,16 +78,14 @@ class Removal:
 class KnownPoints:
     """The points of one collection, and which files of the dataset were seen in its folder.
 
-    The cache holds what the collection holds. Decisions that are not applied yet (`expect`) are kept beside
-    it until they are (`settle`), so that the next file is decided with them in mind.
+    The payloads are those of the collection. Decisions that are not applied yet (`expect`) are kept beside
+    them until they are (`settle`), so that the next file is decided with them in mind.
 
     With `rehash`, sizes and times are ignored, and every file must be read.
     """
 
-    def __init__(self, dataset: str, cache: PayloadCache, *, rehash: bool = False) -> None:
-        self.dataset, self.cache, self._rehash = dataset, cache, rehash
-        self._seen = bytearray()
-        """One byte per row of the cache: 1 if the file was seen."""
+    def __init__(self, dataset: str, payloads: KnownPayloads, *, rehash: bool = False) -> None:
+        self.dataset, self.payloads, self._rehash = dataset, payloads, rehash
         self._expected: dict[str, Payload | None] = {}
         """By path: payloads of the dataset that will be written; None for points that will be removed."""
         self._expected_bytes: dict[str, dict[str, Payload]] = {}
@@ -87,22 +93,20 @@ class KnownPoints:
 
     @classmethod
     def of(cls, dataset: str, payloads: Iterable[Payload]) -> Self:
-        """Returns the known points of a collection with this payload cache."""
+        """Returns the known points of a collection with these payloads."""
         return cls(dataset, PayloadCache.of(payloads))
 
     def has_bytes(self, sha256: str) -> bool:
         """Returns whether a point has this SHA-256 or is about to; safe to call from any thread."""
         if sha256 in self._expected_bytes:
             return True
-        if not self.cache.has_bytes(sha256):
+        if not self.payloads.has_bytes(sha256):
             return False
-        return not self._expected or not all(map(self._is_superseded, self.cache.find_bytes(sha256)))
+        return not self._expected or not all(map(self._is_superseded, self.payloads.find_bytes(sha256)))
 
     def see(self, path: str, *, seen: bool = True) -> None:
         """Marks a file as seen in the folder, or, if `seen` is false, as vanished since."""
-        stamp = self._find_stamp(path)
-        if stamp is not None:
-            self._mark_seen(stamp.row, seen=seen)
+        self.payloads.mark_seen(self.dataset, path, seen=seen)
 
     def decide_by_stat(self, files: Sequence[tuple[FoundFile, Label]]) -> list[Decision | None]:
         """Returns a decision for each of a few hundred files by size and times; None if it must be read.
@@ -110,14 +114,11 @@ class KnownPoints:
         Files with points are marked as seen. Points of older versions do not say when their images were
         taken, so that their files are read once more.
         """
-        stamps = self.cache.find_stamps(self.dataset, [found.path for found, _ in files])
+        stamps = self.payloads.see(self.dataset, [found.path for found, _ in files])
         return [self._decide_by_stamp(stamps.get(found.path), found, label) for found, label in files]
 
     def _decide_by_stamp(self, stamp: Stamp | None, found: FoundFile, label: Label) -> Decision | None:
-        if stamp is None:
-            return None
-        self._mark_seen(stamp.row, seen=True)
-        if self._rehash or not stamp.is_dated or not is_unchanged(stamp, found):
+        if stamp is None or self._rehash or not stamp.is_dated or not is_unchanged(stamp, found):
             return None
         is_labelled_so = (stamp.class_name, stamp.synset) == (label.class_name, label.synset) or (
             # a former version stored the class as the disk had it
@@ -125,7 +126,10 @@ class KnownPoints:
         )
         if is_labelled_so and stamp.missing_since is None:
             return UNCHANGED
-        old = replace(self.cache.get(stamp.row), missing_since=None)
+        stored = self.payloads.find(self.dataset, found.path)
+        if stored is None:
+            return None  # removed by another process just now
+        old = replace(stored, missing_since=None)
         if is_labelled_so:
             return Decision(change=Change.UNCHANGED, payload=old, payload_only=True)
         relabelled = replace(old, class_name=label.class_name, synset=label.synset)
@@ -155,12 +159,13 @@ class KnownPoints:
             self._expected_bytes.setdefault(payload.sha256, {})[payload.path] = payload
 
     def settle(self, expected: Iterable[Decision], done: Iterable[Decision]) -> None:
-        """Writes decisions that were applied to the cache, and forgets those that were expected."""
+        """Records decisions that were applied, and forgets those that were expected."""
         for decision in done:
             if decision.replaces is not None:
                 self.remove(decision.replaces)
             if decision.payload is not None:
-                self._mark_seen(self.cache.put(decision.payload), seen=True)
+                self.payloads.put(decision.payload)
+                self.payloads.mark_seen(self.dataset, decision.payload.path)
         for decision in expected:
             self._forget(decision)
 
@@ -175,22 +180,22 @@ class KnownPoints:
                 self._expected_bytes.pop(payload.sha256, None)
 
     def remove(self, payload: Payload) -> None:
-        """Removes a point from the cache."""
-        self.cache.drop(payload)
+        """Records that a point was removed."""
+        self.payloads.drop(payload)
 
     def record_missing(self, payload: Payload) -> None:
-        """Writes the payload of a point whose file is missing to the cache."""
-        self.cache.put(payload)
+        """Records the new payload of a point whose file is missing."""
+        self.payloads.put(payload)
 
-    def find_vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
-        """Returns the dataset's points whose files were not seen, except in folders that could not be read.
+    def find_vanished(self, *, unread_folders: Iterable[str] = (), part: Part | None = None) -> list[Payload]:
+        """Returns the points of the dataset, or of its part, whose files were not seen.
 
-        `unread_folders` are root-relative POSIX paths, with `.` for the root itself.
+        Those in folders that could not be read are left out: `unread_folders` are root-relative POSIX paths,
+        with `.` for the root itself.
         """
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
-        rows = [row for row in self.cache.list_rows(self.dataset) if not self._was_seen(row)]
-        gone = (self.cache.get(row) for row in rows)
-        return [payload for payload in gone if not payload.path.startswith(kept)]
+        unseen = self.payloads.find_unseen(self.dataset, part)
+        return [payload for payload in unseen if not payload.path.startswith(kept)]
 
     def find_moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
         """Returns the points whose file was moved, according to another point of the dataset.
@@ -198,45 +203,42 @@ class KnownPoints:
         A move writes the new point before it removes the old one, and may be interrupted in between. A point
         written after the move belongs to a new file.
         """
-        gone = list(gone)
-        moved = {
-            (payload.moved_from, payload.sha256): payload.ingested_at
-            for payload in (self.cache.find_moved(self.dataset) if gone else ())
+        every, found = iter(gone), []
+        while some := list(islice(every, LOOKED_UP_AT_ONCE)):
+            moved = self._find_moves({payload.sha256 for payload in some})
+            found += [old for old in some if old.ingested_at <= moved.get((old.path, old.sha256), "")]
+        return found
+
+    def _find_moves(self, hashes: AbstractSet[str]) -> dict[tuple[str, str], str]:
+        """Returns the times of moves of files with these SHA-256, by old path and SHA-256."""
+        self.payloads.prefetch_bytes(hashes)
+        return {
+            (new.moved_from, new.sha256): new.ingested_at
+            for sha256 in hashes
+            for new in self.payloads.find_bytes(sha256)
+            if new.dataset == self.dataset and new.moved_from is not None
         }
-        return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]
 
     def _find(self, path: str) -> Payload | None:
         if path in self._expected:
             return self._expected[path]
-        stamp = self._find_stamp(path)
-        return None if stamp is None else self.cache.get(stamp.row)
+        return self.payloads.find(self.dataset, path)
 
     def _find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the points with this SHA-256, those about to be written last."""
-        stored = [each for each in self.cache.find_bytes(sha256) if not self._is_superseded(each)]
+        """Returns the points with this SHA-256 by path, those about to be written last."""
+        stored = [each for each in self.payloads.find_bytes(sha256) if not self._is_superseded(each)]
+        stored.sort(key=attrgetter("sort_key"))
         return [*stored, *self._expected_bytes.get(sha256, {}).values()]
 
     def _is_superseded(self, payload: Payload) -> bool:
         """Returns whether a point is about to be overwritten or removed."""
         return payload.dataset == self.dataset and payload.path in self._expected
 
-    def _find_stamp(self, path: str) -> Stamp | None:
-        return self.cache.find_stamps(self.dataset, [path]).get(path)
-
     def _is_unseen(self, payload: Payload) -> bool:
         """Returns whether a point belongs to this dataset and its file was not seen so far."""
         if payload.dataset != self.dataset or payload.path in self._expected:
             return False
-        stamp = self._find_stamp(payload.path)
-        return stamp is not None and not self._was_seen(stamp.row)
-
-    def _was_seen(self, row: int) -> bool:
-        return row < len(self._seen) and bool(self._seen[row])
-
-    def _mark_seen(self, row: int, *, seen: bool) -> None:
-        if row >= len(self._seen):
-            self._seen.extend(bytes(row + 1 - len(self._seen)))
-        self._seen[row] = seen
+        return not self.payloads.was_seen(self.dataset, payload.path)
 
 
 UNCHANGED = Decision(change=Change.UNCHANGED)

@@ -1,6 +1,6 @@
 """Finds the images of the folder to ingest, or explains why there are none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -46,20 +46,25 @@ def _find_stored_name(dataset: Dataset, store: Store) -> str | None:
 
 
 def find_images(
-    root: Path, others: OtherFiles, *, rules: FolderRules, may_be_empty: bool = False
+    root: Path,
+    others: OtherFiles,
+    *,
+    rules: FolderRules,
+    takes: Callable[[str], bool] | None = None,
+    may_be_empty: bool = False,
 ) -> Iterator[FoundFile | Skipped]:
-    """Yields what a scan finds, and counts ignored files in `others`.
+    """Yields what a scan finds of the paths that are wanted, and counts ignored files in `others`.
 
     Raises:
         UsageError: the rules leave no image in the folder, and it must not be empty.
     """
     if may_be_empty and not root.is_dir():
         return iter(())
-    entries = scan(root, others, rules=rules)
+    entries = scan(root, others, rules=rules, takes=takes)
     first = next(entries, None)
     if first is not None:
         return chain([first], entries)
-    if may_be_empty:
+    if may_be_empty or others.passed_over:
         return iter(())
     raise _all_excluded_error(root, others)
 

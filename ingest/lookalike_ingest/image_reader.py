@@ -39,3 +39,12 @@ def read_image(
     except ImageError as error:
         return ReadFile(found=found, problem=error.reason)
     return ReadFile(found=found, sha256=sha256, taken_at=taken_at, image=image)
+
+
+def hash_image(found: FoundFile) -> str | None:
+    """Returns a file's SHA-256; None if it cannot be read, as `read_image` will say."""
+    try:
+        with open_file(found.file) as stream:
+            return hash_stream(stream)
+    except ImageError:
+        return None

@@ -35,7 +35,7 @@ def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
         for name, root in target.other_datasets().items():
             if not is_missing(Path(root), follow_links=True):
                 continue
-            points, shared = target.known.cache.count_shared(name, target.known.dataset)
+            points, shared = target.known.payloads.count_shared(name, target.known.dataset)
             if shared:
                 found[name] = GoneDataset(name=name, root=root, points=points, shared=shared)
     return list(found.values())
@@ -59,8 +59,11 @@ def find_linked(dataset: Dataset, targets: Sequence[Target]) -> list[Overlapping
     """Returns the datasets of open collections that share files with this one through followed links."""
     found = {}
     for target in targets:
+        others = target.other_datasets()
+        if not others:
+            continue
         here = _Reach.of(target, dataset.name, str(dataset.root), follows_links=dataset.rules.follow_links)
-        for name, root in target.other_datasets().items():
+        for name, root in others.items():
             other = _Reach.of(target, name, root, follows_links=target.rules_of(name).follow_links)
             if here.leads_into(other) or other.leads_into(here):
                 found[name] = OverlappingDataset(name=name, root=root)
@@ -79,7 +82,7 @@ class _Reach:
         resolved = _resolve_path(root)
         if not follows_links:
             return cls(root=resolved)
-        folders = {_resolve_path(f"{root}/{folder}") for folder in target.known.cache.list_folders(name)}
+        folders = {_resolve_path(f"{root}/{folder}") for folder in target.known.payloads.list_folders(name)}
         return cls(root=resolved, linked={each for each in folders if not _contains(resolved, each)})
 
     def leads_into(self, other: Self) -> bool:

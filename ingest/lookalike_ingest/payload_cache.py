@@ -1,4 +1,4 @@
-"""A cache of a collection's payloads in an SQLite database, so that a million of them take little memory.
+"""A cache of a local collection's payloads in an SQLite database: a million of them take little memory.
 
 It is saved beside the collection, so that the next ingest need not read the payloads from the store; see
 docs/adr/0014.
@@ -7,21 +7,23 @@ docs/adr/0014.
 import errno
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from zlib import crc32
 
 from lookalike_core.atomic import atomic_path, may_write, remove
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.images.scan import FoundFile
-from lookalike_core.stores.points import Payload
-from lookalike_core.stores.protocol import Collection
+from lookalike_core.stores import protocol
+from lookalike_core.stores.points import Payload, point_id
+
+from lookalike_ingest.known_payloads import Stamp
+from lookalike_ingest.parts import Part
 
 CACHE_KB = 16_384
 """SQLite's page cache in memory, in KiB; the operating system caches the rest."""
@@ -42,31 +44,10 @@ class PayloadCacheError(StoreError):
     """The saved cache cannot be read or written, and has to be built again from the store."""
 
 
-class Stamp(NamedTuple):
-    """A point's row, and what tells whether its file is unchanged; `is_dated`: it says when it was taken."""
-
-    row: int
-    class_name: str | None
-    synset: str | None
-    bytes: int
-    mtime_ns: int
-    ctime_ns: int | None
-    is_dated: bool
-    missing_since: str | None = None
-
-
-def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
-    """Returns whether a file has the size and times that its point was stored with.
-
-    A point of an older version has no `ctime_ns`; then only size and `mtime_ns` are compared.
-    """
-    if (stored.bytes, stored.mtime_ns) != (found.bytes, found.mtime_ns):
-        return False
-    return stored.ctime_ns is None or stored.ctime_ns == found.ctime_ns
-
-
 class PayloadCache:
-    """Payloads, looked up by dataset and path or by SHA-256; several threads may read at once.
+    """Payloads, looked up by dataset and path or by SHA-256; implements `KnownPayloads`.
+
+    Several threads may read at once. Which files were seen is not saved.
 
     `file` is the database, None if it is temporary. Changes that are not saved are rolled back.
 
@@ -75,8 +56,12 @@ class PayloadCache:
         OSError: the disk is full.
     """
 
+    hashed_at_once = 0
+
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
+        self._seen = bytearray()
+        """One byte per row: 1 if the file was seen."""
         self._lock = Lock()
         with self._translate_errors():
             self._database = sqlite3.connect(file or "", check_same_thread=False)
@@ -95,7 +80,7 @@ class PayloadCache:
         return cache
 
     @classmethod
-    def load_beside(cls, collection: Collection) -> Self | None:
+    def load_beside(cls, collection: protocol.Collection) -> Self | None:
         """Returns the cache that the last ingest saved beside a collection; None if it is no longer valid."""
         upkeep = collection.upkeep
         return cls.load(upkeep.cache_file) if upkeep is not None and upkeep.is_cache_valid else None
@@ -141,25 +126,43 @@ class PayloadCache:
             for row in self._database.execute("SELECT * FROM points ORDER BY dataset, path"):
                 yield _payload(row)
 
-    def find_stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
-        """Returns stamps by path, for those of a few hundred paths that have a point."""
+    def see(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
+        """Returns stamps by path, and marks their rows as seen."""
         found = self._all(
             "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns, taken_at IS NOT NULL, "  # noqa: S608 - question marks
             f"missing_since FROM points WHERE dataset = ? AND path IN ({', '.join('?' * len(paths))})",
             dataset,
             *paths,
         )
+        stamps = {}
         with self._translate_bad_values():
-            return {
-                path: Stamp(
-                    row, class_name, synset, int(size), int(mtime), _number(ctime), bool(dated), since
+            for path, row, class_name, synset, size, mtime, ctime, dated, since in found:
+                self._mark(row, seen=True)
+                stamps[path] = Stamp(
+                    class_name, synset, int(size), int(mtime), _number(ctime), bool(dated), since
                 )
-                for path, row, class_name, synset, size, mtime, ctime, dated, since in found
-            }
+        return stamps
 
-    def get(self, row: int) -> Payload:
-        """Returns the payload in a row."""
-        return self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
+    def mark_seen(self, dataset: str, path: str, *, seen: bool = True) -> None:
+        """Marks the row of a path, if it has one."""
+        if (row := self._row(dataset, path)) is not None:
+            self._mark(row, seen=seen)
+
+    def was_seen(self, dataset: str, path: str) -> bool:
+        """Returns whether the row of a path was marked."""
+        row = self._row(dataset, path)
+        return row is not None and self._is_marked(row)
+
+    def find_unseen(self, dataset: str, part: Part | None = None) -> Iterator[Payload]:
+        """Yields the payloads of the rows that were not marked, in the order of their paths."""
+        for row in [row for row in self._rows(dataset, part) if not self._is_marked(row)]:
+            yield self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
+
+    def prefetch_paths(self, dataset: str, paths: Sequence[str]) -> None:
+        """Does nothing: all payloads are here."""
+
+    def prefetch_bytes(self, hashes: Collection[str]) -> None:
+        """Does nothing: all payloads are here."""
 
     def find(self, dataset: str, path: str) -> Payload | None:
         """Returns the payload of a path; None if there is no such point."""
@@ -185,11 +188,12 @@ class PayloadCache:
         )
         return points, shared
 
-    def put(self, payload: Payload) -> int:
-        """Inserts or replaces the payload of its path; returns its row."""
+    def put(self, payload: Payload) -> None:
+        """Inserts or replaces the payload of its path, which is a new row."""
         self.drop(payload)
         with self._translate_errors():
-            return self._database.execute(_INSERT, _to_row(payload)).lastrowid or 0
+            row = self._database.execute(_INSERT, _to_row(payload)).lastrowid
+        self._mark(row or 0, seen=False)
 
     def drop(self, payload: Payload) -> None:
         """Deletes the payload of the same path."""
@@ -198,22 +202,11 @@ class PayloadCache:
                 "DELETE FROM points WHERE dataset = ? AND path = ?", (payload.dataset, payload.path)
             )
 
-    def list_rows(self, dataset: str) -> Iterator[int]:
-        """Yields the row of each point of a dataset."""
-        with self._translate_errors():
-            for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
-                yield row
-
     def list_folders(self, dataset: str) -> set[str]:
         """Returns the root-relative folders of a dataset's images, with "" for the root itself."""
         with self._translate_errors():
             paths = self._database.execute("SELECT path FROM points WHERE dataset = ?", (dataset,))
             return {path.rpartition("/")[0] for (path,) in paths}
-
-    def find_moved(self, dataset: str) -> list[Payload]:
-        """Returns the payloads of a dataset that record where they were moved from."""
-        found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)
-        return [self._payload(row) for row in found]
 
     def save(self, file: Path) -> None:
         """Writes the current state to `file`.
@@ -239,6 +232,28 @@ class PayloadCache:
         """Rolls back what was not saved; must not be called while another thread reads, which would crash."""
         with self._lock:
             self._database.close()
+
+    def _rows(self, dataset: str, part: Part | None) -> Iterator[int]:
+        """Yields the row of each point of a dataset, or of its part; nothing may be asked in between."""
+        with self._translate_errors():
+            rows = self._database.execute(
+                "SELECT rowid, path FROM points WHERE dataset = ? ORDER BY path", (dataset,)
+            )
+            for row, path in rows:
+                if part is None or part.owns(point_id(dataset, path)):
+                    yield row
+
+    def _row(self, dataset: str, path: str) -> int | None:
+        found = self._one("SELECT rowid FROM points WHERE dataset = ? AND path = ?", dataset, path)
+        return None if found is None else found[0]
+
+    def _is_marked(self, row: int) -> bool:
+        return row < len(self._seen) and bool(self._seen[row])
+
+    def _mark(self, row: int, *, seen: bool) -> None:
+        if row >= len(self._seen):
+            self._seen.extend(bytes(row + 1 - len(self._seen)))
+        self._seen[row] = seen
 
     def _one(self, question: str, *values: object) -> Any:  # noqa: ANN401 - a row, or None
         with self._lock:  # asked once or twice a file, and so without a generator around it
@@ -273,10 +288,15 @@ class PayloadCache:
             raise self._ours(error) from error
 
     def _ours(self, error: Exception) -> Exception:
-        where = self._file or "the temporary folder"
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
-        return PayloadCacheError(f"{where}: {error}; remove it", path=self._file, hint=Hint(Action.REPEAT))
+        return translate_error(error, self._file)
+
+
+def translate_error(error: Exception, file: Path | None = None) -> Exception:
+    """Returns our error for one of SQLite; `file` is the database, None for a temporary one."""
+    where = file or "the temporary folder"
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
+    return PayloadCacheError(f"{where}: {error}; remove it", path=file, hint=Hint(Action.REPEAT))
 
 
 def _to_row(payload: Payload) -> tuple[Any, ...]:

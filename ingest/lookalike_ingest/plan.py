@@ -1,11 +1,11 @@
 """Plans an ingest: decides what each file of a folder is to each collection.
 
 The plan is made file by file, a little ahead of its application, so that memory does not grow with the
-folder. It reads files and payload caches, and writes nothing.
+folder. It reads files and known payloads, and writes nothing.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -19,17 +19,14 @@ from lookalike_core.stores.points import Payload
 
 from lookalike_ingest.absence import Absence, Absences, is_missing, measure_absence
 from lookalike_ingest.base_vectors import BaseVectors
-from lookalike_ingest.changes import Change, Decision, Removal
+from lookalike_ingest.changes import LOOKED_UP_AT_ONCE, Change, Decision, Removal
 from lookalike_ingest.image_folder import no_images_error
-from lookalike_ingest.image_reader import ReadFile, read_image
+from lookalike_ingest.image_reader import ReadFile, hash_image, read_image
 from lookalike_ingest.labels import Label
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import IngestRequest, StopRequest
 from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.target import Target, now
-
-LOOKED_UP_AT_ONCE = 256
-"""Number of files looked up in a collection at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +95,34 @@ class IngestPlanner:
         Decisions are made in the caller's thread; files are read and decoded in other threads, at most
         `ahead` files in advance.
         """
-        to_read = self._plan_by_stat(entries, bar)
-        with closing(map_ahead(self._read, to_read, ahead=ahead)) as files:
-            for file in files:
+        with ExitStack() as stack:
+            to_read = stack.enter_context(closing(self._look_up_bytes(self._plan_by_stat(entries, bar))))
+            for file in stack.enter_context(closing(map_ahead(self._read, to_read, ahead=ahead))):
                 planned = file if isinstance(file, PlannedFile) else self._plan_by_bytes(*file, bar)
                 if planned is not None:
                     yield planned
                 if self._stop.requested:
                     return
+
+    def _look_up_bytes(
+        self, files: Iterator[_Candidate | PlannedFile]
+    ) -> Generator[_Candidate | PlannedFile, None, None]:
+        """Yields the files, with their bytes looked up where points are not at hand: those on a server.
+
+        Such files are hashed first, so that one request looks up many, and none is decoded in vain.
+        """
+        known = [target.known.payloads for target in self._targets]
+        at_once = max(self._base_vectors.hashed_at_once, *(each.hashed_at_once for each in known))
+        if not at_once:
+            yield from files
+            return
+        with closing(map_ahead(self._hash, files, ahead=at_once)) as hashed:
+            while some := list(islice(hashed, at_once)):
+                hashes = {sha256 for _, sha256 in some if sha256 is not None}
+                self._base_vectors.prefetch_bytes(hashes)
+                for each in known:
+                    each.prefetch_bytes(hashes)
+                yield from (file for file, _ in some)
 
     def _plan_by_stat(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar
@@ -136,7 +153,10 @@ class IngestPlanner:
         labels = [self._request.label(file) for file in files]
         self._splits.see(files, labels)
         labelled = list(zip(files, labels, strict=True))
-        decided = zip(*(target.known.decide_by_stat(labelled) for target in self._targets), strict=True)
+        decided = list(zip(*(target.known.decide_by_stat(labelled) for target in self._targets), strict=True))
+        self._base_vectors.prefetch_paths(
+            [file.path for file, decisions in zip(files, decided, strict=True) if None in decisions]
+        )
         return {
             found.path: _Candidate(found=found, label=label, decisions=decisions)
             for (found, label), decisions in zip(labelled, decided, strict=True)
@@ -160,6 +180,13 @@ class IngestPlanner:
         for target, decision in zip(self._targets, file.decisions, strict=True):
             target.known.expect(decision)
         return file
+
+    def _hash(self, file: _Candidate | PlannedFile) -> tuple[_Candidate | PlannedFile, str | None]:
+        """Returns a file, with its SHA-256 if it must be read and can be. Runs in a thread."""
+        if isinstance(file, PlannedFile):
+            return file, None
+        unread = self._base_vectors.find_unread(file.found)
+        return file, hash_image(file.found) if unread is None else unread.sha256
 
     def _read(self, candidate: _Candidate | PlannedFile) -> tuple[_Candidate, ReadFile] | PlannedFile:
         """Reads and hashes a file in a thread, and decodes it unless a vector is stored for its bytes."""
@@ -223,21 +250,22 @@ class IngestPlanner:
             UsageError: no image was found and the dataset must not become empty.
         """
         is_walk = self._request.paths is None
-        if is_walk and self._request.prunes and not self._request.force and not self._seen:
+        if is_walk and self._request.prunes and not self._request.force and not self._has_seen_any:
             is_stored = any(target.holds_dataset for target in self._targets)
             dataset = self._request.dataset
             raise no_images_error(
                 dataset.root, self._report.others, dataset=dataset.name if is_stored else None
             )
         exclusion = self._request.walked_by.exclusion
-        if not self._seen and not self._request.force:
+        if not self._has_seen_any and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         return [self._plan_removal(target, unread_folders, exclusion) for target in self._targets]
 
     def _plan_removal(self, target: Target, unread_folders: Sequence[str], exclusion: Exclusion) -> Removal:
         prunes = self._request.prunes
-        vanished = target.known.find_vanished(unread_folders=unread_folders)
+        unseen = target.known.find_vanished(unread_folders=unread_folders, part=self._request.part)
+        vanished = [payload for payload in unseen if not self._is_of_another_part(payload.path, exclusion)]
         excluded = {payload.id for payload in vanished if exclusion.covers(payload.path)}
         sure = excluded | {payload.id for payload in target.known.find_moved_among(vanished)}
         unsure = [payload for payload in vanished if payload.id not in sure]
@@ -255,6 +283,19 @@ class IngestPlanner:
             to_record=[payload for payload in waiting if payload.id in undated],
         )
 
+    @property
+    def _has_seen_any(self) -> bool:
+        """Whether any image was found in the folder, of this part or another."""
+        return bool(self._seen or self._report.others.passed_over)
+
+    def _is_of_another_part(self, path: str, exclusion: Exclusion) -> bool:
+        """Returns whether another part has the file of a point of this one, and finds it.
+
+        A file belongs to a part by its path in NFC, a point by its path as it is.
+        """
+        is_there = not self._request.holds(path) and not is_missing(self._request.dataset.root / path)
+        return is_there and not exclusion.covers(path)
+
     def _find_waiting(self, missing: Sequence[Payload]) -> list[Payload]:
         """Returns those missing for less than the time to prune after, each with the time since when."""
         after, time = self._request.prune_after, now()
@@ -271,7 +312,7 @@ class IngestPlanner:
     @property
     def unused_labels(self) -> int:
         """Number of rows of the label table that match no file here."""
-        return len(self._unused_labels)
+        return sum(map(self._request.holds, self._unused_labels))
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """Skips an entry; files in an unreadable folder do not count as vanished."""

@@ -9,6 +9,7 @@ from lookalike_core.images.scan import OtherFiles, Skipped
 from lookalike_core.text import format_count
 
 from lookalike_ingest.changes import Change
+from lookalike_ingest.parts import Part
 from lookalike_ingest.request import Dataset
 
 NEARLY_ALL = 0.9
@@ -69,8 +70,9 @@ class CollectionReport:
 class IngestReport:
     """What an ingest did. `embedded` counts images, whatever the number of collections.
 
-    `found` is the number of images to ingest, `not_taken` that of the folder's other images. `others` are
-    files of other kinds, and what else the walk left out. `split_classes` are the classes, if all are named
+    `part` is the part of the dataset that was ingested, None for all of it. `found` is the number of images
+    to ingest, `not_taken` that of the folder's other images, without those of other parts. `others` are files
+    of other kinds, and what else the walk left out. `split_classes` are the classes, if all are named
     like the parts of a split dataset. `from_stored` counts images whose vectors a head made from stored ones
     of its base network. `needed` counts skipped images by the package to install to read them. `reading_s` is
     the time from the first file to the last point written.
@@ -78,6 +80,7 @@ class IngestReport:
 
     dataset: Dataset
     store: str
+    part: Part | None = None
     collections: list[CollectionReport] = field(default_factory=list)
     found: int = 0
     not_taken: int = 0

@@ -22,6 +22,7 @@ from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, check_labels, folder_label, read_labels
+from lookalike_ingest.parts import Part
 from lookalike_ingest.subset import Subset
 
 DEFAULT_BACKBONE = "resnet"
@@ -185,7 +186,8 @@ class IngestRequest:
     collections.
 
     `rules` are the requested ones; fields that are None are as the collections remember them, and
-    `dataset.rules` are those that finally apply. If root-relative `paths` are given, exactly these are looked
+    `dataset.rules` are those that finally apply. With a `part`, the files and points of other parts are left
+    alone. If root-relative `paths` are given, exactly these are looked
     up, excluded or not, and the folder is not walked.
 
     `prune` removes the points of files that are gone; with `force` also if no file is left, or a folder is
@@ -203,6 +205,7 @@ class IngestRequest:
     label_of: LabelOf = folder_label
     takes: Callable[[FoundFile], bool] | None = None
     subset: Subset | None = None
+    part: Part | None = None
     rules: RuleChoice = field(default_factory=RuleChoice)
     paths: Sequence[str] | None = None
     batch_size: int | None = None
@@ -231,6 +234,10 @@ class IngestRequest:
         """The rules that apply to this ingest; given `paths` are never excluded."""
         rules = self.dataset.rules
         return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
+
+    def holds(self, path: str) -> bool:
+        """Returns whether a root-relative path is to be ingested: all are, or those of one part."""
+        return self.part is None or self.part.holds(self.dataset.name, path)
 
     @property
     def prunes(self) -> bool:

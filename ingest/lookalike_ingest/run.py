@@ -132,7 +132,7 @@ def _run_once(
     request = _resolve_name(request, list(wanted), store)
     rules = resolve_rules(request.dataset.name, request.rules, targets=list(wanted), store=store)
     request = replace(request, dataset=replace(request.dataset, rules=rules))
-    report = IngestReport(dataset=request.dataset, store=store.label)
+    report = IngestReport(dataset=request.dataset, store=store.label, part=request.part)
     entries = _find_entries(request, report.others)
     if request.subset is not None:
         everything = scan(request.dataset.root, rules=request.walked_by)
@@ -147,7 +147,8 @@ def _run_once(
         warn_of_overlaps(request.dataset, report.overlapping, store=store.label, is_stored=is_stored)
         _mirror(job, entries, None if request.dry_run else embedders)
         if not stop.requested:
-            _look_at_other_datasets(job)
+            if request.part is None:
+                _look_at_other_datasets(job)
             for target in job.targets:
                 target.finish(stop.check)
     report.interrupted = stop.requested
@@ -178,14 +179,16 @@ def _count(request: IngestRequest) -> int:
     """Returns the approximate number of files to look at."""
     if request.paths is not None:
         return len(request.paths)
-    return count_images(request.dataset.root, rules=request.walked_by)
+    parts = 1 if request.part is None else request.part.total
+    return count_images(request.dataset.root, rules=request.walked_by) // parts
 
 
 def _find_entries(request: IngestRequest, others: OtherFiles) -> Iterator[FoundFile | Skipped]:
     root, rules = request.dataset.root, request.walked_by
     if request.paths is not None:
         return look_up(root, request.paths, rules=rules)
-    return find_images(root, others, rules=rules, may_be_empty=request.may_be_empty)
+    takes = None if request.part is None else request.holds
+    return find_images(root, others, rules=rules, takes=takes, may_be_empty=request.may_be_empty)
 
 
 def _look_at_other_datasets(job: IngestJob) -> None:

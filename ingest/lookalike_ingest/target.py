@@ -24,8 +24,12 @@ from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Change, Decision, KnownPoints, Removal
 from lookalike_ingest.payload_cache import PayloadCache, PayloadCacheError
+from lookalike_ingest.payload_lookups import PayloadLookups
 from lookalike_ingest.report import CollectionReport
 from lookalike_ingest.request import IngestRequest
+
+EmbedAgain = Callable[[Sequence[Payload]], Mapping[str, FloatVector]]
+"""Computes the vectors of files, by SHA-256, of those that still have these bytes."""
 
 
 def target_name(model: ModelFile, distance: Distance, *, into: str | None = None) -> str:
@@ -57,18 +61,22 @@ class Target:
         self._request, self._dataset = request, request.dataset
         self._store, self._stack, self._was_calibrated = store, stack, False
         self._collection = self._open() if self._is_there() else None
-        self.known = KnownPoints(self._dataset.name, self._load_cache(), rehash=request.rehash)
-        stack.callback(self.known.cache.close)
+        self._cache = None if store.local is None else self._load_cache()
+        payloads = self._cache or PayloadLookups(lambda: self._collection, dry_run=request.dry_run)
+        self.known = KnownPoints(self._dataset.name, payloads, rehash=request.rehash)
+        stack.callback(self.known.payloads.close)
 
     def carry_out(
         self,
         planned: Sequence[Decision],
         done: Sequence[Decision],
         embedded: Mapping[str, FloatVector],  # noqa: ARG002 - for those who write
+        embed_again: EmbedAgain,  # noqa: ARG002
     ) -> None:
         """Counts the decisions in `done`; writes nothing.
 
-        `embedded` maps SHA-256 to computed vectors.
+        `embedded` maps SHA-256 to computed vectors. `embed_again` computes those that were to be copied from
+        points that another process has removed.
         """
         self.known.settle(planned, done)
         self.report.counts.update(decision.change for decision in done)
@@ -167,20 +175,23 @@ class WrittenTarget(Target):
         planned: Sequence[Decision],
         done: Sequence[Decision],
         embedded: Mapping[str, FloatVector],
+        embed_again: EmbedAgain,
     ) -> None:
         """Writes what was decided, and then counts it."""
         if wanted := [(decision, decision.payload) for decision in done if decision.payload is not None]:
             self._collection = self._collection or self._create()
-            self._write(self._collection, wanted, embedded)
-        super().carry_out(planned, done, embedded)
+            vectors = {**_read_vectors(self._collection, wanted), **embedded}
+            lost = [p for decision, p in wanted if decision.writes_vector and p.sha256 not in vectors]
+            vectors |= embed_again(lost) if lost else {}
+            self._write(self._collection, wanted, vectors)
+        super().carry_out(planned, done, embedded, embed_again)
 
     def _write(
         self,
         collection: Collection,
         wanted: Sequence[tuple[Decision, Payload]],
-        embedded: Mapping[str, FloatVector],
+        vectors: Mapping[str, FloatVector],
     ) -> None:
-        vectors = {**_read_vectors(collection, wanted), **embedded}
         collection.upsert([self._make_point(p, vectors) for decision, p in wanted if decision.writes_vector])
         for is_same_class in (False, True):
             fresh = [
@@ -208,8 +219,8 @@ class WrittenTarget(Target):
         A collection with a valid cache has its index already.
         """
         upkeep = self._upkeep
-        if upkeep is not None and not upkeep.is_cache_valid:
-            complete_upkeep(upkeep, self.known.cache, name=self.name, on_wait=on_wait)
+        if upkeep is not None and self._cache is not None and not upkeep.is_cache_valid:
+            complete_upkeep(upkeep, self._cache, name=self.name, on_wait=on_wait)
 
     def _read_points(self, collection: Collection) -> PayloadCache:
         """Removes damaged points, whose files are ingested like new ones, and reads the others.
@@ -217,16 +228,20 @@ class WrittenTarget(Target):
         A collection of an older version gets its indexes: it has no valid payload cache.
         """
         collection.complete_indexes()
-        if (upkeep := collection.upkeep) is None:
-            return super()._read_points(collection)
-        collection.delete(upkeep.find_damaged())
-        upkeep.invalidate_cache()
+        if (upkeep := collection.upkeep) is not None:
+            collection.delete(upkeep.find_damaged())
+            upkeep.invalidate_cache()
         return PayloadCache.of(collection.scan(EVERYTHING))
 
     def _open(self) -> Collection:
-        """Opens the collection, and records the dataset's root and the rules of its folder."""
+        """Opens the collection, and records the dataset's root and the rules of its folder.
+
+        One of an older version on a server gets its indexes.
+        """
         require_writable(self._store, self.name)
         collection = super()._open()
+        if collection.upkeep is None:
+            collection.complete_indexes()
         name, root, rules = self._dataset.name, str(self._dataset.root), self._dataset.rules
         if (collection.manifest.datasets.get(name), collection.manifest.rules_of(name)) != (root, rules):
             collection.record_dataset(name, root, rules)
@@ -253,7 +268,11 @@ class WrittenTarget(Target):
         return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
 
     def _make_point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
-        """Returns the point to write; raises if the point with its vector was removed by another process."""
+        """Returns the point to write.
+
+        Raises:
+            StoreError: another process has removed the point with its vector, and its file has changed since.
+        """
         vector = vectors.get(payload.sha256)
         if vector is None:
             raise StoreError(

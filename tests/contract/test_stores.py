@@ -376,6 +376,27 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
     ]
 
 
+def test_ids_are_scanned_in_order_from_one_up_to_before_another(
+    sevens: Callable[..., Collection], point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """Of either bound there need be no point; a filter applies as to payloads."""
+    collection = sevens()
+    points = [
+        point_of(f"{number}.png", vector, dataset="odd" if number % 2 else "even")
+        for number, vector in enumerate(random_vectors(40, 4))
+    ]
+    collection.upsert(points)
+    ids = sorted(point.payload.id for point in points)
+    assert list(collection.scan_ids()) == ids
+    assert list(collection.scan_ids(start=ids[9], stop=ids[30])) == ids[9:30]
+    between = f"{ids[9][:-4]}ffff"
+    assert list(collection.scan_ids(start=between)) == [each for each in ids if each >= between]
+    assert list(collection.scan_ids(stop=between)) == [each for each in ids if each < between]
+    odd = {point.payload.id for point in points if point.payload.dataset == "odd"}
+    found = list(collection.scan_ids(PointFilter(dataset="odd"), start=ids[9]))
+    assert found == [each for each in ids[9:] if each in odd]
+
+
 @pytest.mark.parametrize(
     ("where", "expected"),
     [

@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.export import ensure_exported
@@ -17,6 +19,7 @@ from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from PIL import Image
+from qdrant_stand_in import running_stand_in
 
 
 @pytest.fixture
@@ -78,6 +81,24 @@ def test_a_head_is_applied_to_the_stored_vectors_of_its_base(
             assert {(p.path, p.width, p.height) for p in one.scan()} == {
                 (p.path, p.width, p.height) for p in other.scan()
             }
+
+
+def test_stored_vectors_on_a_server_are_found_without_opening_files(
+    folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points of the base are looked up by path, and their vectors by the bytes that these have."""
+    with running_stand_in() as server:
+        store = connect(server.url, api_key=None)
+        request = IngestRequest(
+            dataset=Dataset(name="data", root=folder), specs=[tiny_spec], distances=[Distance.COSINE]
+        )
+        run_ingest(request, store=store, settings=home, stop=StopRequest())
+        for opens in ("lookalike_ingest.plan.read_image", "lookalike_ingest.plan.hash_image"):
+            monkeypatch.setattr(opens, lambda file, *_, **__: pytest.fail(f"{file} was opened"))
+        report = run_ingest(replace(request, specs=[head]), store=store, settings=home, stop=StopRequest())
+        assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])
+        assert report.collections[0].counts["added"] == 4
+        store.close()
 
 
 def test_a_valid_payload_cache_is_read_instead_of_the_store(

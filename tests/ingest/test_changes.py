@@ -272,7 +272,7 @@ def test_a_decision_that_was_not_carried_out_changes_nothing() -> None:
     assert holds.has_bytes("a" * 64)
     assert not holds.has_bytes("b" * 64)
     assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).embeds
-    assert holds.cache.find("data", STORED.path) == STORED
+    assert holds.payloads.find("data", STORED.path) == STORED
 
 
 def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
@@ -280,9 +280,9 @@ def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
     holds = known()
     added = decide(holds, read())
     holds.expect(added)
-    assert holds.cache.find("data", "cat/1.jpg") is None
+    assert holds.payloads.find("data", "cat/1.jpg") is None
     holds.settle([added], [added])
-    assert holds.cache.find("data", "cat/1.jpg") == added.payload
+    assert holds.payloads.find("data", "cat/1.jpg") == added.payload
     assert holds.find_vanished() == []
 
 

@@ -79,8 +79,8 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
 def test_a_payload_survives_the_round_trip() -> None:
     """Each field keeps its type, including integers beyond 64 bits."""
     assert PayloadCache.of([POINT]).find_bytes("a" * 64) == [POINT]
-    assert PayloadCache.of([POINT]).find_stamps("data", ["cat/1.jpg", "none.jpg"]) == {
-        "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1, True, None)
+    assert PayloadCache.of([POINT]).see("data", ["cat/1.jpg", "none.jpg"]) == {
+        "cat/1.jpg": (None, None, 1000, 2**63, 2**63 + 1, True, None)
     }
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_payload_cache_names_its_file(tmp_path: Path) -> None:
     cache = PayloadCache.load(file)
     assert cache is not None
     with refuses(StoreError, match=r"points\.db: .*remove it; run the same command again"):
-        cache.find_stamps("data", ["7.jpg"])
+        cache.see("data", ["7.jpg"])
 
 
 def test_an_ingest_saves_what_the_store_holds(

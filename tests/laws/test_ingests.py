@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,15 +16,20 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, collection_name
+from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload
+from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.server import ServerStore
 from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.commands.report_records import report_json
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from numpy.typing import NDArray
+from qdrant_stand_in import running_stand_in
 
 Draw = Callable[..., list[Path]]
 
@@ -86,6 +91,8 @@ class World:
     bench: Workbench
     folder: Path
     labels: dict[str, str | None] = field(default_factory=dict)
+    server: ServerStore | None = None
+    """The store; None for an embedded one in the folder."""
     clock: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1_600_000_000))
 
     @property
@@ -113,6 +120,7 @@ class World:
         force: bool = False,
         batch_size: int = 16,
         name: str = "data",
+        rehash: bool = False,
     ) -> IngestReport:
         """Ingests the folder of that name."""
         request = IngestRequest(
@@ -124,16 +132,23 @@ class World:
             dry_run=dry_run,
             prune=prune,
             force=force,
+            rehash=rehash,
         )
-        return run_ingest(
-            request, store=EmbeddedStore(self.folder / "store"), settings=self.bench.home, stop=StopRequest()
-        )
+        return run_ingest(request, store=self.store, settings=self.bench.home, stop=StopRequest())
+
+    @property
+    def store(self) -> Store:
+        """The store that is ingested into."""
+        return self.server or EmbeddedStore(self.folder / "store")
+
+    @property
+    def collection(self) -> str:
+        """The name of the collection."""
+        return collection_name(self.bench.model.manifest.identity, Distance.COSINE, official=False)
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:
         """Returns all points by id, without `ingested_at` and `moved_from`."""
-        identity = self.bench.model.manifest.identity
-        name = collection_name(identity, Distance.COSINE, official=False)
-        with EmbeddedStore(self.folder / "store").open(name) as collection:
+        with self.store.open(self.collection) as collection:
             payloads = [replace(payload, ingested_at="", moved_from=None) for payload in collection.scan()]
             vectors = collection.vectors([payload.id for payload in payloads])
         return {payload.id: (payload, vectors[payload.id]) for payload in payloads}
@@ -219,10 +234,10 @@ def test_a_dry_run_reports_what_the_run_will_do(
         assert counted(world.ingest(dry_run=True)) == counted(world.ingest(batch_size=batch_size))
         for change in changes:
             change.apply(world, contents)
-        said = world.ingest(dry_run=True, prune=prune)
+        told = world.ingest(dry_run=True, prune=prune)
         done = world.ingest(prune=prune, batch_size=batch_size)
         again = world.ingest(prune=prune)
-    assert counted(said) == counted(done)
+    assert counted(told) == counted(done)
     used = done.found - len(done.skipped)
     assert counted(again)[0] == {"unchanged": used}
 
@@ -243,6 +258,57 @@ def test_the_history_of_a_folder_does_not_matter(
         shutil.rmtree(folder / "store")
         world.ingest(batch_size=batch_sizes[2])
         assert_same(on_the_way, world.stored())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerStore]:
+    """Yields a store on a server, or on a stand-in for one."""
+    with ExitStack() as stack:
+        url = os.environ.get("QDRANT_URL") or stack.enter_context(running_stand_in()).url
+        store = connect(url, api_key=os.environ.get("QDRANT_API_KEY"))
+        yield store
+        store.close()
+
+
+@settings(max_examples=12)
+@given(
+    files=FILES,
+    changes=st.lists(CHANGES, min_size=1, max_size=2),
+    prune=st.booleans(),
+    rehash=st.booleans(),
+    batch_size=BATCHES,
+)
+def test_a_server_is_brought_up_to_date_as_an_embedded_store_is(
+    bench: Workbench,
+    server: ServerStore,
+    files: dict[str, int],
+    changes: list[list[Change]],
+    prune: bool,
+    rehash: bool,
+    batch_size: int,
+) -> None:
+    """Reports, dry runs and points are the same, although a server is asked only for the files at hand."""
+    contents = (*bench.contents, BROKEN)
+    with bench.folder() as folder, ExitStack() as stack:
+        world = filled(World(bench=bench, folder=folder), files, contents)
+        there = replace(world, server=server)
+        stack.callback(lambda: there.collection in server and server.delete(there.collection))
+        for some in [[], *changes]:
+            for change in some:
+                change.apply(world, contents)
+            for dry_run in (True, False):
+                one, other = (
+                    each.ingest(dry_run=dry_run, prune=prune, rehash=rehash, batch_size=batch_size)
+                    for each in (world, there)
+                )
+                assert said(one) == said(other)
+            assert_same(world.stored(), there.stored())
+
+
+def said(report: IngestReport) -> dict[str, object]:
+    """Returns the whole record of a report, but for its store and its times."""
+    own = ("store", "took_ms", "images_per_second")
+    return {key: value for key, value in report_json(report).items() if key not in own}
 
 
 @settings(max_examples=6)

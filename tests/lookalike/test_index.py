@@ -153,6 +153,19 @@ def test_max_per_class_limits_the_images_added(
         assert index.add(images, max_per_class=3, seed=1).added == 7
 
 
+def test_parts_of_a_folder_are_added_one_after_the_other(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """All of them make what adding the folder makes."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        added = [index.add(images, part=(number, 3)).added for number in (1, 2, 3)]
+        again = index.add(images)
+        assert (again.added, again.unchanged) == (0, sum(added))
+        for bad in ("1/3", (1,), (1, 2, 3), (1.0, 3), (0, 3), (4, 3)):
+            with pytest.raises(lookalike.errors.UsageError, match="part"):
+                index.add(images, part=bad)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -38,6 +38,7 @@ def test_an_index_follows_a_folder(tmp_path: Path, tiny_model: lookalike.Model, 
     [
         ({"force": True}, UsageError),
         ({"dry_run": True}, UsageError),
+        ({"part": (1, 2)}, UsageError),
         ({"poll_s": 0}, UsageError),
         ({"poll_s": "often"}, UsageError),
         ({"folders": []}, UsageError),

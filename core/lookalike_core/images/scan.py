@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,13 +60,15 @@ class OtherFiles:
 
     `by_suffix` has suffixes in lower case, "" for names without one; beyond `max_suffixes` suffixes, files
     are counted in `total` alone. `linked_folders` are links to folders that are not followed;
-    `excluded_folders` and `excluded_images` are excluded by rules, hidden ones not counted.
+    `excluded_folders` and `excluded_images` are excluded by rules, hidden ones not counted. `passed_over` are
+    images that were not wanted.
     """
 
     total: int = 0
     linked_folders: int = 0
     excluded_folders: int = 0
     excluded_images: int = 0
+    passed_over: int = 0
     by_suffix: Counter[str] = field(default_factory=Counter)
     fitting_patterns: set[str] = field(default_factory=set)
     """Exclude patterns that have excluded or re-included something."""
@@ -107,19 +109,24 @@ def _suffix(name: str) -> str:
 
 
 def scan(
-    root: Path, others: OtherFiles | None = None, *, rules: FolderRules = DEFAULT_RULES
+    root: Path,
+    others: OtherFiles | None = None,
+    *,
+    rules: FolderRules = DEFAULT_RULES,
+    takes: Callable[[str], bool] | None = None,
 ) -> Iterator[FoundFile | Skipped]:
     """Yields images below `root` by name, depth first, and counts everything else in `others`.
 
     Links to files are followed. Links to folders are followed if the rules say so, after all else: each real
     folder is walked once, by its own path if it is below `root`, so that no loop is followed and nothing is
     found twice; if its own path is excluded, so is the folder, whichever link leads there. A tree may have
-    any depth: content below the longest path that the system supports is skipped.
+    any depth: content below the longest path that the system supports is skipped. Images whose root-relative
+    path `takes` does not want are not looked at.
 
     Raises:
         UsageError: a pattern of the rules is malformed.
     """
-    return _Walk(root, OtherFiles() if others is None else others, rules).entries()
+    return _Walk(root, OtherFiles() if others is None else others, rules, takes=takes).entries()
 
 
 def look_up(
@@ -160,8 +167,15 @@ class _Folder:
 class _Walk:
     """One walk through a folder; if links are followed, it records the folders visited."""
 
-    def __init__(self, root: Path, others: OtherFiles, rules: FolderRules) -> None:
-        self._root, self._others = root, others
+    def __init__(
+        self,
+        root: Path,
+        others: OtherFiles,
+        rules: FolderRules,
+        *,
+        takes: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._root, self._others, self._takes = root, others, takes
         self._exclusion, self._class_level = rules.exclusion, rules.class_level
         self._follows_links = rules.follow_links
         self._exclusion.fitting = others.fitting_patterns
@@ -206,7 +220,10 @@ class _Walk:
             here = way[-1]
             for name in here.names:
                 if name not in here.folders:
-                    yield self._look_at(here.place + name, here.prefix + name)
+                    if self._takes is None or self._takes(here.prefix + name):
+                        yield self._look_at(here.place + name, here.prefix + name)
+                    else:
+                        self._others.passed_over += 1
                     continue
                 below = self._enter(f"{here.place}{name}/", f"{here.prefix}{name}/")
                 if isinstance(below, Skipped):

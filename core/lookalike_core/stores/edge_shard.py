@@ -15,6 +15,8 @@ from lookalike_core.stores.local_folder import LOG, SHARD, only_readable
 from lookalike_core.stores.points import EVERYTHING, FIRST_INDEXED, INDEXED_FIELDS, PointFilter, as_vector
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import qdrant_edge
 
 _Answer = TypeVar("_Answer")
@@ -121,17 +123,19 @@ class Shard:
         request = edge.CountRequest(exact=True, filter=filter_of(where, lacking=lacking))
         return self.ask(lambda shard: shard.count(request))
 
-    def pages(self, where: PointFilter = EVERYTHING) -> "Iterator[list[qdrant_edge.Record]]":
-        """Yields matching points with their payloads, page by page."""
+    def pages(
+        self, where: PointFilter = EVERYTHING, *, start: str | None = None, payloads: bool = True
+    ) -> "Iterator[list[qdrant_edge.Record]]":
+        """Yields matching points by id, from `start` on, with their payloads unless told, page by page."""
         import qdrant_edge as edge
 
-        offset = None
+        offset: int | UUID | str | None = start
         while True:
             request = edge.ScrollRequest(
                 offset=offset,
                 limit=self.tuning.scan_page,
                 filter=filter_of(where),
-                with_payload=True,
+                with_payload=payloads,
                 with_vector=False,
             )
             with engine_errors(self.folder):

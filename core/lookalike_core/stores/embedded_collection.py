@@ -144,6 +144,16 @@ class EmbeddedCollection:
         for records in self._shard.pages():
             yield from ((str(record.id), record.payload or {}) for record in records)
 
+    def scan_ids(
+        self, where: PointFilter = EVERYTHING, *, start: str | None = None, stop: str | None = None
+    ) -> Iterator[str]:
+        """Yields ids page by page, as `scan` does."""
+        for records in self._shard.pages(where, start=start, payloads=False):
+            for record in records:
+                if stop is not None and str(record.id) >= stop:
+                    return
+                yield str(record.id)
+
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """Returns vectors, reading all of them at once."""
         return self._shard.vectors(ids)

@@ -127,6 +127,14 @@ class Collection(Protocol):
     def scan_points(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yields id and stored payload of every point, in any order; unlike `scan` it checks neither."""
 
+    def scan_ids(
+        self, where: PointFilter = EVERYTHING, *, start: str | None = None, stop: str | None = None
+    ) -> Iterator[str]:
+        """Yields the ids of matching points in ascending order: from `start` on, and up to before `stop`.
+
+        Both are UUIDs, of which there need be no point. No payload is read.
+        """
+
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """Returns the stored vectors, float32 `[D]`, of those ids that exist."""
 

@@ -56,7 +56,7 @@ from lookalike_core.stores.server_metadata import (
     manifest_json,
     require_same,
 )
-from lookalike_core.stores.server_reads import Fields, ModelReads, Page, Reads, StoredPoint
+from lookalike_core.stores.server_reads import Fields, ModelReads, Offset, Page, Reads, StoredPoint
 from lookalike_core.stores.server_requests import filter_of, make_index, search_params
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 from lookalike_core.stores.strict_mode import NO_LIMITS, Limits, within
@@ -207,13 +207,24 @@ class ServerCollection:
         """Yields points, reading page by page."""
         return self._points_of("reading", EVERYTHING, fields=True)
 
+    def scan_ids(
+        self, where: PointFilter = EVERYTHING, *, start: str | None = None, stop: str | None = None
+    ) -> Iterator[str]:
+        """Yields ids, reading page by page; a server has them in this order."""
+        for point, _ in self._points_of("reading", where, fields=False, start=start):
+            if stop is not None and point >= stop:
+                return
+            yield point
+
     def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
         """Yields these fields of the payloads of all matching points, ordered by id."""
         return (payload for _, payload in self._points_of(what, where, fields=fields))
 
-    def _points_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[StoredPoint]:
-        """Yields all matching points ordered by id, with these fields of their payloads."""
-        offset, size = None, within(self._tuning.scan_page, self._limits.found)
+    def _points_of(
+        self, what: str, where: PointFilter, *, fields: Fields, start: Offset = None
+    ) -> Iterator[StoredPoint]:
+        """Yields all matching points ordered by id, from `start` on, with these fields of their payloads."""
+        offset, size = start, within(self._tuning.scan_page, self._limits.found)
         while True:
             asked = Page(where=filter_of(where, self._limits), limit=size, offset=offset, fields=fields)
             try:

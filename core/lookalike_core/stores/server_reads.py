@@ -20,7 +20,7 @@ Fields = bool | list[str]
 
 
 Offset = Any
-"""The start of a page, as returned with the page before; None for the first."""
+"""The start of a page: an id, or what was returned with the page before; None for the first point."""
 
 StoredPoint = tuple[str, Mapping[str, Any]]
 """A point's id and its payload."""
@@ -99,11 +99,12 @@ class MessageReads:
         from qdrant_client import grpc
         from qdrant_client.conversions.conversion import RestToGrpc
 
+        start = grpc.PointId(uuid=asked.offset) if isinstance(asked.offset, str) else asked.offset
         request = grpc.ScrollPoints(
             collection_name=name,
             filter=None if asked.where is None else RestToGrpc.convert_filter(asked.where),
             limit=asked.limit,
-            offset=asked.offset,
+            offset=start,
             with_payload=RestToGrpc.convert_with_payload_interface(asked.fields),
             with_vectors=grpc.WithVectorsSelector(enable=False),
         )

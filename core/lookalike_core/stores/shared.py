@@ -196,6 +196,12 @@ class SharedCollection:
         """Yields ids and stored payloads, as `scan` does."""
         return self._fetch(lambda collection: collection.scan_points())
 
+    def scan_ids(
+        self, where: PointFilter = EVERYTHING, *, start: str | None = None, stop: str | None = None
+    ) -> Iterator[str]:
+        """Yields ids, as `scan` does."""
+        return self._fetch(lambda collection: collection.scan_ids(where, start=start, stop=stop))
+
     def _fetch(self, scan: Callable[[Collection], Iterator[_Answer]]) -> Iterator[_Answer]:
         with self.locked() as collection:
             rows = scan(collection)

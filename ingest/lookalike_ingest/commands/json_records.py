@@ -103,6 +103,8 @@ class Ingest(TypedDict):
     root: Path
     """Absolute path of the folder."""
     store: str
+    part: str | None
+    """The part of the dataset that was ingested, as `2/8`; null for all of it."""
     interrupted: bool
     """Whether Ctrl-C ended it before all images were considered; the same command continues."""
     found: int

@@ -21,6 +21,7 @@ def report_json(report: IngestReport) -> records.Ingest:
         "dataset": report.dataset.name,
         "root": report.dataset.root,
         "store": report.store,
+        "part": str(report.part) if report.part else None,
         "interrupted": report.interrupted,
         "found": report.found,
         "not_taken": report.not_taken,

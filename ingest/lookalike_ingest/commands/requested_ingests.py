@@ -14,6 +14,7 @@ from lookalike_core.stores.collection_manifest import Distance, VectorQuantizati
 
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.durations import parse_duration
+from lookalike_ingest.parts import Part
 from lookalike_ingest.request import (
     Dataset,
     IngestRequest,
@@ -68,6 +69,7 @@ class RequestedIngests:
     max_pixels: int
     quantize: VectorQuantization | None
     subset: Subset | None = None
+    part: Part | None = None
     dry_run: bool = False
     force: bool = False
     rehash: bool = False
@@ -112,6 +114,7 @@ class RequestedIngests:
             labels=load_labels(labels, dataset.root) if labels else {},
             label_of=label_of(dataset.root),
             subset=self.subset,
+            part=self.part,
             rules=self.rules,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,

@@ -50,6 +50,7 @@ from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.commands.report_records import problem_json, report_json
 from lookalike_ingest.commands.requested_ingests import RequestedIngests, choose_rules
+from lookalike_ingest.parts import Part
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import IngestRequest, ModelChoice
 from lookalike_ingest.run import run_ingests
@@ -71,6 +72,14 @@ def run(
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="Random seed of --max-per-class; default: 0.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="I/N",
+            help="Ingest part I of N, chosen by paths; parts may run at once on a server.",
+        ),
     ] = None,
     exclude: ExcludeOption = None,
     no_exclude: NoExcludeOption = False,
@@ -137,6 +146,7 @@ def run(
         max_pixels=max_pixels,
         quantize=quantize,
         subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
+        part=None if part is None else Part.parse(part),
         dry_run=dry_run,
         force=force,
         rehash=rehash,
@@ -212,6 +222,7 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     width = max(cell_width(collection.name) for collection in report.collections)
     lines = [
         f"{report.dataset.name}: {format_count(report.found, 'image')} in {report.dataset.root}"
+        + (f", part {report.part}" if report.part else "")
         + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
         "  ".join([pad("collection", width), *(f"{word:>9}" for word in words)]),
