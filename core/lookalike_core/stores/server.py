@@ -12,10 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
+from lookalike_core.errors import (
+    CollectionMissingError,
+    ManifestError,
+    StoreError,
+    StoreRefusedError,
+    UsageError,
+)
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import (
     STAGED_SUFFIX,
@@ -27,7 +34,9 @@ from lookalike_core.stores.faults import FaultKind, fault_of
 from lookalike_core.stores.points import FIRST_INDEXED, INDEXED_FIELDS
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
+from lookalike_core.stores.server_cluster import ServerCluster, layout_of
 from lookalike_core.stores.server_collection import ServerCollection
+from lookalike_core.stores.server_http import ServerHttp
 from lookalike_core.stores.server_metadata import (
     ALIASES,
     COPIED_FROM,
@@ -66,15 +75,16 @@ class ServerStore:
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
-        transfer: SnapshotTransfer | None = None,
+        http: ServerHttp | None = None,
     ) -> None:
         self.label = label
-        self._transfer = transfer
+        self._transfer = None if http is None else SnapshotTransfer(http)
         self._client = client
         self._reads = reads
         self._tuning = tuning
         self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
+        self.cluster = ServerCluster(self._requests, http, self._info)
 
     def version(self) -> str:
         """Returns the server's version."""
@@ -109,10 +119,19 @@ class ServerStore:
         """Returns the manifest that the server has now."""
         return self._own_manifest(self._own(name), name)
 
-    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
-        """Creates the collection with its manifest in one request, then its payload indexes."""
+    def create(
+        self, manifest: CollectionManifest, *, name: str | None = None, layout: ClusterLayout | None = None
+    ) -> None:
+        """Creates the collection with its manifest in one request, then its payload indexes.
+
+        A staged collection has the layout of the one that it is to replace, unless another is given.
+        """
         name = name or manifest.collection
-        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name))})
+        if layout is not None:
+            self.cluster.require_layout(layout)
+        elif name.endswith(STAGED_SUFFIX):
+            layout = self.cluster.find_layout(name.removesuffix(STAGED_SUFFIX))
+        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name))}, layout)
 
     def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
         """Creates the collection with its manifest and the marks of a copy in one request."""
@@ -136,14 +155,21 @@ class ServerStore:
             )
         return self._opened(name, info, read_manifest(info, name, self.label))
 
-    def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
+    def _create(
+        self,
+        name: str,
+        manifest: CollectionManifest,
+        metadata: dict[str, Any],
+        layout: ClusterLayout | None = None,
+    ) -> None:
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
-        self._requests.make(
-            lambda: self._make(name, manifest, metadata), f"creating collection {name}", collection=name
-        )
+        make = partial(self._make, name, manifest, metadata, layout or ClusterLayout())
+        self._requests.make(make, f"creating collection {name}", collection=name)
         try:
             self._complete(name)
+            if layout is not None:
+                self._require_made(name, layout)
         except BaseException:
             with suppress(Exception):
                 self._client.delete_collection(name)
@@ -165,7 +191,7 @@ class ServerStore:
             requests=self._requests,
             reads=self._reads,
             limits=Limits.of(info),
-            replicas=info.config.params.replication_factor or 1,
+            replicas=layout_of(info).replicas or 1,
             tuning=self._tuning,
         )
 
@@ -199,7 +225,7 @@ class ServerStore:
         """
         transfer = self._require_transfer()
         ask = partial(self._requests.make, collection=name)
-        remote = ask(partial(transfer.count_remote_shards, name), f"looking for the shards of {name}")
+        remote = self.cluster.count_remote_shards(name)
         if remote:
             raise StoreError(
                 f"{remote} shards of {name} are on other nodes of {self.label}, and a snapshot holds those "
@@ -235,7 +261,7 @@ class ServerStore:
         transfer = self._require_transfer()
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
-        nodes = self._requests.make(transfer.count_nodes, f"looking at the cluster of {self.label}")
+        nodes = self.cluster.count_peers()
         if nodes > 1:
             raise StoreError(
                 f"{self.label} is a cluster of {nodes} nodes, and a snapshot is restored to one; restore it "
@@ -373,7 +399,9 @@ class ServerStore:
             lambda: self._client.delete_collection(name), f"deleting collection {name}", collection=name
         )
 
-    def _make(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
+    def _make(
+        self, name: str, manifest: CollectionManifest, metadata: dict[str, Any], layout: ClusterLayout
+    ) -> None:
         """Tries to create the collection.
 
         If an earlier answer was lost, its manifest identifies it as ours.
@@ -390,6 +418,9 @@ class ServerStore:
                     on_disk=None if manifest.vector_quantization is VectorQuantization.NONE else True,
                 ),
                 quantization_config=quantization_of(manifest.vector_quantization),
+                shard_number=layout.shards,
+                replication_factor=layout.replicas,
+                write_consistency_factor=layout.write_consistency,
                 metadata=metadata,
             )
         except Exception as error:
@@ -407,6 +438,20 @@ class ServerStore:
                 f"the server at {self.label} does not store metadata of collections; "
                 "use Qdrant 1.16 or newer (docker compose up qdrant)",
                 store=self.label,
+            )
+
+    def _require_made(self, name: str, layout: ClusterLayout) -> None:
+        """Refuses a new collection that has another layout than asked for, or too few replicas for it."""
+        made = self.cluster.find_layout(name) or ClusterLayout()
+        if layout.find_difference(made) is not None:
+            raise StoreError(f"{self.label} made {name} with {made}, not {layout}", store=self.label)
+        asked, replicas = layout.write_consistency or 1, made.replicas or 1
+        if asked > replicas:
+            raise UsageError(
+                f"a write cannot be confirmed by {asked} replicas: {self.label} makes {replicas} of each "
+                "shard unless told otherwise",
+                argument=Argument.WRITE_CONSISTENCY,
+                hint=Hint(Action.USE, {Argument.REPLICAS: str(asked)}),
             )
 
     def _index(self, name: str, fields: Sequence[str]) -> None:
