@@ -48,6 +48,27 @@ def test_a_collection_is_made_with_shards_and_replicas(
         assert str(store.cluster.find_layout(name)).startswith("3 shards, ")
 
 
+def test_status_shows_peers_and_shards(run: Any, shell: Any, cluster: ClusterOfThree, own_names: str) -> None:
+    """As a table with what is wrong, and as JSON in full."""
+    assert run("--shards", "2", "--replicas", "2").code == 0
+    status = ("ingest", "status", "--store", cluster.urls[0])
+    text, [record] = shell(*status).out, shell(*status, "--json").json
+    assert "cluster of 3 peers\n" in text
+    assert all(f"  peer {peer['id']} at {peer['address']}\n" in text for peer in record["peers"])
+    assert "  2 shards, 2 replicas of each, writes confirmed by 1\n" in text
+    sharding = next(
+        each["sharding"] for each in record["collections"] if each["name"] == f"{own_names}cosine"
+    )
+    assert (sharding["shards"], sharding["replicas"], sharding["write_consistency"]) == (2, 2, 1)
+    assert {one["peer"] for one in sharding["placed"]} <= {peer["id"] for peer in record["peers"]}
+    assert [one["shard"] for one in sharding["placed"]] == [0, 0, 1, 1]
+    if cluster.stand_in is not None:
+        cluster.stand_in.down = {102}
+        text = shell(*status).out
+        assert "  peer 102 at http://node-102:6335/: not reached lately (Failed to connect)\n" in text
+        assert "  shard 0 has 1 of 2 replicas (Dead on http://node-102:6335/)\n" in text
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

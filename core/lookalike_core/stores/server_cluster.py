@@ -49,8 +49,8 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Where a collection is in a cluster."""
+class Sharding:
+    """How a collection is spread over a cluster."""
 
     shards: int
     """The number of shards."""
@@ -62,6 +62,13 @@ class Spread:
     """All replicas, by shard and peer."""
     transfers: int
     """How many replicas are being copied from one peer to another."""
+
+    @property
+    def layout(self) -> ClusterLayout:
+        """The numbers of shards and replicas that were asked for."""
+        return ClusterLayout(
+            shards=self.shards, replicas=self.replicas, write_consistency=self.write_consistency
+        )
 
     @property
     def lacking(self) -> dict[int, int]:
@@ -113,14 +120,14 @@ class ServerCluster:
         except StoreError:
             return []
 
-    def read_spread(self, name: str) -> Spread | None:
+    def read_sharding(self, name: str) -> Sharding | None:
         """Returns where a collection is; None if that cannot be read."""
         try:
             info = self._find_info(name)
             found = self._ask(f"/collections/{quote(name)}/cluster", f"looking for the shards of {name}", 1)
         except LookalikeError:
             return None
-        return None if info is None or found is None else _spread(layout_of(info), found)
+        return None if info is None or found is None else _sharding(layout_of(info), found)
 
     def count_remote_shards(self, name: str) -> int:
         """Returns how many shards of a collection other peers hold and this one does not.
@@ -178,7 +185,7 @@ def _peer(number: str, address: str, faults: Mapping[str, Any]) -> Peer:
     return Peer(id=int(number), address=address, fault=said and " ".join(said.split()))
 
 
-def _spread(layout: ClusterLayout, found: Mapping[str, Any]) -> Spread:
+def _sharding(layout: ClusterLayout, found: Mapping[str, Any]) -> Sharding:
     """Returns where a collection is, by the answer of a peer, which lists its own shards apart."""
     here = found.get("peer_id") or 0
     own = [(each, here) for each in found.get("local_shards") or ()]
@@ -187,7 +194,7 @@ def _spread(layout: ClusterLayout, found: Mapping[str, Any]) -> Spread:
         Replica(shard=int(each.get("shard_id")), peer=int(peer or 0), state=str(each.get("state")))
         for each, peer in (*own, *remote)
     ]
-    return Spread(
+    return Sharding(
         shards=layout.shards or 1,
         replicas=layout.replicas or 1,
         write_consistency=layout.write_consistency or 1,

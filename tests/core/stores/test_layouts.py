@@ -28,9 +28,9 @@ def test_a_collection_is_made_with_the_layout(cluster: ClusterOfThree, manifest_
             found = store.cluster.find_layout(manifest.collection)
             assert found is not None
             assert layout.find_difference(found) is None
-            spread = store.cluster.read_spread(manifest.collection)
-            assert spread is not None
-            places = [(one.shard, one.peer) for one in spread.placed]
+            sharding = store.cluster.read_sharding(manifest.collection)
+            assert sharding is not None
+            places = [(one.shard, one.peer) for one in sharding.placed]
             assert len(set(places)) == len(places) == (found.shards or 0) * (found.replicas or 0)
             store.delete(manifest.collection)
         assert store.cluster.find_layout("not-there") is None
