@@ -25,7 +25,7 @@ from lookalike_core.stores.collection_manifest import (
     VectorQuantization,
     collection_name,
 )
-from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
+from lookalike_core.stores.collection_names import STAGED_SUFFIX, public_name, staged_name
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store, open_together, require_writable
 from lookalike_core.text import format_count
@@ -156,7 +156,7 @@ def refuse_staged(name: str, store: Store) -> None:
         ManifestError: the collection of this name is one.
     """
     if name.endswith(STAGED_SUFFIX) and name in store:
-        whole = name.removesuffix(STAGED_SUFFIX)
+        whole = public_name(name)
         raise ManifestError(
             f"{name} is the unfinished rebuild of {whole}",
             collection=name,

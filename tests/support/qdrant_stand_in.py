@@ -164,6 +164,15 @@ class QdrantStandIn:
 
     def _alias(self, data: Any) -> bool:
         changes = TypeAdapter(list[models.AliasOperations]).validate_python(data["actions"])
+        there = {collection.name for collection in self.client.get_collections().collections}
+        for change in changes:
+            if not isinstance(change, models.CreateAliasOperation):
+                continue
+            made = change.create_alias
+            if made.collection_name not in there:
+                raise KeyError(f"Not found: Collection `{made.collection_name}` doesn't exist!")
+            if made.alias_name in there:
+                raise FileExistsError(f"Wrong input: Collection `{made.alias_name}` already exists!")
         return self.client.update_collection_aliases(changes)
 
     def _index(self, name: str, data: Any) -> Any:

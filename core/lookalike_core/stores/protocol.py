@@ -301,8 +301,7 @@ class Store(Protocol):
     def replace(self, name: str) -> None:
         """Replaces the collection `name` by the one staged for it; `name` need not exist.
 
-        If interrupted, `name` is the old or the new collection, or is refused as unfinished until this is
-        called again.
+        If interrupted, `name` is the old or the new collection.
 
         Raises:
             CollectionMissingError: no collection is staged for it.
