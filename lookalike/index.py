@@ -18,6 +18,7 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import read_vectors
+from lookalike_core.stores.cluster_layout import MAX_LAYOUT_NUMBER, ClusterLayout, choose_layout
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload
@@ -216,6 +217,16 @@ def _store_address(place: str | os.PathLike[str] | None) -> str | None:
     return f"embedded:{text}"
 
 
+def _choose_layout(
+    shards: int | None, replicas: int | None, write_consistency: int | None
+) -> ClusterLayout | None:
+    given = {"shards": shards, "replicas": replicas, "write_consistency": write_consistency}
+    for name, value in given.items():
+        if value is not None:
+            check_whole(value, name, (1, MAX_LAYOUT_NUMBER))
+    return choose_layout(**given)
+
+
 class AddOptions(TypedDict, total=False):
     """The options that `Index.add` and `Index.add_many` share, described there."""
 
@@ -235,6 +246,9 @@ class AddOptions(TypedDict, total=False):
     batch_size: int | None
     max_pixels: int
     quantize: str | None
+    shards: int | None
+    replicas: int | None
+    write_consistency: int | None
     synsets: str | os.PathLike[str] | None
     val_solution: str | os.PathLike[str] | None
 
@@ -348,6 +362,9 @@ class Index(Searchable):
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
         quantize: str | None = None,
+        shards: int | None = None,
+        replicas: int | None = None,
+        write_consistency: int | None = None,
         synsets: str | os.PathLike[str] | None = None,
         val_solution: str | os.PathLike[str] | None = None,
     ) -> AddReport:
@@ -380,6 +397,9 @@ class Index(Searchable):
             batch_size: Images in a batch; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
             quantize: Vector quantization of a new collection: `int8` or `int4`.
+            shards: Shards of a new collection on a server; by default as the server is set up.
+            replicas: Copies of each shard, on different peers of the server's cluster.
+            write_consistency: The replicas that must confirm a write.
             synsets: ImageNet's table of the names of its folders.
             val_solution: ImageNet's table of the classes of its validation images.
 
@@ -388,7 +408,7 @@ class Index(Searchable):
         Raises:
             StoreError: the store is read-only, and its folder the error's `path`; nothing was embedded.
             UsageError: the folder is missing or holds no images, the dataset has another folder, or a pattern
-                is malformed.
+                is malformed; or the collection has other shards or replicas, or cannot have them.
             WeightsError, ModelError, ProviderError: the model is not available or cannot be run.
             ManifestError: the collection holds another embedding space, or is not of Lookalike.
         """
@@ -432,6 +452,7 @@ class Index(Searchable):
                 quantize=check_choice(VectorQuantization, quantize, "quantize")
                 if quantize is not None
                 else None,
+                layout=_choose_layout(shards, replicas, write_consistency),
             )
             done = run_ingest(
                 request,
@@ -940,17 +961,26 @@ class Index(Searchable):
 
     @shows_progress
     def rebuild(
-        self, *, quantize: str | None = None, force: bool = False, batch_size: int | None = None
+        self,
+        *,
+        quantize: str | None = None,
+        shards: int | None = None,
+        replicas: int | None = None,
+        write_consistency: int | None = None,
+        force: bool = False,
+        batch_size: int | None = None,
     ) -> RebuildReport:
         """Builds the collection again from its folders, with this version of the library.
 
         The report's `replaced` says whether the new collection replaced the old one, which is kept where
-        images are missing or unreadable, unless `force` drops these. `quantize` is as for `add`.
+        images are missing or unreadable, unless `force` drops these. The other arguments are as for `add`;
+        None keeps what the collection has.
         """
         options = RebuildOptions(
             batch_size=None if batch_size is None else check_whole(batch_size, "batch_size"),
             force=force,
             quantize=check_choice(VectorQuantization, quantize, "quantize") if quantize is not None else None,
+            layout=_choose_layout(shards, replicas, write_consistency),
         )
         with self._writing:
             report = rebuild(

@@ -364,6 +364,8 @@ _HELD = {
     "Reliability": "lookalike_core.models.calibration_curves",
     "Skipped": "lookalike_core.images.scan",
     "SkipReason": "lookalike_core.errors",
+    "Replica": "lookalike_core.stores.server_cluster",
+    "Sharding": "lookalike_core.stores.server_cluster",
     "StudiedRule": "lookalike_search.evaluation.vote_study",
     "StudyPart": "lookalike_search.evaluation.vote_study",
     "Threshold": "lookalike_core.models.calibration_curves",

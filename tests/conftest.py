@@ -344,7 +344,7 @@ def tiny_weights(write_weights: WriteWeights, tmp_path_factory: pytest.TempPathF
 
     Collections are called by them, so on a real server each process of the tests has its own.
     """
-    seed = 0 if QDRANT_URL is None else os.getpid()
+    seed = os.getpid() if QDRANT_URL or os.environ.get("QDRANT_CLUSTER_URLS") else 0
     return write_weights(tmp_path_factory.mktemp("weights") / "tiny.h5", seed=seed)
 
 

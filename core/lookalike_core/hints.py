@@ -66,6 +66,8 @@ class Argument(StrEnum):
     QUERY = "query"
     REGION = "region"
     REQUIRE_GPU = "require_gpu"
+    REPLICAS = "replicas"
+    SHARDS = "shards"
     SINCE = "since"
     STORE = "store"
     TO = "to"
@@ -73,6 +75,7 @@ class Argument(StrEnum):
     UNTIL = "until"
     WEIGHTS = "weights"
     WITHOUT_NEAR = "without_near"
+    WRITE_CONSISTENCY = "write_consistency"
 
 
 class Action(StrEnum):
@@ -130,6 +133,8 @@ class Action(StrEnum):
     """Resume the interrupted copy, as an alternative to a remedy that the message gives."""
     REQUANTIZE = "requantize"
     """Rebuild the `collection` with the `quantize` that was requested."""
+    CHANGE_LAYOUT = "change-layout"
+    """Rebuild the `collection` with the `shards`, `replicas` or `write_consistency` that was requested."""
     MOVE_OR_RENAME_DATASET = "move-or-rename-dataset"
     """Pass the dataset's new folder if it has moved, or give the new dataset another name."""
     MOVE_OR_REMOVE_DATASET = "move-or-remove-dataset"

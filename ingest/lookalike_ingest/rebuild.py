@@ -18,13 +18,14 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import (
     CollectionManifest,
     Distance,
     VectorQuantization,
     collection_name,
 )
-from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
+from lookalike_core.stores.collection_names import STAGED_SUFFIX, public_name, staged_name
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store, open_together, require_writable
 from lookalike_core.text import format_count
@@ -37,6 +38,7 @@ from lookalike_ingest.absence import is_missing
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.labels import Label
+from lookalike_ingest.layout_check import has_layout, require_new_layout
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from lookalike_ingest.takeover import is_former, take_over
@@ -47,13 +49,14 @@ from lookalike_ingest.target import new_manifest
 class RebuildOptions:
     """Options as of an ingest; `force` replaces the old collection even if some of its images are not read.
 
-    Without `quantize` the vector quantization is kept.
+    Without `quantize` the vector quantization is kept, and without `layout` the shards and replicas.
     """
 
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     force: bool = False
     quantize: VectorQuantization | None = None
+    layout: ClusterLayout | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,11 +124,12 @@ def rebuild(
         ManifestError: it is not ours, was renamed or is an alias, or its weights have changed.
         StoreLockedError: another process is rebuilding it.
         StoreError: the store is read-only.
-        UsageError: the folder of one of its datasets does not exist.
+        UsageError: the folder of one of its datasets does not exist, or the store cannot make the layout.
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
     require_writable(store, name)
+    require_new_layout(options.layout, store)
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):
@@ -152,7 +156,7 @@ def refuse_staged(name: str, store: Store) -> None:
         ManifestError: the collection of this name is one.
     """
     if name.endswith(STAGED_SUFFIX) and name in store:
-        whole = name.removesuffix(STAGED_SUFFIX)
+        whole = public_name(name)
         raise ManifestError(
             f"{name} is the unfinished rebuild of {whole}",
             collection=name,
@@ -245,11 +249,14 @@ class _Rebuild:
             datasets=old.datasets,
             vector_quantization=self._options.quantize or old.vector_quantization,
         )
-        if staged in self._store and not _fits(self._store.manifest(staged), new):
+        layout = self._options.layout
+        if staged in self._store and not (
+            _fits(self._store.manifest(staged), new) and has_layout(layout, staged, self._store)
+        ):
             self._store.delete(staged)
         if staged not in self._store:
             provider = self._embedders.of(model).provider
-            self._store.create(replace(new, provider=provider), name=staged)
+            self._store.create(replace(new, provider=provider), name=staged, layout=layout)
 
     def _fill(
         self, dataset: str, root: str, rules: FolderRules, spec: ModelSpec | Head, distance: Distance

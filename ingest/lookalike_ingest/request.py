@@ -15,6 +15,7 @@ from lookalike_core.images.scan import FoundFile
 from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import nfc
 from lookalike_exporter.heads.head_file import Head, read_head
@@ -195,7 +196,7 @@ class IngestRequest:
     that time, since an ingest with `prune_after` first missed them. `rehash` reads every file, whatever its
     size and times. `into` names the collection, instead of the model and the distance; then there must be one
     of each. A head is the only one of `specs`. Without a `batch_size` that of the execution provider is used.
-    `quantize` is for collections that are created; existing ones must have the same.
+    `quantize` and `layout` are for collections that are created; existing ones must have the same.
     """
 
     dataset: Dataset
@@ -217,6 +218,7 @@ class IngestRequest:
     rehash: bool = False
     into: str | None = None
     quantize: VectorQuantization | None = None
+    layout: ClusterLayout | None = None
     label_rows: LabelRows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

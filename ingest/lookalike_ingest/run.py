@@ -28,6 +28,7 @@ from lookalike_ingest.base_vectors import BaseVectors, find_base_collections
 from lookalike_ingest.dataset_rules import RuleChoice, read_manifests, resolve_rules
 from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.image_folder import find_images, require_images
+from lookalike_ingest.layout_check import check_layout
 from lookalike_ingest.other_datasets import (
     find_folder_names,
     find_gone,
@@ -123,12 +124,14 @@ def _run_once(
 ) -> IngestReport:
     started = time.monotonic()
     require_images(request.dataset, store, may_be_empty=request.may_be_empty)
+    check_layout(request.layout, [], store)  # an embedded store has none: before a model is exported
     models = _get_models(request, store, embedders.settings)
     wanted = {
         target_name(model, distance, into=request.into): (model, distance)
         for model in models
         for distance in request.distances
     }
+    check_layout(request.layout, list(wanted), store)
     request = _resolve_name(request, list(wanted), store)
     rules = resolve_rules(request.dataset.name, request.rules, targets=list(wanted), store=store)
     request = replace(request, dataset=replace(request.dataset, rules=rules))

@@ -9,6 +9,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import EVERYTHING
 from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.server_cluster import Peer, ServerCluster, Sharding
 from lookalike_exporter.compatibility import describe_outdated
 
 
@@ -17,7 +18,8 @@ class CollectionStatus:
     """One collection; `datasets` and `classes` map names to numbers of points, with "" for no class.
 
     A dataset without points is listed with 0. `outdated` says how it differs from collections that this
-    version makes, `rebuild_begun` that a rebuild is running or was interrupted.
+    version makes, `rebuild_begun` that a rebuild is running or was interrupted. `sharding` is None unless the
+    store is a server in a cluster, which may say it.
     """
 
     name: str
@@ -27,6 +29,7 @@ class CollectionStatus:
     classes: Mapping[str, int]
     outdated: Sequence[str]
     rebuild_begun: bool
+    sharding: Sharding | None
 
 
 def read_statuses(store: Store) -> Iterator[CollectionStatus]:
@@ -34,16 +37,22 @@ def read_statuses(store: Store) -> Iterator[CollectionStatus]:
 
     A collection that is deleted in the meantime is left out silently.
     """
+    cluster = store.cluster if find_peers(store) else None
     for name in store.names():
         try:
-            yield _status(store, name)
+            yield _status(store, name, cluster)
         except CollectionMissingError:
             continue
         except (ManifestError, StoreRefusedError) as error:
             log_left_out(name, error)
 
 
-def _status(store: Store, name: str) -> CollectionStatus:
+def find_peers(store: Store) -> list[Peer]:
+    """Returns the peers of a server's cluster; none for a store that is in no cluster, or may not say it."""
+    return [] if store.cluster is None else store.cluster.read_peers()
+
+
+def _status(store: Store, name: str, cluster: ServerCluster | None) -> CollectionStatus:
     with store.open(name) as collection:
         return CollectionStatus(
             name=name,
@@ -53,4 +62,5 @@ def _status(store: Store, name: str) -> CollectionStatus:
             classes=collection.tally("class"),
             outdated=describe_outdated(collection.manifest),
             rebuild_begun=staged_name(name) in store,
+            sharding=None if cluster is None else cluster.read_sharding(name),
         )

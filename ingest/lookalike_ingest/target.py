@@ -251,7 +251,7 @@ class WrittenTarget(Target):
         """Creates the collection, unless another ingest has just done so, or it is staged by a rebuild."""
         if not self._is_there() and self._request.into is None:
             try:
-                self._store.create(self._new_manifest(), name=self.name)
+                self._store.create(self._new_manifest(), name=self.name, layout=self._request.layout)
             except ManifestError:
                 if self.name not in self._store:
                     raise

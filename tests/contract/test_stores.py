@@ -1135,8 +1135,13 @@ def read_data(store: Store, name: str) -> Any:
     """Returns the manifest's JSON as stored."""
     if folder_of(store):
         return json.loads((folder_of(store) / name / "manifest.json").read_text(encoding="utf-8"))
-    info = store._client.get_collection(name)  # type: ignore[attr-defined]  # noqa: SLF001 - past our checks
+    info = store._client.get_collection(called(store, name))  # type: ignore[attr-defined]  # noqa: SLF001 - past our checks
     return info.config.metadata[METADATA_KEY]
+
+
+def called(store: Store, name: str) -> str:
+    """Returns what a server calls a collection."""
+    return store._names.find(name).asked_as  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
 
 
 def write_manifest(store: Store, name: str, data: Any) -> None:
@@ -1144,7 +1149,7 @@ def write_manifest(store: Store, name: str, data: Any) -> None:
     if folder_of(store):
         (folder_of(store) / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
     else:
-        store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
+        store._client.update_collection(called(store, name), metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def write_revision(store: Store, name: str, revision: str | None) -> None:

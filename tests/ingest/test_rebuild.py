@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,6 @@ import pytest
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import (
     CollectionMissingError,
-    LookalikeError,
     ManifestError,
     StoreLockedError,
     UsageError,
@@ -27,9 +26,11 @@ from lookalike_core.progress import ShowBar, shown_by
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.stores.collection_names import staged_name
+from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
-from lookalike_core.stores.server import ServerCollection, ServerStore
+from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_names import ServerNames
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
@@ -41,6 +42,7 @@ from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import read_statuses
 from PIL import Image
 from qdrant_client import QdrantClient, models
+from qdrant_stand_in import running_stand_in
 from refusals import refuses
 from sole_bar import SoleBar
 
@@ -442,11 +444,20 @@ def test_status_reports_outdated_collections_and_begun_rebuilds(rebuilds: Rebuil
     assert status.rebuild_begun
 
 
-def test_an_interrupted_copy_on_a_server_keeps_the_classes(
-    rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def on_server() -> Iterator[ServerStore]:
+    """Opens a store on a stand-in for a server."""
+    with running_stand_in() as server:
+        one = connect(server.url, api_key=None)
+        yield one
+        one.close()
+
+
+def test_an_interrupted_change_on_a_server_keeps_the_classes(
+    rebuilds: Rebuilds, on_server: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are stored with the staged points. Qdrant's in-memory client stands in for the server."""
-    rebuilds.store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+    """They are stored with the new collection, which answers from the deletion of the old one on."""
+    rebuilds.store = on_server
     for dataset in rebuilds.roots:
         rebuilds.ingest(dataset, {"cat/1.png": "tiger"} if dataset == "one" else {})
     name = rebuilds.name
@@ -455,31 +466,29 @@ def test_an_interrupted_copy_on_a_server_keeps_the_classes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ServerCollection, "take_over", cut_off)
+        patch.setattr(ServerNames, "point", cut_off)
         with pytest.raises(KeyboardInterrupt):
             rebuilds.rebuild()
+    assert rebuilds.stored()["one:cat/1.png"][0].class_name == "tiger"
     assert rebuilds.rebuild(name=name).points == 10
     assert rebuilds.stored()["one:cat/1.png"][0].class_name == "tiger"
 
 
 def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that finds the other's staged collection in place of its own stops, and the other completes."""
+    """One whose staged collection has replaced the old one by then stops, and nothing is lost."""
     store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
     rebuilds.store = store
     for dataset in rebuilds.roots:
         rebuilds.ingest(dataset, {})
     name = rebuilds.name
-    take_over = ServerCollection.take_over
-    others: list[str] = []
+    change = ServerStore.replace
 
-    def overtaken(collection: ServerCollection, source: ServerCollection, token: str) -> None:
-        if not others:
-            others.append(token)
-            store.replace(name)
-        take_over(collection, source, token)
+    def overtaken(one: ServerStore, name: str) -> None:
+        change(one, name)
+        change(one, name)
 
-    monkeypatch.setattr(ServerCollection, "take_over", overtaken)
-    with pytest.raises(LookalikeError):  # what was staged is gone, or the copy is another's
+    monkeypatch.setattr(ServerStore, "replace", overtaken)
+    with pytest.raises(CollectionMissingError):  # what was staged is gone
         rebuilds.rebuild()
     assert store.manifest(name).collection == name
     assert len(rebuilds.stored()) == 10

@@ -9,12 +9,14 @@ import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_cluster import Peer, Replica, Sharding
 from lookalike_ingest.removal import Selection, find_holdings
-from lookalike_ingest.status import CollectionStatus, read_statuses
+from lookalike_ingest.status import CollectionStatus, find_peers, read_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
 from quick_retries import QUICK_RETRIES
 
@@ -129,3 +131,54 @@ def test_finding_a_dataset_ignores_collections_deleted_in_between(
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
     found = find_holdings(Selection(dataset="data"), store=store)
     assert [holding.collection for holding in found.found] == ["a-first", "c-third"]
+
+
+def test_the_replicas_of_a_cluster_are_listed(server: QdrantStandIn, store: ServerStore) -> None:
+    """Each shard's, with their peers and states; a shard that has too few active ones is told apart."""
+    server.peers, server.down = [1, 2], {2}
+    manifest = made_collections.manifest_of(Distance.COSINE, 4, {})
+    store.create(manifest, name="d-fourth", layout=ClusterLayout(shards=2, replicas=2))
+    peers = find_peers(store)
+    assert peers == [
+        Peer(id=1, address="http://node-1:6335/", fault=None),
+        Peer(id=2, address="http://node-2:6335/", fault="Failed to connect"),
+    ]
+    *others, new = statuses(store)
+    assert [one.sharding.shards for one in others if one.sharding] == [1, 1, 1]
+    placed = [(0, 1, "Active"), (0, 2, "Dead"), (1, 1, "Active"), (1, 2, "Dead")]
+    assert new.sharding == Sharding(
+        shards=2,
+        replicas=2,
+        write_consistency=1,
+        placed=[Replica(shard=shard, peer=peer, state=state) for shard, peer, state in placed],
+        transfers=0,
+    )
+    assert new.sharding.lacking == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(
+    "fault", [REFUSED, wire.answer(404, "Not found"), wire.answer(502), wire.cut_answer(30)]
+)
+def test_a_server_that_does_not_tell_of_its_cluster_is_listed_without(
+    server: QdrantStandIn, store: ServerStore, proxy: FaultyProxy, fault: wire.Fault
+) -> None:
+    """The key may lack the rights, or a proxy the route; that is no error, and no reason to wait."""
+    server.peers = [1, 2]
+    proxy.plan(r"GET /cluster", *[fault] * 9)
+    assert find_peers(store) == []
+    assert [(one.name, one.sharding) for one in statuses(store)] == [(name, None) for name in NAMES]
+
+
+def test_a_collection_whose_shards_are_not_told_is_listed_without(
+    server: QdrantStandIn, store: ServerStore, proxy: FaultyProxy
+) -> None:
+    """The others are listed with theirs."""
+    server.peers = [1, 2]
+    proxy.plan(rf"GET /collections/{NAMES[1]}/cluster", REFUSED)
+    assert [one.sharding is None for one in statuses(store)] == [False, True, False]
+
+
+def test_a_server_alone_has_no_peers(store: ServerStore) -> None:
+    """Nor are its shards listed."""
+    assert find_peers(store) == []
+    assert {one.sharding for one in statuses(store)} == {None}

@@ -43,11 +43,16 @@ class QdrantStandIn:
         self.remote_shards: list[int] = []
         """Shards that it pretends to be on other nodes."""
         self.replicas = 1
-        """The replication factor that its collections pretend to have."""
+        """The replication factor of collections that are made without one."""
+        self.layout_of_new: dict[str, int] = {}
+        """The layout that it gives new collections, whatever they are asked for."""
+        self.down: set[int] = set()
+        """The peers that it pretends to have lost, whose replicas have missed writes since."""
         self.unlike: set[str] = set()
         """Ids of points that its replicas pretend to have unlike each other."""
         self._indexes: dict[str, set[str]] = {}
         self._strict: dict[str, dict[str, Any]] = {}
+        self._layouts: dict[str, dict[str, int]] = {}
         self._lock = threading.RLock()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -118,14 +123,24 @@ class QdrantStandIn:
         if self.client.collection_exists(name):
             raise FileExistsError(f"Wrong input: Collection `{name}` already exists!")
         wanted = models.CreateCollection.model_validate(data)
+        if any(alias.alias_name == name for alias in self.client.get_aliases().aliases):
+            raise ValueError(
+                f"Can't create collection with name {name}. Alias with the same name already exists"
+            )
         self._indexes[name] = set()
+        asked = {
+            "shard_number": wanted.shard_number or len(self.peers),
+            "replication_factor": wanted.replication_factor,
+            "write_consistency_factor": wanted.write_consistency_factor,
+        }
+        self._layouts[name] = {key: value for key, value in asked.items() if value} | self.layout_of_new
         return self.client.create_collection(name, wanted.vectors, metadata=wanted.metadata)
 
     def _info(self, name: str, _: Any) -> Any:
         info = _json(self._there(name).get_collection(name))
         if name in self._strict:
             info["config"]["strict_mode_config"] = self._strict[name]
-        info["config"]["params"]["replication_factor"] = self.replicas
+        info["config"]["params"] |= self._layout(name)
         return info | {"payload_schema": dict.fromkeys(sorted(self._indexes.get(name, ())), KEYWORD)}
 
     def _update(self, name: str, data: Any) -> bool:
@@ -136,6 +151,9 @@ class QdrantStandIn:
     def _delete(self, name: str, _: Any) -> bool:
         self._indexes.pop(name, None)
         self._strict.pop(name, None)
+        self._layouts.pop(name, None)
+        if name not in [collection.name for collection in self.client.get_collections().collections]:
+            return False  # an alias is not followed
         return self.client.delete_collection(name)
 
     def _aliases_of_all(self, _: Any) -> Any:
@@ -146,6 +164,15 @@ class QdrantStandIn:
 
     def _alias(self, data: Any) -> bool:
         changes = TypeAdapter(list[models.AliasOperations]).validate_python(data["actions"])
+        there = {collection.name for collection in self.client.get_collections().collections}
+        for change in changes:
+            if not isinstance(change, models.CreateAliasOperation):
+                continue
+            made = change.create_alias
+            if made.collection_name not in there:
+                raise KeyError(f"Not found: Collection `{made.collection_name}` doesn't exist!")
+            if made.alias_name in there:
+                raise FileExistsError(f"Wrong input: Collection `{made.alias_name}` already exists!")
         return self.client.update_collection_aliases(changes)
 
     def _index(self, name: str, data: Any) -> Any:
@@ -225,16 +252,46 @@ class QdrantStandIn:
         wanted = [search.model_copy(update={"params": None}) for search in searches]  # the client warns
         return _json(self._there(name).query_batch_points(name, wanted))
 
+    def _layout(self, name: str) -> dict[str, int]:
+        """Returns the layout of a collection; where it was made without one, the server's own."""
+        behind = {alias.alias_name: alias.collection_name for alias in self.client.get_aliases().aliases}
+        own = {"shard_number": 1, "replication_factor": self.replicas, "write_consistency_factor": 1}
+        return own | self._layouts.get(behind.get(name, name), {})
+
     def _cluster(self, _: Any) -> Any:
+        if not self.peers:
+            return {"status": "disabled"}
+        failed = {"count": 3, "latest_error": "Failed to connect", "latest_error_timestamp": None}
         return {
-            "status": "enabled" if self.peers else "disabled",
-            "peers": {str(peer): {} for peer in self.peers},
+            "status": "enabled",
+            "peer_id": self.peers[0],
+            "peers": {str(peer): {"uri": _peer_address(peer)} for peer in self.peers},
+            "message_send_failures": {_peer_address(peer): failed for peer in sorted(self.down)},
         }
 
     def _shards(self, name: str, _: Any) -> Any:
+        """Lists as many replicas of each shard as there are peers for, like a server, which says nothing."""
         self._there(name)
-        remote = [{"shard_id": shard, "peer_id": 2} for shard in self.remote_shards]
-        return {"local_shards": [{"shard_id": 0}], "remote_shards": remote}
+        layout, peers = self._layout(name), self.peers or [0]
+        local: list[dict[str, Any]] = []
+        remote: list[dict[str, Any]] = [
+            {"shard_id": shard, "peer_id": 2, "state": "Active"} for shard in self.remote_shards
+        ]
+        for shard in range(layout["shard_number"]):
+            for replica in range(min(layout["replication_factor"], len(peers))):
+                peer = peers[(shard + replica) % len(peers)]
+                there = {"shard_id": shard, "state": "Dead" if peer in self.down else "Active"}
+                if peer == peers[0]:
+                    local.append(there | {"points_count": 0})
+                else:
+                    remote.append(there | {"peer_id": peer})
+        return {
+            "peer_id": peers[0],
+            "shard_count": layout["shard_number"],
+            "local_shards": local,
+            "remote_shards": remote,
+            "shard_transfers": [],
+        }
 
     def _there(self, name: str) -> QdrantClient:
         if not self.client.collection_exists(name):
@@ -277,6 +334,10 @@ def running_stand_in(**options: Any) -> Iterator[QdrantStandIn]:
         yield one
     finally:
         one.stop()
+
+
+def _peer_address(peer: int) -> str:
+    return f"http://node-{peer}:6335/"
 
 
 def _refusal(error: Exception) -> tuple[int, str]:

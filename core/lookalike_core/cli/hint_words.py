@@ -46,6 +46,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.CONTINUE_REBUILD_INSTEAD: "or continue with: ingest rebuild {collection}",
     Action.CONTINUE_COPY: "or continue it by running the same ingest copy again",
     Action.REQUANTIZE: "change that with: ingest rebuild {collection} {options}",
+    Action.CHANGE_LAYOUT: "change that with: ingest rebuild {collection} {options}",
     Action.MOVE_OR_RENAME_DATASET: (
         "if the folder moved add --new-root, if it is another one name it with --dataset"
     ),

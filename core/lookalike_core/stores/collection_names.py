@@ -8,6 +8,10 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 
 STAGED_SUFFIX = ".rebuild"
 
+SLOTS = (f".slot-1{STAGED_SUFFIX}", f".slot-2{STAGED_SUFFIX}")
+"""Ends of the names of rebuilt collections on a server. Versions that do not know of them take them for
+staged ones, and neither list them nor, since they call their own staged one otherwise, change them."""
+
 
 def is_collection_name(name: str) -> bool:
     """Returns whether a collection may have this name, by the rules of Qdrant and of file systems.
@@ -49,6 +53,19 @@ _MAX_NAME_BYTES = 255
 def staged_name(name: str) -> str:
     """Returns the name of the staged collection: the rebuilt one, until it replaces the one in use."""
     return f"{name}{STAGED_SUFFIX}"
+
+
+def slots_of(name: str) -> tuple[str, str]:
+    """Returns the names that a rebuilt collection of this name may have on a server, behind an alias."""
+    return f"{name}{SLOTS[0]}", f"{name}{SLOTS[1]}"
+
+
+def public_name(name: str) -> str:
+    """Returns the name of the collection that one of this name is, or is to be when it is rebuilt."""
+    for end in (*SLOTS, STAGED_SUFFIX):
+        if name.endswith(end):
+            return name.removesuffix(end)
+    return name
 
 
 def require_own_name(manifest: CollectionManifest, name: str, *, place: str) -> None:

@@ -15,9 +15,9 @@ from lookalike_core.logs import get_logger
 from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_http import ServerHttp
 from lookalike_core.stores.server_reads import MessageReads, ModelReads
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
-from lookalike_core.stores.snapshot_transfer import SnapshotTransfer
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -73,7 +73,7 @@ def connect(
         secrets=secrets,
         reads=ModelReads(client) if grpc_port is None else MessageReads(client, timeout_s=tuning.timeout_s),
         tuning=tuning,
-        transfer=SnapshotTransfer(address, api_key=api_key, timeout_s=tuning.timeout_s),
+        http=ServerHttp(address, api_key=api_key, timeout_s=tuning.timeout_s),
     )
 
 

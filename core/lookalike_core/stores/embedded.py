@@ -24,6 +24,7 @@ from lookalike_core.atomic import (
 )
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreLockedError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.stores.cluster_layout import ClusterLayout, refuse_layout
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import (
     STAGED_SUFFIX,
@@ -63,6 +64,8 @@ _OWNER = "lookalike.json"
 class EmbeddedStore:
     """Collections as folders below `directory`; implements `Store`."""
 
+    cluster = None
+
     def __init__(
         self,
         directory: Path,
@@ -96,8 +99,11 @@ class EmbeddedStore:
                 return read_manifest(self._own(name))
         raise self._missing(name)
 
-    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
+    def create(
+        self, manifest: CollectionManifest, *, name: str | None = None, layout: ClusterLayout | None = None
+    ) -> None:
         """Creates the folder under a temporary name and renames it into place."""
+        refuse_layout(layout, self.label)
         name = name or manifest.collection
         self._create(name, manifest, MANIFEST, manifest.named(name).with_revision(None).to_json())
 

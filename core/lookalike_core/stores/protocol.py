@@ -9,9 +9,11 @@ from typing import Any, Protocol, Self, TypeVar
 from lookalike_core.arrays import FloatVector
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.local_folder import LocalFolder
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
+from lookalike_core.stores.server_cluster import ServerCluster
 from lookalike_core.stores.unfinished_copy import UnfinishedCopy
 
 _Opened = TypeVar("_Opened")
@@ -215,6 +217,10 @@ class Store(Protocol):
     def local(self) -> LocalFolder | None:
         """The folder that contains the collections; None for a server."""
 
+    @property
+    def cluster(self) -> ServerCluster | None:
+        """The server, as one peer of a cluster or alone; None for an embedded store."""
+
     def names(self) -> list[str]:
         """Returns the sorted names of Lookalike's collections, without those that are being rebuilt.
 
@@ -232,11 +238,16 @@ class Store(Protocol):
             ManifestError: it is not Lookalike's.
         """
 
-    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
+    def create(
+        self, manifest: CollectionManifest, *, name: str | None = None, layout: ClusterLayout | None = None
+    ) -> None:
         """Creates the collection that the manifest describes, atomically; `name` overrides the default name.
+
+        Without a `layout` the server's own settings apply.
 
         Raises:
             ManifestError: something has its name already, which is not changed.
+            UsageError: a collection of this store cannot have the `layout`.
         """
 
     def open(self, name: str) -> Collection:
@@ -298,8 +309,7 @@ class Store(Protocol):
     def replace(self, name: str) -> None:
         """Replaces the collection `name` by the one staged for it; `name` need not exist.
 
-        If interrupted, `name` is the old or the new collection, or is refused as unfinished until this is
-        called again.
+        If interrupted, `name` is the old or the new collection.
 
         Raises:
             CollectionMissingError: no collection is staged for it.

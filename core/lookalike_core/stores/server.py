@@ -12,10 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
+from lookalike_core.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreError,
+    StoreRefusedError,
+    UsageError,
+)
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import (
     STAGED_SUFFIX,
@@ -27,21 +35,28 @@ from lookalike_core.stores.faults import FaultKind, fault_of
 from lookalike_core.stores.points import FIRST_INDEXED, INDEXED_FIELDS
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
+from lookalike_core.stores.server_cluster import ServerCluster, layout_of
 from lookalike_core.stores.server_collection import ServerCollection
+from lookalike_core.stores.server_http import ServerHttp
 from lookalike_core.stores.server_metadata import (
     ALIASES,
     COPIED_FROM,
+    GENERATION,
     REBUILDER,
     UNFINISHED,
+    WHOLE,
     copier_of,
     find_info,
+    generation_of,
     is_ours,
+    is_whole,
     manifest_data,
     manifest_json,
     noted_aliases,
     read_manifest,
     source_of_copy,
 )
+from lookalike_core.stores.server_names import Found, ServerNames
 from lookalike_core.stores.server_reads import Reads
 from lookalike_core.stores.server_requests import make_index, quantization_of
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
@@ -66,15 +81,17 @@ class ServerStore:
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
-        transfer: SnapshotTransfer | None = None,
+        http: ServerHttp | None = None,
     ) -> None:
         self.label = label
-        self._transfer = transfer
+        self._transfer = None if http is None else SnapshotTransfer(http)
         self._client = client
         self._reads = reads
         self._tuning = tuning
         self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
+        self._names = ServerNames(client, self._requests)
+        self.cluster = ServerCluster(self._requests, http, self._info)
 
     def version(self) -> str:
         """Returns the server's version."""
@@ -82,15 +99,11 @@ class ServerStore:
 
     def names(self) -> list[str]:
         """Returns the names after one request per collection: their list has no metadata."""
-        found = self._requests.make(
-            lambda: [collection.name for collection in self._client.get_collections().collections],
-            "listing collections",
-        )
         refusals = []
         ours = []
-        for name in found:
+        for name, asked_as in self._names.list_all():
             try:
-                if not name.endswith(STAGED_SUFFIX) and is_ours(self._info(name)):
+                if is_collection_name(asked_as) and is_ours(self._names.look(asked_as)):
                     ours.append(name)
             except StoreRefusedError as error:
                 refusals.append(error)
@@ -107,12 +120,24 @@ class ServerStore:
 
     def manifest(self, name: str) -> CollectionManifest:
         """Returns the manifest that the server has now."""
-        return self._own_manifest(self._own(name), name)
+        return self._own_manifest(self._own(name).info, name)
 
-    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
-        """Creates the collection with its manifest in one request, then its payload indexes."""
+    def create(
+        self, manifest: CollectionManifest, *, name: str | None = None, layout: ClusterLayout | None = None
+    ) -> None:
+        """Creates the collection with its manifest in one request, then its payload indexes.
+
+        A staged collection has the layout of the one that it is to replace, unless another is given.
+        """
         name = name or manifest.collection
-        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name))})
+        metadata: dict[str, Any] = {METADATA_KEY: manifest_json(manifest.named(name))}
+        if layout is not None:
+            self.cluster.require_layout(layout)
+        if name.endswith(STAGED_SUFFIX):
+            old = self._info(name.removesuffix(STAGED_SUFFIX))
+            metadata[GENERATION] = 1 + (generation_of(old) if old is not None else 0)
+            layout = layout or (layout_of(old) if old is not None else None)
+        self._create(name, manifest, metadata, layout)
 
     def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
         """Creates the collection with its manifest and the marks of a copy in one request."""
@@ -129,35 +154,49 @@ class ServerStore:
 
     def open_copy(self, name: str) -> "ServerCollection":
         """Opens the collection, and completes its payload indexes if its creation was interrupted."""
-        info = self._info(name)
-        if info is None or not source_of_copy(info):
+        found = self._names.find(name)
+        if found is None or not source_of_copy(found.info):
             raise CollectionMissingError(
                 f"there is no unfinished copy {name} on {self.label}", collection=name
             )
-        return self._opened(name, info, read_manifest(info, name, self.label))
+        return self._opened(name, found, read_manifest(found.info, name, self.label))
 
-    def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
+    def _create(
+        self,
+        name: str,
+        manifest: CollectionManifest,
+        metadata: dict[str, Any],
+        layout: ClusterLayout | None = None,
+    ) -> None:
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
-        self._requests.make(
-            lambda: self._make(name, manifest, metadata), f"creating collection {name}", collection=name
-        )
+        real = name
+        if name.endswith(STAGED_SUFFIX):
+            real = self._names.real_staged_name(name)
+            if self._names.look(real) is not None:  # it was replaced, and its deletion was interrupted
+                self._delete(real)
+        make = partial(self._make, real, manifest, metadata, layout or ClusterLayout())
+        self._requests.make(make, f"creating collection {name}", collection=name)
         try:
-            self._complete(name)
+            self._complete(real)
+            if layout is not None:
+                self._require_made(real, layout)
         except BaseException:
             with suppress(Exception):
-                self._client.delete_collection(name)
+                self._client.delete_collection(real)
             raise
 
     def open(self, name: str) -> "ServerCollection":
         """Opens a collection, and completes its payload indexes if its creation was interrupted."""
-        info = self._own(name)
-        return self._opened(name, info, self._own_manifest(info, name))
+        found = self._own(name)
+        if found.asked_as != name and not name.endswith(STAGED_SUFFIX):
+            with suppress(LookalikeError):  # to be completed, if the key allows it
+                self._names.point({name, *noted_aliases(found.info)}, found.asked_as, ())
+        return self._opened(name, found, self._own_manifest(found.info, name))
 
-    def _opened(
-        self, name: str, info: "models.CollectionInfo", manifest: CollectionManifest
-    ) -> "ServerCollection":
-        self._index(name, [field for field in FIRST_INDEXED if field not in info.payload_schema])
+    def _opened(self, name: str, found: Found, manifest: CollectionManifest) -> "ServerCollection":
+        info, asked_as = found.info, found.asked_as
+        self._index(asked_as, [field for field in FIRST_INDEXED if field not in info.payload_schema])
         return ServerCollection(
             self._client,
             name,
@@ -165,28 +204,26 @@ class ServerStore:
             requests=self._requests,
             reads=self._reads,
             limits=Limits.of(info),
-            replicas=info.config.params.replication_factor or 1,
+            replicas=layout_of(info).replicas or 1,
             tuning=self._tuning,
+            asked_as=asked_as,
         )
 
     def delete(self, name: str) -> None:
-        """Deletes the collection in one request."""
-        self._own(name)
-        self._delete(name)
+        """Deletes the collection in one request, after what rebuilds have left of it."""
+        found = self._own(name)
+        if name.endswith(STAGED_SUFFIX):
+            self._delete(found.asked_as)
+            return
+        for real in self._names.find_others(name):
+            info = self._names.look(real)
+            if real != found.asked_as and info is not None and is_whole(info):
+                self._delete(real)
+        self._delete(self._names.read_aliases().get(name, found.asked_as))
 
     def resolve(self, name: str) -> str:
         """Resolves an alias with the server, as far as the API key may list aliases."""
-        return self._behind(name) or name
-
-    def _behind(self, name: str) -> str | None:
-        """Returns the collection behind an alias; None if `name` is no alias."""
-        try:
-            known = self._requests.make(
-                lambda: self._client.get_aliases().aliases, f"looking for the alias {name}"
-            )
-        except StoreRefusedError:
-            return None
-        return next((alias.collection_name for alias in known if alias.alias_name == name), None)
+        return self._names.resolve(name)
 
     @contextmanager
     def snapshot(self, name: str, target: Path, *, on_size: OnBytes, on_bytes: OnBytes) -> Iterator[None]:
@@ -199,22 +236,23 @@ class ServerStore:
         """
         transfer = self._require_transfer()
         ask = partial(self._requests.make, collection=name)
-        remote = ask(partial(transfer.count_remote_shards, name), f"looking for the shards of {name}")
+        real = self._names.find_behind(name) or self._own(name).asked_as
+        remote = self.cluster.count_remote_shards(real)
         if remote:
             raise StoreError(
                 f"{remote} shards of {name} are on other nodes of {self.label}, and a snapshot holds those "
                 "of one node; copy the collection to another store",
                 store=self.label,
             )
-        made = ask(partial(transfer.make, name), f"making a snapshot of {name}")
+        made = ask(partial(transfer.make, real), f"making a snapshot of {name}")
         try:
             on_size(made.bytes)
-            download = partial(transfer.download, name, made, target, on_bytes)
+            download = partial(transfer.download, real, made, target, on_bytes)
             ask(download, f"downloading the snapshot of {name}")
             yield
         finally:
             with suppress(Exception):  # it takes room there, and is of no further use
-                transfer.remove(name, made.name)
+                transfer.remove(real, made.name)
 
     def restore(
         self,
@@ -235,7 +273,7 @@ class ServerStore:
         transfer = self._require_transfer()
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label), collection=name)
-        nodes = self._requests.make(transfer.count_nodes, f"looking at the cluster of {self.label}")
+        nodes = self.cluster.count_peers()
         if nodes > 1:
             raise StoreError(
                 f"{self.label} is a cluster of {nodes} nodes, and a snapshot is restored to one; restore it "
@@ -285,9 +323,10 @@ class ServerStore:
             return
 
         def look() -> "tuple[str, models.CollectionInfo | None]":
-            info = find_info(self._client, name)
-            there = staged_name(name) if info is None else name
-            return there, info or find_info(self._client, there)
+            if (info := find_info(self._client, name)) is not None:
+                return name, info
+            there = self._names.real_staged_name(name)
+            return there, find_info(self._client, there)
 
         requests = (
             self._requests.without_log()
@@ -312,57 +351,38 @@ class ServerStore:
                 del self._leases[name]
 
     def replace(self, name: str) -> None:
-        """Copies the points, since a server cannot rename; until all are copied, the copy is refused.
+        """Gives the staged collection the name, and the aliases of the old one, in one request.
 
-        The old collection's aliases, which are deleted with it, are created for the new one.
+        Only an old collection that has the name itself, and no alias, must be deleted before. From then on
+        the staged one, which is marked as whole and has its aliases noted, is found under the name.
         """
         lease = self._leases.get(name)
         if lease is not None:
             lease.require()
-        with self.open(staged_name(name)) as staged:
-            info = self._info(name)
-            aliases: list[str] = []
-            if info is not None:
-                if not copier_of(info):
-                    self._own(name)
-                aliases = sorted({*noted_aliases(info), *self._aliases_of(name)})
-                self._delete(name)
-            token = secrets.token_hex(8)
-            manifest = staged.manifest.named(name)
-            metadata = {METADATA_KEY: manifest_json(manifest), UNFINISHED: token, ALIASES: aliases}
-            if lease is not None:
-                metadata[REBUILDER] = lease.said
-            self._create(name, manifest, metadata)
-            with ServerCollection(
-                self._client,
-                name,
-                manifest,
-                requests=self._requests,
-                reads=self._reads,
-                tuning=self._tuning,
-            ) as collection:
-                self._give_aliases(name, aliases)
-                collection.take_over(staged, token)
-        self._delete(staged_name(name))
+        if (behind := self.resolve(name)) != name:
+            raise ManifestError(f"{name} is an alias of {behind}; it was not changed", collection=name)
+        staged = self._own(staged_name(name))
+        self.open(staged_name(name))  # completes its payload indexes
+        old, aliases = self._names.look(name), self._names.read_aliases()
+        if old is not None and not copier_of(old):
+            self._own(name)
+        live = aliases.get(name, name)
+        known = {alias for alias, real in aliases.items() if real == live} | {name}
+        lost = {alias for each in (old, staged.info) if each is not None for alias in noted_aliases(each)}
+        named = sorted(known | (lost - aliases.keys()))
+        record = {} if lease is None else {REBUILDER: lease.said}
+        self._note(staged, name, {WHOLE: True, ALIASES: named, **record})
+        if old is not None and live == name:
+            self._delete(name)
+        self._names.point(named, staged.asked_as, aliases)
+        if live not in (name, staged.asked_as):
+            self._delete(live)
+        manifest = read_manifest(self._own(name).info, name, self.label).named(name)
+        self._note(staged, name, {METADATA_KEY: manifest_json(manifest), ALIASES: ""})
 
-    def _aliases_of(self, name: str) -> list[str]:
-        found = self._requests.make(
-            lambda: self._client.get_collection_aliases(name), f"checking {name}", collection=name
-        )
-        return [alias.alias_name for alias in found.aliases]
-
-    def _give_aliases(self, name: str, aliases: Sequence[str]) -> None:
-        from qdrant_client import models
-
-        given = [
-            models.CreateAliasOperation(
-                create_alias=models.CreateAlias(collection_name=name, alias_name=alias)
-            )
-            for alias in aliases
-        ]
-        if given:
-            give = partial(self._client.update_collection_aliases, given)
-            self._requests.make(give, f"giving {name} its aliases", collection=name)
+    def _note(self, found: Found, name: str, metadata: Mapping[str, Any]) -> None:
+        note = partial(self._client.update_collection, found.asked_as, metadata=dict(metadata))
+        self._requests.make(note, f"writing the metadata of {name}", collection=name)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -373,7 +393,9 @@ class ServerStore:
             lambda: self._client.delete_collection(name), f"deleting collection {name}", collection=name
         )
 
-    def _make(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
+    def _make(
+        self, name: str, manifest: CollectionManifest, metadata: dict[str, Any], layout: ClusterLayout
+    ) -> None:
         """Tries to create the collection.
 
         If an earlier answer was lost, its manifest identifies it as ours.
@@ -390,6 +412,9 @@ class ServerStore:
                     on_disk=None if manifest.vector_quantization is VectorQuantization.NONE else True,
                 ),
                 quantization_config=quantization_of(manifest.vector_quantization),
+                shard_number=layout.shards,
+                replication_factor=layout.replicas,
+                write_consistency_factor=layout.write_consistency,
                 metadata=metadata,
             )
         except Exception as error:
@@ -401,7 +426,7 @@ class ServerStore:
     def _complete(self, name: str) -> None:
         """Creates the indexes, and checks that the manifest was stored: an old server drops it silently."""
         self._index(name, list(INDEXED_FIELDS))
-        info = self._info(name)
+        info = self._names.look(name)
         if info is None or manifest_data(info) is None:
             raise StoreError(
                 f"the server at {self.label} does not store metadata of collections; "
@@ -409,19 +434,35 @@ class ServerStore:
                 store=self.label,
             )
 
+    def _require_made(self, name: str, layout: ClusterLayout) -> None:
+        """Refuses a new collection that has another layout than asked for, or too few replicas for it."""
+        info = self._names.look(name)
+        made = ClusterLayout() if info is None else layout_of(info)
+        if layout.find_difference(made) is not None:
+            raise StoreError(f"{self.label} made {name} with {made}, not {layout}", store=self.label)
+        asked, replicas = layout.write_consistency or 1, made.replicas or 1
+        if asked > replicas:
+            raise UsageError(
+                f"a write cannot be confirmed by {asked} replicas: {self.label} makes {replicas} of each "
+                "shard unless told otherwise",
+                argument=Argument.WRITE_CONSISTENCY,
+                hint=Hint(Action.USE, {Argument.REPLICAS: str(asked)}),
+            )
+
     def _index(self, name: str, fields: Sequence[str]) -> None:
         for field in fields:
             make = partial(make_index, self._client, name, field)
             self._requests.make(make, f"indexing the payload of {name}", collection=name)
 
-    def _own(self, name: str) -> "models.CollectionInfo":
-        info = self._info(name)
-        if info is None:
+    def _own(self, name: str) -> Found:
+        found = self._names.find(name)
+        if found is None:
             raise CollectionMissingError(
                 f"there is no collection {name} on {self.label}",
                 collection=name,
                 hint=Hint(Action.LIST_COLLECTIONS),
             )
+        info = found.info
         if manifest_data(info) is None:
             raise ManifestError(
                 f"{name} on {self.label} has no manifest of lookalike's; it was not changed", collection=name
@@ -436,7 +477,7 @@ class ServerStore:
                 collection=name,
                 hint=Hint(Action.CONTINUE_REBUILD_INSTEAD, {Argument.COLLECTION: name}),
             )
-        return info
+        return found
 
     def _own_manifest(self, info: "models.CollectionInfo", name: str) -> CollectionManifest:
         """Returns the manifest of a collection, which must be for its own name; an alias has another's."""
@@ -444,20 +485,15 @@ class ServerStore:
         try:
             require_own_name(manifest, name, place=place)
         except ManifestError:
-            behind = self._behind(name)
-            if behind is None:
+            known_as = self._names.resolve(name)
+            if known_as == name:
                 raise
-            require_own_name(manifest, behind, place=place)
+            require_own_name(manifest, known_as, place=place)
         return manifest
 
     def _info(self, name: str) -> "models.CollectionInfo | None":
-        if not is_collection_name(name):
-            return None
-
-        def look() -> "models.CollectionInfo | None":
-            return find_info(self._client, name) if self._client.collection_exists(name) else None
-
-        return self._requests.make(look, f"looking for {name}", collection=name)
+        found = self._names.find(name)
+        return None if found is None else found.info
 
 
 def _taken(name: str, label: str) -> str:

@@ -14,7 +14,7 @@ it must still be the one that was opened.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -46,12 +46,10 @@ from lookalike_core.stores.points import (
 )
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_metadata import (
-    ALIASES,
     CALIBRATION,
     COPIED_FROM,
     REVISION,
     UNFINISHED,
-    copier_of,
     find_info,
     manifest_json,
     require_same,
@@ -97,8 +95,11 @@ class ServerCollection:
         limits: Limits = NO_LIMITS,
         replicas: int = 1,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
+        asked_as: str | None = None,
     ) -> None:
         self.name = name
+        self._asked_as = asked_as or name
+        """What the server calls the collection, if that is not its name (`ServerNames`)."""
         self.manifest = manifest
         self._client = client
         self._requests = requests
@@ -145,7 +146,7 @@ class ServerCollection:
                 models.PointStruct(id=point.payload.id, vector=row, payload=point.payload.to_json())
                 for point, row in zip(part, as_rows(vectors, self.manifest.distance), strict=True)
             ]
-            _require_completed(self._client.upsert(self.name, rows, wait=True))
+            _require_completed(self._client.upsert(self._asked_as, rows, wait=True))
 
         check_vectors(points, dimension=self.manifest.identity.dimension)
         self._has_changed_points |= bool(points)
@@ -169,10 +170,10 @@ class ServerCollection:
             *first, last = part
             noted = [overwrite(payload, points=[payload.id]) for payload in first]
             if noted:
-                self._client.batch_update_points(self.name, noted, wait=False)
+                self._client.batch_update_points(self._asked_as, noted, wait=False)
             this_one = models.Filter(must=[models.HasIdCondition(has_id=[last.id])])
             waited_for = [overwrite(last, filter=this_one)]
-            _require_completed(*self._client.batch_update_points(self.name, waited_for, wait=True))
+            _require_completed(*self._client.batch_update_points(self._asked_as, waited_for, wait=True))
 
         self._has_changed_points |= bool(payloads) and not same_classes
         at_once = within(_PAYLOADS_PER_REQUEST, self._limits.writes_a_second)
@@ -184,7 +185,7 @@ class ServerCollection:
 
         def send(part: Sequence[str]) -> None:
             selected = models.PointIdsList(points=list(part))
-            _require_completed(self._client.delete(self.name, selected, wait=True))
+            _require_completed(self._client.delete(self._asked_as, selected, wait=True))
 
         self._has_changed_points |= bool(ids)
         at_once = within(_IDS_PER_REQUEST, self._limits.writes)
@@ -192,11 +193,11 @@ class ServerCollection:
 
     def complete_indexes(self) -> None:
         """Creates the indexes that the server does not list."""
-        info = self._ask("looking at", lambda: self._client.get_collection(self.name))
+        info = self._ask("looking at", lambda: self._client.get_collection(self._asked_as))
         for field in INDEXED_FIELDS:
             if field not in info.payload_schema:
                 self._written = True
-                self._ask("indexing the payload of", partial(make_index, self._client, self.name, field))
+                self._ask("indexing the payload of", partial(make_index, self._client, self._asked_as, field))
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Yields payloads, reading page by page."""
@@ -228,7 +229,7 @@ class ServerCollection:
         while True:
             asked = Page(where=filter_of(where, self._limits), limit=size, offset=offset, fields=fields)
             try:
-                points, offset = self._ask(what, partial(self._reads.page, self.name, asked))
+                points, offset = self._ask(what, partial(self._reads.page, self._asked_as, asked))
             except TooLargeError:
                 if size == 1:
                     raise
@@ -242,7 +243,7 @@ class ServerCollection:
         """Returns vectors, requesting as many at a time as `upsert` sends."""
         found: dict[str, FloatVector] = {}
         at_once = within(self._rows, self._limits.reads)
-        read = partial(self._reads.vectors, self.name)
+        read = partial(self._reads.vectors, self._asked_as)
         for vectors in self._answers("reading vectors from", ids, read, at_once=at_once):
             found |= vectors
         return found
@@ -251,7 +252,7 @@ class ServerCollection:
         """Returns payloads, requesting thousands of ids at a time."""
         found: dict[str, Payload] = {}
         at_once = within(self._tuning.scan_page, self._limits.reads)
-        read = partial(self._reads.payloads, self.name)
+        read = partial(self._reads.payloads, self._asked_as)
         for payloads in self._answers("reading", ids, read, at_once=at_once):
             found |= {point: Payload.from_json(payload) for point, payload in payloads.items()}
         return found
@@ -278,7 +279,7 @@ class ServerCollection:
 
         def read(part: Sequence[str]) -> set[str]:
             found = self._client.retrieve(
-                self.name, part, with_payload=True, with_vectors=True, consistency=consistency
+                self._asked_as, part, with_payload=True, with_vectors=True, consistency=consistency
             )
             return {str(record.id) for record in found}
 
@@ -300,7 +301,7 @@ class ServerCollection:
 
     def _count(self, found: "models.Filter | None") -> int:
         return self._ask(
-            "counting", lambda: self._client.count(self.name, count_filter=found, exact=True).count
+            "counting", lambda: self._client.count(self._asked_as, count_filter=found, exact=True).count
         )
 
     def tally(self, field: str) -> dict[str, int]:
@@ -320,7 +321,7 @@ class ServerCollection:
         """Returns the server's facet counts; None if they may be incomplete."""
         limit = within(_EVERY_VALUE, self._limits.found)
         try:
-            counts = self._ask("counting", partial(self._reads.facet, self.name, field, limit=limit))
+            counts = self._ask("counting", partial(self._reads.facet, self._asked_as, field, limit=limit))
         except TooLargeError:
             return None
         return counts if len(counts) < limit else None
@@ -335,7 +336,7 @@ class ServerCollection:
         for start, size in self._pages(limit):
             search = partial(
                 self._client.query_points,
-                self.name,
+                self._asked_as,
                 query=as_values(vector, self.manifest.distance),
                 limit=size,
                 offset=start or None,
@@ -369,7 +370,7 @@ class ServerCollection:
                 )
                 for vector in part
             ]
-            return self._client.query_batch_points(self.name, requests)
+            return self._client.query_batch_points(self._asked_as, requests)
 
         check_queries(vectors, dimension=self.manifest.identity.dimension)
         self._require_allowed(exact=exact)
@@ -444,7 +445,7 @@ class ServerCollection:
         self._has_changed_points = False
         revision = self.manifest.revision or new_revision()
         if revision != self.manifest.revision:
-            mark = partial(self._client.update_collection, self.name, metadata={REVISION: revision})
+            mark = partial(self._client.update_collection, self._asked_as, metadata={REVISION: revision})
             self._ask("writing the revision of", mark)
             self.manifest = self.manifest.with_revision(revision)
         return revision
@@ -456,33 +457,9 @@ class ServerCollection:
         self.manifest.require_revision(calibration.revision, name=self.name)
         self._has_changed_points = False
         data = {CALIBRATION: calibration.to_json()}
-        record = partial(self._client.update_collection, self.name, metadata=data)
+        record = partial(self._client.update_collection, self._asked_as, metadata=data)
         self._ask("writing the calibration of", record)
         self.manifest = self.manifest.with_calibration(calibration)
-
-    def take_over(self, source: "ServerCollection", token: str) -> None:
-        """Copies all points of another collection, then marks this one as complete.
-
-        Raises:
-            StoreError: another process copies too, or points were added or removed during the copy; this
-                collection stays unfinished.
-        """
-        payloads = source.scan()
-        while part := list(islice(payloads, self._rows)):
-            self._require_copier(token)
-            vectors = source.vectors([payload.id for payload in part])
-            there = [payload for payload in part if payload.id in vectors]
-            self.upsert([ImagePoint(payload=payload, vector=vectors[payload.id]) for payload in there])
-        self._require_copier(token)
-        if self.count() != source.count():
-            raise StoreError(
-                f"{source.name} changed while it was copied",
-                hint=Hint(Action.CONTINUE_REBUILD, {Argument.COLLECTION: self.name}),
-            )
-        finished = {METADATA_KEY: manifest_json(self.manifest), UNFINISHED: "", ALIASES: ""}
-        self._ask(
-            "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
-        )
 
     def complete_copy(self, manifest: CollectionManifest) -> None:
         """Writes manifest, revision and calibration and removes the marks of a copy, in one request."""
@@ -497,18 +474,13 @@ class ServerCollection:
             UNFINISHED: "",
             COPIED_FROM: "",
         }
-        complete = partial(self._client.update_collection, self.name, metadata=metadata)
+        complete = partial(self._client.update_collection, self._asked_as, metadata=metadata)
         self._ask("writing the manifest of", complete)
         self.manifest = whole
 
-    def _require_copier(self, token: str) -> None:
-        info = self._ask("looking at", lambda: find_info(self._client, self.name))
-        if info is None or copier_of(info) != token:
-            raise StoreError(f"another process is copying points to {self.name}; wait for it to end")
-
     def indexed_count(self) -> int:
         """Returns the server's count, which may lag behind; segments that are too small have no index."""
-        info = self._ask("looking at", lambda: self._client.get_collection(self.name))
+        info = self._ask("looking at", lambda: self._client.get_collection(self._asked_as))
         return info.indexed_vectors_count or 0
 
     def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
@@ -563,7 +535,7 @@ class ServerCollection:
             CollectionMissingError: it was deleted, or deleted and created again without our writes.
             ManifestError: another collection has its name now.
         """
-        info = find_info(self._client, self.name)
+        info = find_info(self._client, self._asked_as)
         manifest = require_same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
         self._limits = NO_LIMITS if info is None else Limits.of(info)
         lost = {name: what for name, what in self._recorded.items() if name not in manifest.datasets}
@@ -572,13 +544,13 @@ class ServerCollection:
         if lost:
             self._put_manifest(manifest)
         if self._has_changed_points and not manifest.is_unmarked:
-            self._client.update_collection(self.name, metadata={REVISION: "", CALIBRATION: ""})
+            self._client.update_collection(self._asked_as, metadata={REVISION: "", CALIBRATION: ""})
             manifest = manifest.with_revision(None)
         self.manifest = manifest
         return bool(lost)
 
     def _put_manifest(self, manifest: CollectionManifest) -> None:
-        self._client.update_collection(self.name, metadata={METADATA_KEY: manifest_json(manifest)})
+        self._client.update_collection(self._asked_as, metadata={METADATA_KEY: manifest_json(manifest)})
 
 
 def _require_completed(*results: "models.UpdateResult") -> None:

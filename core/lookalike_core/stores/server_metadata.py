@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
 UNFINISHED = "lookalike-unfinished"
-"""In a collection that `replace` is copying to: a token of the copying process."""
+"""In an unfinished copy, or one that an older version made of a rebuilt collection: a token."""
 
 COPIED_FROM = "lookalike-copied-from"
 """In an unfinished copy of a collection of another store: that collection, as a text for messages.
@@ -24,7 +24,14 @@ REBUILDER = "lookalike-rebuilder"
 """In a collection that is being rebuilt or copied to: the record of its `Lease`."""
 
 ALIASES = "lookalike-aliases"
-"""In a collection that `replace` is copying to: the aliases of the old collection."""
+"""In a rebuilt collection that is to replace another, and in one that an older version was copying a rebuilt
+one to: the aliases that it is to have, which are deleted with the replaced one."""
+
+GENERATION = "lookalike-generation"
+"""In a rebuilt collection: the number of rebuilds up to it. One of a lower generation was replaced."""
+
+WHOLE = "lookalike-whole"
+"""In a rebuilt collection that is complete, and replaces another or has replaced it: true."""
 
 CALIBRATION = "lookalike-calibration"
 """In a calibrated collection: its calibration."""
@@ -95,7 +102,7 @@ def is_ours(info: "models.CollectionInfo | None") -> bool:
 
 
 def copier_of(info: "models.CollectionInfo") -> str:
-    """Returns the token of the process that copies a staged collection to this one; "" if none does."""
+    """Returns the token of the process that copies points to this collection; "" if none does."""
     return str((info.config.metadata or {}).get(UNFINISHED) or "")
 
 
@@ -104,8 +111,19 @@ def source_of_copy(info: "models.CollectionInfo") -> str:
     return str((info.config.metadata or {}).get(COPIED_FROM) or "") if copier_of(info) else ""
 
 
+def generation_of(info: "models.CollectionInfo") -> int:
+    """Returns how many rebuilds there were up to a collection."""
+    said = (info.config.metadata or {}).get(GENERATION)
+    return said if isinstance(said, int) else 0
+
+
+def is_whole(info: "models.CollectionInfo") -> bool:
+    """Returns whether a rebuilt collection is complete."""
+    return (info.config.metadata or {}).get(WHOLE) is True and manifest_data(info) is not None
+
+
 def noted_aliases(info: "models.CollectionInfo") -> list[str]:
-    """Returns the aliases that an interrupted copy still has to move from the old collection."""
+    """Returns the aliases that a collection was to have when a rebuild was interrupted."""
     return [str(alias) for alias in (info.config.metadata or {}).get(ALIASES) or ()]
 
 

@@ -19,6 +19,7 @@ from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.local_folder import LocalFolder
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, Upkeep
+from lookalike_core.stores.server_cluster import ServerCluster
 
 _Words = ParamSpec("_Words")
 _Answer = TypeVar("_Answer")
@@ -78,6 +79,12 @@ class SharedStore:
         """The folder of the store, which any thread may use."""
         self.require_open()
         return self.store.local
+
+    @property
+    def cluster(self) -> ServerCluster | None:
+        """The server, which any thread may ask."""
+        self.require_open()
+        return self.store.cluster
 
     names = _forward(Store.names)
     __contains__ = _forward(Store.__contains__)

@@ -6,20 +6,16 @@ its configuration and metadata, and without its aliases.
 
 import hashlib
 import io
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 from urllib.parse import quote
 
 from lookalike_core.errors import StoreError
-from lookalike_core.stores.address import ServerAddress
 from lookalike_core.stores.faults import refuse_answer
-
-if TYPE_CHECKING:
-    import httpx
+from lookalike_core.stores.server_http import ServerHttp
 
 _CHUNK_BYTES = 2**20
 _ANSWER_TIMEOUT_S = 3_600.0
@@ -52,8 +48,9 @@ class Snapshot:
 class SnapshotTransfer:
     """Requests about the snapshots of a server's collections; none is retried here."""
 
-    def __init__(self, address: ServerAddress, *, api_key: str | None, timeout_s: float) -> None:
-        self._address, self._api_key, self._timeout_s = address, api_key, timeout_s
+    def __init__(self, http: ServerHttp) -> None:
+        self._http = http
+        self._ask = partial(http.ask, answer_timeout_s=_ANSWER_TIMEOUT_S)
 
     def make(self, collection: str) -> Snapshot:
         """Makes a snapshot on the server."""
@@ -64,17 +61,6 @@ class SnapshotTransfer:
         path = f"/collections/{quote(collection)}/snapshots/{quote(snapshot)}"
         self._ask("DELETE", f"{path}?wait=true")
 
-    def count_remote_shards(self, collection: str) -> int:
-        """Returns how many shards of a collection other nodes hold, which a snapshot lacks."""
-        found = self._ask("GET", f"/collections/{quote(collection)}/cluster")
-        own = {each.get("shard_id") for each in found.get("local_shards") or ()}
-        return len({each.get("shard_id") for each in found.get("remote_shards") or ()} - own)
-
-    def count_nodes(self) -> int:
-        """Returns how many nodes the server's cluster has; 1 for a server alone."""
-        found = self._ask("GET", "/cluster")
-        return max(1, len(found.get("peers") or ())) if found.get("status") == "enabled" else 1
-
     def download(self, collection: str, snapshot: Snapshot, target: Path, on_bytes: OnBytes) -> str:
         """Downloads a snapshot to a file, and returns its SHA-256.
 
@@ -83,7 +69,11 @@ class SnapshotTransfer:
         """
         path = f"/collections/{quote(collection)}/snapshots/{quote(snapshot.name)}"
         digest, size = hashlib.sha256(), 0
-        with self._client() as client, client.stream("GET", path) as response, target.open("wb") as file:
+        with (
+            self._http.client(answer_timeout_s=_ANSWER_TIMEOUT_S) as client,
+            client.stream("GET", path) as response,
+            target.open("wb") as file,
+        ):
             if not response.is_success:
                 response.read()
                 refuse_answer(response)
@@ -97,7 +87,7 @@ class SnapshotTransfer:
             raise StoreError(
                 f"the snapshot of {collection} arrived damaged: {size} bytes of {snapshot.bytes}, "
                 f"SHA-256 {sha256[:16]}, not {(snapshot.sha256 or 'known')[:16]}",
-                store=self._address.label,
+                store=self._http.label,
             )
         return sha256
 
@@ -110,30 +100,6 @@ class SnapshotTransfer:
             f"{path}?wait=true&priority=snapshot&checksum={sha256}",
             files={"snapshot": (f"{collection}.snapshot", _Counted(content, on_bytes))},
         )
-
-    def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - of httpx, and JSON
-        with self._client() as client:
-            response = client.request(method, path, **options)
-            refuse_answer(response)
-            return response.json().get("result")
-
-    @contextmanager
-    def _client(self) -> "Iterator[httpx.Client]":
-        """Yields a client as `connection` configures qdrant-client's."""
-        import httpx
-
-        address, options = self._address, dict[str, Any]()
-        if address.is_loopback:
-            options["trust_env"] = False
-        if address.scheme == "http":  # no certificates to load
-            options["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if address.user is not None:
-            options["auth"] = (address.user, address.password or "")
-        if self._api_key is not None:
-            options["headers"] = {"api-key": self._api_key}
-        timeout = httpx.Timeout(self._timeout_s, read=max(self._timeout_s, _ANSWER_TIMEOUT_S))
-        with httpx.Client(base_url=address.label, timeout=timeout, **options) as client:
-            yield client
 
 
 class _Counted(io.RawIOBase):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from lookalike_core.stores.cluster_layout import MAX_LAYOUT_NUMBER
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 
 FoldersArgument = Annotated[
@@ -88,4 +89,34 @@ BatchSizeOption = Annotated[
 QuantizeOption = Annotated[
     VectorQuantization | None,
     typer.Option("--quantize", help="Search by vectors quantized to fewer bits, which take less memory."),
+]
+ShardsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shards",
+        min=1,
+        max=MAX_LAYOUT_NUMBER,
+        metavar="N",
+        help="Shards of a new collection on a server; default: the server's.",
+    ),
+]
+ReplicasOption = Annotated[
+    int | None,
+    typer.Option(
+        "--replicas",
+        min=1,
+        max=MAX_LAYOUT_NUMBER,
+        metavar="N",
+        help="Copies of each shard, on different peers of a cluster; default: the server's.",
+    ),
+]
+WriteConsistencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--write-consistency",
+        min=1,
+        max=MAX_LAYOUT_NUMBER,
+        metavar="N",
+        help="Replicas that must confirm a write; default: the server's.",
+    ),
 ]

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped as SkippedFile
+from lookalike_core.stores.server_cluster import Peer
 
 from lookalike_ingest.backup import BackupReport
 from lookalike_ingest.integrity.faults import Finding, IndexRecall
@@ -186,6 +187,8 @@ class Status(TypedDict):
     """The status of each collection."""
     ingest_under_way: str | None
     """The process that is ingesting into the store; null if there is none, and for a server."""
+    peers: list[Peer]
+    """The peers of the server's cluster; none for a server alone, or one that may not say it."""
 
 
 class Rebuild(TypedDict):

@@ -15,10 +15,17 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import choose_layout
 from lookalike_core.text import format_count
 
 from lookalike_ingest.commands import json_records as records
-from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
+from lookalike_ingest.commands.ingest_options import (
+    BatchSizeOption,
+    QuantizeOption,
+    ReplicasOption,
+    ShardsOption,
+    WriteConsistencyOption,
+)
 from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
@@ -29,6 +36,9 @@ def rebuild_(
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,
+    shards: ShardsOption = None,
+    replicas: ReplicasOption = None,
+    write_consistency: WriteConsistencyOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Rebuild without images that are missing or cannot be read.")
     ] = False,
@@ -41,7 +51,13 @@ def rebuild_(
 ) -> None:
     """Rebuild a collection from its datasets; the old one stays until the new one is complete."""
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
-    options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
+    options = RebuildOptions(
+        batch_size=batch_size,
+        max_pixels=max_pixels,
+        force=force,
+        quantize=quantize,
+        layout=choose_layout(shards=shards, replicas=replicas, write_consistency=write_consistency),
+    )
     with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
         report = rebuild(collection, options, store=opened, settings=settings, stop=stop)
     warn_of_skipped(report)

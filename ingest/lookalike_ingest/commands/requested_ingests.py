@@ -10,6 +10,7 @@ from lookalike_core.atomic import parse_path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 
 from lookalike_ingest.dataset_rules import RuleChoice
@@ -68,6 +69,7 @@ class RequestedIngests:
     batch_size: int | None
     max_pixels: int
     quantize: VectorQuantization | None
+    layout: ClusterLayout | None = None
     subset: Subset | None = None
     part: Part | None = None
     dry_run: bool = False
@@ -124,6 +126,7 @@ class RequestedIngests:
             force=self.force,
             rehash=self.rehash,
             quantize=self.quantize,
+            layout=self.layout,
         )
 
     @property

@@ -25,6 +25,7 @@ from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import choose_layout
 from lookalike_core.text import format_count
 
 from lookalike_ingest.commands.ingest_options import (
@@ -43,8 +44,11 @@ from lookalike_ingest.commands.ingest_options import (
     PruneAfterOption,
     PruneOption,
     QuantizeOption,
+    ReplicasOption,
+    ShardsOption,
     SynsetsOption,
     ValSolutionOption,
+    WriteConsistencyOption,
 )
 from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
@@ -92,6 +96,9 @@ def run(
     precision: PrecisionOption = Precision.FP32,
     head: HeadOption = None,
     quantize: QuantizeOption = None,
+    shards: ShardsOption = None,
+    replicas: ReplicasOption = None,
+    write_consistency: WriteConsistencyOption = None,
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
@@ -145,6 +152,7 @@ def run(
         batch_size=batch_size,
         max_pixels=max_pixels,
         quantize=quantize,
+        layout=choose_layout(shards=shards, replicas=replicas, write_consistency=write_consistency),
         subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
         part=None if part is None else Part.parse(part),
         dry_run=dry_run,

@@ -1,5 +1,7 @@
 """`ingest status`: show the collections and what is in them."""
 
+from collections.abc import Sequence
+
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import (
     JsonOption,
@@ -10,10 +12,11 @@ from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
 from lookalike_core.stores.protocol import find_ingest_under_way
+from lookalike_core.stores.server_cluster import ACTIVE, Peer, Sharding
 from lookalike_core.text import format_count
 
 from lookalike_ingest.commands.json_records import Status
-from lookalike_ingest.status import CollectionStatus, read_statuses
+from lookalike_ingest.status import CollectionStatus, find_peers, read_statuses
 
 
 def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
@@ -21,19 +24,57 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
         collections = list(read_statuses(opened))
-        holder = find_ingest_under_way(opened)
+        holder, peers = find_ingest_under_way(opened), find_peers(opened)
         if as_json:
-            show_json(Status(schema=1, store=opened.label, collections=collections, ingest_under_way=holder))
+            show_json(
+                Status(
+                    schema=1,
+                    store=opened.label,
+                    collections=collections,
+                    ingest_under_way=holder,
+                    peers=peers,
+                )
+            )
             return
+        show(*_peer_lines(peers))
         if holder is not None:
             show(f"an ingest into this store is under way, by {holder}")
         elif not collections:
             show("no collections yet; make one with: ingest run DIR")
         for collection in collections:
-            show(*_status_lines(collection))
+            show(*_status_lines(collection, peers))
 
 
-def _status_lines(collection: CollectionStatus) -> list[str]:
+def _peer_lines(peers: Sequence[Peer]) -> list[str]:
+    if not peers:
+        return []
+    return [
+        f"cluster of {format_count(len(peers), 'peer')}",
+        *(f"  peer {each.id} at {each.address}" + _fault(each) for each in peers),
+    ]
+
+
+def _fault(peer: Peer) -> str:
+    return f": not reached lately ({peer.fault})" if peer.fault else ""
+
+
+def _sharding_lines(sharding: Sharding, peers: Sequence[Peer]) -> list[str]:
+    """Returns the shards and replicas, and each shard that has fewer active replicas than it should."""
+    addresses = {peer.id: peer.address for peer in peers}
+    moving = f", {format_count(sharding.transfers, 'replica')} on the way" if sharding.transfers else ""
+    lines = [f"  {sharding.layout}{moving}"]
+    for shard, count in sharding.lacking.items():
+        others = [
+            f"{one.state} on {addresses.get(one.peer, f'peer {one.peer}')}"
+            for one in sharding.placed
+            if one.shard == shard and one.state != ACTIVE
+        ]
+        why = f" ({', '.join(others)})" if others else ""
+        lines.append(f"  shard {shard} has {count} of {format_count(sharding.replicas, 'replica')}{why}")
+    return lines
+
+
+def _status_lines(collection: CollectionStatus, peers: Sequence[Peer]) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
         f"  dataset {name}: {format_count(count, 'image')} in "
@@ -53,6 +94,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
         f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
         f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
         f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
+        *(_sharding_lines(collection.sharding, peers) if collection.sharding else ()),
         *datasets,
         f"  classes: {', '.join(classes)}",
         *(f"  {hint}" for hint in hints),

@@ -13,6 +13,7 @@ from typing import Any
 
 import made_collections
 import pytest
+from clusters import ClusterOfThree, running_cluster
 from grpc_responder import GrpcResponder
 from lookalike_core.arrays import FloatVector
 from lookalike_core.settings import Settings
@@ -133,6 +134,13 @@ def suppress_hangup() -> Iterator[None]:
 def responder() -> Iterator[Responder]:
     """Yields a responder."""
     with running_responder() as one:
+        yield one
+
+
+@pytest.fixture
+def cluster() -> Iterator[ClusterOfThree]:
+    """Yields a cluster of three peers: see `support/clusters.py`."""
+    with running_cluster() as one:
         yield one
 
 

@@ -14,7 +14,6 @@ from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.rebuild_lease import Lease, LeaseTimes
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_tuning import ServerTuning
-from qdrant_client import models
 from qdrant_stand_in import QdrantStandIn, running_stand_in
 
 REBUILDER = "lookalike-rebuilder"
@@ -135,55 +134,22 @@ def test_of_two_rebuilds_begun_at_once_one_gets_the_lease(
     assert sorted(outcomes) == ["rebuilt", "told"]
 
 
-def test_an_interrupted_copy_carries_the_lease(
-    server: QdrantStandIn,
-    stores: tuple[ServerStore, ServerStore],
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_new_collection_carries_the_lease(
+    server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that comes during the copy sees the holder."""
-    from lookalike_core.stores.server import ServerCollection
+    """A process that comes before the old one is deleted, or after, sees the holder."""
+    delete, seen = ServerStore._delete, list[str]()  # noqa: SLF001 - in the middle of the change
 
-    take_over = ServerCollection.take_over
-
-    def disturbed(collection: ServerCollection, source: ServerCollection, token: str) -> None:
+    def disturbed(store: ServerStore, real: str) -> None:
+        delete(store, real)
         with pytest.raises(StoreLockedError), stores[1].rebuilding(name):
             pass
-        take_over(collection, source, token)
+        seen.append(real)
 
-    monkeypatch.setattr(ServerCollection, "take_over", disturbed)
     with stores[0].rebuilding(name):
-        stores[0].replace(name)
-    assert rebuilder(server, name) == ""
-
-
-@pytest.mark.parametrize("cut_off", [False, True])
-def test_aliases_survive_a_replacement(
-    server: QdrantStandIn,
-    stores: tuple[ServerStore, ServerStore],
-    name: str,
-    point_of: Callable[..., ImagePoint],
-    monkeypatch: pytest.MonkeyPatch,
-    cut_off: bool,
-) -> None:
-    """The server deletes them with the old collection; they survive even if the copy is restarted."""
-    store = stores[0]
-    alias = models.CreateAlias(collection_name=name, alias_name="pictures")
-    server.client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
-    with store.open(staged_name(name)) as staged:
-        staged.upsert([point_of("1.jpg", [1, 2, 3, 4])])
-    if cut_off:
-
-        def interrupted(*_: object) -> None:
-            raise KeyboardInterrupt
-
         with monkeypatch.context() as patch:
-            patch.setattr(ServerStore, "_give_aliases", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                store.replace(name)
-        assert store.resolve("pictures") == "pictures"
-    store.replace(name)
-    assert store.resolve("pictures") == name
-    assert store.resolve(name) == name
-    with store.open("pictures") as collection:
-        assert collection.count() == 1
+            patch.setattr(ServerStore, "_delete", disturbed)
+            stores[0].replace(name)
+        with pytest.raises(StoreLockedError), stores[1].rebuilding(name):
+            pass
+    assert (seen, rebuilder(server, name)) == ([name], "")

@@ -1,0 +1,101 @@
+"""`ingest run`, `ingest rebuild` and `ingest status` on a cluster of three, or on a stand-in for one."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from clusters import ClusterOfThree, running_cluster
+from lookalike_core.errors import LookalikeError
+
+
+@pytest.fixture
+def cluster(own_names: str) -> Iterator[ClusterOfThree]:
+    """Yields a cluster; collections of the small model are deleted from it after the test."""
+    with running_cluster() as one:
+        yield one
+        with one.store() as store, suppress(LookalikeError):
+            store.delete(f"{own_names}cosine")
+
+
+@pytest.fixture
+def run(shell: Any, draw: Any, cluster: ClusterOfThree) -> Any:
+    """Returns a function that ingests a folder into the cluster with these options."""
+    draw(shell.folder / "album", "cat/1.png", "dog/1.png")
+    return lambda *options: shell.ingest("album", "--store", cluster.urls[0], *options)
+
+
+def test_a_collection_is_made_with_shards_and_replicas(
+    run: Any, shell: Any, cluster: ClusterOfThree, own_names: str
+) -> None:
+    """The same options are accepted again; others are refused, and a rebuild changes them."""
+    options = ("--shards", "4", "--replicas", "2", "--write-consistency", "2")
+    made = run(*options)
+    assert made.code == 0, made.err
+    name = f"{own_names}cosine"
+    again = run(*options, "--dry-run")
+    assert again.code == 0, again.err
+    refused = run("--shards", "3")
+    assert refused.code == 2
+    assert (
+        f"{name} was created with another layout, 4 shards, 2 replicas of each, writes confirmed by 2"
+        in refused.err
+    )
+    assert f"change that with: ingest rebuild {name} --shards 3" in refused.err
+    rebuilt = shell("ingest", "rebuild", name, "--shards", "3", "--store", cluster.urls[0])
+    assert rebuilt.code == 0, rebuilt.err
+    with cluster.store() as store:
+        assert str(store.cluster.find_layout(name)).startswith("3 shards, ")
+
+
+def test_status_shows_peers_and_shards(run: Any, shell: Any, cluster: ClusterOfThree, own_names: str) -> None:
+    """As a table with what is wrong, and as JSON in full."""
+    assert run("--shards", "2", "--replicas", "2").code == 0
+    status = ("ingest", "status", "--store", cluster.urls[0])
+    text, [record] = shell(*status).out, shell(*status, "--json").json
+    assert "cluster of 3 peers\n" in text
+    assert all(f"  peer {peer['id']} at {peer['address']}\n" in text for peer in record["peers"])
+    assert "  2 shards, 2 replicas of each, writes confirmed by 1\n" in text
+    sharding = next(
+        each["sharding"] for each in record["collections"] if each["name"] == f"{own_names}cosine"
+    )
+    assert (sharding["shards"], sharding["replicas"], sharding["write_consistency"]) == (2, 2, 1)
+    assert {one["peer"] for one in sharding["placed"]} <= {peer["id"] for peer in record["peers"]}
+    assert [one["shard"] for one in sharding["placed"]] == [0, 0, 1, 1]
+    if cluster.stand_in is not None:
+        cluster.stand_in.down = {102}
+        text = shell(*status).out
+        assert "  peer 102 at http://node-102:6335/: not reached lately (Failed to connect)\n" in text
+        assert "  shard 0 has 1 of 2 replicas (Dead on http://node-102:6335/)\n" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--replicas", "4"], "has 3 peers, too few for 4 replicas of each shard; use --replicas 3"),
+        (
+            ["--replicas", "2", "--write-consistency", "3"],
+            "a write cannot be confirmed by 3 replicas",
+        ),
+        (["--shards", "0"], "--shards"),
+    ],
+)
+def test_a_layout_that_cannot_be_had_is_refused(
+    run: Any, cluster: ClusterOfThree, own_names: str, options: list[str], said: str
+) -> None:
+    """Nothing is made."""
+    refused = run(*options)
+    assert (refused.code, said in refused.err) == (2, True), refused.err
+    with cluster.store() as store:
+        assert f"{own_names}cosine" not in store
+
+
+def test_an_embedded_store_has_no_layout(shell: Any, draw: Any) -> None:
+    """Refused before a model is exported."""
+    draw(shell.folder / "album", "cat/1.png")
+    for option in ("--shards", "--replicas", "--write-consistency"):
+        refused = shell.ingest("album", option, "2")
+        assert refused.code == 2
+        assert "the store embedded is embedded, and has neither shards nor replicas" in refused.err
+        assert f"leave {option} out" in refused.err
+    assert not (shell.folder / "home/models").exists()
