@@ -22,7 +22,7 @@ random weights.
     ingest    `ingest run` over the unchanged folder as a process: files a second, and bytes of memory a file
               above an ingest of 1,000 files
     status    `ingest status`, which counts every point
-    verify, audit, duplicates, neighbours, map   those commands, if named
+    audit, duplicates, neighbours, map   those commands, if named
 
 Each step is a process of its own. Its memory is the peak of anonymous memory (RssAnon) of the process and all
 of its children, sampled every 20 ms (Linux); pages of mapped files, which the system may drop, are not in it.
@@ -228,8 +228,6 @@ def run_other(words: list[str], place: Place, queries: int) -> tuple[Figures, Us
     """Runs a command on the collection."""
     name, *rest = words
     collection = [] if words[:2] == ["ingest", "status"] else ["--collection", place.collection]
-    if words[:2] == ["ingest", "verify"]:
-        collection = [place.collection]
     _, usage = _run(place, [program(name), *rest, *collection])
     return {"seconds": round(usage.seconds, 2)}, usage
 
@@ -263,7 +261,6 @@ STEPS: dict[str, Step] = {
     "evaluate": evaluate,
     "ingest": ingest,
     "status": partial(run_other, ["ingest", "status", "--json"]),
-    "verify": partial(run_other, ["ingest", "verify", "--sample", "100"]),
     "audit": partial(run_other, ["search", "audit", "--json"]),
     "duplicates": partial(run_other, ["search", "duplicates", "--json"]),
     "neighbours": partial(run_other, ["search", "neighbours", "--json"]),
