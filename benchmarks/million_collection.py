@@ -157,6 +157,7 @@ def fill(place: Place) -> dict[str, object]:
     store.create(manifest)
     places = np.random.default_rng(0).permutation(place.points)
     seconds: list[float] = []
+    cpu_s: list[float] = []
     written: list[int] = []
     started = time.perf_counter()
     with store.open(manifest.collection) as collection:
@@ -170,15 +171,18 @@ def fill(place: Place) -> dict[str, object]:
             ]
             if start // REPORTED == len(seconds):
                 seconds.append(0)
+                cpu_s.append(0)
                 written.append(0)
-            before = time.perf_counter()
+            before, cpu_before = time.perf_counter(), time.process_time()
             for first in range(0, len(points), BATCH):
                 collection.upsert(points[first : first + BATCH])
             seconds[-1] += time.perf_counter() - before
+            cpu_s[-1] += time.process_time() - cpu_before
             written[-1] += len(points)
         before = time.perf_counter()
     return {
         "points_per_second": [round(n / s) for n, s in zip(written, seconds, strict=True)],
+        "points_per_cpu_second": [round(n / s) for n, s in zip(written, cpu_s, strict=True)],
         "upserts_s": round(sum(seconds), 1),
         "synced_s": round(time.perf_counter() - before, 1),
         "with_drawing_s": round(time.perf_counter() - started, 1),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.brute_force import row_blocks, rows_at_once, top_k
-from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows
+from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows, unit_rows
 from lookalike_core.neighbours.near_duplicates import are_near
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, Chance, FusionRule, fuse_similarities
 from numpy.typing import NDArray
@@ -172,7 +172,7 @@ class _Space:
 
     def __init__(self, images: LabelledVectors) -> None:
         vectors = images.vectors
-        self.units = normalise_rows(vectors)
+        self.units = unit_rows(vectors)
         self.mean = np.zeros((), vectors.dtype) if images.higher_is_nearer else vectors.mean(axis=0)
         self.centred = vectors if images.higher_is_nearer else vectors - self.mean  # smaller numbers
         self.squares = _squares(self.centred)
