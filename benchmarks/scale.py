@@ -4,21 +4,28 @@
     python benchmarks/scale.py --write    # updates them there
 
 Every figure is computed from `INPUTS` by the formula at the head of its column. After a new measurement
-change the input and run with `--write`. Units are decimal: 1 GB is 10^9 bytes.
+change the input and run with `--write`. Inputs that `million.py` measures are taken from
+`benchmarks/million.json` where that exists, of the largest collection of each dimension in it. Units are
+decimal: 1 GB is 10^9 bytes.
 """
 
 import argparse
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "scale.md"
+MILLION = Path(__file__).with_name("million.json")
 
 SIZES = (1_281_167, 1_000_000_000)
 """Numbers of images: ImageNet's training set, and a billion."""
+
+STEPS = (100_000, 10_000_000, 1_000_000_000)
+"""Numbers of images up to which a setup is recommended, and one beyond."""
 
 
 class Input(NamedTuple):
@@ -33,10 +40,10 @@ class Input(NamedTuple):
 
 README = "[benchmarks](../../benchmarks/README.md#{})"
 EMBEDDING, STORES, COMMANDS = (README.format(part) for part in ("embedding", "stores", "whole-commands"))
-FOOTPRINT = README.format("footprint")
+FOOTPRINT, POINTS = README.format("footprint"), README.format("a-million-points")
 PLANNING = "[Qdrant, capacity planning](https://qdrant.tech/documentation/capacity-planning/)"
 
-INPUTS = (
+WRITTEN = (
     Input("r512", 4.7, "images/s", "whole ingest, fp32, VGG16 to `block5_pool`", EMBEDDING),
     Input("r2048", 9.1, "images/s", "whole ingest, fp32, ResNet101V2, 30 of its 33 blocks", EMBEDDING),
     Input("w512", 3884, "points/s", "upserts of 256, 512 x 20,000", STORES),
@@ -47,7 +54,10 @@ INPUTS = (
     Input("e2048", 21.9, "ms", "exact query, p50, 2048 x 20,000", STORES),
     Input("h512", 1.6, "ms", "indexed query, p50, 512 x 20,000", STORES),
     Input("h2048", 2.1, "ms", "indexed query, p50, 2048 x 20,000", STORES),
-    Input("u", 0.93, "s", "unchanged ingest of 10,000 files, from process start to end", COMMANDS),
+    Input("n512", 20_000, "points", "N₀: those that `i512`, `e512` and `h512` were measured on", STORES),
+    Input("n2048", 20_000, "points", "N₀: those that `i2048`, `e2048` and `h2048` were measured on", STORES),
+    Input("u", 0.93, "s", "unchanged ingest, from process start to end", COMMANDS),
+    Input("v", 10_000, "files", "in the folder of `u`", COMMANDS),
     Input("k", 1, "byte", "a known image in an ingest's memory", FOOTPRINT),
     Input("l", 348, "bytes", "a known image in the list of points, on the disk", FOOTPRINT),
     Input("p", 401, "bytes", "an image's payload", FOOTPRINT),
@@ -58,6 +68,39 @@ INPUTS = (
     Input("S", 4e12, "bytes", "disk of a server, of which 80 % are used", "chosen"),
     Input("T", 30, "days", "goal for embedding all images", "chosen"),
 )
+
+
+def read_inputs(million: Path = MILLION) -> tuple[Input, ...]:
+    """Returns the inputs above, but those that `million.py` measured from its file, where that exists."""
+    if not million.exists():
+        return WRITTEN
+    measured: dict[str, Input] = {}
+    cases = json.loads(million.read_text(encoding="utf-8"))["cases"]
+    for name, steps in sorted(cases.items(), key=lambda case: int(case[0].partition(" ")[0])):
+        shape, _, quantize = name.partition(", ")
+        points, _, dimension = shape.partition(" x ")
+        if quantize == "none" and {"write", "index", "warm"} <= steps.keys():
+            measured |= {each.symbol: each for each in _of_case(int(points), dimension, steps)}
+    return tuple(measured.get(each.symbol, each) for each in WRITTEN)
+
+
+def _of_case(points: int, dimension: str, steps: dict[str, Any]) -> Iterator[Input]:
+    """Yields the inputs that a case of `million.py` has; the largest case comes last, and counts."""
+    shape, warm = f"{dimension} x {points:,}", steps["warm"]
+    rate = steps["write"]["points_per_second"][-1]
+    yield Input(f"w{dimension}", rate, "points/s", f"upserts of 128, the last 100,000 of {shape}", POINTS)
+    yield Input(f"i{dimension}", steps["index"]["seconds"], "s", f"index built, {shape}", POINTS)
+    yield Input(f"e{dimension}", warm["exact"]["p50_ms"], "ms", f"exact query, p50, {shape}", POINTS)
+    yield Input(f"h{dimension}", warm["p50_ms"], "ms", f"indexed query, p50, {shape}", POINTS)
+    what = f"N₀: those that `i{dimension}`, `e{dimension}` and `h{dimension}` were measured on"
+    yield Input(f"n{dimension}", points, "points", what, POINTS)
+    if "ingest" in steps:
+        seconds = steps["ingest"]["seconds"]
+        yield Input("u", seconds, "s", "unchanged ingest, from process start to end", POINTS)
+        yield Input("v", points, "files", "in the folder of `u`", POINTS)
+
+
+INPUTS = read_inputs()
 VALUES = {each.symbol: each.value for each in INPUTS}
 
 NETWORKS = {512: "VGG16, 512", 2048: "ResNet101V2, 2048"}
@@ -71,8 +114,6 @@ USED = 0.8
 """The share of a server's memory and disk that is used."""
 
 SHARDS_A_NODE = 2
-MEASURED = 20_000
-"""Points of the collections on which writes, indexing and queries were measured."""
 
 
 def main() -> None:
@@ -91,7 +132,8 @@ def replace_tables(page: str) -> str:
 
 
 def tables() -> Iterator[str]:
-    """Yields the inputs; then, for each number of images, the layouts of a store and the times."""
+    """Yields setups and inputs; then, for each number of images, the layouts of a store and the times."""
+    yield setups_table()
     yield inputs_table()
     for number in SIZES:
         yield layouts_table(number)
@@ -141,7 +183,7 @@ class Layout:
     def index_s(self) -> float:
         """Returns the seconds to index a server's shards in sequence, all servers in parallel."""
         points = self.number / self.shards
-        one = VALUES[f"i{self.dimension}"] * _steps(points) / _steps(MEASURED)
+        one = VALUES[f"i{self.dimension}"] * _steps(points) / _steps(VALUES[f"n{self.dimension}"])
         return one * self.replicas * self.shards / self.nodes
 
 
@@ -176,8 +218,6 @@ def layouts_table(number: int) -> str:
 def times_table(number: int) -> str:
     """Returns the table of the times of the work that is done once, and of a query."""
     rows = [["*formula*", "*D = 512*", "*D = 2048*"]]
-    logarithms = math.log(number) / math.log(MEASURED)
-    share = number / MEASURED
 
     def row(what: str, *cells: str) -> None:
         rows.append([what, *cells])
@@ -190,12 +230,73 @@ def times_table(number: int) -> str:
     days = VALUES["T"] * 86_400
     row("machines to embed in T: N / (r T)", *(f"{math.ceil(number / rate / days):,}" for rate in each("r")))
     row("writing, one writer: N / w", *(_span(number / rate) for rate in each("w")))
-    row("exact query, one shard: e N / N₀", *(_span(e * share / 1000) for e in each("e")))
-    row("indexed query, one shard: h ln N / ln N₀", *(_span(h * logarithms / 1000) for h in each("h")))
-    row("unchanged ingest: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
+    row("exact query, one shard: e N / N₀", *(_span(exact_s(number, dimension)) for dimension in NETWORKS))
+    row(
+        "indexed query, one shard: h ln N / ln N₀",
+        *(_span(indexed_s(number, dimension)) for dimension in NETWORKS),
+    )
+    row("unchanged ingest: u N / v", *[_span(VALUES["u"] * number / VALUES["v"])] * 2)
     row("list of points of one ingest, in memory: k N", *[_size(VALUES["k"] * number)] * 2)
     row("the same on the disk: l N", *[_size(VALUES["l"] * number)] * 2)
     return _table(["", *NETWORKS.values()], rows)
+
+
+def exact_s(number: float, dimension: int) -> float:
+    """Returns the seconds of an exact query of one shard."""
+    return VALUES[f"e{dimension}"] / 1000 * number / VALUES[f"n{dimension}"]
+
+
+def indexed_s(number: float, dimension: int) -> float:
+    """Returns the seconds of an indexed query of one shard."""
+    return VALUES[f"h{dimension}"] / 1000 * math.log(number) / math.log(VALUES[f"n{dimension}"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is recommended for so many images: quantization as in `QUANTIZATIONS`, and replicas."""
+
+    images: int
+    name: str
+    quantization: str
+    replicas: int
+
+
+SETUPS = (
+    Setup(images=STEPS[0], name="embedded", quantization="none", replicas=1),
+    Setup(images=STEPS[1], name="embedded, or one server", quantization="int8", replicas=1),
+    Setup(images=STEPS[2], name="cluster", quantization="4-bit", replicas=2),
+)
+
+
+def setups_table() -> str:
+    """Returns the table of what is recommended for a number of images, and what it takes."""
+    head = ["images", "store", "network", "quantization", "servers", "disk", "memory", "the files"]
+    head += ["embedding, one machine", "index", "query"]
+    rows = []
+    for setup in SETUPS:
+        for dimension, network in NETWORKS.items():
+            layout = Layout(
+                number=setup.images,
+                dimension=dimension,
+                in_memory=QUANTIZATIONS[setup.quantization],
+                replicas=setup.replicas,
+            )
+            rows.append(
+                [
+                    f"{setup.images:,}",
+                    setup.name,
+                    network,
+                    setup.quantization,
+                    f"{layout.nodes:,}" if setup.replicas > 1 else "1 machine",
+                    _size(layout.disk),
+                    _size(layout.memory),
+                    _size(setup.images * VALUES["f"]),
+                    _span(setup.images / VALUES[f"r{dimension}"]),
+                    _span(layout.index_s),
+                    _span(indexed_s(setup.images / layout.shards, dimension)),
+                ]
+            )
+    return _table(head, rows)
 
 
 def _steps(points: float) -> float:

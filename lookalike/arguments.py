@@ -29,6 +29,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "min_width": (1, inf),
     "offset": (0, MAX_OFFSET),
     "principal": (1, inf),
+    "queries": (2, inf),
     "seed": (0, inf),
     "threads": (1, 1_024),
     "above": (0, 1),

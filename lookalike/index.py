@@ -612,6 +612,7 @@ class Index(Searchable):
         self,
         *,
         dataset: str | None = None,
+        queries: int | None = None,
         k: int | Sequence[int] = 10,
         noise: Sequence[float] = (),
         sample: int | None = None,
@@ -624,6 +625,8 @@ class Index(Searchable):
 
         Args:
             dataset: Only images of this dataset.
+            queries: How many of the images are queries, a random sample; by default all, which takes time
+                that grows with the square of their number.
             k: How many neighbours vote; several numbers study the votes over k, as `Evaluation.vote_study`,
                 and 10 vote for all other figures.
             noise: Standard deviations of Gaussian noise, on pixels of 0 to 255: the votes are also studied on
@@ -632,7 +635,7 @@ class Index(Searchable):
             near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
             without_near: Leave out near-duplicates of the query.
             indexed: Also measure the recall of the store's index; see `Evaluation.details`.
-            seed: The seed of the bootstrap, and of the sample and its noise.
+            seed: The seed of the bootstrap, and of the samples and noise.
 
         Raises:
             UsageError: fewer than two images have a class.
@@ -641,6 +644,7 @@ class Index(Searchable):
         voters, study = check_study(k, noise, sample)
         options = EvaluationOptions(
             where=filter_by_dataset(dataset),
+            queries=None if queries is None else check_whole(queries, "queries"),
             k=voters,
             study=study,
             near_above=check_number(near_above, "near_above"),

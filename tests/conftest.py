@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import h5py
+import hypothesis
 import numpy as np
 import pytest
 from commands import can_run_here, run_as_process, run_here
@@ -41,6 +42,16 @@ settings.load_profile("repeatable")
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """The value that commands set (`lookalike_core.own_process`)."""
+
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
+"""The same examples on every run, however busy the machine is."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

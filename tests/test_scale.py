@@ -1,6 +1,7 @@
 """Tests docs/explanation/scale.md: its tables are those of the script, computed from measured inputs."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -43,6 +44,30 @@ def test_measured_inputs_are_in_the_sections_they_cite(scale: ModuleType) -> Non
         assert not summands or each.value == pytest.approx(sum(map(int, summands)), abs=1)  # as rounded
         for number in summands or [f"{each.value:,}"]:
             assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d,]|\.\d)", section), (each, number)
+
+
+def test_inputs_are_those_of_the_largest_measured_collection(scale: ModuleType, tmp_path: Path) -> None:
+    """Quantized and unfinished cases of `million.py` do not count, and other inputs stay."""
+    steps = {
+        "write": {"points_per_second": [5_000, 4_000]},
+        "index": {"seconds": 700.5},
+        "warm": {"p50_ms": 2.5, "exact": {"p50_ms": 180.0}},
+    }
+    more = {**steps, "index": {"seconds": 900.0}, "ingest": {"seconds": 30.0}}
+    cases = {
+        "1000000 x 512, none": more,
+        "1000000 x 512, int4": {**steps, "index": {"seconds": 1.0}},
+        "300000 x 512, none": steps,
+        "250000 x 2048, none": {"write": steps["write"]},
+    }
+    file = tmp_path / "million.json"
+    file.write_text(json.dumps({"cases": cases}), encoding="utf-8")
+    found = {each.symbol: each.value for each in scale.read_inputs(file)}
+    before = {each.symbol: each.value for each in scale.WRITTEN}
+    changed = {symbol: value for symbol, value in found.items() if value != before[symbol]}
+    expected = {"w512": 4_000, "i512": 900, "e512": 180, "h512": 2.5, "n512": 1_000_000}
+    assert changed == {**expected, "u": 30, "v": 1_000_000}
+    assert list(found) == list(before)
 
 
 def _anchor(section: str) -> str:

@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
     done = ingested("search", "evaluate", "--collection", cosine, "--json")
     assert done.code == 0, done.err
     (found,) = done.json
-    head = ["schema", "collection", "store", "pictures", "unlabelled", "near_identical"]
+    head = ["schema", "collection", "store", "pictures", "queries", "unlabelled", "near_identical"]
     small = ["alone", "in_small_classes"]
     error = "expected_calibration_error"
     assert list(found) == [
@@ -96,6 +96,21 @@ def test_backbone_both_is_case_insensitive(ingested: Any) -> None:
     done = ingested("search", "evaluate", "--backbone", "BOTH")
     assert done.code == 6
     assert "ingest run DIR --backbone resnet" in done.err
+
+
+def test_a_random_sample_of_the_images_are_queries(ingested: Any) -> None:
+    """`--queries` says how many; each is ranked among all images, and has a row in the CSV."""
+    file = ingested.folder / "sample.csv"
+    words = ("search", "evaluate", "--distance", "cosine", "--queries", "5", "--indexed", "--csv", file)
+    (found,) = ingested(*words, "--json").json
+    assert (found["pictures"], found["queries"]) == (12, 5)
+    assert sum(count for _, _, count in found["confusion"]["cells"]) == 5 * 10
+    assert found["indexed"]["overlap"]["value"] == 1
+    with file.open(encoding="utf-8", newline="") as table:
+        assert len(list(csv.DictReader(table))) == 5
+    assert (
+        "12 images of 3 classes, a random sample of 5 of them queries for the others" in ingested(*words).out
+    )
 
 
 def test_the_csv_has_a_row_for_each_query(ingested: Any) -> None:

@@ -18,7 +18,7 @@ BLOCK = 256
 """Rows compared at a time."""
 
 BLOCK_VALUES = 2**23
-"""Similarities held at a time by `ExactSearch`: 32 MB, and about as much again to rank them."""
+"""Similarities held at a time: 32 MB, and about as much again to rank them."""
 
 _SPARE = 8
 """Further candidates whose Euclidean distances are computed from the vectors' difference."""
@@ -28,6 +28,14 @@ def row_blocks(count: int, size: int = BLOCK) -> Iterator[IntVector]:
     """Yields the numbers of `count` rows in order, at most `size` at a time, int64 `[B]`."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
+
+
+def rows_at_once(count: int, *, most: int = BLOCK) -> int:
+    """Returns how many rows are compared with `count` others at a time, at most `most` and at least 1.
+
+    However many the others are, their similarities stay within `BLOCK_VALUES`.
+    """
+    return max(1, min(most, BLOCK_VALUES // max(count, 1)))
 
 
 def top_k(similarity: NDArray[_Float], k: int) -> tuple[IntVector, NDArray[_Float]]:
@@ -96,7 +104,7 @@ class ExactSearch:
     def blocks(self) -> Iterator[IntVector]:
         """Yields all row numbers in order, in blocks that can be compared at once."""
         count = len(self._vectors)
-        return row_blocks(count, max(1, min(self._block, BLOCK_VALUES // max(count, 1))))
+        return row_blocks(count, rows_at_once(count, most=self._block))
 
     def nearest(self, rows: IntVector, *, limit: int, left_out: Sequence[Sequence[int]]) -> Iterator[Nearest]:
         """Yields the `limit` nearest of each given row, without the rows that are excluded for it.

@@ -14,7 +14,6 @@ from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
-from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.stores.bulk_reads import read_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -23,13 +22,19 @@ from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.analysis import class_overlap, label_noise
+from lookalike_search.analysis.all_neighbours import COMPARISON_LIMITS, ComparisonLimits, is_small
+from lookalike_search.analysis.audited_neighbours import (
+    ComparedImages,
+    NearImages,
+    compare_by_index,
+    compare_exactly,
+)
 from lookalike_search.analysis.false_discoveries import rates_by_chances, rates_by_p_values
 from lookalike_search.analysis.image_faults import Fault, find_fault, measure_faults
-from lookalike_search.analysis.label_noise import VOTERS, BoolVector, LabelChances
+from lookalike_search.analysis.label_noise import BoolVector, LabelChances
 from lookalike_search.analysis.outliers import Measure, measure_outlyingness
 from lookalike_search.collection_choice import resolve_dataset
 from lookalike_search.evaluation.labelled_vectors import FloatMatrix, IntVector, LabelledVectors
-from lookalike_search.evaluation.similarity_blocks import Block, nearest_rows, ranked_blocks
 from lookalike_search.unchanged_files import read_unchanged
 
 FALSE_DISCOVERIES = 0.05
@@ -37,9 +42,6 @@ FALSE_DISCOVERIES = 0.05
 
 FARTHEST = 0.01
 """The share of images with a class that are listed as the least like any class."""
-
-PAIRS_OF_ONE = 10
-"""Near-duplicates of one image that are compared, the nearest."""
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -195,15 +197,6 @@ class _Images:
         return file_of(self.manifest, payload.dataset, payload.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Near:
-    """The nearest images with a class, and pairs of near-duplicates, int64 `[P, 2]`."""
-
-    neighbours: IntVector
-    nearness: FloatMatrix
-    pairs: IntVector
-
-
 def audit_collection(
     collection: Collection,
     *,
@@ -212,17 +205,20 @@ def audit_collection(
     near_above: float = NEAR_ABOVE,
     read_files: bool = False,
     seed: int = 0,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Audit:
     """Audits a collection from its stored vectors; `read_files` reads files, for blank and blurred images.
 
     Of wrong labels, outliers without a class and overlapping classes as many are returned as make the
-    expected share of false ones at most `false_discoveries`. `seed` draws the folds of the outliers.
+    expected share of false ones at most `false_discoveries`. `seed` draws the folds of the outliers. Up
+    to `limits` all images are compared with all; more are searched for by the store's index.
 
     Raises:
         UsageError: the collection has no such dataset, or holds no image.
     """
-    images = _load(collection, resolve_dataset(where, collection.manifest))
-    near = _find_near(collection.name, images, near_above)
+    where = resolve_dataset(where, collection.manifest)
+    images = _load(collection, where)
+    near = _find_near(collection, images, near_above, where, limits)
     judged = label_noise.find_judged(images.classes, images.copies)
     missing = label_noise.describe_shortage(images.classes, images.copies)
     chances, overlaps = None, []
@@ -266,37 +262,29 @@ def _load(collection: Collection, where: PointFilter) -> _Images:
     )
 
 
-def _find_near(name: str, images: _Images, near_above: float) -> _Near:
-    """Finds neighbours and near-duplicates in one pass over all similarities.
-
-    Of images with the same bytes and class the first alone is a neighbour, so that it votes once. Without any
-    class all images are neighbours.
-    """
-    _, first = np.unique(np.stack([images.copies, images.classes]), axis=1, return_index=True)
-    votes = np.zeros(len(images.classes), dtype=bool)
-    votes[first] = True
-    votes &= (images.classes >= 0) | (images.classes < 0).all()
-    compared = LabelledVectors(
-        vectors=images.vectors,
-        classes=images.classes,
-        copies=images.copies,
-        names=images.names,
-        higher_is_nearer=images.manifest.distance.higher_is_nearer,
-    )
+def _find_near(
+    collection: Collection, images: _Images, near_above: float, where: PointFilter, limits: ComparisonLimits
+) -> NearImages:
+    """Finds neighbours and near-duplicates: by brute force, or of many images by the store's index."""
     places = [_place(payload) for payload in images.payloads]
     numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
-    place_of = np.array([numbers[place] for place in places])
-    depth, parts, pairs = max(1, min(VOTERS, len(votes) - 1)), [], [_same_bytes(images, place_of)]
-    with progress.bar(name, unit="images", total=len(votes)) as bar:
-        for block in ranked_blocks(
-            [compared], FusionRule.RRF, near_above=near_above, without_near=False, on_done=lambda _: None
-        ):
-            pairs.append(_misplaced(block, place_of))
-            block.similarity[:, ~votes] = -np.inf
-            parts.append(nearest_rows(block.similarity, depth))
-            bar.advance(len(block.rows))
-    neighbours, nearness = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return _Near(neighbours=neighbours, nearness=nearness, pairs=np.unique(np.concatenate(pairs), axis=0))
+    compared = ComparedImages(
+        vectors=LabelledVectors(
+            vectors=images.vectors,
+            classes=images.classes,
+            copies=images.copies,
+            names=images.names,
+            higher_is_nearer=images.manifest.distance.higher_is_nearer,
+        ),
+        places=np.array([numbers[place] for place in places]),
+        near_above=near_above,
+    )
+    with progress.bar(collection.name, unit="images", total=len(places)) as bar:
+        if is_small(collection, where, limits=limits):
+            return compare_exactly(compared, bar.advance)
+        return compare_by_index(
+            compared, images.payloads, collection, where, at_once=limits.at_once, on_done=bar.advance
+        )
 
 
 def _place(payload: Payload) -> tuple[str | None, str, str]:
@@ -308,25 +296,6 @@ def find_split(payload: Payload) -> str:
     *folders, _ = payload.path.split("/")
     named = (_SPLITS.get(name.casefold(), "") for name in (*folders, payload.dataset))
     return next(filter(None, named), "")
-
-
-def _same_bytes(images: _Images, place_of: IntVector) -> IntVector:
-    """Returns the first image of each content with its exact duplicates in other places, int64 `[P, 2]`."""
-    first: dict[int, int] = {}
-    rows = [(first.setdefault(copy, row), row) for row, copy in enumerate(images.copies.tolist())]
-    return np.array([(a, b) for a, b in rows if place_of[a] != place_of[b]], dtype=np.int64).reshape(-1, 2)
-
-
-def _misplaced(block: Block, place_of: IntVector) -> IntVector:
-    """Returns a block's images with their nearest near-duplicates in other places, int64 `[P, 2]`."""
-    found = block.near & (place_of[block.rows, np.newaxis] != place_of)
-    pairs = []
-    for at in np.flatnonzero(found.any(axis=1)):
-        others = np.flatnonzero(found[at])
-        nearest = others[np.argsort(-block.similarity[at, others], kind="stable")[:PAIRS_OF_ONE]]
-        row = np.full(len(nearest), block.rows[at])
-        pairs.append(np.stack([np.minimum(row, nearest), np.maximum(row, nearest)], axis=1))
-    return np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
 
 
 def _describe_pairs(images: _Images, pairs: IntVector) -> list[NearPair]:
@@ -363,7 +332,7 @@ def _between(one: Payload, other: Payload) -> list[Across]:
 
 
 def _find_wrong_labels(
-    images: _Images, near: _Near, chances: LabelChances, false_discoveries: float
+    images: _Images, near: NearImages, chances: LabelChances, false_discoveries: float
 ) -> list[WrongLabel]:
     rows = np.flatnonzero(np.isfinite(chances.wrong))
     rates = rates_by_chances(chances.wrong[rows])
@@ -390,7 +359,7 @@ def _find_wrong_labels(
 
 
 def _find_overlaps(
-    images: _Images, judged: BoolVector, near: _Near, false_discoveries: float
+    images: _Images, judged: BoolVector, near: NearImages, false_discoveries: float
 ) -> list[ClassOverlap]:
     rows = np.flatnonzero(judged & (near.neighbours[:, 0] >= 0))
     votes = label_noise.count_votes(
@@ -414,7 +383,7 @@ def _find_overlaps(
 
 
 def _find_outliers(
-    images: _Images, near: _Near, false_discoveries: float, seed: int
+    images: _Images, near: NearImages, false_discoveries: float, seed: int
 ) -> tuple[list[Outlier], Measure]:
     """Returns the images without a class that are discoveries, and the farthest of those with one."""
     labelled = images.classes >= 0

@@ -27,6 +27,9 @@ FOLDS = 5
 NEAREST = 5
 _OF_CLASS = 3
 """Nearest images of the nearest class."""
+_MOST_MEMBERS = 10_000
+"""Images of a class that others are compared with; of a larger class as many, evenly spaced in their order.
+Without a limit two classes would be compared in a time that grows with the square of their images."""
 _LEAD = 0.25
 """The weight of how much nearer the nearest class is than the second."""
 _MOST_VALUES = 2_048
@@ -196,8 +199,13 @@ def _nearness_of_members(units: FloatMatrix, nearest: IntVector, known: _Classes
     found = np.empty(len(units))
     for number in np.unique(nearest):
         rows = np.flatnonzero(nearest == number)
-        members = known.members[known.starts[number] : known.starts[number + 1]]
+        members = _thin(known.members[known.starts[number] : known.starts[number + 1]])
         count = min(_OF_CLASS, len(members))
         cosines = units[rows] @ members.T
         found[rows] = -np.partition(-cosines, count - 1, axis=1)[:, :count].mean(axis=1, dtype=np.float64)
     return found
+
+
+def _thin(members: FloatMatrix) -> FloatMatrix:
+    """Returns at most `_MOST_MEMBERS` of the rows, evenly spaced."""
+    return members[:: max(1, -(-len(members) // _MOST_MEMBERS))]

@@ -65,6 +65,15 @@ def evaluate(
         bool, typer.Option("--indexed", help="Also compare the index with exact search.")
     ] = False,
     dataset: DatasetOption = None,
+    queries: Annotated[
+        int | None,
+        typer.Option(
+            "--queries",
+            min=2,
+            metavar="N",
+            help="Only a random sample of N images are queries, among all; for large collections.",
+        ),
+    ] = None,
     k: Annotated[
         str,
         typer.Option(
@@ -132,6 +141,7 @@ def evaluate(
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     options = EvaluationOptions(
         where=PointFilter(dataset=dataset),
+        queries=queries,
         k=voters,
         near_above=near_above,
         without_near=without_near,
@@ -202,7 +212,8 @@ def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:
         for evaluation in evaluations:
             names = evaluation.images.vectors.names
             votes = _studied_verdicts(evaluation)
-            for row, payload in enumerate(evaluation.images.payloads):
+            for row in evaluation.results.queries.tolist():
+                payload = evaluation.images.payloads[row]
                 values = [evaluation.values[key][row] for key in FIGURES]
                 verdicts = [evaluation.results.verdicts[rule][row] for rule in VoteRule]
                 writer.writerow(

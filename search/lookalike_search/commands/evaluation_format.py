@@ -40,7 +40,7 @@ def evaluation_lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     count, classes = len(evaluation.images.payloads), len(evaluation.images.vectors.names)
     near = f"near-duplicates (similarity over {options.near_above:g}) of {evaluation.near_identical} queries"
     lines = [
-        f"{evaluation.collection}: {count} images of {_classes(classes)}, each a query for the others",
+        f"{evaluation.collection}: {count} images of {_classes(classes)}, {_queries_among(evaluation)}",
         f"left out: exact duplicates of the query, and {_left_out(evaluation)}",
         f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         *_small_class_lines(evaluation),
@@ -64,6 +64,12 @@ def evaluation_lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     if evaluation.vote_study:
         lines += ["", *study_lines(evaluation.vote_study)]
     return [*lines, "", *_parts_lines(setting.parts or ())]
+
+
+def _queries_among(evaluation: Evaluation) -> str:
+    if evaluation.queries == len(evaluation.images.payloads):
+        return "each a query for the others"
+    return f"a random sample of {evaluation.queries} of them queries for the others"
 
 
 def _left_out(evaluation: Evaluation) -> str:
@@ -184,6 +190,7 @@ def evaluation_json(setting: Setting, store: str, k: int) -> "records.Evaluation
         "collection": evaluation.collection,
         "store": store,
         "pictures": len(evaluation.images.payloads),
+        "queries": evaluation.queries,
         "unlabelled": evaluation.images.unlabelled,
         "near_identical": evaluation.near_identical,
         "alone": int(evaluation.alone.sum()),

@@ -354,7 +354,9 @@ class Evaluation(Figures, Mistakes, Studied):
     """The name of the collection; of a fusion a name made of theirs and the rule."""
     store: str
     pictures: int
-    """Images with a class, each of which is a query."""
+    """Images with a class."""
+    queries: int
+    """How many of them were queries: all, or with `--queries` a random sample."""
     unlabelled: int
     """Images without a class, which are left out."""
     near_identical: int

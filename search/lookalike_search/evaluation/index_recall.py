@@ -50,20 +50,21 @@ def find_indexed_neighbours(
     images: LabelledImages,
     where: PointFilter,
     *,
+    queries: IntVector | None = None,
     without_near_above: float | None = None,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> IndexedNeighbours:
-    """Returns every image's ten neighbours by the collection's index, if it has one.
+    """Returns the ten neighbours of some images, by default of all, by the collection's index, if it has one.
 
     The image and its exact duplicates come first as a rule, so that many more hits are requested: a filter
     would measure another search. Further hits are requested where images without a class, or near-duplicates
     that do not count, are among these. `on_done` is called with the number of further queries that are
-    answered.
+    answered; `queries` are rows, int64 `[Q]`.
     """
     rows = {payload.id: row for row, payload in enumerate(images.payloads)}
     copies = np.bincount(images.vectors.copies)[images.vectors.copies]
     found = np.full((len(rows), SHOWN), -1, dtype=np.int64)
-    for query in range(len(rows)):
+    for query in range(len(rows)) if queries is None else queries.tolist():
         limit = SHOWN + int(copies[query])
         while True:
             hits = collection.query(images.vectors.vectors[query], limit=limit, where=where)

@@ -3,8 +3,9 @@
 An image is never its own neighbour, nor is one with the same bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
@@ -14,7 +15,7 @@ from lookalike_core.neighbours.vote import VoteRule, vote
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.labelled_vectors import FloatMatrix, IntVector, LabelledVectors
-from lookalike_search.evaluation.similarity_blocks import Block, nearest_rows, ranked_blocks
+from lookalike_search.evaluation.similarity_blocks import Block, nearest_rows, ranked_blocks, spread_rows
 
 CUTOFFS = (1, 5, 10)
 SHOWN = max(CUTOFFS)
@@ -32,6 +33,8 @@ class QueryResults:
     `relevant` int64 `[N]` says how many others of its class each could find: 0 for the only image of a
     class, whose `average_precision` float64 `[N]` is NaN. `near_identical` int64 `[N]` says how many
     near-duplicates each has.
+
+    Images that were no queries have a `relevant` of -1, and no neighbours and verdicts.
     """
 
     neighbours: IntVector
@@ -43,6 +46,18 @@ class QueryResults:
     verdicts: Mapping[VoteRule, IntVector]
     shares: Mapping[VoteRule, NDArray[np.float64]]
 
+    @property
+    def queries(self) -> IntVector:
+        """The rows that were queries, ascending, int64 `[Q]`."""
+        return np.flatnonzero(self.relevant >= 0)
+
+
+def draw_queries(count: int, most: int | None, *, seed: int) -> IntVector:
+    """Returns the rows of a random sample of `most` of `count` images, ascending; all if it is None."""
+    if most is None or most >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
 
 def leave_one_out(
     *networks: LabelledVectors,
@@ -52,6 +67,7 @@ def leave_one_out(
     near_above: float = NEAR_ABOVE,
     without_near: bool = False,
     near_in: Sequence[LabelledVectors] = (),
+    queries: int | None = None,
     seed: int = 0,
     on_block: Callable[[Block], None] = lambda _: None,
     on_done: Callable[[int], None] = lambda _: None,
@@ -73,6 +89,9 @@ def leave_one_out(
     photo at another size, as a rule. Those in one of the networks, or in one of the further ones `near_in`,
     are so in all; they are counted, and left out with `without_near`.
 
+    With `queries` a random sample of so many images, drawn by `seed`, are queries among all: all of them take
+    time that grows with the square of their number.
+
     `on_block` is called with each block of similarities, so that more can be computed in the same pass.
     `on_done` is called with the number of further queries that are done; over all passes (see `count_passes`)
     each query counts once a pass.
@@ -81,28 +100,34 @@ def leave_one_out(
         UsageError: there are too few different images to learn a calibration from.
     """
     ballot = Ballot.of(*networks, rule=rule, k=k)
-    parts = []
+    count, parts = len(ballot.classes), []
+    rows = draw_queries(count, queries, seed=seed)
     for block in ranked_blocks(
         networks,
         rule,
         near_above=near_above,
         without_near=without_near,
         near_in=near_in,
+        queries=rows,
         seed=seed,
         on_done=on_done,
     ):
         parts.append(_evaluate_block(block, ballot, depth))
         on_block(block)
         on_done(len(block.rows))
+
+    def join(found: Iterable[NDArray[Any]], missing: float) -> NDArray[Any]:
+        return spread_rows(np.concatenate(list(found)), rows, count, missing=missing)
+
     return QueryResults(
-        neighbours=np.concatenate([part.neighbours for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-        relevant=np.concatenate([part.relevant for part in parts]),
-        average_precision=np.concatenate([part.average_precision for part in parts]),
-        near_identical=np.concatenate([part.near_identical for part in parts]),
-        nearest_impostors=np.concatenate([part.nearest_impostors for part in parts]),
-        verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
-        shares={rule: np.concatenate([part.shares[rule] for part in parts]) for rule in VoteRule},
+        neighbours=join((part.neighbours for part in parts), -1),
+        scores=join((part.scores for part in parts), np.nan),
+        relevant=join((part.relevant for part in parts), -1),
+        average_precision=join((part.average_precision for part in parts), np.nan),
+        near_identical=join((part.near_identical for part in parts), 0),
+        nearest_impostors=join((part.nearest_impostors for part in parts), np.nan),
+        verdicts={rule: join((part.verdicts[rule] for part in parts), -1) for rule in VoteRule},
+        shares={rule: join((part.shares[rule] for part in parts), np.nan) for rule in VoteRule},
     )
 
 

@@ -30,7 +30,7 @@ from lookalike_search.evaluation.labelled_vectors import (
     load_labelled,
     shared_images,
 )
-from lookalike_search.evaluation.leave_one_out import SHOWN, Ballot, QueryResults, leave_one_out
+from lookalike_search.evaluation.leave_one_out import SHOWN, Ballot, QueryResults, draw_queries, leave_one_out
 from lookalike_search.evaluation.noisy_queries import NoisyQueries, embed_noisy
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.similarity_blocks import changed_blocks, count_passes
@@ -51,12 +51,13 @@ _logger = get_logger("search")
 class EvaluationOptions:
     """Options of every setting; `leave_one_out` says what `k`, `near_above` and `without_near` do.
 
-    `where` selects the images that are queries and neighbours, `seed` draws bootstraps, halves, samples and
-    noise, `indexed` measures the store's own index too, and `study` studies the votes, the noise only of
-    single collections.
+    `where` selects the images that are queries and neighbours; with `queries` only a random sample of so many
+    are queries. `seed` draws bootstraps, halves, samples and noise, `indexed` measures the store's own index
+    too, and `study` studies the votes, the noise only of single collections.
     """
 
     where: PointFilter = EVERYTHING
+    queries: int | None = None
     k: int = SHOWN
     near_above: float = NEAR_ABOVE
     without_near: bool = False
@@ -157,11 +158,13 @@ def _evaluate_collection(
 
 
 def _ask_index(source: Collection, images: LabelledImages, options: EvaluationOptions) -> IndexedNeighbours:
-    with progress.bar(f"{source.name}, by index", unit="images", total=len(images.payloads)) as bar:
+    queries = draw_queries(len(images.payloads), options.queries, seed=options.seed)
+    with progress.bar(f"{source.name}, by index", unit="images", total=len(queries)) as bar:
         return find_indexed_neighbours(
             source,
             images,
             options.where,
+            queries=queries,
             without_near_above=options.near_above if options.without_near else None,
             on_done=bar.advance,
         )
@@ -179,7 +182,8 @@ def _evaluate(
     rule = fusion.rule if fusion else FusionRule.RRF
     ballot = Ballot.of(*vectors, rule=rule)
     counter = VoteCounter(ballot, options.study.ks) if options.study else None
-    total = count_passes(len(networks), rule) * len(networks[0].payloads)
+    queries = draw_queries(len(networks[0].payloads), options.queries, seed=options.seed)
+    total = count_passes(len(networks), rule) * len(queries)
     with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out(
             *vectors,
@@ -187,6 +191,7 @@ def _evaluate(
             k=options.k,
             near_above=options.near_above,
             without_near=options.without_near,
+            queries=options.queries,
             seed=options.seed,
             on_block=counter.add if counter else lambda _: None,
             on_done=bar.advance,
@@ -196,7 +201,7 @@ def _evaluate(
         return evaluation
     stored = measure_votes(
         counter.votes(),
-        np.arange(len(results.relevant)),
+        results.queries,
         classes=ballot.classes,
         relevant=results.relevant,
         seed=options.seed,
@@ -312,13 +317,16 @@ def _evaluate_again(
     options: EvaluationOptions,
 ) -> Mapping[str, NDArray[np.float64]]:
     """Evaluates a collection again, without near-duplicates in it or in the others where there are some."""
-    with progress.bar(f"{name}, to compare", unit="images", total=len(images.payloads)) as bar:
+    queries = draw_queries(len(images.payloads), options.queries, seed=options.seed)
+    with progress.bar(f"{name}, to compare", unit="images", total=len(queries)) as bar:
         results = leave_one_out(
             images.vectors,
             k=1,
             near_above=options.near_above,
             without_near=bool(others),
             near_in=[each.vectors for each in others],
+            queries=options.queries,
+            seed=options.seed,
             on_done=bar.advance,
         )
     return values_of(results, images.vectors.classes)

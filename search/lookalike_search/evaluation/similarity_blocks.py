@@ -6,11 +6,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from lookalike_core.errors import UsageError
-from lookalike_core.neighbours.brute_force import row_blocks, top_k
-from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows
+from lookalike_core.neighbours.brute_force import row_blocks, rows_at_once, top_k
+from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows, unit_rows
 from lookalike_core.neighbours.near_duplicates import are_near
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, Chance, FusionRule, fuse_similarities
 from numpy.typing import NDArray
@@ -53,21 +54,24 @@ def ranked_blocks(
     near_above: float,
     without_near: bool,
     near_in: Sequence[LabelledVectors] = (),
+    queries: IntVector | None = None,
     seed: int = 0,
     on_done: Callable[[int], None],
 ) -> Iterator[Block]:
     """Yields the blocks that `leave_one_out` ranks; see there.
 
-    `on_done` is called with the number of further queries that chances were learned from.
+    `queries` int64 `[Q]`, ascending, are the images that are queries, by default all. `on_done` is called
+    with the number of further queries that chances were learned from.
 
     Raises:
         UsageError: there are too few different images to learn a calibration from.
     """
     is_fused = len(networks) > 1
     fitted = None
+    rows = np.arange(len(networks[0].classes)) if queries is None else queries
     if is_fused and rule is FusionRule.CALIBRATED:
-        fitted = _cross_fit_chances(networks, near_above if without_near else None, seed, on_done)
-    for blocks in _shared_blocks([*networks, *near_in], near_above, without_near=without_near):
+        fitted = _cross_fit_chances(networks, rows, near_above if without_near else None, seed, on_done)
+    for blocks in _shared_blocks([*networks, *near_in], rows, near_above, without_near=without_near):
         block, *others = blocks[: len(networks)]
         if is_fused:
             parts = [block.similarity, *(each.similarity for each in others)]
@@ -90,7 +94,7 @@ def changed_blocks(
     near-duplicates by the stored vectors.
     """
     space = _Space(images)
-    for places in row_blocks(len(rows)):
+    for places in row_blocks(len(rows), rows_at_once(len(images.vectors))):
         own, changed = rows[places], vectors[places].astype(space.units.dtype)
         if images.higher_is_nearer:
             similarity = space.cosines(normalise_rows(changed))
@@ -118,14 +122,23 @@ def nearest_rows(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatM
     )
 
 
+def spread_rows(values: NDArray[Any], rows: IntVector, count: int, *, missing: float) -> NDArray[Any]:
+    """Returns `[count, ...]` with the values of some ascending rows, `[B, ...]`, and `missing` elsewhere."""
+    if len(rows) == count:
+        return values
+    spread = np.full((count, *values.shape[1:]), missing, dtype=values.dtype)
+    spread[rows] = values
+    return spread
+
+
 def _shared_blocks(
-    networks: Sequence[LabelledVectors], near_above: float | None, *, without_near: bool
+    networks: Sequence[LabelledVectors], rows: IntVector, near_above: float | None, *, without_near: bool
 ) -> Iterator[list[Block]]:
     """Yields the networks' blocks of the same queries; near-duplicates in one of them are so in all.
 
     `without_near` leaves near-duplicates out.
     """
-    for blocks in zip(*(_blocks(each, near_above) for each in networks), strict=True):
+    for blocks in zip(*(_blocks(each, rows, near_above) for each in networks), strict=True):
         near = reduce(np.logical_or, [block.near for block in blocks])
         if without_near:
             for block in blocks:
@@ -133,14 +146,15 @@ def _shared_blocks(
         yield [replace(block, near=near) for block in blocks]
 
 
-def _blocks(images: LabelledVectors, near_above: float | None) -> Iterator[Block]:
-    """Yields blocks of the exact similarities of all images.
+def _blocks(images: LabelledVectors, queries: IntVector, near_above: float | None) -> Iterator[Block]:
+    """Yields blocks of the exact similarities of some images, the queries, to all.
 
     Similarity is -inf for the query and its exact duplicates; a Euclidean distance is negated. Without
     `near_above` near-duplicates are not marked, which saves the cosines of Euclidean collections.
     """
     space = _Space(images)
-    for rows in row_blocks(len(images.vectors)):
+    for places in row_blocks(len(queries), rows_at_once(len(images.vectors))):
+        rows = queries[places]
         copies = images.copies[rows, np.newaxis] == images.copies
         near = np.zeros_like(copies)
         if near_above is not None or images.higher_is_nearer:
@@ -158,7 +172,7 @@ class _Space:
 
     def __init__(self, images: LabelledVectors) -> None:
         vectors = images.vectors
-        self.units = normalise_rows(vectors)
+        self.units = unit_rows(vectors)
         self.mean = np.zeros((), vectors.dtype) if images.higher_is_nearer else vectors.mean(axis=0)
         self.centred = vectors if images.higher_is_nearer else vectors - self.mean  # smaller numbers
         self.squares = _squares(self.centred)
@@ -198,20 +212,25 @@ def _fuse_rows(
 
 def _cross_fit_chances(
     networks: Sequence[LabelledVectors],
+    queries: IntVector,
     near_above: float | None,
     seed: int,
     on_done: Callable[[int], None],
 ) -> _CrossFitted:
-    """Returns each network's chances, learned from its candidates; near-duplicates are left out."""
+    """Returns each network's chances, learned from the queries' candidates; near-duplicates are left out."""
     half = draw_half(networks[0].copies, seed=seed)
     pairs = []
     for images in networks:
         candidates = []
-        for [block] in _shared_blocks([images], near_above, without_near=True):
+        for [block] in _shared_blocks([images], queries, near_above, without_near=True):
             candidates.append(nearest_rows(block.similarity, CANDIDATES))
             on_done(len(block.rows))
-        rows, nearness = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
-        chances = cross_fit(neighbour_cases(images.classes, rows, nearness), half)
+        found, nearness = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
+        rows = spread_rows(found, queries, len(half), missing=-1)
+        chances = cross_fit(
+            neighbour_cases(images.classes, rows, spread_rows(nearness, queries, len(half), missing=np.nan)),
+            half,
+        )
         if chances is None:
             raise UsageError("there are too few different images to learn a calibration from")
         pairs.append(chances)

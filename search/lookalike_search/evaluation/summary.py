@@ -76,8 +76,9 @@ class Fusion:
 class Evaluation:
     """The figures of a collection, or of several fused; `collection` is then made of their names.
 
-    `values` are those of single queries, float64 `[N]` by figure; NaN for a query that is `alone`, which no
-    figure counts. `best_possible` are the figures of a perfect ranking, below 1 where classes are small.
+    `values` are those of single queries, float64 `[N]` by figure; NaN, which no figure counts, for a query
+    that is `alone` and for an image that was no query. `best_possible` are the figures of a perfect ranking,
+    below 1 where classes are small.
 
     `accuracy` is how often the verdict of a vote is the query's class. `confusion` counts all neighbours,
     `countable_confusion` as many of each query as could all be right. `reliability` says how well a
@@ -111,6 +112,11 @@ class Evaluation:
         return self.fusion.collections if self.fusion else [self.collection]
 
     @property
+    def queries(self) -> int:
+        """How many of the images were queries: all, or a random sample."""
+        return len(self.results.queries)
+
+    @property
     def near_identical(self) -> int:
         """How many queries have a near-duplicate."""
         return int((self.results.near_identical > 0).sum())
@@ -123,7 +129,7 @@ class Evaluation:
     @property
     def in_small_classes(self) -> NDArray[np.bool_]:
         """Which queries have fewer than ten others of their class, but some, bool `[N]`."""
-        return np.asarray(~self.alone & (self.results.relevant < SHOWN))
+        return np.asarray((self.results.relevant > 0) & (self.results.relevant < SHOWN))
 
     def classes_of(self, queries: NDArray[np.bool_]) -> int:
         """Returns the number of classes of some of the queries, bool `[N]`."""

@@ -31,6 +31,7 @@ class ShownEvaluation:
     collection: str
     k: int
     images: int
+    queries: int
     names: Sequence[str]
     unlabelled: int
     near_identical: int
@@ -78,6 +79,7 @@ def show_evaluation(setting: Setting, *, k: int) -> ShownEvaluation:
         collection=evaluation.collection,
         k=k,
         images=len(evaluation.images.payloads),
+        queries=evaluation.queries,
         names=evaluation.images.vectors.names,
         unlabelled=evaluation.images.unlabelled,
         near_identical=evaluation.near_identical,
@@ -105,6 +107,7 @@ def read_evaluation(record: Mapping[str, Any]) -> ShownEvaluation:
         collection=record["collection"],
         k=record["k"],
         images=record["pictures"],
+        queries=record["queries"],
         names=names,
         unlabelled=record["unlabelled"],
         near_identical=record["near_identical"],

@@ -1,9 +1,18 @@
 """Cosine similarities: clipped to their range, of pairs, and rows of length 1."""
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from lookalike_core.neighbours.brute_force import ExactSearch
-from lookalike_core.neighbours.cosine import clip_cosine, clip_cosines, normalise_rows, paired_cosines
+from lookalike_core.neighbours.cosine import (
+    clip_cosine,
+    clip_cosines,
+    normalise_rows,
+    paired_cosines,
+    unit_rows,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +58,28 @@ def test_cosines_of_pairs_are_those_of_angles() -> None:
     other = np.array([[5, 0], [0, 3], [1, 1]], dtype=np.float32)
     np.testing.assert_allclose(paired_cosines(one, other), [1, np.sqrt(0.5), np.nan])
     np.testing.assert_allclose(paired_cosines(other, one[1]), [np.sqrt(0.5), np.sqrt(0.5), 1])
+
+
+def test_rows_of_length_one_are_not_copied() -> None:
+    """A million vectors of a cosine collection take 2 GB; others are normalised."""
+    vectors = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
+    units = normalise_rows(vectors)
+    assert unit_rows(units) is units
+    np.testing.assert_array_equal(unit_rows(vectors), units)
+    units[7] *= np.float32(1.00001)
+    assert unit_rows(units) is not units
+    assert len(unit_rows(units[:0])) == 0
+
+
+@pytest.mark.parametrize("scale", [normalise_rows, unit_rows])
+def test_lengths_are_computed_of_some_rows_at_a_time(scale: Callable[..., np.ndarray]) -> None:
+    """Besides what is returned, no array as large as the vectors is made."""
+    vectors = np.random.default_rng(0).normal(size=(50_000, 64)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        made = scale(vectors)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(made, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    assert peak < 1.25 * vectors.nbytes

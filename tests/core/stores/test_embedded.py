@@ -17,7 +17,7 @@ from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_core.stores.points import ImagePoint
+from lookalike_core.stores.points import INDEXED_FIELDS, ImagePoint
 from refusals import refuses
 
 NewManifest = Callable[..., CollectionManifest]
@@ -467,3 +467,18 @@ def test_a_cache_validated_after_a_flush_has_the_present_count(
         assert collection.upkeep.is_cache_valid
         assert collection.count() == 1
     assert said == []
+
+
+def test_payload_indexes_stay_in_files(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+    """Those in memory are built at each opening, point by point: most of the time of a query's process."""
+    import qdrant_edge as edge
+
+    manifest = manifest_of()
+    store.create(manifest)
+    shard = edge.EdgeShard.load(str(store.directory / manifest.collection / "shard"))
+    try:
+        schema = shard.info().payload_schema
+    finally:
+        shard.close()
+    assert schema.keys() == INDEXED_FIELDS.keys()
+    assert all(index.params.memory == edge.Memory.Cold for index in schema.values())

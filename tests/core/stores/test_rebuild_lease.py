@@ -10,7 +10,6 @@ from lookalike_core.errors import StoreLockedError
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.rebuild_lease import Lease, LeaseTimes
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_tuning import ServerTuning

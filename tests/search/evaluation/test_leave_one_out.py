@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from lookalike_core.neighbours.brute_force import BLOCK_VALUES, rows_at_once
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule, vote
 from lookalike_search.evaluation.labelled_vectors import LabelledVectors
 from lookalike_search.evaluation.leave_one_out import (
     SHOWN,
     confusion,
+    draw_queries,
     keep_countable,
     leave_one_out,
 )
@@ -184,3 +186,43 @@ def test_confusion_counts_neighbours_by_class() -> None:
     classes = np.array([0, 0, 1, 1])
     table = confusion(np.array([[1, 2], [0, 3], [3, 0], [-1, -1]]), classes, count=2)
     assert table.tolist() == [[2, 2], [1, 1]]
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_a_sample_of_queries_has_the_figures_that_it_has_among_all(cosine: bool) -> None:
+    """Images that were no queries have none, and as many rows as there are queries are compared."""
+    one, done = images(cosine=cosine), list[int]()
+    every = leave_one_out(one)
+    some = leave_one_out(one, queries=40, seed=3, on_done=done.append)
+    rows = draw_queries(len(one.classes), 40, seed=3)
+    assert len(rows) == sum(done) == 40
+    np.testing.assert_array_equal(some.queries, rows)
+    np.testing.assert_array_equal(some.neighbours[rows], every.neighbours[rows])
+    np.testing.assert_array_equal(some.relevant[rows], every.relevant[rows])
+    np.testing.assert_allclose(some.average_precision[rows], every.average_precision[rows], atol=TOLERANCE)
+    for rule in VoteRule:
+        np.testing.assert_array_equal(some.verdicts[rule][rows], every.verdicts[rule][rows])
+    for figure, values in values_of(some, one.classes).items():
+        np.testing.assert_allclose(values[rows], values_of(every, one.classes)[figure][rows], atol=TOLERANCE)
+        assert np.isnan(np.delete(values, rows)).all()
+    assert (np.delete(some.neighbours, rows, axis=0) == -1).all()
+
+
+def test_a_fusion_by_chances_learns_from_the_sample_of_queries() -> None:
+    """It compares each query once for every network, and once more when it ranks."""
+    done: list[int] = []
+    found = leave_one_out(
+        images(),
+        images(seed=0, dtype=np.float32),
+        rule=FusionRule.CALIBRATED,
+        queries=60,
+        on_done=done.append,
+    )
+    assert sum(done) == 3 * 60
+    assert np.isfinite(found.average_precision[found.queries]).all()
+
+
+def test_similarities_of_many_images_take_no_more_memory_than_those_of_some() -> None:
+    """Fewer rows are compared at a time where there are more images."""
+    assert [rows_at_once(count) for count in (0, 10, 32_768, 65_536, 1_000_000)] == [256, 256, 256, 128, 8]
+    assert all(rows_at_once(count) * count <= BLOCK_VALUES for count in (10**5, 10**6, 8 * 10**6))
