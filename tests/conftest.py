@@ -14,12 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import h5py
-import hypothesis
 import numpy as np
 import pytest
 from commands import can_run_here, run_as_process, run_here
 from faulty_proxy import FaultyProxy, running_proxy
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from lookalike_core.hints import Notice
 from lookalike_core.models import providers
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
@@ -35,23 +34,19 @@ QDRANT_URL = os.environ.get("QDRANT_URL")
 PROVIDER = "cpu"
 """The provider of every test that is not about providers."""
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("random", derandomize=False, deadline=None, max_examples=1000, database=None)
 settings.load_profile("repeatable")
 """Hypothesis' examples are the same in every run, but with `--hypothesis-profile=random`."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """The value that commands set (`lookalike_core.own_process`)."""
-
-hypothesis.settings.register_profile(
-    "repeatable",
-    derandomize=True,
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("repeatable")
-"""The same examples on every run, however busy the machine is."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
