@@ -36,6 +36,7 @@ OF_ALL: dict[str, tuple[Any, ...]] = {
     "threads": (*WHOLE, 1_025),
     "max_pixels": WHOLE,
     "noise": (-1, [10, 256], [nan], ["10"], "10", True, None),
+    "queries": (*WHOLE, 1),
     "sample": WHOLE,
     "poll_s": (0, 0.5, -1, 86_401, nan, "5", True),
     "where": ("bonsai", {"class_name": "cat"}, lookalike.Where(class_name=3), lookalike.Where(dataset=3)),  # type: ignore[arg-type]
