@@ -1,4 +1,4 @@
-"""Responses: records as JSON in ASCII, and problems."""
+"""Responses: records as JSON in ASCII, files to save, and problems."""
 
 from http import HTTPStatus
 from typing import Any
@@ -30,6 +30,12 @@ _CLOSING = (Code.TOO_LARGE, Code.TOO_SLOW, Code.BUSY, Code.FRAMING)
 def json_response(record: Any) -> Response:  # noqa: ANN401 - a record of any kind
     """Returns a record as JSON in ASCII, which is the same whatever a name in it is."""
     return Response(f"{json_line(record)}\n", media_type="application/json")
+
+
+def attachment_response(text: bytes, *, name: str, media_type: str) -> Response:
+    """Returns a text, encoded in UTF-8, that a browser saves as a file of this name."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=f"{media_type}; charset=utf-8", headers=headers)
 
 
 def problem_response(problem: Problem) -> Response:

@@ -25,6 +25,8 @@ from lookalike_search.serving.pages.job_options import (
     Choices,
     Option,
     address_of,
+    class_address,
+    query_address,
     read_options,
     thumbnail_address,
 )
@@ -35,6 +37,7 @@ from lookalike_search.serving.pages.paging import MOST_PAGES, Paging
 from lookalike_search.serving.pages.site import Site
 from lookalike_search.serving.problems import Code, RefusedError
 from lookalike_search.serving.query_fields import Fields
+from lookalike_search.serving.responses import attachment_response
 
 LISTED = 5_000
 """Findings of each kind that the page has; the table of `search audit --apply` has more."""
@@ -68,12 +71,7 @@ class _AuditView:
         return self.site.render(
             request,
             "audit.html",
-            view="audit",
-            job=asked.job,
-            address=address_of("/audit", request, asked.options),
-            choices=choices,
-            options=asked.options,
-            chosen=asked.collection,
+            **asked.shown_form(request, "/audit", choices),
             rates=RATES,
             default_rate=FALSE_DISCOVERIES,
             default_near_above=NEAR_ABOVE,
@@ -90,8 +88,7 @@ class _AuditView:
         fields.require_all_read()
         suspects = [each for each in asked.record["wrong_labels"] if dataset in (None, each["dataset"])]
         table = await asyncio.to_thread(lambda: write_labels(marked_suspects(suspects, marks)))
-        headers = {"Content-Disposition": 'attachment; filename="labels.csv"'}
-        return Response(table, media_type="text/csv; charset=utf-8", headers=headers)
+        return attachment_response(table, name="labels.csv", media_type="text/csv")
 
     async def read(self, request: Request) -> "_Asked":
         """Reads the address of any of these views.
@@ -142,10 +139,10 @@ class _Links:
     request: Request
 
     def image(self, id_: str) -> str:
-        return address_of("/", self.request, {}, id=id_)
+        return query_address(self.request, id_)
 
     def class_named(self, name: str) -> str:
-        return address_of("/browse", self.request, {}, **{"class": name})
+        return class_address(self.request, name)
 
 
 def _show(request: Request, asked: _Asked, choices: Choices) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from lookalike_search.serving.pages.paging import MOST_PAGES, Paging
 from lookalike_search.serving.pages.site import Site
 from lookalike_search.serving.problems import Code, RefusedError
 from lookalike_search.serving.query_fields import Fields
+from lookalike_search.serving.responses import attachment_response
 
 GROUPS_PER_PAGE = 50
 
@@ -75,12 +76,7 @@ class _Duplicates:
         return self.site.render(
             request,
             "duplicates.html",
-            view="duplicates",
-            job=asked.job,
-            address=address_of("/duplicates", request, asked.options),
-            choices=choices,
-            options=asked.options,
-            chosen=asked.collection,
+            **asked.shown_form(request, "/duplicates", choices),
             default_above=SIMILAR_ABOVE,
             **shown,
         )
@@ -133,8 +129,7 @@ class _Duplicates:
         marks = read_marks(fields, sent, Mark)
         fields.require_all_read()
         text = await asyncio.to_thread(lambda: write_list(marked_files(asked.groups, marks), form))
-        headers = {"Content-Disposition": 'attachment; filename="delete.txt"'}
-        return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
+        return attachment_response(text, name="delete.txt", media_type="text/plain")
 
     async def read(self, request: Request) -> "_Asked":
         """Reads the address of any of these views.

@@ -6,6 +6,7 @@ A job evaluates. Its record is shown by the macros of the report of `search eval
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
@@ -24,7 +25,9 @@ from lookalike_search.serving.pages.job_options import (
     Choices,
     Option,
     address_of,
+    class_address,
     find_score_name,
+    query_address,
     read_options,
     thumbnail_address,
 )
@@ -60,12 +63,7 @@ class _Evaluation:
         return self.site.render(
             request,
             "evaluation.html",
-            view="evaluation",
-            job=asked.job,
-            address=address_of("/evaluation", request, asked.options),
-            choices=choices,
-            options=asked.options,
-            chosen=asked.collection,
+            **asked.shown_form(request, "/evaluation", choices),
             default_k=SHOWN,
             default_near_above=NEAR_ABOVE,
             **{"shown": None} | shown,
@@ -176,9 +174,6 @@ def _linking(request: Request) -> dict[str, Any]:
         return Frame(src=thumbnail_address(request, image["id"], _EDGE))
 
     def query(image: Mapping[str, Any]) -> str:
-        return address_of("/", request, {}, id=image["id"])
+        return query_address(request, image["id"])
 
-    def of_class(name: str) -> str:
-        return address_of("/browse", request, {}, **{"class": name})
-
-    return {"frame": frame, "query": query, "of_class": of_class}
+    return {"frame": frame, "query": query, "of_class": partial(class_address, request)}

@@ -63,6 +63,16 @@ def thumbnail_address(request: Request, id_: str, edge: int) -> str:
     return f"/api/v1/images/{id_}/thumbnail?{query}"
 
 
+def query_address(request: Request, id_: str) -> str:
+    """Returns the address of a search with an indexed image, in the collections of a request."""
+    return address_of("/", request, {}, id=id_)
+
+
+def class_address(request: Request, name: str) -> str:
+    """Returns the address of the images of a class, in the collections of a request."""
+    return address_of("/browse", request, {}, **{"class": name})
+
+
 def read_options(request: Request) -> Fields:
     """Returns the fields in an address but its collections; empty ones of a form are as if not there."""
     params = request.query_params

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from lookalike_search.serving.bodies import read_form_texts
 from lookalike_search.serving.jobs import Job, JobKind, Jobs, JobState
-from lookalike_search.serving.pages.job_options import Choices, Option, find_choices, job_fields
+from lookalike_search.serving.pages.job_options import Choices, Option, address_of, find_choices, job_fields
 from lookalike_search.serving.pages.site import Site
 from lookalike_search.serving.problems import Problem
 from lookalike_search.serving.query_fields import Fields
@@ -99,6 +99,17 @@ class AskedJob:
     options: Mapping[str, Option]
     job_fields: Mapping[str, str]
     job: JobView
+
+    def shown_form(self, request: Request, path: str, choices: Choices) -> dict[str, Any]:
+        """Returns the values that the templates of all these views have, of the view at this path."""
+        return {
+            "view": path.removeprefix("/"),
+            "job": self.job,
+            "address": address_of(path, request, self.options),
+            "choices": choices,
+            "options": self.options,
+            "chosen": self.collection,
+        }
 
 
 async def ask_job(

@@ -11,7 +11,7 @@ from lookalike_search.analysis.collection_map import MOST
 from lookalike_search.reports.map import DISTINCT, WIDTH
 from lookalike_search.serving.bodies import address_fields
 from lookalike_search.serving.jobs import JobKind, JobState
-from lookalike_search.serving.pages.job_options import Choices, Option, address_of, read_options
+from lookalike_search.serving.pages.job_options import Choices, Option, read_options
 from lookalike_search.serving.pages.job_view import AskedJob, ask_job, job_routes
 from lookalike_search.serving.pages.map_points import draw_map
 from lookalike_search.serving.pages.site import Site
@@ -45,13 +45,8 @@ class _Map:
         return self.site.render(
             request,
             "map.html",
-            view="map",
-            job=asked.job,
+            **asked.shown_form(request, "/map", choices),
             drawn=None if done is None else draw_map(done),
-            address=address_of("/map", request, asked.options),
-            choices=choices,
-            options=asked.options,
-            chosen=asked.collection,
             limits=LIMITS,
             default_limit=DEFAULT_LIMIT,
             width=WIDTH,
