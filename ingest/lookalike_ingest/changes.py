@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import islice
 from operator import attrgetter
 from typing import Self
 
+from lookalike_core.batched import batched
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
@@ -203,8 +203,8 @@ class KnownPoints:
         A move writes the new point before it removes the old one, and may be interrupted in between. A point
         written after the move belongs to a new file.
         """
-        every, found = iter(gone), []
-        while some := list(islice(every, LOOKED_UP_AT_ONCE)):
+        found: list[Payload] = []
+        for some in batched(gone, LOOKED_UP_AT_ONCE):
             moved = self._find_moves({payload.sha256 for payload in some})
             found += [old for old in some if old.ingested_at <= moved.get((old.path, old.sha256), "")]
         return found

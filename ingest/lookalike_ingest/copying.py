@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import islice
 
 import numpy as np
 from lookalike_core import progress
+from lookalike_core.batched import batched
 from lookalike_core.errors import (
     CollectionMissingError,
     LookalikeError,
@@ -272,8 +272,7 @@ def _fill(source: Collection, copy: Collection, report: CopyReport) -> bool:
 def _delete_gone(source: Collection, copy: Collection) -> int:
     """Deletes points of an unfinished copy that its source does not have; returns how many."""
     gone: list[str] = []
-    payloads = copy.scan()
-    while ids := [payload.id for payload in islice(payloads, BLOCK)]:
+    for ids in batched((payload.id for payload in copy.scan()), BLOCK):
         there = source.payloads(ids)
         gone += [point for point in ids if point not in there]
     copy.delete(gone)
@@ -286,9 +285,9 @@ def _read_blocks(source: Collection) -> Iterator[_Block]:
     Raises:
         LookalikeError: a point has lost its vector.
     """
-    payloads = source.scan()
     at_once = max(1, min(BLOCK, _BLOCK_VALUES // source.manifest.identity.dimension))
-    while part := {payload.id: payload for payload in islice(payloads, at_once)}:
+    for payloads in batched(source.scan(), at_once):
+        part = {payload.id: payload for payload in payloads}
         vectors = source.vectors(list(part))
         if source.upkeep is not None:  # locked, so that none can have been deleted
             _require_vectors(source, part, {each for each, vector in vectors.items() if vector.any()})

@@ -5,12 +5,12 @@ Memory and the time to start do not depend on the number of points there.
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from threading import Lock
 from typing import Generic, TypeVar
 
+from lookalike_core.batched import batched
 from lookalike_core.stores import protocol
 from lookalike_core.stores.points import Payload, PointFilter, point_id
 
@@ -84,7 +84,7 @@ class PayloadLookups:
         if collection is None or (part is None and collection.count(where) == self._count_seen()):
             return
         start, stop = (None, None) if part is None else (part.first_id, part.end_id)
-        for ids in _batches(collection.scan_ids(where, start=start, stop=stop)):
+        for ids in batched(collection.scan_ids(where, start=start, stop=stop), AT_ONCE):
             with self._marked() as marks:
                 known = marks.find(ids)
             left = [point for point in ids if not known.get(point, NO_MARK) & Mark.SEEN]
@@ -106,7 +106,7 @@ class PayloadLookups:
         collection = self._collection()
         if collection is None or not self._is_asked:
             return
-        for some in _batches(sha256 for sha256 in set(hashes) if sha256 not in self._by_bytes):
+        for some in batched((sha256 for sha256 in set(hashes) if sha256 not in self._by_bytes), AT_ONCE):
             found: dict[str, list[Payload]] = {sha256: [] for sha256 in some}
             for payload in collection.scan(PointFilter(only_sha256=frozenset(some))):
                 found[payload.sha256].append(payload)
@@ -155,7 +155,9 @@ class PayloadLookups:
         if not stored or not self._has_written:
             return stored
         changed = {
-            point for some in _batches(each.id for each in stored) for point in self._find_changed(some)
+            point
+            for some in batched((each.id for each in stored), AT_ONCE)
+            for point in self._find_changed(some)
         }
         return [payload for payload in stored if payload.id not in changed]
 
@@ -189,7 +191,8 @@ class PayloadLookups:
         if collection is None:
             return 0, 0
         points = shared = 0
-        for some in _batches(payload.sha256 for payload in collection.scan(PointFilter(dataset=dataset))):
+        hashes = (payload.sha256 for payload in collection.scan(PointFilter(dataset=dataset)))
+        for some in batched(hashes, AT_ONCE):
             where = PointFilter(dataset=other, only_sha256=frozenset(some))
             there = {payload.sha256 for payload in collection.scan(where)}
             points += len(some)
@@ -249,9 +252,3 @@ class _Recent(Generic[_Key, _Value]):
             self._answers.update(answers)
             while len(self._answers) > self._size:
                 self._answers.popitem(last=False)
-
-
-def _batches(items: Iterable[str]) -> Iterator[list[str]]:
-    every = iter(items)
-    while some := list(islice(every, AT_ONCE)):
-        yield some

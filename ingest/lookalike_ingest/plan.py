@@ -7,8 +7,8 @@ folder. It reads files and known payloads, and writes nothing.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from itertools import islice
 
+from lookalike_core.batched import batched
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.exclusion import Exclusion
@@ -117,7 +117,7 @@ class IngestPlanner:
             yield from files
             return
         with closing(map_ahead(self._hash, files, ahead=at_once)) as hashed:
-            while some := list(islice(hashed, at_once)):
+            for some in batched(hashed, at_once):
                 hashes = {sha256 for _, sha256 in some if sha256 is not None}
                 self._base_vectors.prefetch_bytes(hashes)
                 for each in known:
@@ -129,7 +129,7 @@ class IngestPlanner:
     ) -> Iterator[_Candidate | PlannedFile]:
         """Yields files that must be read, and planned ones that need no reading; counts all others."""
         takes = self._request.takes
-        while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
+        for some in batched(entries, LOOKED_UP_AT_ONCE):
             found = [entry for entry in some if isinstance(entry, FoundFile)]
             candidates = self._look_up([file for file in found if takes is None or takes(file)])
             settled = 0

@@ -3,12 +3,12 @@
 They are written before the ingest of a rebuild, which then finds these images unchanged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
+from lookalike_core.batched import batched
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decodes_as_before
 from lookalike_core.images.open_image import hash_stream, open_file
@@ -42,7 +42,7 @@ def take_over(
     """
     payloads = old.scan(PointFilter(dataset=dataset))
     is_same = partial(_gives_same_pixels, root, max_pixels=max_pixels)
-    for some in _batches(payloads):
+    for some in batched(payloads, WRITTEN_AT_ONCE):
         there = staged.payloads([payload.id for payload in some])
         missing = [payload for payload in some if payload.id not in there]
         answers = map_ahead(is_same, iter(missing), ahead=len(missing))
@@ -55,11 +55,6 @@ def take_over(
         ]
         staged.upsert(points)
         yield len(points)
-
-
-def _batches(payloads: Iterator[Payload]) -> Iterator[Sequence[Payload]]:
-    while some := list(islice(payloads, WRITTEN_AT_ONCE)):
-        yield some
 
 
 def _gives_same_pixels(root: Path, payload: Payload, *, max_pixels: int) -> bool:

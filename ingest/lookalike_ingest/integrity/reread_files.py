@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
+from lookalike_core.batched import batched
 from lookalike_core.errors import ImageError
 from lookalike_core.images.capture_time import time_taken
 from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
@@ -83,7 +83,7 @@ def reread_files(
     """Yields what each file says of its point; a batch of images and a few more are in memory at a time."""
     read = map_ahead(partial(read_point, max_pixels=max_pixels), points, ahead=2 * BATCH_SIZE)
     try:
-        while batch := list(islice(read, BATCH_SIZE)):
+        for batch in batched(read, BATCH_SIZE):
             yield from _compare_batch(batch, collection, embed, tolerance)
     finally:
         read.close()

@@ -9,13 +9,13 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
+from lookalike_core.batched import batched
 from lookalike_core.errors import StoreError
 from lookalike_core.images.exclusion import is_made_by_systems
 from lookalike_core.instants import parse_instant
@@ -93,10 +93,8 @@ def _find_unlike_replicas(collection: Collection, ids: Sequence[str]) -> list[st
 
 
 def read_pages(collection: Collection) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
-    """Yields ids and payloads of all points, some at a time."""
-    points = collection.scan_points()
-    while rows := list(islice(points, AT_ONCE)):
-        yield rows
+    """Returns an iterator over ids and payloads of all points, some at a time."""
+    return batched(collection.scan_points(), AT_ONCE)
 
 
 def parse_payload(data: Mapping[str, Any]) -> Payload | None:
