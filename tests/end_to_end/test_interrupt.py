@@ -63,7 +63,7 @@ def test_an_interrupt_during_imports_exits_130_with_one_line(command: str, modul
 
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_an_interrupt_at_any_moment_shows_no_traceback(command: str, shell: Any) -> None:
-    """SIGINT comes later each time, until the command ends first; Python's own start may show one."""
+    """SIGINT comes later each time, until the command ends first; Python's start may show one, or fail."""
     codes, delay_s, done = [], 0.02, False
     while not done:
         with subprocess.Popen(
@@ -81,7 +81,7 @@ def test_an_interrupt_at_any_moment_shows_no_traceback(command: str, shell: Any)
                 process.send_signal(signal.SIGINT)
             said = process.communicate()[1]
         assert "run_command" not in said
-        if "Traceback" not in said:
+        if "Traceback" not in said and "Fatal Python error: init" not in said:  # of a start without frames
             codes.append(process.returncode)
         delay_s *= 1.5
     assert 130 in codes
