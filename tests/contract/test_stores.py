@@ -443,6 +443,30 @@ def test_scan_count_and_query_agree_on_a_filter(
     assert collection.count(where) == len(expected)
 
 
+@pytest.mark.parametrize("excluded", [1, 3, 150], ids=["one", "few", "many"])
+@pytest.mark.parametrize("exact", [False, True], ids=["indexed", "exact"])
+def test_excluded_bytes_take_no_place_of_others(
+    emptied: Callable[..., Collection],
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    excluded: int,
+    exact: bool,
+) -> None:
+    """The limit is filled with other points, however many of the nearest have excluded bytes."""
+    collection = emptied()
+    query, *others = random_vectors(13, 4)
+    same = [point_of(f"same/{number}.png", query, sha256="a" * 64) for number in range(excluded)]
+    points = [point_of(f"{number}.png", vector) for number, vector in enumerate(others)]
+    collection.upsert([*same, *points])
+    expected = [hit.payload.id for hit in collection.query(query, limit=excluded + 10, exact=True)[excluded:]]
+    where = PointFilter(excluded_sha256=ONE)
+    hits = collection.query(query, limit=10, where=where, exact=exact)
+    [many] = collection.query_many(query[np.newaxis], limit=10, where=where, exact=exact)
+    assert [hit.payload.id for hit in hits] == expected
+    assert [hit.id for hit in many] == expected
+    assert len(expected) == 10
+
+
 def test_unicode_forms_of_a_class_count_as_one_class(
     emptied: Callable[..., Collection], point_of: NewPoint
 ) -> None:

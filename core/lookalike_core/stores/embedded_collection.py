@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _EVERY_VALUE = 2**31
+
+_MOST_DROPPED = 100
+"""If more points have excluded SHA-256, the engine leaves them out itself: a search would be too deep."""
 
 
 class EmbeddedCollection:
@@ -184,9 +189,12 @@ class EmbeddedCollection:
     ) -> list[SearchHit]:
         """Returns hits in the engine's own order: best first for both distances."""
         check_query(vector, dimension=self.manifest.identity.dimension)
-        request = self._request(vector, limit=limit, where=where, exact=exact, with_payload=True)
-        points = self._shard.ask(lambda shard: shard.query(request))
-        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in points]
+        searched, dropped = self._drop_excluded(where)
+        request = self._request(
+            vector, limit=limit + len(dropped), where=searched, exact=exact, with_payload=True
+        )
+        points = [p for p in self._shard.ask(lambda shard: shard.query(request)) if str(p.id) not in dropped]
+        return [SearchHit(score=self._score(p), payload=self._payload(p)) for p in points[:limit]]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -195,14 +203,31 @@ class EmbeddedCollection:
         import qdrant_edge as edge
 
         check_queries(vectors, dimension=self.manifest.identity.dimension)
-        requests = [self._request(vector, limit=limit, where=where, exact=exact) for vector in vectors]
+        searched, dropped = self._drop_excluded(where)
+        wanted = limit + len(dropped)
+        requests = [self._request(vector, limit=wanted, where=searched, exact=exact) for vector in vectors]
         found: list[list[ScoredId]] = []
         at_once = self._shard.tuning.queries_at_once
         for start in range(0, len(requests), at_once):
             batch = edge.QueryBatchRequest(requests[start : start + at_once])
             answers = self._shard.ask(methodcaller("query_batch", batch))
-            found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
+            for points in answers:
+                hits = [ScoredId(id=str(p.id), score=self._score(p)) for p in points]
+                found.append([hit for hit in hits if hit.id not in dropped][:limit])
         return found
+
+    def _drop_excluded(self, where: PointFilter) -> tuple[PointFilter, frozenset[str]]:
+        """Returns a filter without the excluded SHA-256, and the ids of the hits to drop in their place.
+
+        The engine would compare the SHA-256 of every candidate, which takes as long as the search itself.
+        """
+        if not where.excluded_sha256:
+            return where, frozenset()
+        same = PointFilter(only_sha256=where.excluded_sha256)
+        ids = frozenset(islice(self.scan_ids(same), _MOST_DROPPED + 1))
+        if len(ids) > _MOST_DROPPED:
+            return where, frozenset()
+        return replace(where, excluded_sha256=frozenset()), ids
 
     def _request(
         self, vector: FloatVector, *, limit: int, where: PointFilter, exact: bool, with_payload: bool = False
