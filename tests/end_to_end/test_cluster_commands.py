@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import faulty_proxy as wire
 import pytest
 from clusters import ClusterOfThree, running_cluster
+from faulty_proxy import running_proxy
 from lookalike_core.errors import LookalikeError
+from qdrant_stand_in import running_stand_in
+from quick_retries import IMPATIENT_INGEST
 
 
 @pytest.fixture
@@ -99,3 +103,26 @@ def test_an_embedded_store_has_no_layout(shell: Any, draw: Any) -> None:
         assert "the store embedded is embedded, and has neither shards nor replicas" in refused.err
         assert f"leave {option} out" in refused.err
     assert not (shell.folder / "home/models").exists()
+
+
+def test_an_ingest_that_loses_a_peer_names_it_and_continues_once_it_is_back(
+    shell: Any, draw: Any, own_names: str
+) -> None:
+    """The peer is lost between two batches, and stays away for all tries; the same command continues."""
+    draw(shell.folder / "album", *(f"cat/{colour}.png" for colour in ("red", "green", "blue", "gold")))
+    with running_stand_in() as server, running_proxy(("127.0.0.1", server.port)) as proxy:
+        server.peers = [101, 102, 103]
+        words = ["run", "album", "--store", proxy.url, "--shards", "3", "--batch-size", "2", *shell.model]
+        proxy.plan(r"PUT .*/points\b", wire.passing, wire.after(lambda: server.down.add(102)))
+        lost = shell("python", "-c", IMPATIENT_INGEST, *words)
+        assert lost.code == 5, lost.err
+        assert "Failed to connect to http://node-102:6335/" in lost.err
+        assert (
+            "(5 tries); peer 102 at http://node-102:6335/ cannot be reached; shard 1 has 0 of 1 active "
+            "replicas; start it again; run the same command again" in lost.err
+        )
+        assert server.client.count(f"{own_names}cosine").count == 2
+        server.down.clear()
+        again = shell("python", "-c", IMPATIENT_INGEST, *words)
+        assert again.code == 0, again.err
+        assert server.client.count(f"{own_names}cosine").count == 4

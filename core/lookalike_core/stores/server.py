@@ -32,6 +32,7 @@ from lookalike_core.stores.collection_names import (
     staged_name,
 )
 from lookalike_core.stores.faults import FaultKind, fault_of
+from lookalike_core.stores.missing_peers import explain_missing_peers
 from lookalike_core.stores.points import FIRST_INDEXED, INDEXED_FIELDS
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
@@ -88,7 +89,12 @@ class ServerStore:
         self._client = client
         self._reads = reads
         self._tuning = tuning
-        self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
+        self._requests = Requests(
+            label,
+            secrets=secrets,
+            policy=tuning.retries,
+            explain_peers=None if http is None else partial(explain_missing_peers, http),
+        )
         self._leases: dict[str, Lease] = {}
         self._names = ServerNames(client, self._requests)
         self.cluster = ServerCluster(self._requests, http, self._info)
