@@ -105,6 +105,30 @@ def test_an_embedded_store_has_no_layout(shell: Any, draw: Any) -> None:
     assert not (shell.folder / "home/models").exists()
 
 
+def test_copies_and_imports_take_a_layout(
+    shell: Any, draw: Any, cluster: ClusterOfThree, own_names: str
+) -> None:
+    """In the cluster; in an embedded store they do not."""
+    draw(shell.folder / "album", "cat/1.png", "dog/1.png")
+    name, layout = f"{own_names}cosine", ("--shards", "4", "--replicas", "2", "--write-consistency", "2")
+    assert shell.ingest("album").code == 0
+    assert shell("search", "export", "--output", "album.parquet").code == 0
+    for words in (
+        ("copy", name, "--store", "embedded", "--to", cluster.urls[0]),
+        ("import", "album.parquet", "--store", cluster.urls[0]),
+    ):
+        done = shell("ingest", *words, *layout)
+        assert done.code == 0, done.err
+        with cluster.store() as store:
+            assert (
+                str(store.cluster.find_layout(name)) == "4 shards, 2 replicas of each, writes confirmed by 2"
+            )
+            store.delete(name)
+    for words in (("copy", name, "--to", "embedded:other"), ("import", "album.parquet", "--as", "other")):
+        refused = shell("ingest", *words, *layout)
+        assert (refused.code, "has neither shards nor replicas; " in refused.err) == (2, True), refused.err
+
+
 def test_an_ingest_that_loses_a_peer_names_it_and_continues_once_it_is_back(
     shell: Any, draw: Any, own_names: str
 ) -> None:

@@ -145,10 +145,14 @@ class ServerStore:
             layout = layout or (layout_of(old) if old is not None else None)
         self._create(name, manifest, metadata, layout)
 
-    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+    def create_copy(
+        self, manifest: CollectionManifest, *, name: str, source: str, layout: ClusterLayout | None = None
+    ) -> None:
         """Creates the collection with its manifest and the marks of a copy in one request."""
+        if layout is not None:
+            self.cluster.require_layout(layout)
         marks = {UNFINISHED: secrets.token_hex(8), COPIED_FROM: source}
-        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name)), **marks})
+        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name)), **marks}, layout)
 
     def find_copy(self, name: str) -> UnfinishedCopy | None:
         """Reads the marks in the collection's metadata."""
