@@ -887,7 +887,14 @@ class Index(Searchable):
 
     @shows_progress
     def import_parquet(
-        self, path: str | os.PathLike[str], *, as_name: str | None = None, new_root: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        as_name: str | None = None,
+        new_root: bool = False,
+        shards: int | None = None,
+        replicas: int | None = None,
+        write_consistency: int | None = None,
     ) -> ImportReport:
         """Adds the images of a Parquet file that `export` wrote, with their vectors; nothing is embedded.
 
@@ -899,15 +906,20 @@ class Index(Searchable):
             as_name: The name of the collection that an empty index becomes, by default that of the exported
                 one. `open(collection=name)` opens a collection of another name.
             new_root: Take the file's folder for a dataset of which the index has another folder.
+            shards: As for `add`.
+            replicas: As for `add`.
+            write_consistency: As for `add`.
 
         Raises:
             UsageError: there is no such file, it is no Parquet file, pyarrow is not installed, a dataset has
-                another folder, or the name is not valid, or is not that of this index.
+                another folder, or the name is not valid, or is not that of this index; or the collection has
+                other shards or replicas, or cannot have them.
             ManifestError: the file was not exported by Lookalike, or is of another embedding space than this
                 index.
             LookalikeError: the file is damaged, or a row is not what `export` writes.
             StoreError: the store is read-only.
         """
+        layout = _choose_layout(shards, replicas, write_consistency)
         with self._writing:
             existing = self._existing()
             if None not in (existing, as_name) and existing != as_name:
@@ -919,6 +931,7 @@ class Index(Searchable):
                 stop=StopRequest(),
                 into=existing or as_name,
                 new_root=new_root,
+                layout=layout,
                 check=self._require_wanted_space if existing is None else lambda _: None,
                 origin="path",
             )
@@ -999,7 +1012,15 @@ class Index(Searchable):
         return report
 
     @shows_progress
-    def copy(self, to: str | os.PathLike[str], *, as_name: str | None = None) -> CopyReport:
+    def copy(
+        self,
+        to: str | os.PathLike[str],
+        *,
+        as_name: str | None = None,
+        shards: int | None = None,
+        replicas: int | None = None,
+        write_consistency: int | None = None,
+    ) -> CopyReport:
         """Copies the collection to another store, and compares every point of the copy with its source.
 
         The manifest, datasets and calibration come along. A copy that was interrupted is continued by the
@@ -1009,15 +1030,22 @@ class Index(Searchable):
             to: A folder, which is a store of its own, or the URL of a Qdrant server, as for `open`.
             as_name: The name of the copy, by default that of the collection. `open(collection=name)` opens a
                 copy of another name; `add` to a store without `collection` does not find it.
+            shards: Shards of the copy on a server; by default as that server is set up.
+            replicas: Copies of each shard of it, on different peers of the server's cluster.
+            write_consistency: The replicas that must confirm a write to it.
 
         Raises:
             ManifestError: a collection of this name with other content exists there; it was not changed.
-            UsageError: the name is not valid, or the collection would be copied to itself.
+            UsageError: the name is not valid, or the collection would be copied to itself; or the copy has
+                other shards or replicas, or cannot have them.
             StoreError: the stores cannot be reached or written to, or what is written is not stored.
         """
+        layout = _choose_layout(shards, replicas, write_consistency)
         target = open_store(_store_address(to), self._settings)
         try:
-            return copy_collection(self.collection, store=self._store, to=target, as_name=as_name)
+            return copy_collection(
+                self.collection, store=self._store, to=target, as_name=as_name, layout=layout
+            )
         finally:
             target.close()
 

@@ -116,7 +116,8 @@ class BaseVectors:
         """
         left, found = set(hashes), {}
         for base in self._bases:
-            points = {sha256: known[0] for sha256 in left if (known := base.payloads.find_bytes(sha256))}
+            known = ((sha256, next(base.payloads.find_bytes(sha256), None)) for sha256 in left)
+            points = {sha256: payload for sha256, payload in known if payload is not None}
             left -= points.keys()
             vectors = base.collection.vectors([payload.id for payload in points.values()]) if points else {}
             for sha256, payload in points.items():

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from operator import attrgetter
 from typing import Self
 
 from lookalike_core.batched import batched
@@ -102,7 +101,7 @@ class KnownPoints:
             return True
         if not self.payloads.has_bytes(sha256):
             return False
-        return not self._expected or not all(map(self._is_superseded, self.payloads.find_bytes(sha256)))
+        return not self._expected or self._find_stored(sha256) is not None
 
     def see(self, path: str, *, seen: bool = True) -> None:
         """Marks a file as seen in the folder, or, if `seen` is false, as vanished since."""
@@ -140,11 +139,10 @@ class KnownPoints:
         old = self._find(payload.path)
         if old is not None and old.sha256 == payload.sha256:
             return _refresh(old, payload)
-        twins = self._find_bytes(payload.sha256)
-        if not twins:
+        moved_from = self._find_moved_from(payload.sha256, is_gone)
+        source = moved_from or self._find_source(payload.sha256)
+        if source is None:
             return Decision(change=Change.ADDED if old is None else Change.UPDATED, payload=payload)
-        moved_from = next((twin for twin in twins if self._is_unseen(twin) and is_gone(twin.path)), None)
-        source = moved_from or twins[0]
         from_path = moved_from.path if moved_from else None
         sized = replace(payload, width=source.width, height=source.height, moved_from=from_path)
         change = Change.UPDATED if old else Change.MOVED if moved_from else Change.ADDED
@@ -186,6 +184,7 @@ class KnownPoints:
     def record_missing(self, payload: Payload) -> None:
         """Records the new payload of a point whose file is missing."""
         self.payloads.put(payload)
+        self.payloads.mark_seen(payload.dataset, payload.path, seen=False)
 
     def find_vanished(self, *, unread_folders: Iterable[str] = (), part: Part | None = None) -> list[Payload]:
         """Returns the points of the dataset, or of its part, whose files were not seen.
@@ -224,21 +223,23 @@ class KnownPoints:
             return self._expected[path]
         return self.payloads.find(self.dataset, path)
 
-    def _find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the points with this SHA-256 by path, those about to be written last."""
-        stored = [each for each in self.payloads.find_bytes(sha256) if not self._is_superseded(each)]
-        stored.sort(key=attrgetter("sort_key"))
-        return [*stored, *self._expected_bytes.get(sha256, {}).values()]
+    def _find_source(self, sha256: str) -> Payload | None:
+        """Returns the first point with this SHA-256 by path, or the first of those about to be written."""
+        expected = self._expected_bytes.get(sha256, {})
+        return self._find_stored(sha256) or next(iter(expected.values()), None)
+
+    def _find_stored(self, sha256: str) -> Payload | None:
+        stored = self.payloads.find_bytes(sha256)
+        return next((each for each in stored if not self._is_superseded(each)), None)
+
+    def _find_moved_from(self, sha256: str, is_gone: Callable[[str], bool]) -> Payload | None:
+        """Returns the first point with this SHA-256 whose file was not seen so far, and does not exist."""
+        unseen = self.payloads.find_unseen_bytes(self.dataset, sha256)
+        return next((each for each in unseen if each.path not in self._expected and is_gone(each.path)), None)
 
     def _is_superseded(self, payload: Payload) -> bool:
         """Returns whether a point is about to be overwritten or removed."""
         return payload.dataset == self.dataset and payload.path in self._expected
-
-    def _is_unseen(self, payload: Payload) -> bool:
-        """Returns whether a point belongs to this dataset and its file was not seen so far."""
-        if payload.dataset != self.dataset or payload.path in self._expected:
-            return False
-        return not self.payloads.was_seen(self.dataset, payload.path)
 
 
 UNCHANGED = Decision(change=Change.UNCHANGED)

@@ -21,6 +21,7 @@ from lookalike_core.errors import (
 )
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import get_logger
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import check_new_name
 from lookalike_core.stores.embedded import EmbeddedStore
@@ -29,6 +30,7 @@ from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store, require_writable
 from lookalike_core.stores.shared import SharedCollection
 
+from lookalike_ingest.layout_check import check_layout
 from lookalike_ingest.rebuild import refuse_staged
 from lookalike_ingest.target import complete_written
 from lookalike_ingest.vector_comparison import find_unequal
@@ -69,16 +71,20 @@ class CopyReport:
     took_s: float = 0.0
 
 
-def copy_collection(name: str, *, store: Store, to: Store, as_name: str | None = None) -> CopyReport:
+def copy_collection(
+    name: str, *, store: Store, to: Store, as_name: str | None = None, layout: ClusterLayout | None = None
+) -> CopyReport:
     """Copies a collection with its manifest and calibration, and compares all points with their source.
 
     A copy that exists and has the same content is left as it is. The source is locked (embedded); on a
-    server, points that change meanwhile are copied again.
+    server, points that change meanwhile are copied again. Without a `layout` a copy on a server has the
+    server's own, whatever its source has.
 
     Raises:
         CollectionMissingError: there is no such collection.
         ManifestError: it is not ours or unfinished; or the new name is taken by something with other content.
-        UsageError: the new name is not valid, or is that of the source in the same store.
+        UsageError: the new name is not valid, or is that of the source in the same store; or the copy has
+            another layout already, or cannot have it.
         StoreLockedError: another process has one of them open, or copies to the new one.
         StoreError: the source changes all the time, or the copy differs from it; the copy stays unfinished.
     """
@@ -87,13 +93,14 @@ def copy_collection(name: str, *, store: Store, to: Store, as_name: str | None =
     refuse_staged(name, store)
     new_name = check_new_name(as_name or name)
     _require_apart(name, store, new_name, to)
+    check_layout(layout, [new_name], to)
     report = CopyReport(name=name, store=store.label, new_name=new_name, new_store=to.label)
     with store.open(name) as source:
         _require_writable(to)
         if _is_whole(new_name, to):
             _compare_whole(source, to, report)
         else:
-            _copy(source, to, report)
+            _copy(source, to, report, layout)
     report.took_s = time.monotonic() - started
     return report
 
@@ -173,11 +180,11 @@ def _differing_fields(one: CollectionManifest, other: CollectionManifest) -> lis
     return [name for name in compared if getattr(one, name) != getattr(other, name)]
 
 
-def _copy(source: Collection, to: Store, report: CopyReport) -> None:
+def _copy(source: Collection, to: Store, report: CopyReport, layout: ClusterLayout | None) -> None:
     name, origin = report.new_name, f"{report.name} in {report.store}"
     if not _continues(source, to, report, origin):
         try:
-            _begin(source, to, report, origin)
+            _begin(source, to, report, origin, layout)
         except ManifestError:  # another process may have begun one just before; what it has open is locked
             if not _continues(source, to, report, origin):
                 raise
@@ -207,7 +214,9 @@ def _continues(source: Collection, to: Store, report: CopyReport, origin: str) -
     return True
 
 
-def _begin(source: Collection, to: Store, report: CopyReport, origin: str) -> None:
+def _begin(
+    source: Collection, to: Store, report: CopyReport, origin: str, layout: ClusterLayout | None
+) -> None:
     """Creates the unfinished copy: empty, or with the files of an embedded source that has an index.
 
     An index takes longer to build than all points to compare. Whatever the files hold is compared as the
@@ -219,7 +228,7 @@ def _begin(source: Collection, to: Store, report: CopyReport, origin: str) -> No
                 to.create_copy_of_files(held.manifest, files, name=report.new_name, source=origin)
             report.written = held.count()
             return
-    to.create_copy(source.manifest, name=report.new_name, source=origin)
+    to.create_copy(source.manifest, name=report.new_name, source=origin, layout=layout)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
 class KnownPayloads(Protocol):
     """The payloads of a collection's points, and which of their files were seen.
 
-    `has_bytes` may be called from any thread, all else from one at a time.
+    `has_bytes` and `find_bytes` may be called from any thread, all else from one at a time.
     """
 
     hashed_at_once: int
@@ -61,9 +61,6 @@ class KnownPayloads(Protocol):
 
     def mark_seen(self, dataset: str, path: str, *, seen: bool = True) -> None:
         """Marks a file as seen, or, if `seen` is false, as vanished since; it may have no point."""
-
-    def was_seen(self, dataset: str, path: str) -> bool:
-        """Returns whether the file of a point was seen."""
 
     def find_unseen(self, dataset: str, part: Part | None = None) -> Iterator[Payload]:
         """Yields the points of a dataset, or of one part of it, whose files were not seen."""
@@ -77,14 +74,23 @@ class KnownPayloads(Protocol):
     def find(self, dataset: str, path: str) -> Payload | None:
         """Returns the payload of a path; None if there is no such point."""
 
-    def find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the payloads of points with this SHA-256."""
+    def find_bytes(self, sha256: str) -> Iterator[Payload]:
+        """Yields the payloads of points with this SHA-256 by dataset and path, reading a few at a time."""
+
+    def find_unseen_bytes(self, dataset: str, sha256: str) -> Iterator[Payload]:
+        """Yields those of one dataset whose files were not seen, by path.
+
+        What it costs does not grow with the number of files that were seen.
+        """
 
     def has_bytes(self, sha256: str) -> bool:
         """Returns whether any point has this SHA-256; False if it was not prefetched and must be."""
 
     def put(self, payload: Payload) -> None:
-        """Inserts or replaces the payload of its path, after the point was written."""
+        """Inserts or replaces the payload of its path, after the point was written.
+
+        `mark_seen` has to follow.
+        """
 
     def drop(self, payload: Payload) -> None:
         """Deletes the payload of the same path, after the point was deleted."""

@@ -1,4 +1,4 @@
-"""Checks the layout that an ingest asks for: it counts only for collections that are made."""
+"""Checks the layout that is asked for: it counts only for collections that are made."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,8 @@ from lookalike_core.stores.protocol import Store
 def check_layout(layout: ClusterLayout | None, names: Sequence[str], store: Store) -> None:
     """Refuses a layout that the collections of these names do not have, or cannot be made with.
 
+    Unfinished copies count as collections.
+
     Raises:
         UsageError: the store is embedded, a collection exists with another layout, or the server's cluster
             has too few peers.
@@ -22,7 +24,7 @@ def check_layout(layout: ClusterLayout | None, names: Sequence[str], store: Stor
     there = {name: store.cluster.find_layout(name) for name in names}
     for name, found in there.items():
         if found is not None:
-            _require_layout(layout, name, found)
+            _require_layout(layout, name, found, store)
     if None in there.values():
         store.cluster.require_layout(layout)
 
@@ -46,12 +48,20 @@ def has_layout(layout: ClusterLayout | None, name: str, store: Store) -> bool:
     return layout is None or there is None or layout.find_difference(there) is None
 
 
-def _require_layout(layout: ClusterLayout, name: str, there: ClusterLayout) -> None:
+def _require_layout(layout: ClusterLayout, name: str, there: ClusterLayout, store: Store) -> None:
     argument = layout.find_difference(there)
-    if argument is not None:
-        asked = {argument: str(getattr(layout, argument.value))}
-        raise UsageError(
-            f"{name} was created with another layout, {there}, which ingests do not change",
-            argument=argument,
-            hint=Hint(Action.CHANGE_LAYOUT, {Argument.COLLECTION: name, **asked}),
-        )
+    if argument is None:
+        return
+    asked = {argument: str(getattr(layout, argument.value))}
+    if _can_rebuild(name, store):
+        hint = Hint(Action.CHANGE_LAYOUT, {Argument.COLLECTION: name, **asked})
+    else:
+        hint = Hint(Action.LEAVE_OUT, {argument: None})
+    raise UsageError(
+        f"{name} was created with another layout, {there}, which stays as it is", argument=argument, hint=hint
+    )
+
+
+def _can_rebuild(name: str, store: Store) -> bool:
+    """Returns whether a collection may be rebuilt: no unfinished copy, and none of another name."""
+    return store.find_copy(name) is None and store.manifest(name).collection == name

@@ -33,11 +33,15 @@ class Part:
         Raises:
             UsageError: there is no such part.
         """
-        if not 1 <= self.number <= self.total <= MAX_PARTS:
-            raise UsageError(
-                f"there is no part {self}: parts are numbered from 1 on, and there are at most {MAX_PARTS}",
-                argument=Argument.PART,
-            )
+        if 1 <= self.number <= self.total <= MAX_PARTS:
+            return
+        if self.total > MAX_PARTS:
+            reason = f"there are at most {MAX_PARTS} parts"
+        elif self.total < 1:
+            reason = "there is at least one part, 1/1"
+        else:
+            reason = f"the first of {self.total} is 1/{self.total}, the last {self.total}/{self.total}"
+        raise UsageError(f"there is no part {self}: {reason}", argument=Argument.PART)
 
     def __str__(self) -> str:
         """Returns the part as it is given: `2/8`."""

@@ -24,6 +24,7 @@ from lookalike_core.stores.points import Payload, point_id
 
 from lookalike_ingest.known_payloads import Stamp
 from lookalike_ingest.parts import Part
+from lookalike_ingest.seen_fronts import FIRST_PAGE, SeenFronts, growing_pages
 
 CACHE_KB = 16_384
 """SQLite's page cache in memory, in KiB; the operating system caches the rest."""
@@ -31,8 +32,11 @@ CACHE_KB = 16_384
 _COLUMNS = tuple(field.name for field in fields(Payload))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - no one else's words
-VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
-"""Version of the table; a cache of another version is discarded and built again."""
+_BY_BYTES = "sha256, dataset, path"
+"""Columns by which points with the same bytes are found, in order."""
+
+VERSION = crc32(f"{', '.join(_COLUMNS)}; {_BY_BYTES}".encode()) >> 1
+"""Version of the table and its index; a cache of another version is discarded and built again."""
 
 _STAMP = "dataset, path, class_name, synset, bytes, mtime_ns, ctime_ns, taken_at, missing_since"
 """Columns that tell whether a file is unchanged; the index holds them all."""
@@ -62,6 +66,7 @@ class PayloadCache:
         self._file = file
         self._seen = bytearray()
         """One byte per row: 1 if the file was seen."""
+        self._fronts = SeenFronts()
         self._lock = Lock()
         with self._translate_errors():
             self._database = sqlite3.connect(file or "", check_same_thread=False)
@@ -75,7 +80,7 @@ class PayloadCache:
             cache._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
             cache._database.executemany(_INSERT, map(_to_row, payloads))
             cache._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
-            cache._database.execute("CREATE INDEX by_bytes ON points (sha256)")
+            cache._database.execute(f"CREATE INDEX by_bytes ON points ({_BY_BYTES})")
             cache._database.execute(f"PRAGMA user_version = {VERSION}")
         return cache
 
@@ -147,11 +152,8 @@ class PayloadCache:
         """Marks the row of a path, if it has one."""
         if (row := self._row(dataset, path)) is not None:
             self._mark(row, seen=seen)
-
-    def was_seen(self, dataset: str, path: str) -> bool:
-        """Returns whether the row of a path was marked."""
-        row = self._row(dataset, path)
-        return row is not None and self._is_marked(row)
+            if not seen:
+                self._fronts.clear()
 
     def find_unseen(self, dataset: str, part: Part | None = None) -> Iterator[Payload]:
         """Yields the payloads of the rows that were not marked, in the order of their paths."""
@@ -169,10 +171,45 @@ class PayloadCache:
         row = self._one("SELECT * FROM points WHERE dataset = ? AND path = ?", dataset, path)
         return None if row is None else self._payload(row)
 
-    def find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the payloads of points with this SHA-256, oldest row first."""
-        rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)
-        return [self._payload(row) for row in rows]
+    def find_bytes(self, sha256: str) -> Iterator[Payload]:
+        """Yields the payloads of points with this SHA-256 by dataset and path, reading page by page."""
+        dataset = path = ""
+        for size in growing_pages():
+            rows = self._all(
+                "SELECT * FROM points WHERE sha256 = ? AND (dataset, path) > (?, ?) "
+                "ORDER BY dataset, path LIMIT ?",
+                sha256,
+                dataset,
+                path,
+                size,
+            )
+            for row in rows:
+                payload = self._payload(row)
+                dataset, path = payload.sort_key
+                yield payload
+            if len(rows) < size:
+                return
+
+    def find_unseen_bytes(self, dataset: str, sha256: str) -> Iterator[Payload]:
+        """Yields the payloads of the rows with this SHA-256 that were not marked, reading page by page."""
+        path, is_front = self._fronts.find(dataset, sha256), True
+        for size in growing_pages():
+            rows = self._all(
+                "SELECT path, rowid FROM points WHERE sha256 = ? AND dataset = ? AND path > ? "
+                "ORDER BY path LIMIT ?",
+                sha256,
+                dataset,
+                path,
+                size,
+            )
+            unseen = [row for _, row in rows if not self._is_marked(row)]
+            path, is_front = rows[-1][0] if rows else path, is_front and not unseen
+            if is_front and len(rows) > FIRST_PAGE:
+                self._fronts.advance(dataset, sha256, path)
+            for row in unseen:
+                yield self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
+            if len(rows) < size:
+                return
 
     def has_bytes(self, sha256: str) -> bool:
         """Returns whether any point has this SHA-256."""

@@ -4,9 +4,12 @@ Memory and the time to start do not depend on the number of points there.
 """
 
 import sqlite3
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from heapq import merge
+from operator import attrgetter
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -18,6 +21,7 @@ from lookalike_ingest.known_payloads import Stamp
 from lookalike_ingest.parts import Part
 from lookalike_ingest.payload_cache import PayloadCache, translate_error
 from lookalike_ingest.point_marks import NO_MARK, Mark, PointMarks
+from lookalike_ingest.seen_fronts import FIRST_PAGE, SeenFronts, growing_pages
 
 AT_ONCE = 256
 """How many points or hashes one request looks up."""
@@ -58,22 +62,26 @@ class PayloadLookups:
         self._marks, self._lock = PointMarks(), Lock()
         self._by_id: _Recent[str, Payload | None] = _Recent(RECENT)
         self._by_bytes: _Recent[str, list[Payload]] = _Recent(RECENT)
+        """Payloads by dataset and path, less some of those that were written or deleted since."""
+        self._fronts = SeenFronts()
 
     def see(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
         """Returns stamps by path, by one request, and marks their points as seen."""
         found = self._find_all(dataset, paths)
         with self._marked() as marks:
             marks.set([payload.id for payload in found.values()], Mark.SEEN | Mark.STORED)
+        if self._has_written:
+            self._written.see(dataset, paths)
         return {path: Stamp.of(payload) for path, payload in found.items()}
 
     def mark_seen(self, dataset: str, path: str, *, seen: bool = True) -> None:
         """Marks the point that a path has or would have; asks nothing."""
         with self._marked() as marks:
             marks.set([point_id(dataset, path)], Mark.SEEN if seen else NO_MARK, cleared=Mark.SEEN)
-
-    def was_seen(self, dataset: str, path: str) -> bool:
-        """Returns whether the point of a path was marked."""
-        return Mark.SEEN in self._marks_of(point_id(dataset, path))
+        if self._has_written:
+            self._written.mark_seen(dataset, path, seen=seen)
+        if not seen:
+            self._fronts.clear()
 
     def find_unseen(self, dataset: str, part: Part | None = None) -> Iterator[Payload]:
         """Yields the payloads of points that were not marked, ordered by id.
@@ -110,6 +118,9 @@ class PayloadLookups:
             found: dict[str, list[Payload]] = {sha256: [] for sha256 in some}
             for payload in collection.scan(PointFilter(only_sha256=frozenset(some))):
                 found[payload.sha256].append(payload)
+            for sha256, payloads in found.items():
+                payloads.sort(key=_sort_key)
+                self._fronts.forget(sha256)
             self._by_bytes.update(found)
 
     def find(self, dataset: str, path: str) -> Payload | None:
@@ -137,29 +148,59 @@ class PayloadLookups:
         known = {point: answered[point] if point in answered else self._by_id.get(point) for point in ids}
         return {point: payload for point, payload in known.items() if payload is not None}
 
-    def find_bytes(self, sha256: str) -> list[Payload]:
-        """Returns the payloads with this SHA-256, at hand or by a request: first those from before."""
+    def find_bytes(self, sha256: str) -> Iterator[Payload]:
+        """Yields the payloads with this SHA-256 by dataset and path, at hand or by a request."""
         if sha256 not in self._by_bytes:
             self.prefetch_bytes([sha256])
-        return self._find_stored(sha256) + (self._written.find_bytes(sha256) if self._has_written else [])
+        written = self._written.find_bytes(sha256) if self._has_written else iter(())
+        return merge(self._find_stored(sha256), written, key=_sort_key)
+
+    def find_unseen_bytes(self, dataset: str, sha256: str) -> Iterator[Payload]:
+        """Yields the payloads with this SHA-256 that were not marked, at hand or by a request."""
+        if sha256 not in self._by_bytes:
+            self.prefetch_bytes([sha256])
+        stored = self._find_unseen_stored(dataset, sha256)
+        written = self._written.find_unseen_bytes(dataset, sha256) if self._has_written else iter(())
+        return merge(stored, written, key=_sort_key)
 
     def has_bytes(self, sha256: str) -> bool:
         """Returns whether a point has this SHA-256, if it was prefetched or written; asks nothing."""
         if self._has_written and self._written.has_bytes(sha256):
             return True
-        return bool(self._find_stored(sha256))
+        return next(self._find_stored(sha256), None) is not None
 
-    def _find_stored(self, sha256: str) -> list[Payload]:
-        """Returns what the collection had by this SHA-256, less what was written or deleted since."""
+    def _find_stored(self, sha256: str) -> Iterator[Payload]:
+        """Yields what the collection had by this SHA-256, less what was written or deleted since.
+
+        If the first of them were, they are no longer looked at: that is for good.
+        """
         stored = self._by_bytes.get(sha256) or []
-        if not stored or not self._has_written:
-            return stored
-        changed = {
-            point
-            for some in batched((each.id for each in stored), AT_ONCE)
-            for point in self._find_changed(some)
-        }
-        return [payload for payload in stored if payload.id not in changed]
+        if not self._has_written:
+            yield from stored
+            return
+        gone, is_front = 0, True
+        for page in _pages(stored):
+            changed = self._find_changed([payload.id for payload in page])
+            is_front = is_front and len(changed) == len(page)
+            gone += len(page)
+            if is_front and gone > FIRST_PAGE:
+                self._by_bytes.update({sha256: stored[gone:]})
+            yield from (payload for payload in page if payload.id not in changed)
+
+    def _find_unseen_stored(self, dataset: str, sha256: str) -> Iterator[Payload]:
+        """Yields those of one dataset whose points were neither seen nor written or deleted since."""
+        stored = self._by_bytes.get(sha256) or []
+        start = bisect_right(stored, (dataset, self._fronts.find(dataset, sha256)), key=_sort_key)
+        end = bisect_left(stored, (f"{dataset}\0", ""), key=_sort_key)
+        is_front = True
+        for page in _pages(stored[start:end]):
+            with self._marked() as marks:
+                known = marks.find([payload.id for payload in page])
+            unseen = [each for each in page if not known.get(each.id, NO_MARK) & (Mark.SEEN | Mark.CHANGED)]
+            is_front = is_front and not unseen
+            if is_front and len(page) > FIRST_PAGE:
+                self._fronts.advance(dataset, sha256, page[-1].path)
+            yield from unseen
 
     def _find_changed(self, ids: Collection[str]) -> set[str]:
         """Returns which of these points this ingest has written or deleted."""
@@ -214,10 +255,6 @@ class PayloadLookups:
         with self._lock:
             self._marks.close()
 
-    def _marks_of(self, point: str) -> Mark:
-        with self._marked() as marks:
-            return marks.find([point]).get(point, NO_MARK)
-
     @contextmanager
     def _marked(self) -> Iterator[PointMarks]:
         """Serializes access by threads, and translates SQLite's errors."""
@@ -230,6 +267,18 @@ class PayloadLookups:
 
 _DELETED = Mark.CHANGED | Mark.STORED
 """The marks that tell a deleted point: of these it has only the first."""
+
+
+def _pages(payloads: Sequence[Payload]) -> Iterator[Sequence[Payload]]:
+    start = 0
+    for size in growing_pages():
+        if start >= len(payloads):
+            return
+        yield payloads[start : start + size]
+        start += size
+
+
+_sort_key = attrgetter("sort_key")
 
 
 class _Recent(Generic[_Key, _Value]):

@@ -17,12 +17,14 @@ from lookalike_core.errors import LookalikeError, ManifestError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.missing_path import require_there
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import check_new_name
 from lookalike_core.stores.protocol import Collection, Store, require_writable
 from lookalike_core.tables.parquet import ParquetTable, open_table
 from lookalike_exporter.heads.head_file import head_path, name_of_head
 
+from lookalike_ingest.layout_check import check_layout
 from lookalike_ingest.request import StopRequest
 from lookalike_ingest.target import complete_written
 
@@ -64,18 +66,21 @@ def import_table(
     stop: StopRequest,
     into: str | None = None,
     new_root: bool = False,
+    layout: ClusterLayout | None = None,
     check: Callable[[CollectionManifest], None] = lambda _: None,
     origin: Argument | str = "FILE",
 ) -> ImportReport:
     """Writes the images of an exported collection to that of the same name, or `into` another one.
 
-    The collection is created if there is none; images that it has already are replaced. Datasets come with
+    The collection is created if there is none, with this `layout`; images that it has already are replaced.
+    Datasets come with
     their folders: where the collection has another folder for one, the file's is taken with `new_root`.
     `check` may refuse the manifest of a file; `origin` is what names the file.
 
     Raises:
         UsageError: there is no such file, it is no Parquet file, pyarrow is not installed, or a dataset has
-            another folder; or `into` is not a name that a collection may have.
+            another folder; `into` is not a name that a collection may have; or the collection has another
+            layout, or cannot have it.
         ManifestError: the file was not exported by Lookalike, or the collection is of another embedding
             space.
         LookalikeError: the file is damaged, or a row is not what an export writes.
@@ -86,6 +91,7 @@ def import_table(
     check(table.manifest)
     name = check_new_name(into) if into is not None else table.manifest.collection
     require_writable(store, name)
+    check_layout(layout, [name], store)
     if name in store:
         _require_same_space(store.manifest(name), table, name)
         _require_same_roots(store.manifest(name), table, name, new_root=new_root)
@@ -93,7 +99,7 @@ def import_table(
     local = store.local
     with nullcontext() if local is None else local.ingesting():
         if name not in store:
-            store.create(replace(table.manifest, calibration=None, revision=None), name=name)
+            store.create(replace(table.manifest, calibration=None, revision=None), name=name, layout=layout)
         with store.open(name) as collection:
             had_calibration = collection.manifest.calibration is not None
             added = _write(collection, table, stop)

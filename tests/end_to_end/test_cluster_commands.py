@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import faulty_proxy as wire
 import pytest
 from clusters import ClusterOfThree, running_cluster
+from faulty_proxy import running_proxy
 from lookalike_core.errors import LookalikeError
+from qdrant_stand_in import running_stand_in
+from quick_retries import IMPATIENT_INGEST
 
 
 @pytest.fixture
@@ -99,3 +103,50 @@ def test_an_embedded_store_has_no_layout(shell: Any, draw: Any) -> None:
         assert "the store embedded is embedded, and has neither shards nor replicas" in refused.err
         assert f"leave {option} out" in refused.err
     assert not (shell.folder / "home/models").exists()
+
+
+def test_copies_and_imports_take_a_layout(
+    shell: Any, draw: Any, cluster: ClusterOfThree, own_names: str
+) -> None:
+    """In the cluster; in an embedded store they do not."""
+    draw(shell.folder / "album", "cat/1.png", "dog/1.png")
+    name, layout = f"{own_names}cosine", ("--shards", "4", "--replicas", "2", "--write-consistency", "2")
+    assert shell.ingest("album").code == 0
+    assert shell("search", "export", "--output", "album.parquet").code == 0
+    for words in (
+        ("copy", name, "--store", "embedded", "--to", cluster.urls[0]),
+        ("import", "album.parquet", "--store", cluster.urls[0]),
+    ):
+        done = shell("ingest", *words, *layout)
+        assert done.code == 0, done.err
+        with cluster.store() as store:
+            assert (
+                str(store.cluster.find_layout(name)) == "4 shards, 2 replicas of each, writes confirmed by 2"
+            )
+            store.delete(name)
+    for words in (("copy", name, "--to", "embedded:other"), ("import", "album.parquet", "--as", "other")):
+        refused = shell("ingest", *words, *layout)
+        assert (refused.code, "has neither shards nor replicas; " in refused.err) == (2, True), refused.err
+
+
+def test_an_ingest_that_loses_a_peer_names_it_and_continues_once_it_is_back(
+    shell: Any, draw: Any, own_names: str
+) -> None:
+    """The peer is lost between two batches, and stays away for all tries; the same command continues."""
+    draw(shell.folder / "album", *(f"cat/{colour}.png" for colour in ("red", "green", "blue", "gold")))
+    with running_stand_in() as server, running_proxy(("127.0.0.1", server.port)) as proxy:
+        server.peers = [101, 102, 103]
+        words = ["run", "album", "--store", proxy.url, "--shards", "3", "--batch-size", "2", *shell.model]
+        proxy.plan(r"PUT .*/points\b", wire.passing, wire.after(lambda: server.down.add(102)))
+        lost = shell("python", "-c", IMPATIENT_INGEST, *words)
+        assert lost.code == 5, lost.err
+        assert "Failed to connect to http://node-102:6335/" in lost.err
+        assert (
+            "(5 tries); peer 102 at http://node-102:6335/ cannot be reached; shard 1 has 0 of 1 active "
+            "replicas; start it again; run the same command again" in lost.err
+        )
+        assert server.client.count(f"{own_names}cosine").count == 2
+        server.down.clear()
+        again = shell("python", "-c", IMPATIENT_INGEST, *words)
+        assert again.code == 0, again.err
+        assert server.client.count(f"{own_names}cosine").count == 4

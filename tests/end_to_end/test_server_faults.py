@@ -19,6 +19,7 @@ import pytest
 from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.stores.embedded import EmbeddedStore
 from qdrant_stand_in import running_stand_in
+from quick_retries import IMPATIENT_INGEST
 
 Shell = Any  # conftest's classes; tests are no package, so they cannot be imported
 Done = Any
@@ -28,14 +29,6 @@ WRITES = r"PUT .*/points\b"
 KEY = "s3cret-key-of-the-server"
 KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
 """The API key of a real server, which the shell removes from the environment."""
-
-IMPATIENT = (
-    "from lookalike_core.stores import connection, retries, server_tuning; "
-    "policy = retries.RetryPolicy(first_wait_s=0.02); "
-    "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
-    "from lookalike_ingest.__main__ import main; main()"
-)
-"""`ingest` with the usual number of tries and nearly no pauses."""
 
 EUCLID = ("--distance", "euclid")
 IMAGES = 12
@@ -66,7 +59,7 @@ def ingest(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
 def ingest_with_short_waits(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
     """Ingests with short timeouts."""
     options = ["run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
-    return shell("python", "-c", IMPATIENT, *options, *shell.model, *words, **KEYS)
+    return shell("python", "-c", IMPATIENT_INGEST, *options, *shell.model, *words, **KEYS)
 
 
 def stored_vectors(qdrant: Backend, name: str) -> dict[str, Any]:

@@ -49,6 +49,18 @@ def test_a_part_is_written_as_it_is_given() -> None:
         Part.parse(f"1/{MAX_PARTS + 1}")
 
 
+def test_which_parts_there_are_is_said() -> None:
+    """Job arrays count from 0, and limits of a script change apart from the total."""
+    for text, reason in (
+        ("5/4", "the first of 4 is 1/4, the last 4/4"),
+        ("0/4", "the first of 4 is 1/4, the last 4/4"),
+        ("1/0", "there is at least one part, 1/1"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            Part.parse(text)
+        assert str(caught.value) == f"there is no part {text}: {reason}"
+
+
 def test_each_file_belongs_to_one_part_and_parts_have_about_the_same_size() -> None:
     """Whatever their number is."""
     paths = [f"class {number % 10}/{number}.jpg" for number in range(3000)]

@@ -105,7 +105,7 @@ def test_points_are_found_by_path_and_by_bytes(lookups: PayloadLookups) -> None:
     assert lookups.find("data", "cat/1.jpg") == POINT
     assert lookups.find("data", "none.jpg") is None
     assert {each.path for each in lookups.find_bytes("a" * 64)} == {"cat/1.jpg", "cat/2.jpg"}
-    assert lookups.find_bytes("c" * 64) == []
+    assert list(lookups.find_bytes("c" * 64)) == []
 
 
 def test_a_question_is_asked_once(lookups: PayloadLookups, counted: Counted) -> None:
@@ -117,7 +117,7 @@ def test_a_question_is_asked_once(lookups: PayloadLookups, counted: Counted) -> 
     assert [lookups.find("data", f"{name}.jpg") is None for name in ("cat/1", "none")] == [False, True]
     assert lookups.has_bytes("a" * 64)
     assert not lookups.has_bytes("c" * 64)
-    assert len(lookups.find_bytes("a" * 64)) == 2
+    assert len(list(lookups.find_bytes("a" * 64))) == 2
     assert counted.reads == {"by id": 0, "scrolled": 0, "counted": 0}
 
 
@@ -131,9 +131,9 @@ def test_what_this_ingest_writes_supersedes_earlier_answers(lookups: PayloadLook
     lookups.drop(replace(POINT, path="cat/2.jpg"))
     assert lookups.find("data", "cat/1.jpg") == updated
     assert lookups.find("data", "cat/2.jpg") is None
-    assert lookups.find_bytes("a" * 64) == []
+    assert list(lookups.find_bytes("a" * 64)) == []
     assert not lookups.has_bytes("a" * 64)
-    assert lookups.find_bytes("d" * 64) == [added]
+    assert list(lookups.find_bytes("d" * 64)) == [added]
     assert lookups.see("data", ["cat/2.jpg", "cat/4.jpg"]) == {"cat/4.jpg": Stamp.of(added)}
 
 
@@ -142,7 +142,6 @@ def test_points_whose_files_were_not_seen_are_found(lookups: PayloadLookups) -> 
     lookups.see("data", ["cat/1.jpg"])
     assert [each.path for each in lookups.find_unseen("data")] == ["cat/2.jpg"]
     lookups.mark_seen("data", "cat/1.jpg", seen=False)
-    assert not lookups.was_seen("data", "cat/1.jpg")
     assert {each.path for each in lookups.find_unseen("data")} == {"cat/1.jpg", "cat/2.jpg"}
     lookups.drop(POINT)
     assert [each.path for each in lookups.find_unseen("data")] == ["cat/2.jpg"]
@@ -202,7 +201,7 @@ def test_an_empty_collection_is_not_asked(counted: Counted) -> None:
         _ = counted.reads
         assert lookups.see("data", ["cat/1.jpg"]) == {}
         lookups.put(POINT)
-        assert lookups.find_bytes("a" * 64) == [POINT]
+        assert list(lookups.find_bytes("a" * 64)) == [POINT]
         assert counted.reads == {"by id": 0, "scrolled": 0, "counted": 0}
         lookups.close()
 

@@ -130,7 +130,13 @@ def test_invalid_arguments_are_refused_by_name(
 ) -> None:
     """Values of every wrong kind raise `UsageError`, whose `argument` is the parameter's name."""
     call = getattr(getattr(opened, holder) if holder else lookalike, name)
-    at = {"open": "store", "export": "images.csv", "watch": ""}
+    at = {
+        "open": "store",
+        "export": "images.csv",
+        "watch": "",
+        "copy": "other",
+        "import_parquet": "a.parquet",
+    }
     first = [tmp_path / at[name]] if name in at else FIRST.get(name, [])
     with pytest.raises(errors.UsageError) as refused:
         call(*first, **{parameter: bad})

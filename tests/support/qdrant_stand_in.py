@@ -26,6 +26,22 @@ KEYWORD = {"data_type": "keyword", "points": 0}
 DONE = {"operation_id": 0, "status": "completed"}
 
 
+_WRITES = ("/points/batch", "/points/delete")
+
+
+class MissingReplicaError(Exception):
+    """A refusal for a lost peer, as `lib/collection/src/shards/replica_set` in Qdrant's source words it."""
+
+    def __init__(self, peer: int, *, is_write: bool) -> None:
+        cause = (
+            'Service internal error: Tonic status error: status: Unavailable, message: "Failed to connect to '
+            f'{_peer_address(peer)}, error: transport error", details: [], metadata: MetadataMap {{ headers: '
+            "{} }"
+        )
+        inner = f"Service internal error: 1 of 1 read operations failed:\n  {cause}"
+        super().__init__(cause if is_write else inner)
+
+
 class QdrantStandIn:
     """A server whose data outlives `stop` and `start`, as a real server's does."""
 
@@ -47,7 +63,10 @@ class QdrantStandIn:
         self.layout_of_new: dict[str, int] = {}
         """The layout that it gives new collections, whatever they are asked for."""
         self.down: set[int] = set()
-        """The peers that it pretends to have lost, whose replicas have missed writes since."""
+        """The peers that it pretends to have lost, whose replicas have missed writes since.
+
+        What needs more replicas than are left is refused, in the words of a real one.
+        """
         self.unlike: set[str] = set()
         """Ids of points that its replicas pretend to have unlike each other."""
         self._indexes: dict[str, set[str]] = {}
@@ -97,6 +116,7 @@ class QdrantStandIn:
                 OSError,
                 ValueError,
                 AssertionError,
+                MissingReplicaError,
                 StrictModeError,
                 UnexpectedResponse,
             ) as error:
@@ -108,6 +128,7 @@ class QdrantStandIn:
             return {"title": "qdrant - vector search engine (stand-in)", "version": self.version}
         for pattern, action in _ROUTES:
             if found := re.fullmatch(pattern, f"{method} {path}"):
+                self._require_replicas(method, path)
                 if limits := self._strict.get(path.split("/")[2] if "/" in path[1:] else ""):
                     check_strict_mode(path.split("/", 3)[-1], data, limits)
                 return {"result": action(self, *found.groups(), data), "status": "ok", "time": 0.0}
@@ -278,8 +299,7 @@ class QdrantStandIn:
             {"shard_id": shard, "peer_id": 2, "state": "Active"} for shard in self.remote_shards
         ]
         for shard in range(layout["shard_number"]):
-            for replica in range(min(layout["replication_factor"], len(peers))):
-                peer = peers[(shard + replica) % len(peers)]
+            for peer in self._places(shard, layout):
                 there = {"shard_id": shard, "state": "Dead" if peer in self.down else "Active"}
                 if peer == peers[0]:
                     local.append(there | {"points_count": 0})
@@ -292,6 +312,28 @@ class QdrantStandIn:
             "remote_shards": remote,
             "shard_transfers": [],
         }
+
+    def _places(self, shard: int, layout: dict[str, int]) -> list[int]:
+        """Returns the peers that have a replica of a shard."""
+        peers = self.peers or [0]
+        count = min(layout["replication_factor"], len(peers))
+        return [peers[(shard + replica) % len(peers)] for replica in range(count)]
+
+    def _require_replicas(self, method: str, path: str) -> None:
+        """Refuses requests to a collection whose shards have too few replicas on peers that are not lost.
+
+        What it has of points is read for its description, too; whether it exists and where it is are not.
+        """
+        found = re.fullmatch(r"/collections/([^/]+)(/points.*|/facet)?", path)
+        if not self.down or found is None or (found[2] is None and method != "GET"):
+            return
+        layout, is_write = self._layout(found[1]), method == "PUT" or path.endswith(_WRITES)
+        for shard in range(layout["shard_number"]):
+            places = self._places(shard, layout)
+            lost = [peer for peer in places if peer in self.down]
+            needed = min(layout["write_consistency_factor"], len(places)) if is_write else 1
+            if len(places) - len(lost) < needed:
+                raise MissingReplicaError(lost[0], is_write=is_write)
 
     def _there(self, name: str) -> QdrantClient:
         if not self.client.collection_exists(name):
@@ -344,6 +386,8 @@ def _refusal(error: Exception) -> tuple[int, str]:
     """Returns status and message for an error."""
     if isinstance(error, StrictModeError):
         return error.status, str(error)
+    if isinstance(error, MissingReplicaError):
+        return 500, str(error)
     if isinstance(error, UnexpectedResponse):  # the in-memory client raises a server's errors
         return error.status_code or 500, bytes(error.content).decode()
     if isinstance(error, KeyError):

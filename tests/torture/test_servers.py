@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.stores.embedded import EmbeddedStore
+from quick_retries import IMPATIENT_INGEST
 
 IMAGES = 12
 TRIES = 4
@@ -34,14 +35,6 @@ FAULTS = {
     "429": wire.answer(429, retry_after="0"),
     "413": wire.answer(413),
 }
-
-IMPATIENT = (
-    "from lookalike_core.stores import connection, retries, server_tuning; "
-    "policy = retries.RetryPolicy(first_wait_s=0.02); "
-    "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
-    "from lookalike_ingest.__main__ import main; main()"
-)
-"""`ingest` with the usual number of tries and nearly no pauses."""
 
 
 @pytest.fixture
@@ -112,7 +105,7 @@ def test_faults_at_random_moments_lose_nothing(
     for _ in range(TRIES):
         proxy.plan(".", *[wire.passing] * chance.randrange(REQUESTS), *[counted] * 2)
         for _ in range(REPEATS):
-            done = shell("python", "-c", IMPATIENT, *words, **KEYS)
+            done = shell("python", "-c", IMPATIENT_INGEST, *words, **KEYS)
             assert done.code in (0, 5), done.err
             assert "Traceback" not in done.err
             if done.code == 0:

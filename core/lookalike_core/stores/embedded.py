@@ -107,8 +107,11 @@ class EmbeddedStore:
         name = name or manifest.collection
         self._create(name, manifest, MANIFEST, manifest.named(name).with_revision(None).to_json())
 
-    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+    def create_copy(
+        self, manifest: CollectionManifest, *, name: str, source: str, layout: ClusterLayout | None = None
+    ) -> None:
         """Creates the folder with `unfinished.json` instead of a manifest."""
+        refuse_layout(layout, self.label)
         self._create(name, manifest, UNFINISHED, _describe_copy(manifest, name, source))
 
     def create_copy_of_files(

@@ -20,6 +20,7 @@ from lookalike_core.errors import (
 )
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.peer_faults import PeerFault, find_peer_fault
 
 if TYPE_CHECKING:
     import httpx
@@ -51,11 +52,15 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A failure with its reason in one line; `retry_after_s` is the wait that the server asked for."""
+    """A failure with its reason in one line.
+
+    `retry_after_s` is the wait that the server asked for, `peers` what it says of others of its cluster.
+    """
 
     kind: FaultKind
     reason: str
     retry_after_s: float | None = None
+    peers: PeerFault | None = None
 
     @property
     def is_transient(self) -> bool:
@@ -106,11 +111,15 @@ def refuse_answer(response: "httpx.Response") -> None:
         raise UnexpectedResponse.for_response(response)
 
 
-def error_for(fault: Fault, message: str, *, collection: str | None) -> LookalikeError:
-    """Returns our error, with the remedy.
+def error_for(
+    fault: Fault, message: str, *, collection: str | None, missing_peers: str = ""
+) -> LookalikeError:
+    """Returns our error, with the remedy; `missing_peers` says which peers were missing and has it.
 
     Without a `collection`, "not found" means that the server is not Qdrant.
     """
+    if missing_peers:
+        return StoreError(f"{message}; {missing_peers}", hint=Hint(Action.REPEAT))
     if fault.kind is FaultKind.MISSING and collection is not None:
         return CollectionMissingError(message, collection=collection)
     if fault.kind is FaultKind.EXISTS and collection is not None:
@@ -214,6 +223,7 @@ def _answered(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - Unexpect
         kind=_judge(_KIND_OF_STATUS.get(error.status_code), text),
         reason=f"it answered {error.status_code} ({said})",
         retry_after_s=_seconds(error.headers.get("Retry-After")),
+        peers=find_peer_fault(text),
     )
 
 
@@ -250,8 +260,9 @@ def _grpc_fault(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - gRPC's
     details = str(getattr(error, "details", str)())
     of_a_proxy = _OF_A_PROXY.search(details)
     meant = _KIND_OF_STATUS.get(int(of_a_proxy[1])) if of_a_proxy else _KIND_OF_CODE.get(code)
-    kind = _judge(meant, details)
+    kind, peers = _judge(meant, details), find_peer_fault(details)
     unheard = code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not details.startswith(_OF_THE_SERVER)
+    unheard = unheard and peers is None
     if kind is FaultKind.BUSY and unheard and not of_a_proxy:
         kind = FaultKind.UNREACHABLE
     metadata = dict(getattr(error, "trailing_metadata", tuple)() or ())
@@ -261,6 +272,7 @@ def _grpc_fault(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - gRPC's
         kind=kind,
         reason=f"{_one_line(details, secrets)} ({code})",
         retry_after_s=_seconds(metadata.get("retry-after")),
+        peers=peers,
     )
 
 

@@ -259,7 +259,9 @@ class Store(Protocol):
             StoreLockedError: another process has it open (embedded).
         """
 
-    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+    def create_copy(
+        self, manifest: CollectionManifest, *, name: str, source: str, layout: ClusterLayout | None = None
+    ) -> None:
         """Creates a collection as an unfinished copy of `source`, a text for messages.
 
         Only `open_copy` opens it until `Collection.complete_copy` was called; for all other methods it is
@@ -267,6 +269,7 @@ class Store(Protocol):
 
         Raises:
             ManifestError: something has its name already, which is not changed.
+            UsageError: a collection of this store cannot have the `layout`.
         """
 
     def find_copy(self, name: str) -> UnfinishedCopy | None:

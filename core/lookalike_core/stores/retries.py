@@ -7,7 +7,7 @@ nothing.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from lookalike_core.errors import LookalikeError
 from lookalike_core.logs import get_logger
 from lookalike_core.stores.address import NO_SECRETS, Secrets
-from lookalike_core.stores.faults import FaultKind, error_for, fault_of, without_secrets
+from lookalike_core.stores.faults import Fault, FaultKind, error_for, fault_of, without_secrets
+from lookalike_core.stores.peer_faults import PeerFault
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -42,9 +43,16 @@ class RetryPolicy:
 
 DEFAULT_RETRY_POLICY = RetryPolicy()
 
+ExplainPeers = Callable[[PeerFault, str | None], str]
+"""Returns which peers were missing for a request and what to do, given what the server calls its collection;
+"" if that is not known."""
+
 
 class Requests:
-    """The requests to one server. Every wait is logged as one line, unless they are `silent`."""
+    """The requests to one server. Every wait is logged as one line, unless they are `silent`.
+
+    `explain_peers` is asked about a failure that is of other peers of the server's cluster.
+    """
 
     def __init__(
         self,
@@ -53,15 +61,23 @@ class Requests:
         secrets: Secrets = NO_SECRETS,
         silent: bool = False,
         policy: RetryPolicy = DEFAULT_RETRY_POLICY,
+        explain_peers: ExplainPeers | None = None,
     ) -> None:
         self.label = label
         self._secrets = secrets
         self._policy = policy
         self._silent = silent
+        self._explain_peers = explain_peers
 
     def without_log(self) -> "Requests":
         """Returns the same requests without logging of waits."""
-        return Requests(self.label, secrets=self._secrets, silent=True, policy=self._policy)
+        return Requests(
+            self.label,
+            secrets=self._secrets,
+            silent=True,
+            policy=self._policy,
+            explain_peers=self._explain_peers,
+        )
 
     def make(
         self,
@@ -69,13 +85,15 @@ class Requests:
         doing: str,
         *,
         collection: str | None = None,
+        asked_as: str | None = None,
         check: Callable[[], object] | None = None,
         tries: int | None = None,
     ) -> _Answer:
         """Returns the result of `request`, which is retried by the policy after transient faults.
 
-        `check` is called before each retry, and after a refusal that it may explain better: it raises one of
-        our errors if a retry would be wrong.
+        `asked_as` is what the server calls the collection, if that is not its name. `check` is called before
+        each retry, and after a refusal that it may explain better: it raises one of our errors if a retry
+        would be wrong.
 
         Raises:
             CollectionMissingError: the server does not have `collection`.
@@ -102,9 +120,18 @@ class Requests:
             _explain(check)
         tried = f" ({made} tries)" if made > 1 else ""
         message = f"{doing} failed on {self.label}: {fault.reason}{tried}"
-        raise error_for(fault, message, collection=collection) from without_secrets(
+        missing = self._find_missing_peers(fault, asked_as or collection)
+        raise error_for(fault, message, collection=collection, missing_peers=missing) from without_secrets(
             failed, fault, self._secrets
         )
+
+    def _find_missing_peers(self, fault: Fault, collection: str | None) -> str:
+        """Returns which peers a failed request lacked; "" if it was not for them, or that is not known."""
+        if fault.peers is None or fault.kind is not FaultKind.BUSY or self._explain_peers is None:
+            return ""
+        with _waiting(), suppress(Exception):  # the fault itself is to be reported
+            return self._secrets.redact(self._explain_peers(fault.peers, collection))
+        return ""
 
     def _tried(self, attempt: Callable[[], _Answer], doing: str, tries: int) -> _Answer:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt

@@ -32,6 +32,7 @@ from lookalike_core.stores.collection_names import (
     staged_name,
 )
 from lookalike_core.stores.faults import FaultKind, fault_of
+from lookalike_core.stores.missing_peers import explain_missing_peers
 from lookalike_core.stores.points import FIRST_INDEXED, INDEXED_FIELDS
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
@@ -88,7 +89,12 @@ class ServerStore:
         self._client = client
         self._reads = reads
         self._tuning = tuning
-        self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
+        self._requests = Requests(
+            label,
+            secrets=secrets,
+            policy=tuning.retries,
+            explain_peers=None if http is None else partial(explain_missing_peers, http),
+        )
         self._leases: dict[str, Lease] = {}
         self._names = ServerNames(client, self._requests)
         self.cluster = ServerCluster(self._requests, http, self._info)
@@ -139,10 +145,14 @@ class ServerStore:
             layout = layout or (layout_of(old) if old is not None else None)
         self._create(name, manifest, metadata, layout)
 
-    def create_copy(self, manifest: CollectionManifest, *, name: str, source: str) -> None:
+    def create_copy(
+        self, manifest: CollectionManifest, *, name: str, source: str, layout: ClusterLayout | None = None
+    ) -> None:
         """Creates the collection with its manifest and the marks of a copy in one request."""
+        if layout is not None:
+            self.cluster.require_layout(layout)
         marks = {UNFINISHED: secrets.token_hex(8), COPIED_FROM: source}
-        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name)), **marks})
+        self._create(name, manifest, {METADATA_KEY: manifest_json(manifest.named(name)), **marks}, layout)
 
     def find_copy(self, name: str) -> UnfinishedCopy | None:
         """Reads the marks in the collection's metadata."""

@@ -148,15 +148,7 @@ class ServerCluster:
         return len(self._read_peers()) or 1
 
     def _read_peers(self, *, tries: int | None = None) -> list[Peer]:
-        found = self._ask("/cluster", f"looking at the cluster of {self._requests.label}", tries) or {}
-        if found.get("status") != "enabled":
-            return []
-        faults = found.get("message_send_failures") or {}
-        peers = [
-            _peer(number, str((said or {}).get("uri") or ""), faults)
-            for number, said in (found.get("peers") or {}).items()
-        ]
-        return sorted(peers, key=lambda peer: (peer.address, peer.id))
+        return peers_in(self._ask("/cluster", f"looking at the cluster of {self._requests.label}", tries))
 
     def _ask(self, path: str, doing: str, tries: int | None = None) -> Mapping[str, Any] | None:
         """Returns an answer; None where no server can be asked."""
@@ -178,6 +170,30 @@ def layout_of(info: "models.CollectionInfo") -> ClusterLayout:
     )
 
 
+def peers_in(found: Mapping[str, Any] | None) -> list[Peer]:
+    """Returns the peers in a server's answer about its cluster, by address; none for a server alone."""
+    if found is None or found.get("status") != "enabled":
+        return []
+    faults = found.get("message_send_failures") or {}
+    peers = [
+        _peer(number, str((said or {}).get("uri") or ""), faults)
+        for number, said in (found.get("peers") or {}).items()
+    ]
+    return sorted(peers, key=lambda peer: (peer.address, peer.id))
+
+
+def replicas_in(found: Mapping[str, Any]) -> list[Replica]:
+    """Returns the replicas in a peer's answer about a collection, which lists its own shards apart."""
+    here = found.get("peer_id") or 0
+    own = [(each, here) for each in found.get("local_shards") or ()]
+    remote = [(each, each.get("peer_id")) for each in found.get("remote_shards") or ()]
+    placed = [
+        Replica(shard=int(each.get("shard_id")), peer=int(peer or 0), state=str(each.get("state")))
+        for each, peer in (*own, *remote)
+    ]
+    return sorted(placed, key=lambda one: (one.shard, one.peer))
+
+
 def _peer(number: str, address: str, faults: Mapping[str, Any]) -> Peer:
     """Returns a peer; faults are listed by address, with or without a slash at its end."""
     fault = faults.get(address) or faults.get(address.rstrip("/")) or faults.get(f"{address}/")
@@ -186,18 +202,10 @@ def _peer(number: str, address: str, faults: Mapping[str, Any]) -> Peer:
 
 
 def _sharding(layout: ClusterLayout, found: Mapping[str, Any]) -> Sharding:
-    """Returns where a collection is, by the answer of a peer, which lists its own shards apart."""
-    here = found.get("peer_id") or 0
-    own = [(each, here) for each in found.get("local_shards") or ()]
-    remote = [(each, each.get("peer_id")) for each in found.get("remote_shards") or ()]
-    placed = [
-        Replica(shard=int(each.get("shard_id")), peer=int(peer or 0), state=str(each.get("state")))
-        for each, peer in (*own, *remote)
-    ]
     return Sharding(
         shards=layout.shards or 1,
         replicas=layout.replicas or 1,
         write_consistency=layout.write_consistency or 1,
-        placed=sorted(placed, key=lambda one: (one.shard, one.peer)),
+        placed=replicas_in(found),
         transfers=len(found.get("shard_transfers") or ()),
     )

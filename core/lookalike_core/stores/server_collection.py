@@ -484,10 +484,17 @@ class ServerCollection:
         return info.indexed_vectors_count or 0
 
     def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
-        return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)
+        return self._requests.make(
+            request,
+            f"{what} {self.name}",
+            collection=self.name,
+            asked_as=self._asked_as,
+            check=self._check,
+        )
 
     def _look(self) -> bool:
-        return self._requests.make(self._check, f"checking {self.name}", collection=self.name)
+        doing = f"checking {self.name}"
+        return self._requests.make(self._check, doing, collection=self.name, asked_as=self._asked_as)
 
     def _write(
         self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None], *, at_once: int

@@ -24,6 +24,10 @@ class ServerHttp:
         """The server's URL, without credentials."""
         return self._address.label
 
+    def with_timeout(self, timeout_s: float) -> "ServerHttp":
+        """Returns requests to the same server that wait no longer for each step of an answer."""
+        return ServerHttp(self._address, api_key=self._api_key, timeout_s=min(timeout_s, self._timeout_s))
+
     def ask(self, method: str, path: str, *, answer_timeout_s: float = 0.0, **options: Any) -> Any:  # noqa: ANN401 - of httpx, and JSON
         """Returns the result in the answer, from JSON.
 

@@ -8,10 +8,12 @@ from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import choose_layout
 from lookalike_core.stores.collection_names import check_new_name
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.text import format_count
 
+from lookalike_ingest.commands.ingest_options import ReplicasOption, ShardsOption, WriteConsistencyOption
 from lookalike_ingest.commands.json_records import Copy
 from lookalike_ingest.copying import CopyReport, copy_collection
 
@@ -29,6 +31,9 @@ def copy(
     as_name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="The name of the copy; default: the same.")
     ] = None,
+    shards: ShardsOption = None,
+    replicas: ReplicasOption = None,
+    write_consistency: WriteConsistencyOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
@@ -40,13 +45,14 @@ def copy(
             raise UsageError("copies of several collections need several names", argument=Argument.AS)
     if to == "auto":
         raise UsageError("the store to copy to has to be named", hint=Hint(Action.USE, {Argument.TO: None}))
+    layout = choose_layout(shards=shards, replicas=replicas, write_consistency=write_consistency)
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
         target = open_store(to, settings, argument=Argument.TO)
         try:
             say(f"copying to: {target.label}")
             for name in dict.fromkeys(collections):
-                report = copy_collection(name, store=opened, to=target, as_name=as_name)
+                report = copy_collection(name, store=opened, to=target, as_name=as_name, layout=layout)
                 if as_json:
                     show_json(_copy_json(report))
                 else:

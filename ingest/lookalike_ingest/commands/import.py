@@ -7,8 +7,10 @@ from lookalike_core.atomic import parse_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
 from lookalike_core.settings import Settings
+from lookalike_core.stores.cluster_layout import choose_layout
 from lookalike_core.text import format_count
 
+from lookalike_ingest.commands.ingest_options import ReplicasOption, ShardsOption, WriteConsistencyOption
 from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.json_records import Import
 from lookalike_ingest.commands.notices import say_dropped_calibration
@@ -29,16 +31,26 @@ def import_(
             "--as", metavar="NAME", help="The collection to import into; default: that of the file."
         ),
     ] = None,
+    shards: ShardsOption = None,
+    replicas: ReplicasOption = None,
+    write_consistency: WriteConsistencyOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Import a collection from a Parquet file; nothing is embedded."""
     path = parse_path(file, "FILE")
+    layout = choose_layout(shards=shards, replicas=replicas, write_consistency=write_consistency)
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
         report = import_table(
-            path, store=opened, settings=settings, stop=stop, into=as_name, new_root=new_root
+            path,
+            store=opened,
+            settings=settings,
+            stop=stop,
+            into=as_name,
+            new_root=new_root,
+            layout=layout,
         )
     say_dropped_calibration(report.collection, report.calibration_dropped)
     if report.missing_head is not None:
