@@ -1,5 +1,6 @@
 """Fixtures that tests of several packages share: a small real model, a home, drawn images, a shell."""
 
+import gc
 import json
 import logging
 import os
@@ -269,6 +270,20 @@ def _is_slow(path: Path) -> bool:
 def pytest_xdist_auto_num_workers() -> int:
     """Returns one worker more than cores: tests of processes and servers wait now and then."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Keeps the garbage collector from looking at what is collected, now and later.
+
+    Thousands of tests and their modules stay to the end; one look at all of them takes most of a second.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _let_idle_threads_sleep() -> None:
