@@ -50,7 +50,7 @@ from lookalike_ingest.status import CollectionStatus, read_statuses
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import choose_synset_labels
 from lookalike_ingest.table_import import ImportReport, import_table
-from lookalike_ingest.watching.watch import WatchedFolders, watch_folders
+from lookalike_ingest.watching.watch import WatchedFolders, require_watchable, watch_folders
 from lookalike_search.analysis.all_neighbours import find_all_chosen
 from lookalike_search.analysis.audit import FALSE_DISCOVERIES, audit_collection
 from lookalike_search.analysis.collection_map import load_sample, map_collection
@@ -533,6 +533,7 @@ class Index(Searchable):
         roots = [dataset.root for dataset in describe_datasets(list_texts(folders, "folders"))]
         if not roots:
             raise UsageError("there is no folder to watch", argument="folders")
+        require_watchable(roots)
         every_s = None if poll_s is None else check_number(poll_s, "poll_s")
         return self._watch(roots, stop or Event(), every_s, options)
 
