@@ -372,6 +372,8 @@ class Index(Searchable):
 
         Args:
             folder: The folder; the first folder below it is an image's class, unless `class_level` is given.
+                It may be in an object store (`s3://BUCKET/FOLDER`, `gs://...`). A Parquet file with images
+                inside, or a folder of such files, is read, too.
             dataset: The name of the dataset; by default the folder's.
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.

@@ -155,3 +155,137 @@ def test_a_folder_parquet_and_an_object_store_give_equal_collections(remote: Any
         again = ingest(remote, root, name)
         assert again["collections"][0]["unchanged"] == len(PATHS), name
         assert again["collections"][0]["provider"] is None, name
+
+
+def test_changes_in_a_bucket_are_seen(remote: Any, bucket: Bucket) -> None:
+    """Objects are added, replaced, moved and deleted; those deleted stay until they are pruned."""
+    bucket.upload(draw(remote.folder / "pictures"), "photos")
+    other = (remote.folder / "pictures" / "cat" / "1.jpg").read_bytes()
+    ingest(remote, f"{bucket.url}/photos", "home")
+    bucket.put("photos/dog/small/3.png", other)  # updated: a copy of known bytes
+    bucket.put("photos/bird/moved.jpg", (remote.folder / "pictures/dog/über #1%20.jpg").read_bytes())
+    bucket.delete("photos/dog/über #1%20.jpg")
+    bucket.delete("photos/cat/2.jpg")
+    report = ingest(remote, f"{bucket.url}/photos", "home")["collections"][0]
+    assert {key: report[key] for key in ("added", "updated", "moved", "unchanged", "removed")} == {
+        "added": 0,
+        "updated": 1,
+        "moved": 1,
+        "unchanged": 3,
+        "removed": [],
+    }
+    report = ingest(remote, f"{bucket.url}/photos", "home", "--prune")["collections"][0]
+    assert report["removed"] == ["cat/2.jpg"]
+    for key in (
+        "1.jpg",
+        "cat/1.jpg",
+        "cat/same as 1.jpg",
+        "dog/small/3.png",
+        "bird/moved.jpg",
+        *BROKEN,
+        ".hidden/1.jpg",
+    ):
+        bucket.delete(f"photos/{key}")
+    done = remote(
+        "ingest",
+        "run",
+        f"{bucket.url}/photos",
+        *remote.model,
+        "--prune",
+        "--dataset",
+        "data",
+        LOOKALIKE_HOME=str(remote.folder / "home"),
+    )
+    assert done.code == 2, done.err
+    assert len(points(remote.folder / "home")) == 5
+    assert "no images" in done.err
+
+
+def test_a_bucket_is_searched_verified_rebuilt_and_removed(remote: Any, bucket: Bucket) -> None:
+    """Hits show URLs; their images are read again from the bucket where they are needed."""
+    folder = draw(remote.folder / "pictures")
+    bucket.upload(folder, "photos")
+    url = f"{bucket.url}/photos"
+    assert remote.ingest(url).code == 0
+    assert remote("ingest", "status").out.count("photos") >= 1
+    done = remote("search", "query", str(folder / "cat/1.jpg"), "--include-self", "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["hits"][0]["file"] == f"{url}/cat/1.jpg"
+    done = remote("search", "query", str(folder / "cat/1.jpg"), "--html", "page.html")
+    assert done.code == 0, done.err
+    assert f"{url}/cat/2.jpg" in (remote.folder / "page.html").read_text(encoding="utf-8")
+    done = remote("ingest", "verify", "--json")
+    assert done.code == 0, (done.out, done.err)
+    done = remote("search", "duplicates", "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["groups"] if "groups" in done.json[0] else done.out
+    done = remote("ingest", "rebuild", "--all") if False else remote("ingest", "status", "--json")
+    [name] = [each["name"] for each in done.json[0]["collections"]]
+    done = remote("ingest", "rebuild", name)
+    assert done.code == 0, done.err
+    done = remote("ingest", "remove", "--path", f"{url}/cat", "--yes")
+    assert done.code == 0, done.err
+    left = points(remote.folder / "home")
+    assert sorted(payload["path"] for payload, _ in left.values()) == [
+        "1.jpg",
+        "dog/small/3.png",
+        "dog/über #1%20.jpg",
+    ]
+
+
+def test_a_bucket_is_ingested_in_parts_with_labels_and_rules(remote: Any, bucket: Bucket) -> None:
+    """Two parts make the points of one run; labels and exclusions are those of a folder."""
+    folder = draw(remote.folder / "pictures")
+    bucket.upload(folder, "photos")
+    (remote.folder / "labels.csv").write_text("path,class\ncat/1.jpg,lion\n", encoding="utf-8")
+    options = ("--labels", str(remote.folder / "labels.csv"), "--exclude", "small/", "--class-level", "-1")
+    ingest(remote, folder, "local", *options)
+    for part in ("1/2", "2/2"):
+        ingest(remote, f"{bucket.url}/photos", "parts", *options, "--part", part)
+    assert points(remote.folder / "parts") == points(remote.folder / "local")
+    dry = ingest(remote, f"{bucket.url}/photos", "dry", *options, "--dry-run")
+    assert dry["collections"][0]["added"] == 5
+    assert (
+        not (remote.folder / "dry" / "qdrant").exists()
+        or not EmbeddedStore(remote.folder / "dry" / "qdrant").names()
+    )
+
+
+@pytest.mark.parametrize(
+    ("root", "code", "said"),
+    [
+        ("{url}/nothing", 2, "does not exist"),
+        ("s3://no-such-bucket-here/x", 2, "does not exist"),
+        ("{url}/photos/1.jpg", 2, "is not a folder"),
+        ("s3://key:secret@bucket/x", 2, "credentials"),
+        ("{url}/photos?endpoint_override=localhost", 2, "AWS_ENDPOINT_URL"),
+        ("s3://", 2, "no folder of a bucket"),
+        ("s3://b/../x", 2, "no folder of a bucket"),
+        ("ftp://host/x", 2, "cannot be read"),
+        ("nothing.parquet", 2, "does not exist"),
+    ],
+)
+def test_what_is_no_folder_of_a_store_is_refused(
+    remote: Any, bucket: Bucket, root: str, code: int, said: str
+) -> None:
+    """The message names the place and what to do, and never a secret."""
+    bucket.put("photos/1.jpg", b"x")
+    done = remote.ingest(root.format(url=bucket.url))
+    assert (done.code, said in done.err, "secret" in done.err) == (code, True, False), done.err
+
+
+def test_a_store_that_does_not_answer_is_named(remote: Any, bucket: Bucket) -> None:
+    """The run ends with exit code 1: nothing is wrong with the command, and nothing is removed."""
+    remote.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    done = remote.ingest(f"s3://{bucket.name}-away/photos")
+    assert done.code == 1, done.err
+    assert f"s3://{bucket.name}-away/photos cannot be read" in done.err
+    assert "check the network and AWS_ENDPOINT_URL" in done.err
+
+
+def test_a_bucket_cannot_be_watched(remote: Any, bucket: Bucket) -> None:
+    """No events come from there."""
+    bucket.upload(draw(remote.folder / "pictures"), "photos")
+    done = remote("ingest", "watch", f"{bucket.url}/photos", *remote.model)
+    assert done.code == 2, done.err
+    assert "cannot be watched" in done.err
