@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from lookalike_core.sources.file_systems import arrow_errors, read_status
+from lookalike_core.sources.file_systems import arrow_errors, is_url, read_status
 from lookalike_core.sources.parquet_layout import open_parquet_file, read_layout
 
 _ROWS_AT_ONCE = 64
@@ -61,9 +61,8 @@ class _RowReader:
     """Reads the rows of one file by a few cursors, each of which goes on from where it is."""
 
     def __init__(self, place: RowPlace) -> None:
-        status = read_status(place.file)
-        if (status.bytes, status.mtime_ns) != (place.bytes, place.mtime_ns):
-            raise RowsChangedError(f"{place.file} was changed since it was listed")
+        self._place = place
+        self._require_unchanged()
         self._layout = read_layout(place.file)
         self._stack = ExitStack()
         self._file = self._stack.enter_context(open_parquet_file(place.file))
@@ -77,12 +76,20 @@ class _RowReader:
 
     def read(self, row: int) -> bytes:
         with self._lock, arrow_errors():
-            if (found := self._look_up(row)) is None:
+            found = self._look_up(row)
+            if found is None or not is_url(self._place.file):  # an object store is asked once for many rows
+                self._require_unchanged()
+            if found is None:
                 cursor = self._choose_cursor(row)
                 while found is None:
                     self._keep(*cursor.advance())
                     found = self._look_up(row)
             return found
+
+    def _require_unchanged(self) -> None:
+        place, status = self._place, read_status(self._place.file)
+        if (status.bytes, status.mtime_ns) != (place.bytes, place.mtime_ns):
+            raise RowsChangedError(f"{place.file} was changed since it was listed")
 
     def _look_up(self, row: int) -> bytes | None:
         for start, values in self._kept.items():
