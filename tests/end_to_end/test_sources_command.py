@@ -3,9 +3,12 @@
 The object store is moto's, an S3 server in this process.
 """
 
+import hashlib
 import itertools
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -289,3 +292,84 @@ def test_a_bucket_cannot_be_watched(remote: Any, bucket: Bucket) -> None:
     done = remote("ingest", "watch", f"{bucket.url}/photos", *remote.model)
     assert done.code == 2, done.err
     assert "cannot be watched" in done.err
+
+
+def test_a_parquet_dataset_is_searched_verified_and_rebuilt(shell: Any) -> None:
+    """Its rows are read again where files would be, and none is offered for deletion."""
+    images = list(read_folder(draw(shell.folder / "pictures")).items())
+    file = write_parquet(shell.folder / "photos.parquet", images)
+    assert shell.ingest(file).code == 0
+    done = shell("search", "query", f"{file}/cat/1.jpg", "--include-self", "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["hits"][0]["file"] == f"{file}/cat/1.jpg"
+    done = shell("search", "query", "cat/1.jpg", "--html", "page.html")
+    assert done.code == 0, done.err
+    page = (shell.folder / "page.html").read_text(encoding="utf-8")
+    assert page.count("data:image") >= len(PATHS) - 1
+    done = shell("ingest", "verify")
+    assert done.code == 0, (done.out, done.err)
+    done = shell("search", "duplicates")
+    assert done.code == 0, done.err
+    assert "same as 1.jpg" in done.out
+    [name] = [each["name"] for each in shell("ingest", "status", "--json").json[0]["collections"]]
+    assert shell("ingest", "rebuild", name).code == 0
+    write_parquet(file, images[2:])
+    done = shell("ingest", "run", str(file), *shell.model, "--prune", "--json")
+    assert done.code == 0, done.err
+    [collection] = done.json[0]["collections"]
+    assert collection["removed"] == 2
+    file.unlink()
+    done = shell("ingest", "run", str(file), *shell.model, "--prune", "--json")
+    assert (done.code, "does not exist" in done.err) == (2, True), done.err
+    assert len(points(shell.folder / "home")) == len(PATHS) - 2
+    assert shell("search", "query", str(shell.folder / "pictures/cat/1.jpg"), "--html", "page.html").code == 0
+    assert shell("ingest", "verify").code == 0
+
+
+def test_an_exported_collection_is_not_embedded_again(shell: Any) -> None:
+    """Its thumbnails are images in the form of Hugging Face, too."""
+    assert shell.ingest(draw(shell.folder / "pictures")).code == 0
+    done = shell("search", "export", "--output", "all.parquet", "--thumbnails")
+    assert done.code == 0, done.err
+    done = shell.ingest("all.parquet")
+    assert (done.code, "import it with: ingest import" in done.err) == (2, True), done.err
+
+
+def test_an_entry_is_read_in_another_process(remote: Any, bucket: Bucket) -> None:
+    """A `FoundFile` says where the image is, and all else comes from the environment."""
+    folder = draw(remote.folder / "pictures")
+    bucket.upload(folder, "photos")
+    file = write_parquet(remote.folder / "photos.parquet", {UNDATED: (folder / UNDATED).read_bytes()})
+    program = (
+        "import pickle, sys\n"
+        "from lookalike_core.images.scan import look_up\n"
+        "from lookalike_core.sources.source_path import parse_root\n"
+        "found = next(look_up(parse_root(sys.argv[1]), [sys.argv[2]]))\n"
+        "sys.stdout.buffer.write(pickle.dumps(found))"
+    )
+    reader = (
+        "import pickle, sys; from lookalike_ingest.image_reader import read_image\n"
+        "read = read_image(pickle.load(sys.stdin.buffer), lambda _: False)\n"
+        "print(read.sha256, read.found.bytes, read.image.width, read.problem)"
+    )
+    content = (folder / UNDATED).read_bytes()
+    for root in (str(folder), f"{bucket.url}/photos", str(file)):
+        listed = subprocess.run(
+            [sys.executable, "-c", program, root, UNDATED],
+            env=remote.environment,
+            capture_output=True,
+            check=True,
+        )
+        read = subprocess.run(
+            [sys.executable, "-c", reader],
+            input=listed.stdout,
+            env=remote.environment,
+            capture_output=True,
+            check=True,
+        )
+        assert read.stdout.decode().split() == [
+            hashlib.sha256(content).hexdigest(),
+            str(len(content)),
+            "55",
+            "None",
+        ]
