@@ -24,9 +24,6 @@ pytest.importorskip("moto", reason="needs moto, an S3 server: install the group 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-pytestmark = pytest.mark.slow
-
-COLLECTION = "vgg16-block1_conv1-avg-w"
 TIMES = ("mtime_ns", "ctime_ns", "ingested_at")
 PATHS = ("1.jpg", "cat/1.jpg", "cat/2.jpg", "cat/same as 1.jpg", "dog/über #1%20.jpg", "dog/small/3.png")
 UNDATED = "dog/small/3.png"
@@ -202,6 +199,8 @@ def test_changes_in_a_bucket_are_seen(remote: Any, bucket: Bucket) -> None:
     assert done.code == 2, done.err
     assert len(points(remote.folder / "home")) == 5
     assert "no images" in done.err
+    ingest(remote, f"{bucket.url}/photos", "home", "--prune", "--force")
+    assert points(remote.folder / "home") == {}
 
 
 def test_a_bucket_is_searched_verified_rebuilt_and_removed(remote: Any, bucket: Bucket) -> None:

@@ -6,6 +6,7 @@ classes are in the metadata of the file; img2dataset a column of bytes (`jpg`, `
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -146,21 +147,19 @@ class ParquetImages:
         return self._files[found >> _BITS].row(found & ((1 << _BITS) - 1))
 
     def read(self, path: str) -> bytes:
-        """Returns the bytes of an image.
+        """Returns the bytes of an image; looks through the files again where they have changed.
 
         Raises:
             FileNotFoundError: there is no such image.
             OSError: it cannot be read.
         """
-        if (place := self.find(path)) is None:
+        with suppress(RowsChangedError):
+            if (place := self.find(path)) is not None:
+                return read_row(place)
+        fresh = open_images(self.place, is_fresh=True) if _list_files(self.place) != self._files else self
+        if (place := fresh.find(path)) is None:
             raise FileNotFoundError(f"{self.place}/{path} does not exist")
-        try:
-            return read_row(place)
-        except RowsChangedError:
-            fresh = open_images(self.place, is_fresh=True)
-            if (place := fresh.find(path)) is None:
-                raise FileNotFoundError(f"{self.place}/{path} does not exist") from None
-            return read_row(place)
+        return read_row(place)
 
     def read_status(self, path: str) -> EntryStatus:
         """Returns size and time of an image; the first call reads all images once.

@@ -163,6 +163,8 @@ def test_a_file_that_was_written_again_is_not_read_by_former_rows(tmp_path: Path
     with pytest.raises(RowsChangedError, match=r"x\.parquet was changed"):
         read_row(first.row)
     assert (root / "2.jpg").read_bytes() == b"other"
+    write(file, structs(("new.jpg", b"new")))
+    assert (root / "new.jpg").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("damage", [b"", b"no table", b"PAR1 and nothing that is one PAR1"])
