@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.errors import UsageError
 from lookalike_core.stores.embedded import EmbeddedStore
 from object_store import Bucket, serve_bucket
 from PIL import Image
+
+import lookalike
 
 pytest.importorskip("moto", reason="needs moto, an S3 server: install the group `check`")
 pa = pytest.importorskip("pyarrow")
@@ -291,6 +294,21 @@ def test_a_bucket_cannot_be_watched(remote: Any, bucket: Bucket) -> None:
     done = remote("ingest", "watch", f"{bucket.url}/photos", *remote.model)
     assert done.code == 2, done.err
     assert "cannot be watched" in done.err
+
+
+def test_the_library_adds_a_bucket(remote: Any, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it adds a folder; it has no folder to watch there."""
+    bucket.upload(draw(remote.folder / "pictures"), "photos")
+    for name, value in {**bucket.environment, "LOOKALIKE_HOME": str(remote.folder / "home")}.items():
+        monkeypatch.setenv(name, value)
+    url = f"{bucket.url}/photos"
+    model = lookalike.Model("vgg16", weights=remote.weights, layer="block1_conv1")
+    with lookalike.open(remote.folder / "photos.index", model=model) as index:
+        report = index.add(url)
+        assert (str(report.root), report.added) == (url, len(PATHS))
+        assert str(index.search(f"{url}/cat/1.jpg", include_self=True)[0].file) == f"{url}/cat/1.jpg"
+        with pytest.raises(UsageError, match="cannot be watched"):
+            next(index.watch(url))
 
 
 def test_a_parquet_dataset_is_searched_verified_and_rebuilt(shell: Any) -> None:
