@@ -50,7 +50,7 @@ from lookalike_ingest.status import CollectionStatus, read_statuses
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import choose_synset_labels
 from lookalike_ingest.table_import import ImportReport, import_table
-from lookalike_ingest.watching.watch import WatchedFolders, watch_folders
+from lookalike_ingest.watching.watch import WatchedFolders, require_watchable, watch_folders
 from lookalike_search.analysis.all_neighbours import find_all_chosen
 from lookalike_search.analysis.audit import FALSE_DISCOVERIES, audit_collection
 from lookalike_search.analysis.collection_map import load_sample, map_collection
@@ -372,6 +372,8 @@ class Index(Searchable):
 
         Args:
             folder: The folder; the first folder below it is an image's class, unless `class_level` is given.
+                It may be in an object store (`s3://BUCKET/FOLDER`, `gs://...`). A Parquet file with images
+                inside, or a folder of such files, is read, too.
             dataset: The name of the dataset; by default the folder's.
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
@@ -533,6 +535,7 @@ class Index(Searchable):
         roots = [dataset.root for dataset in describe_datasets(list_texts(folders, "folders"))]
         if not roots:
             raise UsageError("there is no folder to watch", argument="folders")
+        require_watchable(roots)
         every_s = None if poll_s is None else check_number(poll_s, "poll_s")
         return self._watch(roots, stop or Event(), every_s, options)
 

@@ -113,6 +113,7 @@ SLOW = {
     "end_to_end/test_serve_command.py": "a server as a process, and an ingest beside it",
     "end_to_end/test_parts_command.py": "four processes at once on a server",
     "end_to_end/test_server_faults.py": "a server's faults, and waits between tries",
+    "end_to_end/test_sources_command.py": "an S3 server, and whole ingests from it and from Parquet",
     "end_to_end/test_terminals.py": "every command as a process on a terminal",
     "end_to_end/test_watch_command.py": "watches as processes, which wait for quiet seconds",
     "test_clean_host.py": "whole processes, looked at before and after",

@@ -46,7 +46,7 @@ class LookalikeError(Exception):
 
     def __init__(self, message: str, *, path: Path | str | None = None, hint: Hint | None = None) -> None:
         super().__init__(message)
-        self.path = Path(path) if path is not None else None
+        self.path = Path(path) if isinstance(path, str) else path
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:

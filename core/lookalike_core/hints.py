@@ -113,6 +113,8 @@ class Action(StrEnum):
     """Export the model."""
     INGEST = "ingest"
     """Create the collection: `backbone`, `distance`, `layer`, `pooling`, `weights`, `precision`, `head`."""
+    IMPORT = "import"
+    """Import the exported collection, instead of ingesting it."""
     FILL = "fill"
     """Ingest into the collection that exists."""
     INGEST_AGAIN = "ingest-again"

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lookalike_core.images.exclusion import is_made_by_systems
+from lookalike_core.sources.source_path import SourcePath
 
 
 class Absence(StrEnum):
@@ -25,6 +26,8 @@ class Absence(StrEnum):
 def is_missing(path: Path, *, follow_links: bool = False) -> bool:
     """Returns whether a path is known not to exist; False where that cannot be checked."""
     try:
+        if isinstance(path, SourcePath):
+            return not path.exists()
         path.stat(follow_symlinks=follow_links)
     except (FileNotFoundError, NotADirectoryError):
         return True
@@ -45,15 +48,27 @@ class Absences:
     """Tells why paths below a root are not found; lists each folder once."""
 
     def __init__(self, root: Path) -> None:
+        self._source = root if isinstance(root, SourcePath) else None
         self._root = str(root)
         self._folders: dict[str, Absence] = {}
 
     def of(self, path: str) -> Absence:
         """Returns why a file is not found, given its root-relative POSIX path."""
+        if self._source is not None:
+            return self._of_source(self._source)
         place = f"{self._root}/{path}"
         if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - of a million files
             return Absence.AWAY
         return self._of_folder(path.rpartition("/")[0])
+
+    def _of_source(self, root: SourcePath) -> Absence:
+        """Returns why images elsewhere are not found: nothing there can be unmounted but the whole root."""
+        if "" not in self._folders:
+            try:
+                self._folders[""] = Absence.GONE if root.is_dir() else Absence.AWAY
+            except OSError:
+                self._folders[""] = Absence.UNREADABLE
+        return self._folders[""]
 
     def _of_folder(self, folder: str) -> Absence:
         """Returns why files of a folder are not found.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
@@ -98,7 +98,9 @@ class BaseVectors:
         for base in self._bases:
             known = base.payloads.find(self._dataset, found.path) if base.holds_folder else None
             if known is not None and known.taken_at is not None and is_unchanged(known, found):
-                return ReadFile(found=found, sha256=known.sha256, taken_at=known.taken_at)
+                return ReadFile(
+                    found=replace(found, bytes=known.bytes), sha256=known.sha256, taken_at=known.taken_at
+                )
         return None
 
     def get_size(self, sha256: str) -> tuple[int, int]:

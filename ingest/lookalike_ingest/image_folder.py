@@ -10,6 +10,7 @@ from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, has_images, scan
 from lookalike_core.missing_path import require_folder
+from lookalike_core.sources.source_path import SourcePath
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.protocol import Store
 from lookalike_core.text import format_count
@@ -30,7 +31,8 @@ def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False
     """
     if may_be_empty:
         return
-    require_folder(dataset.root)
+    if not isinstance(dataset.root, SourcePath):
+        require_folder(dataset.root)
     if not has_images(dataset.root):
         others = OtherFiles()
         if next(scan(dataset.root, others), None) is None:
@@ -72,8 +74,12 @@ def find_images(
 def no_images_error(root: Path, others: OtherFiles, *, dataset: str | None) -> NoImagesError:
     """Returns the error for a folder without images, with a hint if it belongs to a stored `dataset`."""
     beside = f", but {others}" if others.total else ""
+    if isinstance(root, SourcePath):
+        kinds, remedy = "", "check its name"
+    else:
+        kinds, remedy = f" ({', '.join(sorted(SUFFIXES))})", "if a disk is not mounted, mount it"
     return NoImagesError(
-        f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
+        f"{root} holds no images{kinds}{beside}; {remedy}",
         path=root,
         hint=Hint(Action.REMOVE_DATASET, {Argument.DATASET: dataset}) if dataset is not None else None,
     )

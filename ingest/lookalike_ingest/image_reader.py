@@ -1,13 +1,14 @@
 """Reads an image file: hashes it, and decodes it unless its vector is known."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
 from lookalike_core.images.capture_time import time_taken
 from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
-from lookalike_core.images.open_image import hash_stream, open_file
-from lookalike_core.images.scan import FoundFile
+from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile, open_found
+from lookalike_core.images.open_image import hash_stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,15 @@ class ReadFile:
 def read_image(
     found: FoundFile, is_known: Callable[[str], bool], *, max_pixels: int = MAX_PIXELS
 ) -> ReadFile:
-    """Reads and hashes a file, and decodes it unless its SHA-256 `is_known`; never raises an `ImageError`."""
+    """Reads and hashes a file, wherever it is, and decodes it unless its SHA-256 `is_known`.
+
+    Never raises an `ImageError`.
+    """
     try:
-        with open_file(found.file) as stream:
+        with open_found(found) as stream:
             sha256 = hash_stream(stream)
+            if found.bytes == UNKNOWN_BYTES:
+                found = replace(found, bytes=stream.seek(0, os.SEEK_END))
             image = None if is_known(sha256) else decode(stream, found.path, max_pixels=max_pixels)
             taken_at = time_taken(stream, mtime_ns=found.mtime_ns)
     except MissingDecoderError as error:
@@ -44,7 +50,7 @@ def read_image(
 def hash_image(found: FoundFile) -> str | None:
     """Returns a file's SHA-256; None if it cannot be read, as `read_image` will say."""
     try:
-        with open_file(found.file) as stream:
+        with open_found(found) as stream:
             return hash_stream(stream)
     except ImageError:
         return None

@@ -6,7 +6,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol, Self
 
-from lookalike_core.images.scan import FoundFile
+from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile
 from lookalike_core.stores.points import Payload
 
 from lookalike_ingest.parts import Part
@@ -40,9 +40,10 @@ class Stamp(NamedTuple):
 def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
     """Returns whether a file has the size and times that its point was stored with.
 
-    A point of an older version has no `ctime_ns`; then only size and `mtime_ns` are compared.
+    Where the size is unknown, in a Parquet dataset, the time of its file decides. A point of an older version
+    has no `ctime_ns`; then only size and `mtime_ns` are compared.
     """
-    if (stored.bytes, stored.mtime_ns) != (found.bytes, found.mtime_ns):
+    if stored.mtime_ns != found.mtime_ns or found.bytes not in (stored.bytes, UNKNOWN_BYTES):
         return False
     return stored.ctime_ns is None or stored.ctime_ns == found.ctime_ns
 

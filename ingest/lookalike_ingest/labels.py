@@ -12,6 +12,7 @@ from pathlib import Path
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.missing_path import require_there
+from lookalike_core.sources.source_path import SourcePath
 from lookalike_core.text import nfc
 
 
@@ -74,12 +75,15 @@ def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
     """Refuses a table of which no row matches a file below `root`: it belongs to another folder.
 
     The search ends at the first file that exists, so that a matching table costs nothing. Only if there is
-    none, folders are listed to compare names in other Unicode forms.
+    none, folders are listed to compare names in other Unicode forms. Images that are no files of this machine
+    are not looked up; an ingest counts the rows without one.
 
     Raises:
         UsageError: no row matches a file; the message shows the first row and the folder.
     """
-    if not labels or any(os.path.isfile(f"{root}/{path}") for path in labels):  # noqa: PTH113 - never raises
+    if not labels or isinstance(root, SourcePath):
+        return
+    if any(os.path.isfile(f"{root}/{path}") for path in labels):  # noqa: PTH113 - never raises
         return
     folders = _Folders(root)
     if any(not path.isascii() and folders.has(path) for path in labels):

@@ -4,16 +4,15 @@ If the folder of such a dataset is gone, it may have been renamed, so that its p
 contains this one or is inside it, the same files are stored twice.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.logs import get_logger
+from lookalike_core.sources.source_path import SourcePath, parse_root, resolve_root
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import nfc
 
@@ -33,12 +32,18 @@ def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
     found = {}
     for target in targets:
         for name, root in target.other_datasets().items():
-            if not is_missing(Path(root), follow_links=True):
+            if not _is_gone(root):
                 continue
             points, shared = target.known.payloads.count_shared(name, target.known.dataset)
             if shared:
                 found[name] = GoneDataset(name=name, root=root, points=points, shared=shared)
     return list(found.values())
+
+
+def _is_gone(root: str) -> bool:
+    """Returns whether a root is known not to exist; object stores are not asked at every ingest."""
+    place = parse_root(root)
+    return not (isinstance(place, SourcePath) and place.is_remote) and is_missing(place, follow_links=True)
 
 
 def find_overlapping(
@@ -47,11 +52,11 @@ def find_overlapping(
     """Returns datasets, of open collections and `beside`, whose folder contains this one or is inside it."""
     stored = {name: root for target in targets for name, root in target.other_datasets().items()}
     others = {each.name: str(each.root) for each in beside if each.name != dataset.name} | stored
-    here = _resolve_path(str(dataset.root))
+    here = resolve_root(str(dataset.root))
     return [
         OverlappingDataset(name=name, root=root, is_stored=name in stored)
         for name, root in others.items()
-        if _contains(here, _resolve_path(root)) or _contains(_resolve_path(root), here)
+        if _contains(here, resolve_root(root)) or _contains(resolve_root(root), here)
     ]
 
 
@@ -79,10 +84,10 @@ class _Reach:
 
     @classmethod
     def of(cls, target: Target, name: str, root: str, *, follows_links: bool) -> Self:
-        resolved = _resolve_path(root)
+        resolved = resolve_root(root)
         if not follows_links:
             return cls(root=resolved)
-        folders = {_resolve_path(f"{root}/{folder}") for folder in target.known.payloads.list_folders(name)}
+        folders = {resolve_root(f"{root}/{folder}") for folder in target.known.payloads.list_folders(name)}
         return cls(root=resolved, linked={each for each in folders if not _contains(resolved, each)})
 
     def leads_into(self, other: Self) -> bool:
@@ -158,8 +163,8 @@ def warn_of_overlaps(
     """
     for other in overlapping:
         this = (dataset.name, str(dataset.root))
-        inner, outer = sorted([this, (other.name, other.root)], key=lambda each: -len(_resolve_path(each[1])))
-        is_same = _resolve_path(inner[1]) == _resolve_path(outer[1])
+        inner, outer = sorted([this, (other.name, other.root)], key=lambda each: -len(resolve_root(each[1])))
+        is_same = resolve_root(inner[1]) == resolve_root(outer[1])
         can_go = other.is_stored if inner[0] == other.name else is_stored
         named: dict[Argument, Value] = {Argument.DATASET: inner[0], **store_argument(store)}
         _logger.warning(
@@ -189,13 +194,9 @@ def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset], *, st
 
 def find_folder_names(dataset: Dataset, manifest: CollectionManifest) -> list[str]:
     """Returns the names under which a collection has a dataset's folder; resolves links."""
-    here = nfc(_resolve_path(str(dataset.root)))
-    return [name for name, root in manifest.datasets.items() if nfc(_resolve_path(root)) == here]
-
-
-def _resolve_path(root: str) -> str:
-    return os.path.realpath(root)
+    here = nfc(resolve_root(str(dataset.root)))
+    return [name for name, root in manifest.datasets.items() if nfc(resolve_root(root)) == here]
 
 
 def _contains(folder: str, other: str) -> bool:
-    return Path(other).is_relative_to(folder)
+    return parse_root(other).is_relative_to(parse_root(folder))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
+from lookalike_core.sources.file_systems import is_url
 from lookalike_core.text import nfc
 
 
@@ -36,6 +37,8 @@ def list_readings(text: str) -> list[Reading]:
     Raises:
         UsageError: the path is empty or ".", which names neither a folder nor a dataset.
     """
+    if is_url(text):
+        return list(_readings(nfc(text.rstrip("/")), is_file=True))
     relative = posixpath.normpath(text) if text else "."
     if relative == ".":
         raise UsageError(

@@ -15,6 +15,7 @@ from lookalike_core.images.exclusion import Exclusion
 from lookalike_core.images.scan import FoundFile, Skipped
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.progress import Bar
+from lookalike_core.sources.source_path import SourcePath
 from lookalike_core.stores.points import Payload
 
 from lookalike_ingest.absence import Absence, Absences, is_missing, measure_absence
@@ -27,6 +28,9 @@ from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import IngestRequest, StopRequest
 from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.target import Target, now
+
+REMOTE_READERS = 16
+"""How many images of an object store are read at once: each takes as long as its answer is on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ class IngestPlanner:
         self._seen = 0
         self._unused_labels = set(job.request.labels)
         self._absences = Absences(job.request.dataset.root)
+        root = job.request.dataset.root
+        self._workers = REMOTE_READERS if isinstance(root, SourcePath) and root.is_remote else None
         self._perhaps_moved: set[str] = set()
         """Paths of files that may have been moved, or may be on a disk that is not mounted."""
 
@@ -97,7 +103,8 @@ class IngestPlanner:
         """
         with ExitStack() as stack:
             to_read = stack.enter_context(closing(self._look_up_bytes(self._plan_by_stat(entries, bar))))
-            for file in stack.enter_context(closing(map_ahead(self._read, to_read, ahead=ahead))):
+            files = map_ahead(self._read, to_read, ahead=ahead, workers=self._workers)
+            for file in stack.enter_context(closing(files)):
                 planned = file if isinstance(file, PlannedFile) else self._plan_by_bytes(*file, bar)
                 if planned is not None:
                     yield planned
@@ -116,7 +123,7 @@ class IngestPlanner:
         if not at_once:
             yield from files
             return
-        with closing(map_ahead(self._hash, files, ahead=at_once)) as hashed:
+        with closing(map_ahead(self._hash, files, ahead=at_once, workers=self._workers)) as hashed:
             for some in batched(hashed, at_once):
                 hashes = {sha256 for _, sha256 in some if sha256 is not None}
                 self._base_vectors.prefetch_bytes(hashes)

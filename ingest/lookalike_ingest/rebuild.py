@@ -18,6 +18,8 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.settings import Settings
+from lookalike_core.sources.file_systems import source_errors
+from lookalike_core.sources.source_path import parse_root
 from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import (
     CollectionManifest,
@@ -274,9 +276,9 @@ class _Rebuild:
                 for payload in payloads
             }
         if source == self._name:
-            self._take_over(dataset, Path(root))
+            self._take_over(dataset, parse_root(root))
         request = IngestRequest(
-            dataset=Dataset(name=dataset, root=Path(root)),
+            dataset=Dataset(name=dataset, root=parse_root(root)),
             specs=[spec],
             distances=[distance],
             label_of=lambda found: labels[found.path],
@@ -327,7 +329,7 @@ class _Rebuild:
                 if payload.id in there:
                     there.remove(payload.id)
                 else:
-                    left.append(Path(roots.get(payload.dataset, "")) / payload.path)
+                    left.append(parse_root(roots.get(payload.dataset, "")) / payload.path)
             staged.delete(sorted(there))  # what the old one has lost since an earlier call
         return left
 
@@ -341,7 +343,10 @@ def _fits(staged: CollectionManifest, new: CollectionManifest) -> bool:
 
 def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
     for dataset, root in datasets.items():
-        if not Path(root).is_dir():
+        place = parse_root(root)
+        with source_errors(place):
+            is_there = place.is_dir()
+        if not is_there:
             raise UsageError(
                 f"dataset {dataset} of {name} has the root {root}, which does not exist",
                 path=root,

@@ -1,11 +1,11 @@
 """Removes images from collections: a whole dataset, or images by path and class."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.sources.source_path import resolve_root
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
@@ -180,7 +180,7 @@ class _ImageFinder:
 
 def _list_roots(root: str) -> list[str]:
     """Returns a root as recorded and with links resolved, without a trailing slash."""
-    return [nfc(place.rstrip("/")) for place in dict.fromkeys((root, os.path.realpath(root)))]
+    return [nfc(place.rstrip("/")) for place in dict.fromkeys((root, resolve_root(root)))]
 
 
 def remove_images(*, store: Store, among: Sequence[Holding]) -> Iterator[Holding]:

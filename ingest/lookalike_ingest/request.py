@@ -12,15 +12,16 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.images.scan import FoundFile
-from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
+from lookalike_core.sources.source_path import name_root
 from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import nfc
 from lookalike_exporter.heads.head_file import Head, read_head
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_ingest.dataset_roots import find_root
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, check_labels, folder_label, read_labels
 from lookalike_ingest.parts import Part
@@ -34,7 +35,9 @@ _OF_ONE_BACKBONE = (Argument.WEIGHTS, Argument.LAYER, Argument.POOLING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A name for the images of an absolute folder, which their paths are relative to.
+    """A name for the images below an absolute root, which their paths are relative to.
+
+    The root is a folder of this machine or of an object store, or a Parquet dataset.
 
     `moved` allows another folder than the recorded one for the name. `rules` are those applied to the folder;
     they are recorded with it.
@@ -111,21 +114,20 @@ def describe_dataset(
 ) -> Dataset:
     """Returns the dataset of a folder, which is named after it unless a `name` is given.
 
-    `moved` allows another folder than the recorded one for the name. `~` is the user's home.
+    The folder may also be the URL of one in an object store, a Parquet file, or a folder of Parquet files
+    and no images, both on this machine or in an object store. `moved` allows another folder than the recorded
+    one for the name. `~` is the user's home.
 
     Raises:
-        UsageError: the folder does not exist and must, or a name cannot be stored as text.
+        UsageError: the folder does not exist and must, or a name cannot be stored as text; or it is a URL of
+            another kind, or pyarrow is not installed and must be.
+        LookalikeError: an object store does not answer or refuses.
     """
     text = os.fspath(folder)
     if not text:
         raise UsageError("the name of the folder is empty")
-    try:
-        root = Path(os.path.expanduser(text)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
-        if root.exists() or not may_be_missing:
-            require_folder(root)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"{text[:200]} cannot be read ({error.__class__.__name__})") from error
-    named = name if name is not None else root.name or "root"
+    root = find_root(text, may_be_missing=may_be_missing)
+    named = name if name is not None else name_root(root) or "root"
     for each, origin in ((named, Argument.DATASET), (str(root), "the folder")):
         if not each.strip() or each != each.encode("utf-8", "replace").decode():
             raise UsageError.of(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
 from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
@@ -11,6 +10,7 @@ from lookalike_core.atomic import is_disk_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.sources.source_path import parse_root
 from lookalike_core.stores.collection_manifest import (
     CollectionManifest,
     Distance,
@@ -344,7 +344,9 @@ def _is_same_folder(one: str, other: str) -> bool:
     if one == other:
         return True
     is_alike = nfc(one) == nfc(other)
-    return is_alike and not (Path(one).exists() and Path(other).exists() and not Path(one).samefile(other))
+    return is_alike and not (
+        parse_root(one).exists() and parse_root(other).exists() and not parse_root(one).samefile(other)
+    )
 
 
 def new_manifest(

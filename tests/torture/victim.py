@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 TRAPS = {
-    "scan": "lookalike_core.images.scan:_Walk._look_at",
+    "scan": "lookalike_core.images.folder_walk:FolderWalk._look_at",
     "read": "lookalike_ingest.plan:read_image",
     "embed": "lookalike_core.models.embedder:Embedder.embed",
     "create": "lookalike_core.stores.embedded:EmbeddedStore.create",

@@ -34,6 +34,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.NAME_CALIBRATION_FOLDER: "name it with --calibrate DIR (ingest sample DIR draws one)",
     Action.EXPORT: "export it with: exporter run",
     Action.INGEST: "create it with: ingest run DIR {options}",
+    Action.IMPORT: "import it with: ingest import FILE",
     Action.FILL: "fill it with: ingest run DIR",
     Action.INGEST_AGAIN: "add what is missing with: ingest run DIR, for each folder",
     Action.UPDATE: "bring its collections up to date with: ingest run DIR",

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +12,7 @@ from typing import BinaryIO
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.hints import Action, Hint
 from lookalike_core.missing_path import CHECK_PATH
+from lookalike_core.sources.source_path import SourcePath
 
 MAX_BYTES = 2**30
 """The size of a file above which it is not read."""
@@ -27,7 +28,7 @@ IN_MEMORY_BYTES = 16 * 2**20
 def open_file(
     path: Path, *, max_bytes: int = MAX_BYTES, in_memory_bytes: int = IN_MEMORY_BYTES
 ) -> Iterator[BinaryIO]:
-    """Yields the file's content as a seekable stream.
+    """Yields the file's content as a seekable stream; what is no file of this machine is read into memory.
 
     Never blocks on a FIFO or a device that has replaced the file since the scan. Image errors raised in the
     block get this file's path.
@@ -35,6 +36,10 @@ def open_file(
     Raises:
         ImageError: the file is gone, not regular, too large, unreadable, or changed while it was open.
     """
+    if isinstance(path, SourcePath):
+        with open_source(path, path.read_bytes, max_bytes=max_bytes) as stream:
+            yield stream
+        return
     try:
         descriptor = os.open(path, _FLAGS)
         with _open_checked(descriptor, path, max_bytes) as file:
@@ -57,6 +62,29 @@ def open_file(
         ) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ImageError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE, path=path)
+
+
+@contextmanager
+def open_source(path: Path, read: Callable[[], bytes], *, max_bytes: int = MAX_BYTES) -> Iterator[BinaryIO]:
+    """Yields the content that `read` returns, of an image that is no file of this machine.
+
+    Raises:
+        ImageError: as `open_file`.
+    """
+    try:
+        content = read()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist", reason=SkipReason.VANISHED, path=path) from error
+    except OSError as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImageError(f"{path}: {said}", reason=SkipReason.UNREADABLE, path=path) from error
+    if len(content) > max_bytes:
+        raise _too_large(path, max_bytes)
+    try:
+        yield io.BytesIO(content)
+    except ImageError as error:
+        error.path = error.path or path
+        raise
 
 
 def read_pipe(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
@@ -125,9 +153,13 @@ def _check(status: os.stat_result, path: Path, max_bytes: int) -> None:
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
         raise ImageError(f"{path} is {what}, not a file", reason=SkipReason.UNREADABLE, path=path)
     if status.st_size > max_bytes:
-        raise ImageError(
-            f"{path} is larger than {max_bytes // 2**20} MiB, the limit",
-            reason=SkipReason.TOO_LARGE,
-            limit=max_bytes,
-            path=path,
-        )
+        raise _too_large(path, max_bytes)
+
+
+def _too_large(path: Path, max_bytes: int) -> ImageError:
+    return ImageError(
+        f"{path} is larger than {max_bytes // 2**20} MiB, the limit",
+        reason=SkipReason.TOO_LARGE,
+        limit=max_bytes,
+        path=path,
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 from lookalike_core.arrays import Pixels
 from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decode
-from lookalike_core.images.open_image import open_file
-from lookalike_core.images.scan import FoundFile, scan
+from lookalike_core.images.found_files import FoundFile, open_found
+from lookalike_core.images.scan import scan
 
 
 def draw_sample(folder: Path, *, count: int) -> Iterator[Pixels]:
@@ -27,7 +27,7 @@ def draw_sample(folder: Path, *, count: int) -> Iterator[Pixels]:
 def _decoded(files: list[FoundFile]) -> Iterator[Pixels]:
     for found in files:
         try:
-            with open_file(found.file) as stream:
+            with open_found(found) as stream:
                 yield decode(stream, found.path).pixels
         except ImageError:
             continue

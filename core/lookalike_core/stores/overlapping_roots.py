@@ -12,6 +12,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+from lookalike_core.sources.source_path import SourcePath, parse_root
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload, PointFilter, SearchHit, point_id
 from lookalike_core.stores.protocol import Collection
@@ -20,7 +21,7 @@ from lookalike_core.stores.protocol import Collection
 def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
     """Returns the path of an image's file; None if the manifest does not have its dataset."""
     root = manifest.datasets.get(dataset)
-    return Path(root) / path if root else None
+    return parse_root(root) / path if root else None
 
 
 def file_key(manifest: CollectionManifest, payload: Payload) -> str:
@@ -33,7 +34,9 @@ def _file_key(manifest: CollectionManifest, payload: Payload, real_folder: Calla
     file = file_of(manifest, payload.dataset, payload.path)
     if file is None:
         return payload.id
-    return f"{real_folder(str(file.parent))}/{file.name}" if _has_links(manifest) else str(file)
+    if not _has_links(manifest) or isinstance(file, SourcePath):
+        return str(file)
+    return f"{real_folder(str(file.parent))}/{file.name}"
 
 
 def first_of_file(payloads: Sequence[Payload], manifest: CollectionManifest) -> dict[str, Payload]:
@@ -53,7 +56,7 @@ def first_by_rule(payloads: Sequence[Payload], roots: Mapping[str, str]) -> Payl
 
     def place(payload: Payload) -> tuple[bool, int, str]:
         root = roots.get(payload.dataset, "")
-        return not payload.class_name, len(Path(root).parts), payload.dataset
+        return not payload.class_name, len(parse_root(root).parts), payload.dataset
 
     return payloads[0] if len(payloads) == 1 else min(payloads, key=place)
 
@@ -91,7 +94,7 @@ def _overlap(manifest: CollectionManifest) -> bool:
     """Returns whether folders of datasets overlap, or could by links from one to another."""
     if _has_links(manifest):
         return True
-    roots = sorted(Path(root).parts for root in manifest.datasets.values())
+    roots = sorted(parse_root(root).parts for root in manifest.datasets.values())
     return any(inner[: len(outer)] == outer for outer, inner in pairwise(roots))
 
 
@@ -102,7 +105,9 @@ def _has_links(manifest: CollectionManifest) -> bool:
 
 def has_overlap(manifests: Sequence[CollectionManifest]) -> bool:
     """Returns whether datasets overlap within one of the collections, or between two of them."""
-    each = {(Path(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()}
+    each = {
+        (parse_root(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()
+    }
     is_nested = any(inner[: len(outer)] == outer for (outer, _), (inner, _) in pairwise(sorted(each)))
     return is_nested or any(map(_overlap, manifests))
 
@@ -135,7 +140,7 @@ def _other_ids(payload: Payload, manifest: CollectionManifest) -> Iterator[str]:
     file = file_of(manifest, payload.dataset, payload.path)
     for dataset, root in manifest.datasets.items():
         if file is not None and dataset != payload.dataset and file.is_relative_to(root):
-            yield point_id(dataset, file.relative_to(Path(root)).as_posix())
+            yield point_id(dataset, file.relative_to(parse_root(root)).as_posix())
 
 
 def _other_places_by_links(payloads: Sequence[Payload], collection: Collection) -> dict[str, list[Payload]]:

@@ -10,6 +10,14 @@ from lookalike_core.stores.collection_manifest import Distance, VectorQuantizati
 FoldersArgument = Annotated[
     list[str], typer.Argument(metavar="DIR...", help="Folders of images; each is a dataset.")
 ]
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DIR...",
+        help="Folders of images, also s3://BUCKET/DIR and gs://BUCKET/DIR, and Parquet files or folders of "
+        "them; each is a dataset.",
+    ),
+]
 BackboneOption = Annotated[
     list[str] | None,
     typer.Option("--backbone", metavar="BACKBONE", help="Network: resnet (default), vgg; may be repeated."),

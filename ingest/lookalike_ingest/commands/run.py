@@ -36,7 +36,6 @@ from lookalike_ingest.commands.ingest_options import (
     DefaultExcludesOption,
     DistanceOption,
     ExcludeOption,
-    FoldersArgument,
     FollowLinksOption,
     LabelsOption,
     NewRootOption,
@@ -46,6 +45,7 @@ from lookalike_ingest.commands.ingest_options import (
     QuantizeOption,
     ReplicasOption,
     ShardsOption,
+    SourcesArgument,
     SynsetsOption,
     ValSolutionOption,
     WriteConsistencyOption,
@@ -62,7 +62,7 @@ from lookalike_ingest.subset import Subset
 
 
 def run(
-    folders: FoldersArgument,
+    folders: SourcesArgument,
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     dataset: DatasetOption = None,

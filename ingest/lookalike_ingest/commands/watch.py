@@ -59,7 +59,7 @@ from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.report import CollectionReport, IngestReport
 from lookalike_ingest.request import ModelChoice, StopRequest, describe_dataset
 from lookalike_ingest.run import run_ingest
-from lookalike_ingest.watching.watch import WatchedFolders, WatchRun, watch_folders
+from lookalike_ingest.watching.watch import WatchedFolders, WatchRun, require_watchable, watch_folders
 
 _CHANGES = ("added", "updated", "moved", "removed")
 
@@ -140,6 +140,7 @@ def watch(
         quantize=quantize,
     )
     roots = [each.root for each in asked.check()]
+    require_watchable(roots)
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     with ExitStack() as stack:
         opened = stack.enter_context(store_in_use(store, settings))

@@ -19,6 +19,7 @@ from lookalike_core.batched import batched
 from lookalike_core.errors import StoreError
 from lookalike_core.images.exclusion import is_made_by_systems
 from lookalike_core.instants import parse_instant
+from lookalike_core.sources.source_path import SourcePath, parse_root
 from lookalike_core.stores.bulk_reads import AT_ONCE
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import FOLDERS, Payload
@@ -200,7 +201,7 @@ class Files:
     """Finds the files of points by the folders of their datasets."""
 
     def __init__(self, datasets: Mapping[str, str]) -> None:
-        self._roots = {dataset: Path(root) for dataset, root in datasets.items()}
+        self._roots = {dataset: parse_root(root) for dataset, root in datasets.items()}
         self._absences = {dataset: Absences(root) for dataset, root in self._roots.items()}
         self._has_files = cache(_has_files)
 
@@ -232,6 +233,8 @@ class Files:
 
 def _has_files(root: Path) -> bool:
     """Returns whether a folder exists and has more in it than systems put there."""
+    if isinstance(root, SourcePath):
+        return root.is_dir()  # what is empty does not exist
     try:
         with os.scandir(root) as entries:
             return not all(is_made_by_systems(entry.name) for entry in entries)

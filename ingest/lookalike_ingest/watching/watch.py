@@ -16,10 +16,12 @@ from lookalike_core.errors import (
     StoreError,
     StoreLockedError,
     StoreRefusedError,
+    UsageError,
 )
 from lookalike_core.hints import Hint
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.logs import get_logger
+from lookalike_core.sources.source_path import SourcePath
 
 from lookalike_ingest.image_folder import NoImagesError
 from lookalike_ingest.watching.folder_events import FolderEvents
@@ -69,6 +71,20 @@ class WatchedFolders(Generic[_Report]):
     tables: Sequence[Path] = ()
     poll_s: float | None = None
     timing: WatchTiming = field(default=DEFAULT_TIMING)
+
+
+def require_watchable(roots: Sequence[Path]) -> None:
+    """Refuses to watch what is no folder of this machine.
+
+    Raises:
+        UsageError: a root is in an object store, or a Parquet dataset.
+    """
+    for root in roots:
+        if isinstance(root, SourcePath):
+            raise UsageError(
+                f"{root} cannot be watched, only folders of this machine can; ingest it when it has changed",
+                path=root,
+            )
 
 
 def watch_folders(watched: WatchedFolders[_Report]) -> Generator[WatchRun[_Report], None, None]:

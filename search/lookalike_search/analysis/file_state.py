@@ -13,6 +13,7 @@ from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.missing_path import require_folder
+from lookalike_core.sources.source_path import SourcePath, resolve_root
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload
@@ -88,7 +89,7 @@ class ReferenceFolders:
             UsageError: a folder does not exist, or holds no files of the collection.
         """
         roots = manifest.datasets if manifest else {}
-        self._roots = {name: os.path.realpath(root) for name, root in roots.items()}
+        self._roots = {name: resolve_root(root) for name, root in roots.items()}
         self._folders = [self._real(folder) for folder in folders]
         self._shown = dict(zip(self._folders, folders, strict=True))
 
@@ -131,11 +132,12 @@ class Offers:
     def offer(self, image: ImageFile, kept: ImageFile) -> tuple[bool, int]:
         """Returns whether a file could be deleted in favour of another, and how many bytes that frees.
 
-        Of a file with several hard links the last one frees the bytes; a symbolic link frees none.
+        Of a file with several hard links the last one frees the bytes; a symbolic link frees none. What is no
+        file of this machine is never offered.
         """
         file, status = image.file, image.status
         is_whole = image.state is FileState.PRESENT and kept.state is FileState.PRESENT
-        if not is_whole or file is None or status is None:
+        if not is_whole or file is None or status is None or isinstance(file, SourcePath):
             return False, 0
         if image.identity in self._kept or file in self._paths or image in self._reference:
             return False, 0

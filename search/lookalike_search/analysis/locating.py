@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
@@ -77,7 +76,7 @@ _AHEAD = 2 * BATCH_SIZE
 
 
 def _read(hit: Neighbour, *, max_pixels: int) -> Pixels | SkipReason:
-    return read_unchanged(Path(hit.file) if hit.file else None, hit.payload, max_pixels=max_pixels)
+    return read_unchanged(hit.file, hit.payload, max_pixels=max_pixels)
 
 
 def _locate(

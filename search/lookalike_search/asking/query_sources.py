@@ -28,6 +28,8 @@ from lookalike_core.images.decoding import (
 from lookalike_core.images.region import Part, Region
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
 from lookalike_core.missing_path import CHECK_PATH, describe_missing
+from lookalike_core.sources.file_systems import is_url
+from lookalike_core.sources.source_path import SourcePath, parse_root
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of, first_by_rule
 from lookalike_core.stores.points import Payload, point_id, usable_rows
@@ -93,6 +95,8 @@ def find_sources(
 
     Files of other kinds in the folder are counted in `others`. With a `region` that part of each is meant.
 
+    The URL of an object in an object store, and the path of an image in a Parquet file, are read there.
+
     A name that is no file is looked up as the id of an indexed image, as its path below its dataset's root,
     and as that path behind `DATASET/`, in any Unicode form. `dataset` chooses among several datasets that
     hold such a path. A missing image, or one that cannot be read from memory, is a source with a problem, so
@@ -118,6 +122,8 @@ def _find_named(
     if not name:
         raise UsageError("an image's name is empty; name a file")
     file = _expand_user(name)
+    if isinstance(place := parse_root(str(file) if not is_url(name) else name), SourcePath):
+        return [Source(name=name, file=place.absolute())]
     if not _exists(file):
         return [_find_indexed(name, collections, dataset)]
     if os.path.isdir(file):  # noqa: PTH112 - pathlib raises where a name is too long

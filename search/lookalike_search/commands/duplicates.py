@@ -1,6 +1,5 @@
 """The `search duplicates` command."""
 
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
 from lookalike_core.cli.table import align_columns
 from lookalike_core.hints import Action, Argument, Hint, Notice, Value
 from lookalike_core.outputs import PAGE_SUFFIXES, check_output_path
+from lookalike_core.sources.source_path import name_root, parse_root
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
 from lookalike_exporter.hint_arguments import list_collection_arguments
@@ -179,16 +179,23 @@ def _warn_of_changes(groups: Sequence[Group], manifest: CollectionManifest) -> N
 
 def _advice(dataset: str, manifest: CollectionManifest) -> str:
     root = manifest.datasets.get(dataset)
-    if root is None or not os.path.isdir(root):  # noqa: PTH112 - never raises
+    if root is None or not _is_there(root):
         return (
             f"the folder of dataset {dataset} ({root or 'unknown'}) is not there; mount it, or, if it is "
             "gone for good or was ingested under another name, remove it with: ingest remove --dataset "
             f"{shlex.quote(dataset)}"
         )
     named: dict[Argument, Value] = {Argument.FOLDER: root, Argument.PRUNE: None}
-    named |= {} if Path(root).name == dataset else {Argument.DATASET: dataset}
+    named |= {} if name_root(parse_root(root)) == dataset else {Argument.DATASET: dataset}
     hint = Hint(Action.UPDATE_DATASET, named | list_collection_arguments(manifest))
     return Notice(f"files of dataset {dataset} have changed or are gone", hint=hint)
+
+
+def _is_there(root: str) -> bool:
+    try:
+        return parse_root(root).is_dir()
+    except OSError:  # an object store does not answer
+        return False
 
 
 def _size(count: int) -> str:
