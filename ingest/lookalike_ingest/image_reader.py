@@ -1,13 +1,28 @@
 """Reads an image file: hashes it, and decodes it unless its vector is known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
 from lookalike_core.images.capture_time import time_taken
 from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
 from lookalike_core.images.open_image import hash_stream, open_file
 from lookalike_core.images.scan import FoundFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedImage:
+    """An image that was embedded where it was read; `width` and `height` are upright, in pixels.
+
+    `vectors`, float32 `[D]`, and `providers`, which computed them, are by the path of the model.
+    """
+
+    width: int
+    height: int
+    vectors: Mapping[Path, FloatVector]
+    providers: Mapping[Path, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +35,7 @@ class ReadFile:
     found: FoundFile
     sha256: str = ""
     taken_at: str = ""
-    image: DecodedImage | None = None
+    image: DecodedImage | EmbeddedImage | None = None
     problem: SkipReason | None = None
     needed: str | None = None
 
