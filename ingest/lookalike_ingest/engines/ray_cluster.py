@@ -1,7 +1,7 @@
 """A Ray cluster for the length of an ingest: reached or started, quiet, and left as it was found.
 
-Ray prints to stdout, configures loggers, handles SIGTERM and sets environment variables of its host; here all
-of these are as before once it is left.
+Ray prints to stdout, configures loggers, handles SIGTERM and sets environment variables of its host; here it
+does none of these for longer than a connection takes, or lasts.
 """
 
 import logging
@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+from lookalike_core import own_process
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Argument
 
@@ -82,7 +83,7 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         LookalikeError: the cluster cannot be reached or started.
     """
-    with _as_before(), _quiet():
+    with _quiet():
         import ray
 
         if ray.is_initialized():
@@ -91,18 +92,36 @@ def connected(address: str | None) -> Iterator[None]:
         with ExitStack() as stack:
             stack.callback(ray.shutdown)
             try:
-                ray.init(
-                    address=address,
-                    log_to_driver=False,
-                    include_dashboard=None if address or os.environ.get("RAY_ADDRESS") else False,
-                    logging_level=_SILENT,
-                )
+                with _as_before(), _without_stderr():
+                    is_there = address or os.environ.get("RAY_ADDRESS")
+                    ray.init(
+                        address=address if is_there else "local",
+                        log_to_driver=False,
+                        include_dashboard=None if is_there else False,
+                        logging_level=_SILENT,
+                    )
             except (Exception, SystemExit) as error:
                 raise LookalikeError(
                     f"no Ray cluster can be used at {address or 'this machine'} ({_first_line(error)}); "
                     "see: ray status"
                 ) from error
             yield
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drops what is written to stderr within, in a command's own process: Ray's core says how it logs."""
+    if not own_process.is_own():
+        yield
+        return
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _first_line(error: BaseException) -> str:
@@ -120,8 +139,8 @@ def _as_before() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     if _USAGE_STATS not in os.environ and not _has_usage_config():
         os.environ[_USAGE_STATS] = "0"
-    if _OWN_LOG not in os.environ:
-        os.environ[_OWN_LOG] = "fatal"  # else it goes to stderr
+    if _OWN_LOG not in os.environ and own_process.is_own():
+        os.environ[_OWN_LOG] = "fatal"  # the rest goes to stderr
     try:
         yield
     finally:
@@ -141,8 +160,9 @@ def _has_usage_config() -> bool:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silences Ray's loggers, and what it prints of its nodes to stdout."""
-    import ray
-    import ray.data
+    with _as_before():
+        import ray
+        import ray.data
 
     levels: list[tuple[Any, int]] = []
     noisy: list[Any]
