@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-STORE_BYTES = 100_000_000
-"""The least object store that Ray recommends; it lies in memory."""
+_NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
+"""What every node has: the least object store that Ray recommends, which lies in memory."""
+
+_HEALTH_CHECKS = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
+"""A dead node is noticed after five seconds, and not after half a minute."""
 
 
 @contextmanager
@@ -18,14 +21,17 @@ def running_cluster(*cores: int, head_cores: int = 0) -> Iterator[Any]:
         warnings.simplefilter("ignore")  # Ray's own, about settings of its own
         from ray.cluster_utils import Cluster
     folder = tempfile.mkdtemp(prefix="ray-")  # short, since paths of sockets have at most 107 characters
-    node = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    cluster = Cluster(
-        initialize_head=True, head_node_args={**node, "num_cpus": head_cores, "temp_dir": folder}
-    )
+    head = {**_NODE, "num_cpus": head_cores, "temp_dir": folder, "_system_config": _HEALTH_CHECKS}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for number in cores:
-            cluster.add_node(**node, num_cpus=number)
+            add_node(cluster, number)
         yield cluster
     finally:
         cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def add_node(cluster: Any, cores: int) -> Any:
+    """Adds a node with so many cores."""
+    return cluster.add_node(**_NODE, num_cpus=cores)

@@ -1,0 +1,30 @@
+"""Slows an ingest by Ray down, so that nodes can be killed amid it; run as `ingest` with its words."""
+
+import time
+from collections.abc import Mapping
+
+from lookalike_ingest.engines import ray_tasks
+
+PAUSE_S = 1
+"""Seconds before each row of files."""
+
+WRITTEN_AT_ONCE = 4
+
+
+class SlowEmbedding(ray_tasks.Embedding):
+    """Waits before it embeds."""
+
+    def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Waits, and embeds."""
+        time.sleep(PAUSE_S)
+        return super().__call__(row)
+
+
+def main() -> None:
+    """Runs the command with workers that wait, and with small batches for writing."""
+    from lookalike_ingest import apply
+    from lookalike_ingest.__main__ import main
+
+    ray_tasks.Embedding = SlowEmbedding  # type: ignore[misc] # found by its module on the nodes
+    apply.WRITTEN_AT_ONCE = WRITTEN_AT_ONCE
+    main()
