@@ -69,8 +69,8 @@ def check_address(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S).close()
     except OSError as error:
         raise LookalikeError(
-            f"no Ray cluster answers at {given} ({error.strerror or error}); start its head with: ray start "
-            "--head, or leave the address out to use this machine alone"
+            f"no Ray cluster answers at {given} ({error.strerror or error}); start its head "
+            "(ray start), or leave the address out to use this machine alone"
         ) from error
 
 

@@ -193,9 +193,7 @@ def choose_pool(nodes: Sequence[Mapping[str, Any]], settings: Settings) -> _Pool
         raise ProviderError("a GPU is required, and no node of the Ray cluster has one")
     on_nodes = [int(each.get("CPU", 0)) for each in alive if each.get("CPU", 0) >= 1]
     if not on_nodes:
-        raise LookalikeError(
-            "no node of the Ray cluster has a core for this; add one with: ray start --address"
-        )
+        raise LookalikeError("no node of the Ray cluster has a core for this; let one join (ray start)")
     wanted = settings.threads or min(CORES_PER_WORKER, *on_nodes)
     workers = sum(each // wanted for each in on_nodes)
     if not workers:
