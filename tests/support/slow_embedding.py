@@ -24,7 +24,8 @@ def main() -> None:
     """Runs the command with workers that wait, and with small batches for writing."""
     from lookalike_ingest import apply
     from lookalike_ingest.__main__ import main
+    from lookalike_ingest.engines.ray_engine import RayEngine
 
-    ray_tasks.Embedding = SlowEmbedding  # type: ignore[misc] # found by its module on the nodes
+    RayEngine.worker = SlowEmbedding
     apply.WRITTEN_AT_ONCE = WRITTEN_AT_ONCE
     main()

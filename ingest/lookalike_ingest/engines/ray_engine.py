@@ -53,6 +53,9 @@ class _Pool:
 class RayEngine:
     """A cluster that is reached when it is first needed; see `Engine`."""
 
+    worker = ray_tasks.Embedding
+    """The class of the workers that embed."""
+
     def __init__(
         self,
         address: str | None,
@@ -96,7 +99,7 @@ class RayEngine:
             "num_gpus": pool.gpus or None,
             "fn_constructor_args": (self._send_models(), options, ray.get),
         }
-        yield from self._map(files, at_once, ray_tasks.Embedding, placed)
+        yield from self._map(files, at_once, self.worker, placed)
 
     def upsert(self, collection: str, points: Sequence[ImagePoint]) -> Callable[[], None]:
         """Starts a task, which waits for the server and so takes no core."""
