@@ -36,6 +36,7 @@ class EngineStandIn:
         options = ray_tasks.EmbeddingOptions(
             provider=self.settings.provider, threads=1, max_pixels=10**6, batch_size=2
         )
+        self._writer = ray_tasks.Writer(self.connection)
         self._embedding = ray_tasks.Embedding(sent, options, Path.read_bytes)
 
     def hash_files(self, files: Sequence[Any]) -> Iterator[Any]:
@@ -57,7 +58,7 @@ class EngineStandIn:
 
         def wait() -> None:
             self._under_way -= 1
-            problem = ray_tasks.write_points(self.connection, collection, str(id(self)), points)
+            problem = self._writer.write(collection, points)
             if problem is not None:
                 raise problem
 

@@ -1,4 +1,7 @@
-"""Slows an ingest by Ray down, so that nodes can be killed amid it; run as `ingest` with its words."""
+"""Slows an ingest by Ray down, so that nodes can be killed amid it.
+
+Run it as a script with the words of `ingest`: nodes are sent what a script defines.
+"""
 
 import time
 from collections.abc import Mapping
@@ -28,4 +31,8 @@ def main() -> None:
 
     RayEngine.worker = SlowEmbedding
     apply.WRITTEN_AT_ONCE = WRITTEN_AT_ONCE
+    main()
+
+
+if __name__ == "__main__":
     main()

@@ -26,7 +26,7 @@ RUNS = 5
 NODES = 3
 IMAGES = 96
 TIMEOUT_S = 300
-SLOW_INGEST = "from slow_embedding import main; main()"
+SLOW_INGEST = Path(__file__).parents[1] / "support" / "slow_embedding.py"
 VECTOR_TOLERANCE = 1e-6
 
 
@@ -85,11 +85,10 @@ def raylet_of(node: Any) -> int:
 
 def start(shell: Any, words: list[str]) -> subprocess.Popen[str]:
     """Starts an ingest whose workers wait before each row."""
-    support = str(Path(__file__).parents[1] / "support")
     return subprocess.Popen(
-        [sys.executable, "-c", SLOW_INGEST, *words],
+        [sys.executable, SLOW_INGEST, *words],
         cwd=shell.folder,
-        env={**shell.environment, "PYTHONPATH": support},
+        env=shell.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

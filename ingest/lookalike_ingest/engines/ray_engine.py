@@ -3,10 +3,10 @@
 Ray starts lost workers again and repeats what they had in hand; its work is idempotent.
 """
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from lookalike_core.batched import batched
@@ -36,7 +36,11 @@ HASHED_AT_ONCE = 256
 NO_PROGRESS_S = 600
 """After this time without a result, the cluster counts as lost; in seconds."""
 
+WRITERS = 4
+"""How many workers write; they wait for the server, and take no core."""
+
 _WRITE_RETRIES = 10
+_UNLIMITED = -1
 
 _logger = get_logger("ingest")
 
@@ -68,11 +72,11 @@ class RayEngine:
     ) -> None:
         self._address, self._models, self._settings = address, models, settings
         self._connection, self._batch_size, self._max_pixels = connection, batch_size, max_pixels
-        self._run = secrets.token_hex(8)
         self._stack = ExitStack()
         self._is_connected = False
         self._sent: list[ray_tasks.SentModel] = []
-        self._write: Any = None
+        self._writers: list[Any] = []
+        self._turns = count()
 
     def hash_files(self, files: Sequence[FoundFile]) -> Iterator[str | None]:
         """Yields hashes, by tasks of one core each."""
@@ -102,12 +106,12 @@ class RayEngine:
         yield from self._map(files, at_once, self.worker, placed)
 
     def upsert(self, collection: str, points: Sequence[ImagePoint]) -> Callable[[], None]:
-        """Starts a task, which waits for the server and so takes no core."""
+        """Has one of the workers that write do so, in turn."""
         import ray
 
         self._connect()
         with _translate_errors():
-            under_way = self._get_write_task().remote(self._connection, collection, self._run, list(points))
+            under_way = self._choose_writer().write.remote(collection, list(points))
 
         def wait() -> None:
             with _translate_errors():
@@ -119,7 +123,7 @@ class RayEngine:
 
     def close(self) -> None:
         """Leaves the cluster, and ends one that was started here."""
-        self._sent, self._write = [], None
+        self._sent, self._writers = [], []
         self._stack.close()
 
     def _connect(self) -> None:
@@ -163,19 +167,22 @@ class RayEngine:
             ]
         return self._sent
 
-    def _get_write_task(self) -> Any:  # noqa: ANN401 - Ray's remote functions have no types
-        """Returns the function that writes: on this node, if the server's address is valid only here."""
+    def _choose_writer(self) -> Any:  # noqa: ANN401 - Ray's actors have no types
+        """Returns the next worker that writes: on this node, if the server's address is valid only here."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        if self._write is None:
+        turn = next(self._turns) % WRITERS
+        if turn == len(self._writers):
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            self._write = ray.remote(ray_tasks.write_points).options(
+            writer = ray.remote(ray_tasks.Writer).options(
                 num_cpus=0,
-                max_retries=_WRITE_RETRIES,
+                max_restarts=_UNLIMITED,
+                max_task_retries=_WRITE_RETRIES,
                 scheduling_strategy=here if self._connection.is_loopback else "SPREAD",
             )
-        return self._write
+            self._writers.append(writer.remote(self._connection))
+        return self._writers[turn]
 
 
 def choose_pool(nodes: Sequence[Mapping[str, Any]], settings: Settings) -> _Pool:

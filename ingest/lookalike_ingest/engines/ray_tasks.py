@@ -9,7 +9,6 @@ import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -151,35 +150,28 @@ def _hash(files: Sequence[FoundFile]) -> list[str | None]:
     return [hash_image(found) for found in files]
 
 
-def write_points(
-    connection: ServerConnection, collection: str, run: str, points: Sequence[ImagePoint]
-) -> Exception | None:
-    """Writes points as any ingest does, and returns the error if there is one of ours.
+class Writer:
+    """A worker that writes points as any ingest does; it opens the store with its first points."""
 
-    For each `run`, a process opens the collection once.
-    """
-    try:
-        _open_collection(connection, collection, run).upsert(points)
-    except (LookalikeError, MemoryError) as error:
-        return error
-    return None
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self._store: Store | None = None
+        self._open: dict[str, Collection] = {}
 
+    def write(self, collection: str, points: Sequence[ImagePoint]) -> Exception | None:
+        """Writes points, and returns the error if there is one of ours."""
+        try:
+            self._open_collection(collection).upsert(points)
+        except (LookalikeError, MemoryError) as error:
+            return error
+        return None
 
-def forget_connections() -> None:
-    """Forgets the stores and collections that this process keeps open."""
-    _open_collection.cache_clear()
-    _open_store.cache_clear()
-
-
-@cache
-def _open_store(connection: ServerConnection) -> Store:
-    """Returns the store, which this process keeps open."""
-    return connect(connection.url, api_key=connection.api_key)
-
-
-@lru_cache(maxsize=8)
-def _open_collection(connection: ServerConnection, name: str, run: str) -> Collection:  # noqa: ARG001 - of the cache
-    return _open_store(connection).open(name)
+    def _open_collection(self, name: str) -> Collection:
+        if self._store is None:
+            self._store = connect(self._connection.url, api_key=self._connection.api_key)
+        if name not in self._open:
+            self._open[name] = self._store.open(name)
+        return self._open[name]
 
 
 def pack(items: Sequence[Any]) -> Row:

@@ -129,7 +129,6 @@ def both(
             there=Side(store=there, engine=RAY, **of_both),
             engines=engines,
         )
-        ray_tasks.forget_connections()
 
 
 def test_an_engine_makes_what_an_ordinary_ingest_makes(both: Both, draw: Callable[..., list[Path]]) -> None:
@@ -195,14 +194,14 @@ def test_a_calibration_is_dropped_with_the_first_write(both: Both, calibration: 
 def test_a_stop_ends_after_the_batches_under_way(both: Both) -> None:
     """What was started is written and counted; the next run adds the rest."""
     stop = StopRequest()
-    wait_for = ray_tasks.write_points
+    write = ray_tasks.Writer.write
 
     def stop_then(*words: Any) -> Any:
         stop.requested = True
-        return wait_for(*words)
+        return write(*words)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray_tasks, "write_points", stop_then)
+        patch.setattr(ray_tasks.Writer, "write", stop_then)
         report = both.there.run(stop)
     assert report.interrupted
     added = report.collections[0].counts["added"]
