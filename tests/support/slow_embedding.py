@@ -5,21 +5,28 @@ Run it as a script with the words of `ingest`: nodes are sent what a script defi
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from lookalike_ingest.engines import ray_tasks
 
-PAUSE_S = 1
+PAUSE_S = 2
 """Seconds before each row of files."""
 
 WRITTEN_AT_ONCE = 4
+MARKS = "embedded"
+"""The folder of the marks."""
 
 
 class SlowEmbedding(ray_tasks.Embedding):
-    """Waits before it embeds."""
+    """Waits before it embeds, and leaves a mark for each row beside the folder of images."""
 
     def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Waits, and embeds."""
+        """Waits, leaves a mark, and embeds."""
         time.sleep(PAUSE_S)
+        found = ray_tasks.unpack(row)[0].found
+        marks = Path(found.root).parent / MARKS
+        marks.mkdir(exist_ok=True)
+        (marks / found.path.replace("/", "-")).touch()
         return super().__call__(row)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from loopback_cluster import add_node, running_cluster
 from qdrant_stand_in import running_stand_in
+from slow_embedding import MARKS
 from waiting import wait_until
 
 pytestmark = [
@@ -25,6 +27,9 @@ pytestmark = [
 RUNS = 5
 NODES = 3
 IMAGES = 96
+ROWS = IMAGES // 4
+"""A worker has four batches of one image at a time."""
+
 TIMEOUT_S = 300
 SLOW_INGEST = Path(__file__).parents[1] / "support" / "slow_embedding.py"
 VECTOR_TOLERANCE = 1e-6
@@ -51,13 +56,14 @@ def test_killed_workers_and_nodes_cost_nothing(
     assert len(expected) == IMAGES
     for seed in range(RUNS):
         chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        moments = sorted(chance.sample(range(IMAGES // 10, IMAGES * 3 // 4), 2))
+        moments = sorted(chance.sample(range(2, ROWS * 3 // 4), 2))
+        shutil.rmtree(shell.folder / MARKS, ignore_errors=True)
         with running_stand_in() as server:
             words = ["--store", server.url, "--engine", "ray", "--address", cluster.address]
             process = start(shell, [*command, *words, "--batch-size", "1", "--json"])
-            reach(process, server, name, moments[0])
+            reach(process, shell.folder / MARKS, moments[0])
             kill_worker(choose_node(cluster, chance))
-            reach(process, server, name, moments[1])
+            reach(process, shell.folder / MARKS, moments[1])
             cluster.remove_node(choose_node(cluster, chance), allow_graceful=False)
             out, err = process.communicate(timeout=TIMEOUT_S)
             found = points_of(server, name)
@@ -95,12 +101,12 @@ def start(shell: Any, words: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def reach(process: subprocess.Popen[str], server: Any, name: str, points: int) -> None:
-    """Waits until so many points are written; the ingest still runs then."""
+def reach(process: subprocess.Popen[str], marks: Path, rows: int) -> None:
+    """Waits until so many rows are about to be embedded; the ingest still runs then."""
 
     def is_reached() -> bool:
         assert process.poll() is None, process.communicate()
-        return server.client.collection_exists(name) and server.client.count(name).count >= points
+        return marks.exists() and len(os.listdir(marks)) >= rows
 
     wait_until(is_reached, timeout_s=TIMEOUT_S)
 
