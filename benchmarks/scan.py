@@ -121,7 +121,7 @@ def ingest_first(work: Path, weights: Path, count: int) -> None:
     )
     with (
         mock.patch.object(Embedder, "load", return_value=StandIn()),
-        mock.patch("lookalike_ingest.plan.read_image", read_undecoded),
+        mock.patch("lookalike_ingest.reading.read_image", read_undecoded),
     ):
         store = EmbeddedStore(settings.qdrant_dir)
         report = run_ingest(request, store=store, settings=settings, stop=StopRequest())

@@ -32,6 +32,7 @@ from lookalike_ingest.backup import BackupReport, back_up, check_backup, restore
 from lookalike_ingest.copying import CopyReport, copy_collection
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.engines.engine import EngineName, choose_engine
 from lookalike_ingest.integrity.collection_check import ALL, Sample, VerifyOptions, verify_collection
 from lookalike_ingest.integrity.faults import Verification
 from lookalike_ingest.labels import check_labels
@@ -242,6 +243,8 @@ class AddOptions(TypedDict, total=False):
     max_per_class: int | None
     seed: int
     part: tuple[int, int] | None
+    engine: str | None
+    address: str | None
     rehash: bool
     batch_size: int | None
     max_pixels: int
@@ -358,6 +361,8 @@ class Index(Searchable):
         max_per_class: int | None = None,
         seed: int = 0,
         part: tuple[int, int] | None = None,
+        engine: str | None = None,
+        address: str | None = None,
         rehash: bool = False,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -395,6 +400,10 @@ class Index(Searchable):
             seed: The seed of that sample.
             part: Add only one part of the folder, as `(2, 8)` for the second of eight, chosen by paths.
                 Several processes may each add one at the same time to an index on a server.
+            engine: `ray` embeds and writes on a Ray cluster, to an index on a server; the files must be at
+                the same paths on its nodes. One that this process is connected to already is used.
+            address: The cluster: `auto` for that of this machine, or the `HOST:PORT` of its head; None starts
+                one on this machine alone, unless RAY_ADDRESS names one.
             rehash: Read every file again, even if its size and times are unchanged.
             batch_size: Images in a batch; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
@@ -442,6 +451,9 @@ class Index(Searchable):
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
                 part=None if part is None else parse_part(part),
+                engine=choose_engine(
+                    None if engine is None else check_choice(EngineName, engine, "engine"), address
+                ),
                 rules=rules,
                 batch_size=batch_size,
                 max_pixels=max_pixels,
@@ -521,7 +533,8 @@ class Index(Searchable):
                 ends when the generator is closed.
             poll_s: Look through the folders so often, where changes have no events, as on network file
                 systems; in seconds.
-            options: Those of `add`, without `dataset`, `labels`, `dry_run`, `force` and `part`.
+            options: Those of `add`, without `dataset`, `labels`, `dry_run`, `force`, `part`, `engine` and
+                `address`.
 
         Raises:
             UsageError: a folder is missing, or two have the same name, or an option makes no sense here.
@@ -529,7 +542,7 @@ class Index(Searchable):
         """
         if unknown := options.keys() - AddOptions.__annotations__.keys():
             raise TypeError(f"watch has no parameter {min(unknown)}")
-        for name in ("dry_run", "force", "part"):
+        for name in ("dry_run", "force", "part", "engine", "address"):
             if options.get(name):
                 raise UsageError("a watch has no use for this; leave it out", argument=name)
         roots = [dataset.root for dataset in describe_datasets(list_texts(folders, "folders"))]

@@ -71,6 +71,7 @@ SLOW = {
     "exporter/heads/test_head_graph.py": "each graph of a head, in each precision",
     "ingest/test_backup.py": "backups of both stores, restored and compared",
     "ingest/test_copying.py": "copies between both stores, each compared in full",
+    "ingest/engines/test_engine.py": "ingests by an engine, each compared with the ordinary one",
     "ingest/test_parts.py": "parts of a folder in turn, on both stores, each compared with one run",
     "ingest/test_rebuild.py": "collections that are made anew, interrupted and gone on with",
     "search/serving/test_jobs.py": "whole evaluations, as processes",

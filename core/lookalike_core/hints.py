@@ -14,6 +14,7 @@ from typing import Self
 class Argument(StrEnum):
     """Arguments that a caller can choose; a command has an option of the same name for each."""
 
+    ADDRESS = "address"
     AND = "and"
     BACKBONE = "backbone"
     ALL = "all"
@@ -27,6 +28,7 @@ class Argument(StrEnum):
     DIMS = "dims"
     DISTANCE = "distance"
     DIVERSE = "diverse"
+    ENGINE = "engine"
     EXACT = "exact"
     EXCLUDE = "exclude"
     FOLDER = "folder"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import SkipReason
+from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile, Skipped, look_up
 from lookalike_core.models.embedder import BATCH_SIZE
 from lookalike_core.models.providers import CUDA
@@ -23,8 +24,10 @@ from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Decision
 from lookalike_ingest.embedders import Embedders
-from lookalike_ingest.image_reader import read_image
-from lookalike_ingest.plan import IngestJob, IngestPlanner, PlannedFile
+from lookalike_ingest.engines.engine import WRITTEN_AT_ONCE, FileToEmbed
+from lookalike_ingest.image_reader import EmbeddedImage, read_image
+from lookalike_ingest.plan import IngestJob, IngestPlanner
+from lookalike_ingest.planned_file import PlannedFile
 from lookalike_ingest.target import Target
 
 BATCH_SIZES = {CUDA: 128}
@@ -51,8 +54,11 @@ class Applier:
     def __init__(self, job: IngestJob, embedders: Embedders | None) -> None:
         self._targets, self._base_vectors, self._embedders = job.targets, job.base_vectors, embedders
         self._request, self._report, self._stop = job.request, job.report, job.stop
+        self._engine = job.engine
         self._batch_size = job.request.batch_size or BATCH_SIZE
-        self._is_batch_chosen = job.request.batch_size is not None
+        if self._engine is not None:
+            self._batch_size = WRITTEN_AT_ONCE  # what was embedded in other batches is only written in these
+        self._is_batch_chosen = job.request.batch_size is not None or self._engine is not None
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
         """By target: the SHA-256 of images without a usable vector."""
 
@@ -60,8 +66,15 @@ class Applier:
         """Applies the decisions about each file; ends after the current batch if a stop was requested.
 
         Decisions and writes stay in the caller's thread, where Ctrl-C can interrupt a wait for a server;
-        reading and embedding have threads of their own.
+        reading and embedding have threads of their own, or an engine.
         """
+        self._apply_batches(planner, entries, bar)
+        for target in self._targets:
+            target.complete_writes()
+
+    def _apply_batches(
+        self, planner: IngestPlanner, entries: Iterator[FoundFile | Skipped], bar: Bar
+    ) -> None:
         with ExitStack() as stack:
             files = stack.enter_context(
                 closing(planner.plan_files(entries, bar, ahead=lambda: 2 * self._batch_size))
@@ -82,7 +95,7 @@ class Applier:
         for file in files:
             in_hand.append(file)
             to_embed += file.embeds
-            if file.embeds and file.image is not None:
+            if file.embeds and isinstance(file.image, DecodedImage):
                 self._choose_batch_size()
             if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
                 yield in_hand
@@ -112,19 +125,21 @@ class Applier:
         places = [place for place, target in enumerate(self._targets) if target.model is model]
         wanted = [file for file in files if any(file.decisions[place].embeds for place in places)]
         headed = self._base_vectors.get_vectors(file.sha256 for file in wanted)
-        images = {
-            file.sha256: file.image.pixels
-            for file in wanted
-            if file.image is not None and file.sha256 not in headed
-        }
-        if not images:
-            return dict(headed)
-        embedder = embedders.of(model)
-        for place in places:
-            self._targets[place].report.provider = embedder.provider
-        vectors = embedder.embed(np.stack(list(images.values())))
-        good = usable_rows(vectors)
-        return {**headed, **{sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}}
+        left = {file.sha256: file.image for file in wanted if file.sha256 not in headed}
+        images = {sha256: image.pixels for sha256, image in left.items() if isinstance(image, DecodedImage)}
+        rows: dict[str, FloatVector] = {}
+        provider = None
+        if images:
+            embedder = embedders.of(model)
+            rows = dict(zip(images, embedder.embed(np.stack(list(images.values()))), strict=True))
+            provider = embedder.provider
+        for sha256, image in left.items():
+            if isinstance(image, EmbeddedImage) and model.path in image.vectors:
+                rows[sha256], provider = image.vectors[model.path], image.providers[model.path]
+        if provider is not None:
+            for place in places:
+                self._targets[place].report.provider = provider
+        return {**headed, **_select_usable(rows)}
 
     def _write(self, batch: _Batch) -> None:
         """Writes a batch to each target, by name: all ingests lock collections in this order."""
@@ -144,14 +159,26 @@ class Applier:
         """Returns the vectors of files, by SHA-256, whose stored vectors are gone; without changed files."""
         entries = look_up(self._request.dataset.root, [payload.path for payload in payloads])
         found = [entry for entry in entries if isinstance(entry, FoundFile)]
+        rows = self._embed_files(target.model, found)
+        self._report.embedded += len(rows)
+        return _select_usable(rows)
+
+    def _embed_files(self, model: ModelFile, found: Sequence[FoundFile]) -> dict[str, FloatVector]:
+        """Returns the vectors of files by SHA-256, without those that cannot be read."""
+        if self._engine is not None:
+            wanted = [FileToEmbed(found=each, models=[model.path]) for each in found]
+            done = self._engine.embed_files(wanted) if wanted else iter(())
+            return {
+                file.sha256: file.image.vectors[model.path]
+                for file in done
+                if isinstance(file.image, EmbeddedImage)
+            }
         read = [read_image(each, lambda _: False, max_pixels=self._request.max_pixels) for each in found]
-        images = {file.sha256: file.image.pixels for file in read if file.image is not None}
+        images = {file.sha256: file.image.pixels for file in read if isinstance(file.image, DecodedImage)}
         if not images or self._embedders is None:
             return {}
-        vectors = self._embedders.of(target.model).embed(np.stack(list(images.values())))
-        self._report.embedded += len(images)
-        good = usable_rows(vectors)
-        return {sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}
+        vectors = self._embedders.of(model).embed(np.stack(list(images.values())))
+        return dict(zip(images, vectors, strict=True))
 
     def _leave_out_failed(
         self,
@@ -172,3 +199,11 @@ class Applier:
             if skipped not in self._report.skipped:  # another collection may have said so
                 self._report.skipped.append(skipped)
         return usable
+
+
+def _select_usable(rows: Mapping[str, FloatVector]) -> dict[str, FloatVector]:
+    """Returns the vectors that can be compared."""
+    if not rows:
+        return {}
+    good = usable_rows(np.stack(list(rows.values())))
+    return {sha256: row for (sha256, row), ok in zip(rows.items(), good, strict=True) if ok}

@@ -3,7 +3,7 @@
 Asks only for known payloads, and reads no images.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -102,6 +102,19 @@ class KnownPoints:
         if not self.payloads.has_bytes(sha256):
             return False
         return not self._expected or self._find_stored(sha256) is not None
+
+    def will_have_bytes(self, sha256: str, hashes: Mapping[str, str]) -> bool:
+        """Returns whether a point has this SHA-256 or is about to, and keeps it.
+
+        `hashes` are those of the files, by path, that are decided about next; they may overwrite points.
+        """
+        if sha256 in self._expected_bytes:
+            return True
+        return any(
+            payload.dataset != self.dataset
+            or (payload.path not in self._expected and hashes.get(payload.path, sha256) == sha256)
+            for payload in self.payloads.find_bytes(sha256)
+        )
 
     def see(self, path: str, *, seen: bool = True) -> None:
         """Marks a file as seen in the folder, or, if `seen` is false, as vanished since."""

@@ -1,14 +1,33 @@
 """Reads an image file: hashes it, and decodes it unless its vector is known."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
 from lookalike_core.images.capture_time import time_taken
 from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
 from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile, open_found
 from lookalike_core.images.open_image import hash_stream
+from lookalike_core.sources.source_path import SourcePath
+
+REMOTE_READERS = 16
+"""How many images of an object store are read at once: each takes as long as its answer is on the way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedImage:
+    """An image that was embedded where it was read; `width` and `height` are upright, in pixels.
+
+    `vectors`, float32 `[D]`, and `providers`, which computed them, are by the path of the model.
+    """
+
+    width: int
+    height: int
+    vectors: Mapping[Path, FloatVector]
+    providers: Mapping[Path, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +40,7 @@ class ReadFile:
     found: FoundFile
     sha256: str = ""
     taken_at: str = ""
-    image: DecodedImage | None = None
+    image: DecodedImage | EmbeddedImage | None = None
     problem: SkipReason | None = None
     needed: str | None = None
 
@@ -54,3 +73,8 @@ def hash_image(found: FoundFile) -> str | None:
             return hash_stream(stream)
     except ImageError:
         return None
+
+
+def count_readers(root: Path) -> int | None:
+    """Returns how many images of a dataset to read at once; None if the processor's cores decide."""
+    return REMOTE_READERS if isinstance(root, SourcePath) and root.is_remote else None

@@ -5,40 +5,38 @@ folder. It reads files and known payloads, and writes nothing.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from lookalike_core.batched import batched
 from lookalike_core.errors import SkipReason
-from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.exclusion import Exclusion
 from lookalike_core.images.scan import FoundFile, Skipped
-from lookalike_core.prefetch import map_ahead
 from lookalike_core.progress import Bar
-from lookalike_core.sources.source_path import SourcePath
 from lookalike_core.stores.points import Payload
 
 from lookalike_ingest.absence import Absence, Absences, is_missing, measure_absence
 from lookalike_ingest.base_vectors import BaseVectors
-from lookalike_ingest.changes import LOOKED_UP_AT_ONCE, Change, Decision, Removal
+from lookalike_ingest.changes import LOOKED_UP_AT_ONCE, Change, Removal
+from lookalike_ingest.engines.engine import Engine
+from lookalike_ingest.engines.windows import WindowReader
 from lookalike_ingest.image_folder import no_images_error
-from lookalike_ingest.image_reader import ReadFile, hash_image, read_image
+from lookalike_ingest.image_reader import ReadFile, count_readers
 from lookalike_ingest.labels import Label
+from lookalike_ingest.planned_file import Candidate, PlannedFile
+from lookalike_ingest.reading import Reader, ThreadReader
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import IngestRequest, StopRequest
 from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.target import Target, now
-
-REMOTE_READERS = 16
-"""How many images of an object store are read at once: each takes as long as its answer is on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestJob:
     """A folder to ingest, the open target collections, and the report so far.
 
-    `base_vectors` are those of a head's base network. Every file has one decision for each target, in the
-    order of the targets.
+    `base_vectors` are those of a head's base network. Without an `engine`, this process embeds. Every file
+    has one decision for each target, in the order of the targets.
     """
 
     request: IngestRequest
@@ -46,33 +44,7 @@ class IngestJob:
     base_vectors: BaseVectors
     report: IngestReport
     stop: StopRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedFile:
-    """A file and what to do about it: one decision for each target.
-
-    `image` is None if the file need not be embedded.
-    """
-
-    path: str
-    decisions: Sequence[Decision]
-    sha256: str = ""
-    image: DecodedImage | None = None
-
-    @property
-    def embeds(self) -> bool:
-        """Whether it must be embedded for any target."""
-        return any(decision.embeds for decision in self.decisions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """A file that was found, and each target's decision by its size and times; None if it must be read."""
-
-    found: FoundFile
-    label: Label
-    decisions: Sequence[Decision | None]
+    engine: Engine | None = None
 
 
 class IngestPlanner:
@@ -84,12 +56,11 @@ class IngestPlanner:
     def __init__(self, job: IngestJob) -> None:
         self._request, self._targets, self._base_vectors = job.request, job.targets, job.base_vectors
         self._report, self._stop = job.report, job.stop
+        self._reader = _choose_reader(job)
         self._splits = SplitClasses(job.request.dataset.rules.class_level)
         self._seen = 0
         self._unused_labels = set(job.request.labels)
         self._absences = Absences(job.request.dataset.root)
-        root = job.request.dataset.root
-        self._workers = REMOTE_READERS if isinstance(root, SourcePath) and root.is_remote else None
         self._perhaps_moved: set[str] = set()
         """Paths of files that may have been moved, or may be on a disk that is not mounted."""
 
@@ -99,41 +70,19 @@ class IngestPlanner:
         """Yields the files to embed or write, in the order of `entries`; ends early if a stop is requested.
 
         Decisions are made in the caller's thread; files are read and decoded in other threads, at most
-        `ahead` files in advance.
+        `ahead` files in advance, or by the engine.
         """
-        with ExitStack() as stack:
-            to_read = stack.enter_context(closing(self._look_up_bytes(self._plan_by_stat(entries, bar))))
-            files = map_ahead(self._read, to_read, ahead=ahead, workers=self._workers)
-            for file in stack.enter_context(closing(files)):
+        with closing(self._reader.read(self._plan_by_stat(entries, bar), ahead=ahead)) as files:
+            for file in files:
                 planned = file if isinstance(file, PlannedFile) else self._plan_by_bytes(*file, bar)
                 if planned is not None:
                     yield planned
                 if self._stop.requested:
                     return
 
-    def _look_up_bytes(
-        self, files: Iterator[_Candidate | PlannedFile]
-    ) -> Generator[_Candidate | PlannedFile, None, None]:
-        """Yields the files, with their bytes looked up where points are not at hand: those on a server.
-
-        Such files are hashed first, so that one request looks up many, and none is decoded in vain.
-        """
-        known = [target.known.payloads for target in self._targets]
-        at_once = max(self._base_vectors.hashed_at_once, *(each.hashed_at_once for each in known))
-        if not at_once:
-            yield from files
-            return
-        with closing(map_ahead(self._hash, files, ahead=at_once, workers=self._workers)) as hashed:
-            for some in batched(hashed, at_once):
-                hashes = {sha256 for _, sha256 in some if sha256 is not None}
-                self._base_vectors.prefetch_bytes(hashes)
-                for each in known:
-                    each.prefetch_bytes(hashes)
-                yield from (file for file, _ in some)
-
     def _plan_by_stat(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar
-    ) -> Iterator[_Candidate | PlannedFile]:
+    ) -> Iterator[Candidate | PlannedFile]:
         """Yields files that must be read, and planned ones that need no reading; counts all others."""
         takes = self._request.takes
         for some in batched(entries, LOOKED_UP_AT_ONCE):
@@ -155,7 +104,7 @@ class IngestPlanner:
                     settled += 1
             bar.advance(settled)
 
-    def _look_up(self, files: Sequence[FoundFile]) -> dict[str, _Candidate]:
+    def _look_up(self, files: Sequence[FoundFile]) -> dict[str, Candidate]:
         """Returns a few hundred files by path, with each target's decision by size and times."""
         labels = [self._request.label(file) for file in files]
         self._splits.see(files, labels)
@@ -165,11 +114,11 @@ class IngestPlanner:
             [file.path for file, decisions in zip(files, decided, strict=True) if None in decisions]
         )
         return {
-            found.path: _Candidate(found=found, label=label, decisions=decisions)
+            found.path: Candidate(found=found, label=label, decisions=decisions)
             for (found, label), decisions in zip(labelled, decided, strict=True)
         }
 
-    def _settle(self, candidate: _Candidate) -> _Candidate | PlannedFile | None:
+    def _settle(self, candidate: Candidate) -> Candidate | PlannedFile | None:
         """Counts a file; returns None if there is nothing to do."""
         self._report.found += 1
         self._note_seen(candidate.found.path)
@@ -188,33 +137,9 @@ class IngestPlanner:
             target.known.expect(decision)
         return file
 
-    def _hash(self, file: _Candidate | PlannedFile) -> tuple[_Candidate | PlannedFile, str | None]:
-        """Returns a file, with its SHA-256 if it must be read and can be. Runs in a thread."""
-        if isinstance(file, PlannedFile):
-            return file, None
-        unread = self._base_vectors.find_unread(file.found)
-        return file, hash_image(file.found) if unread is None else unread.sha256
-
-    def _read(self, candidate: _Candidate | PlannedFile) -> tuple[_Candidate, ReadFile] | PlannedFile:
-        """Reads and hashes a file in a thread, and decodes it unless a vector is stored for its bytes."""
-        if isinstance(candidate, PlannedFile):
-            return candidate
-        found = candidate.found
-        file = self._base_vectors.find_unread(found) or read_image(
-            found, self._is_known, max_pixels=self._request.max_pixels
-        )
-        return candidate, file
-
-    def _is_known(self, sha256: str) -> bool:
-        return self._base_vectors.has_bytes(sha256) or all(
-            target.known.has_bytes(sha256) for target in self._targets
-        )
-
-    def _plan_by_bytes(self, candidate: _Candidate, file: ReadFile, bar: Bar) -> PlannedFile | None:
+    def _plan_by_bytes(self, candidate: Candidate, file: ReadFile, bar: Bar) -> PlannedFile | None:
         """Decides for the targets that need the file's SHA-256; returns None if the file is skipped."""
-        if file.problem is None and file.image is None and not self._is_known(file.sha256):
-            # the point with these bytes is overwritten meanwhile
-            file = read_image(file.found, lambda _: False, max_pixels=self._request.max_pixels)
+        file = self._reader.complete(candidate, file)
         if file.problem is not None:
             if file.needed is not None:
                 self._report.needed[file.needed] += 1
@@ -372,3 +297,14 @@ class IngestPlanner:
         """Returns whether the point of a missing file may be removed; lists each folder on its path once."""
         absence = self._absences.of(path)
         return absence is Absence.GONE or (self._request.force and absence is Absence.AWAY)
+
+
+def _choose_reader(job: IngestJob) -> Reader:
+    if job.engine is not None:
+        return WindowReader(job.engine, job.targets, job.base_vectors)
+    return ThreadReader(
+        job.targets,
+        job.base_vectors,
+        max_pixels=job.request.max_pixels,
+        workers=count_readers(job.request.dataset.root),
+    )

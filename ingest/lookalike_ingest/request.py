@@ -23,6 +23,7 @@ from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.dataset_roots import find_root
 from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.engines.engine import EngineChoice
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, check_labels, folder_label, read_labels
 from lookalike_ingest.parts import Part
 from lookalike_ingest.subset import Subset
@@ -198,7 +199,8 @@ class IngestRequest:
     that time, since an ingest with `prune_after` first missed them. `rehash` reads every file, whatever its
     size and times. `into` names the collection, instead of the model and the distance; then there must be one
     of each. A head is the only one of `specs`. Without a `batch_size` that of the execution provider is used.
-    `quantize` and `layout` are for collections that are created; existing ones must have the same.
+    `quantize` and `layout` are for collections that are created; existing ones must have the same. An
+    `engine` embeds and writes on other machines, to a store on a server.
     """
 
     dataset: Dataset
@@ -221,6 +223,7 @@ class IngestRequest:
     into: str | None = None
     quantize: VectorQuantization | None = None
     layout: ClusterLayout | None = None
+    engine: EngineChoice | None = None
     label_rows: LabelRows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

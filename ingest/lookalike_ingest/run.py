@@ -1,7 +1,7 @@
 """Runs an ingest: brings collections up to date with a folder."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -27,6 +27,9 @@ from lookalike_ingest.apply import Applier
 from lookalike_ingest.base_vectors import BaseVectors, find_base_collections
 from lookalike_ingest.dataset_rules import RuleChoice, read_manifests, resolve_rules
 from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.engines.engine import Engine
+from lookalike_ingest.engines.engine_target import EngineTarget
+from lookalike_ingest.engines.opening import check_engine, open_engine
 from lookalike_ingest.image_folder import find_images, require_images
 from lookalike_ingest.layout_check import check_layout
 from lookalike_ingest.other_datasets import (
@@ -97,6 +100,7 @@ def run_ingest(
     local = None if request.dry_run else store.local
     if local is not None:
         local.require_writable()
+    check_engine(request, store)
     request = replace(request, dataset=_spell_as_stored(request.dataset, store))
     embedders = embedders or Embedders(settings)
     with nullcontext() if local is None else local.ingesting():
@@ -141,7 +145,8 @@ def _run_once(
         everything = scan(request.dataset.root, rules=request.walked_by)
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
-        job = _open(request, wanted, store, report, stop, stack)
+        engine = open_engine(request, models, store, embedders.settings, stack)
+        job = _open(request, wanted, store, report, stop, stack, engine)
         stack.enter_context(_invalidate_damaged_caches(job))
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
@@ -266,12 +271,15 @@ def _open(
     report: IngestReport,
     stop: StopRequest,
     stack: ExitStack,
+    engine: Engine | None,
 ) -> IngestJob:
     """Opens the wanted targets, together with the collections of a head's base network."""
     head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
     targets: dict[str, Target] = {}
     bases: list[Collection] = []
-    kind = Target if request.dry_run else WrittenTarget
+    kind: Callable[..., Target] = Target if request.dry_run else WrittenTarget
+    if engine is not None:
+        kind = partial(EngineTarget, engine=engine)
 
     def open_one(name: str) -> None:
         if name in wanted:
@@ -284,7 +292,14 @@ def _open(
     stack.callback(base_vectors.close)
     in_order = [targets[name] for name in wanted]
     report.collections = [target.report for target in in_order]
-    return IngestJob(request=request, targets=in_order, base_vectors=base_vectors, report=report, stop=stop)
+    return IngestJob(
+        request=request,
+        targets=in_order,
+        base_vectors=base_vectors,
+        report=report,
+        stop=stop,
+        engine=engine,
+    )
 
 
 def _warn_of_oddities(job: IngestJob) -> None:

@@ -32,6 +32,15 @@ EmbedAgain = Callable[[Sequence[Payload]], Mapping[str, FloatVector]]
 """Computes the vectors of files, by SHA-256, of those that still have these bytes."""
 
 
+Wanted = Sequence[tuple[Decision, Payload]]
+"""Decisions that write something, each with its payload."""
+
+
+def list_wanted(decisions: Sequence[Decision]) -> list[tuple[Decision, Payload]]:
+    """Returns the decisions that write something."""
+    return [(decision, decision.payload) for decision in decisions if decision.payload is not None]
+
+
 def target_name(model: ModelFile, distance: Distance, *, into: str | None = None) -> str:
     """Returns the collection for a model's vectors: their own, or `into` if it is given."""
     manifest = model.manifest
@@ -80,6 +89,9 @@ class Target:
         """
         self.known.settle(planned, done)
         self.report.counts.update(decision.change for decision in done)
+
+    def complete_writes(self) -> None:
+        """Waits for writes that `carry_out` has started; here there are none."""
 
     def remove(self, removal: Removal) -> None:
         """Reports which points would be removed; removes none."""
@@ -178,21 +190,45 @@ class WrittenTarget(Target):
         embed_again: EmbedAgain,
     ) -> None:
         """Writes what was decided, and then counts it."""
-        if wanted := [(decision, decision.payload) for decision in done if decision.payload is not None]:
-            self._collection = self._collection or self._create()
-            vectors = {**_read_vectors(self._collection, wanted), **embedded}
-            lost = [p for decision, p in wanted if decision.writes_vector and p.sha256 not in vectors]
-            vectors |= embed_again(lost) if lost else {}
-            self._write(self._collection, wanted, vectors)
+        if wanted := list_wanted(done):
+            collection = self._open_or_create()
+            self._write(collection, wanted, self._get_vectors(collection, wanted, embedded, embed_again))
         super().carry_out(planned, done, embedded, embed_again)
 
-    def _write(
-        self,
-        collection: Collection,
-        wanted: Sequence[tuple[Decision, Payload]],
-        vectors: Mapping[str, FloatVector],
-    ) -> None:
-        collection.upsert([self._make_point(p, vectors) for decision, p in wanted if decision.writes_vector])
+    def _open_or_create(self) -> Collection:
+        self._collection = self._collection or self._create()
+        return self._collection
+
+    def _get_vectors(
+        self, collection: Collection, wanted: Wanted, embedded: Mapping[str, FloatVector], again: EmbedAgain
+    ) -> dict[str, FloatVector]:
+        """Returns the vectors to write, by SHA-256: stored ones of other points, and computed ones."""
+        vectors = {**self._read_vectors(collection, wanted), **embedded}
+        lost = [p for decision, p in wanted if decision.writes_vector and p.sha256 not in vectors]
+        return {**vectors, **again(lost)} if lost else vectors
+
+    def _read_vectors(self, collection: Collection, wanted: Wanted) -> dict[str, FloatVector]:
+        """Returns by SHA-256 the vectors of the points that decisions copy from.
+
+        A point that an earlier decision overwrites still has its old vector; the vector for its new bytes
+        comes from a source or an image that the earlier decision already has.
+        """
+        sources: dict[str, str] = {}
+        written: set[str] = set()
+        for decision, payload in wanted:
+            if decision.vector_of is not None and decision.vector_of.id not in written:
+                sources[decision.vector_of.id] = decision.vector_of.sha256
+            if decision.writes_vector:
+                written.add(payload.id)
+        found = collection.vectors(list(sources))
+        return {sources[point_id]: vector for point_id, vector in found.items()}
+
+    def _write(self, collection: Collection, wanted: Wanted, vectors: Mapping[str, FloatVector]) -> None:
+        collection.upsert(self._make_points(wanted, vectors))
+        self._write_rest(collection, wanted)
+
+    def _write_rest(self, collection: Collection, wanted: Wanted) -> None:
+        """Writes what may follow the vectors: changed payloads, and the deletion of moved points."""
         for is_same_class in (False, True):
             fresh = [
                 payload
@@ -267,6 +303,9 @@ class WrittenTarget(Target):
         )
         return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
 
+    def _make_points(self, wanted: Wanted, vectors: Mapping[str, FloatVector]) -> list[ImagePoint]:
+        return [self._make_point(p, vectors) for decision, p in wanted if decision.writes_vector]
+
     def _make_point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
         """Returns the point to write.
 
@@ -318,25 +357,6 @@ def complete_written(collection: Collection, *, on_wait: Callable[[], None] = la
         complete_upkeep(collection.upkeep, cache, name=collection.name, on_wait=on_wait)
     finally:
         cache.close()
-
-
-def _read_vectors(
-    collection: Collection, wanted: Sequence[tuple[Decision, Payload]]
-) -> dict[str, FloatVector]:
-    """Returns by SHA-256 the vectors of the points that decisions copy from.
-
-    A point that an earlier decision overwrites still has its old vector; the vector for its new bytes comes
-    from a source or an image that the earlier decision already has.
-    """
-    sources: dict[str, str] = {}
-    written: set[str] = set()
-    for decision, payload in wanted:
-        if decision.vector_of is not None and decision.vector_of.id not in written:
-            sources[decision.vector_of.id] = decision.vector_of.sha256
-        if decision.writes_vector:
-            written.add(payload.id)
-    found = collection.vectors(list(sources))
-    return {sources[point_id]: vector for point_id, vector in found.items()}
 
 
 def _is_same_folder(one: str, other: str) -> bool:

@@ -121,7 +121,7 @@ def test_only_new_images_are_read(
         read.append(found.path)
         return read_image(found, *arguments, **named)
 
-    monkeypatch.setattr("lookalike_ingest.plan.read_image", read_and_note)
+    monkeypatch.setattr("lookalike_ingest.reading.read_image", read_and_note)
     draw_noise(images / "cow" / "new.png", 2, 99)
     done = shell("ingest", "run", images, "--head", "pets", "--json", "--store", again)
     assert done.code == 0, done.err

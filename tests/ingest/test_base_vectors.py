@@ -65,7 +65,7 @@ def test_a_head_is_applied_to_the_stored_vectors_of_its_base(
     """No file is opened, and each vector is the head's output for the base vector, at length 1."""
     ingest(folder, home, tiny_spec, *distances)
     monkeypatch.setattr(
-        "lookalike_ingest.plan.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
+        "lookalike_ingest.reading.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
     )
     report = ingest(folder, home, head)
     assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])
@@ -93,7 +93,7 @@ def test_stored_vectors_on_a_server_are_found_without_opening_files(
             dataset=Dataset(name="data", root=folder), specs=[tiny_spec], distances=[Distance.COSINE]
         )
         run_ingest(request, store=store, settings=home, stop=StopRequest())
-        for opens in ("lookalike_ingest.plan.read_image", "lookalike_ingest.plan.hash_image"):
+        for opens in ("lookalike_ingest.reading.read_image", "lookalike_ingest.plan.hash_image"):
             monkeypatch.setattr(opens, lambda file, *_, **__: pytest.fail(f"{file} was opened"))
         report = run_ingest(replace(request, specs=[head]), store=store, settings=home, stop=StopRequest())
         assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])

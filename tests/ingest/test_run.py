@@ -38,6 +38,7 @@ from lookalike_exporter.export import ensure_exported
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import plan as plan_module
+from lookalike_ingest import reading as reading_module
 from lookalike_ingest import run as run_module
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.image_reader import ReadFile
@@ -298,7 +299,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
     ingests, _ = ingested
     before = ingests.stored()
     no_session()
-    monkeypatch.setattr("lookalike_ingest.plan.read_image", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("lookalike_ingest.reading.read_image", lambda *_: pytest.fail("a file was read"))
     report = ingests.run()
     assert counts(report) == {"unchanged": 5}
     assert (provider(report), report.embedded, report.images_per_second) == (None, 0, 0.0)
@@ -332,7 +333,7 @@ def test_points_of_an_older_version_get_their_new_fields(
         assert isinstance(collection, EmbeddedCollection)
         assert set(collection._shard.ask(lambda shard: shard.info().payload_schema)) == set(INDEXED_FIELDS)  # noqa: SLF001 - past the protocol
     with pytest.MonkeyPatch.context() as reading:
-        reading.setattr("lookalike_ingest.plan.read_image", lambda *_: pytest.fail("a file was read"))
+        reading.setattr("lookalike_ingest.reading.read_image", lambda *_: pytest.fail("a file was read"))
         assert counts(ingests.run()) == {"unchanged": 6}
 
 
@@ -1239,7 +1240,7 @@ def test_the_recorded_size_of_a_growing_file_is_corrected(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first run records the size of the scan; the next run corrects it."""
-    read = plan_module.read_image
+    read = reading_module.read_image
 
     def grown(found: FoundFile, is_known: Any, **words: Any) -> ReadFile:
         if found.path == "cat/1.png":
@@ -1247,7 +1248,7 @@ def test_the_recorded_size_of_a_growing_file_is_corrected(
         return read(found, is_known, **words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(plan_module, "read_image", grown)
+        patch.setattr(reading_module, "read_image", grown)
         ingests.run()
     size = (ingests.root / "cat/1.png").stat().st_size
     assert ingests.payload("cat/1.png").bytes < size

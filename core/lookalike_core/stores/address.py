@@ -78,6 +78,19 @@ class ServerAddress:
         return self.port == HTTP_PORT and not self.path and self.user is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConnection:
+    """What `connect` takes: with it, another process reaches the same server. It has the credentials."""
+
+    url: str = field(repr=False)
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only processes of this machine reach the server by its URL."""
+        return ServerAddress.parse(self.url).is_loopback
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """Credentials sent to a server, in every form in which an answer may contain them."""

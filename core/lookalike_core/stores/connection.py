@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
 from lookalike_core.logs import get_logger
-from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
+from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, ServerConnection, check_api_key
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_http import ServerHttp
@@ -74,6 +74,7 @@ def connect(
         reads=ModelReads(client) if grpc_port is None else MessageReads(client, timeout_s=tuning.timeout_s),
         tuning=tuning,
         http=ServerHttp(address, api_key=api_key, timeout_s=tuning.timeout_s),
+        connection=ServerConnection(url=url, api_key=api_key),
     )
 
 

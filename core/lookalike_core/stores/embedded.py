@@ -65,6 +65,7 @@ class EmbeddedStore:
     """Collections as folders below `directory`; implements `Store`."""
 
     cluster = None
+    connection = None
 
     def __init__(
         self,

@@ -94,6 +94,9 @@ class EmbeddedCollection:
         """Closes the shard, which the next use loads again."""
         self._shard.close()
 
+    def note_writes(self) -> None:
+        """Does nothing, since only this process can write."""
+
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """Writes all points in one operation of the write-ahead log."""
         import qdrant_edge as edge

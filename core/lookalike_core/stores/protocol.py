@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 from lookalike_core.arrays import FloatVector
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.stores.address import ServerConnection
 from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.local_folder import LocalFolder
@@ -110,6 +111,9 @@ class Collection(Protocol):
         Raises:
             LookalikeError: a vector is zero, not finite, or of the wrong length; nothing is written then.
         """
+
+    def note_writes(self) -> None:
+        """Notes that other processes write points on behalf of this one, which `flush` then completes."""
 
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
         """Replaces points' payloads and keeps their vectors; points that do not exist are ignored.
@@ -220,6 +224,10 @@ class Store(Protocol):
     @property
     def cluster(self) -> ServerCluster | None:
         """The server, as one peer of a cluster or alone; None for an embedded store."""
+
+    @property
+    def connection(self) -> ServerConnection | None:
+        """What other processes reach the server with; None for an embedded store, which has one process."""
 
     def names(self) -> list[str]:
         """Returns the sorted names of Lookalike's collections, without those that are being rebuilt.

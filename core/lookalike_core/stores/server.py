@@ -22,7 +22,7 @@ from lookalike_core.errors import (
 )
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import METADATA_KEY
-from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.address import NO_SECRETS, Secrets, ServerConnection
 from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import (
@@ -83,8 +83,10 @@ class ServerStore:
         reads: Reads | None = None,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
         http: ServerHttp | None = None,
+        connection: ServerConnection | None = None,
     ) -> None:
         self.label = label
+        self.connection = connection
         self._transfer = None if http is None else SnapshotTransfer(http)
         self._client = client
         self._reads = reads

@@ -153,6 +153,10 @@ class ServerCollection:
         at_once = within(self._rows, self._limits.written, self._limits.writes)
         self._write("writing points to", points, send, at_once=at_once)
 
+    def note_writes(self) -> None:
+        """Has the next check delete the revision and the calibration of the points."""
+        self._written = self._has_changed_points = True
+
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
         """Sends many operations per request, by id, and a last one by a filter, whose completion is awaited.
 

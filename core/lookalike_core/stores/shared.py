@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 
 from lookalike_core.errors import StoreError, UsageError
+from lookalike_core.stores.address import ServerConnection
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.local_folder import LocalFolder
@@ -85,6 +86,12 @@ class SharedStore:
         """The server, which any thread may ask."""
         self.require_open()
         return self.store.cluster
+
+    @property
+    def connection(self) -> ServerConnection | None:
+        """What another process reaches the server with."""
+        self.require_open()
+        return self.store.connection
 
     names = _forward(Store.names)
     __contains__ = _forward(Store.__contains__)
@@ -223,6 +230,7 @@ class SharedCollection:
 
     flush = _forward(Collection.flush)
     upsert = _forward(Collection.upsert, writes=True)
+    note_writes = _forward(Collection.note_writes, writes=True)
     replace_payloads = _forward(Collection.replace_payloads, writes=True)
     delete = _forward(Collection.delete, writes=True)
     complete_indexes = _forward(Collection.complete_indexes, writes=True)

@@ -15,6 +15,7 @@ from lookalike_core.stores.collection_manifest import Distance, VectorQuantizati
 
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.durations import parse_duration
+from lookalike_ingest.engines.engine import EngineChoice
 from lookalike_ingest.parts import Part
 from lookalike_ingest.request import (
     Dataset,
@@ -72,6 +73,7 @@ class RequestedIngests:
     layout: ClusterLayout | None = None
     subset: Subset | None = None
     part: Part | None = None
+    engine: EngineChoice | None = None
     dry_run: bool = False
     force: bool = False
     rehash: bool = False
@@ -117,6 +119,7 @@ class RequestedIngests:
             label_of=label_of(dataset.root),
             subset=self.subset,
             part=self.part,
+            engine=self.engine,
             rules=self.rules,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,

@@ -54,6 +54,7 @@ from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.commands.report_records import problem_json, report_json
 from lookalike_ingest.commands.requested_ingests import RequestedIngests, choose_rules
+from lookalike_ingest.engines.engine import EngineName, choose_engine
 from lookalike_ingest.parts import Part
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import IngestRequest, ModelChoice
@@ -83,6 +84,18 @@ def run(
             "--part",
             metavar="I/N",
             help="Ingest part I of N, chosen by paths; parts may run at once on a server.",
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option("--engine", help="Embed and write on a cluster: ray; the store must be a server."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="ADDRESS",
+            help="Cluster of --engine: auto (this machine's) or HOST:PORT; default: this machine alone.",
         ),
     ] = None,
     exclude: ExcludeOption = None,
@@ -155,6 +168,7 @@ def run(
         layout=choose_layout(shards=shards, replicas=replicas, write_consistency=write_consistency),
         subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
         part=None if part is None else Part.parse(part),
+        engine=choose_engine(engine, address),
         dry_run=dry_run,
         force=force,
         rehash=rehash,
