@@ -106,7 +106,7 @@ def reach(process: subprocess.Popen[str], marks: Path, rows: int) -> None:
 
     def is_reached() -> bool:
         assert process.poll() is None, process.communicate()
-        return marks.exists() and len(os.listdir(marks)) >= rows
+        return marks.exists() and len(list(marks.iterdir())) >= rows
 
     wait_until(is_reached, timeout_s=TIMEOUT_S)
 
