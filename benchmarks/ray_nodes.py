@@ -4,8 +4,8 @@
 
 The nodes are on this machine, of one core each, and the network is a stand-in that sleeps for each image, so
 that nodes do not take the processor from each other. Everything else is real: files, decoding, Ray, the
-driver, and a stand-in for Qdrant over HTTP. The time is from the first
-to the last row of images that arrive in the driver.
+driver, and a stand-in for Qdrant over HTTP. The time is
+from the first row of each node to the last of all, as they arrive in the driver.
 """
 
 import argparse
@@ -74,10 +74,10 @@ class StampedEngine(RayEngine):
             yield file
 
     @classmethod
-    def images_per_second(cls) -> float:
-        """Returns the rate after the first row of images, which waits for the workers to start."""
-        at_once = ray_engine.BATCHES_AT_ONCE * BATCH_SIZE
-        return (len(cls.arrived) - at_once) / (cls.arrived[-1] - cls.arrived[at_once - 1])
+    def images_per_second(cls, nodes: int) -> float:
+        """Returns the rate after the first row of each node, which waits for its worker to start."""
+        first = nodes * ray_engine.BATCHES_AT_ONCE * BATCH_SIZE
+        return (len(cls.arrived) - first) / (cls.arrived[-1] - cls.arrived[first - 1])
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def measure(folder: Path, nodes: int) -> float:
             stop=StopRequest(),
         )
         store.close()
-    return StampedEngine.images_per_second()
+    return StampedEngine.images_per_second(nodes)
 
 
 def write_weights(path: Path) -> Path:
