@@ -4,7 +4,8 @@
 
 The nodes are on this machine, of one core each, and the network is a stand-in that sleeps for each image, so
 that nodes do not take the processor from each other. Everything else is real: files, decoding, Ray, the
-driver, and a stand-in for Qdrant over HTTP. The time is from the first to the last image that is written.
+driver, and a stand-in for Qdrant over HTTP. The time is
+from the first row of each node to the last of all, as they arrive in the driver.
 """
 
 import argparse
@@ -13,29 +14,25 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from lookalike_core import progress
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest import apply
-from lookalike_ingest.engines import ray_tasks
-from lookalike_ingest.engines.engine import EngineChoice, EngineName
+from lookalike_ingest.engines import ray_engine, ray_tasks
+from lookalike_ingest.engines.engine import EngineChoice, EngineName, FileToEmbed
 from lookalike_ingest.engines.ray_engine import RayEngine
+from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
 from PIL import Image
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 BATCH_SIZE = 2
-WRITTEN_AT_ONCE = 8
-"""As many as a worker is given at a time, so that the first and the last are not hundreds apart."""
 
 
 class WaitingNetwork:
@@ -64,33 +61,23 @@ class WaitingEmbedding(ray_tasks.Embedding):
         return WaitingNetwork(self.wait_s, model.manifest.identity.dimension)
 
 
-class Stamps:
-    """A progress bar that notes when how many images were done."""
+class StampedEngine(RayEngine):
+    """Notes when images arrive in the driver."""
 
-    def __init__(self) -> None:
-        self.done: list[tuple[float, int]] = []
+    worker = WaitingEmbedding
+    arrived: ClassVar[list[float]] = []
 
-    def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002 - as a bar has it
-        """Notes the time."""
-        if done:
-            self.done.append((time.monotonic(), done))
+    def embed_files(self, files: Sequence[FileToEmbed]) -> Iterator[ReadFile]:
+        """Yields the images, and notes the time of each."""
+        for file in super().embed_files(files):
+            self.arrived.append(time.monotonic())
+            yield file
 
-    def set_total(self, total: int) -> None:
-        """Does nothing."""
-
-    def count_ahead(self, count: Any) -> None:  # noqa: ANN401
-        """Does not count."""
-
-    @contextmanager
-    def show(self, title: str, *, unit: str, total: int | None) -> Iterator["Stamps"]:  # noqa: ARG002
-        """Shows nothing."""
-        yield self
-
-    @property
-    def images_per_second(self) -> float:
-        """The rate after the first batch."""
-        (first, _), *others = self.done
-        return sum(done for _, done in others) / (others[-1][0] - first)
+    @classmethod
+    def images_per_second(cls, nodes: int) -> float:
+        """Returns the rate after the first row of each node, which waits for its worker to start."""
+        first = nodes * ray_engine.BATCHES_AT_ONCE * BATCH_SIZE
+        return (len(cls.arrived) - first) / (cls.arrived[-1] - cls.arrived[first - 1])
 
 
 def main() -> None:
@@ -102,8 +89,7 @@ def main() -> None:
     asked = parser.parse_args()
     sys.path.insert(0, str(SUPPORT))
     WaitingEmbedding.wait_s = asked.wait_ms / 1000
-    RayEngine.worker = WaitingEmbedding
-    apply.WRITTEN_AT_ONCE = WRITTEN_AT_ONCE
+    ray_engine.RayEngine = StampedEngine  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder) / "images", asked.images)
         rates = {nodes: measure(Path(folder), nodes) for nodes in (1, 2)}
@@ -132,7 +118,8 @@ def measure(folder: Path, nodes: int) -> float:
     from loopback_cluster import running_cluster
     from qdrant_stand_in import running_stand_in
 
-    weights, stamps = write_weights(folder / "tiny.h5"), Stamps()
+    weights = write_weights(folder / "tiny.h5")
+    StampedEngine.arrived.clear()
     request = {
         "dataset": Dataset(name="data", root=folder / "images"),
         "specs": [ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))],
@@ -142,15 +129,14 @@ def measure(folder: Path, nodes: int) -> float:
     with running_cluster(*[1] * nodes) as cluster, running_stand_in() as server:
         store = connect(server.url, api_key=None)
         engine = EngineChoice(name=EngineName.RAY, address=cluster.address)
-        with progress.shown_by(stamps.show):
-            run_ingest(
-                IngestRequest(**request, engine=engine),
-                store=store,
-                settings=Settings(home=folder / "home"),
-                stop=StopRequest(),
-            )
+        run_ingest(
+            IngestRequest(**request, engine=engine),
+            store=store,
+            settings=Settings(home=folder / "home"),
+            stop=StopRequest(),
+        )
         store.close()
-    return stamps.images_per_second
+    return StampedEngine.images_per_second(nodes)
 
 
 def write_weights(path: Path) -> Path:
