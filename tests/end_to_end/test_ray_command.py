@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_ingest.engines.ray_cluster import connected
+from object_store import serve_bucket
 from qdrant_stand_in import running_stand_in
 
 VECTOR_TOLERANCE = 1e-6
 BROKEN = "b/broken.png"
+TIMES = ("mtime_ns", "ctime_ns", "taken_at", "ingested_at")
 NOT_COMPARED = ("store", "took_ms", "images_per_second")
 
 needs_ray = pytest.mark.skipif(
@@ -129,6 +131,56 @@ def test_ray_makes_what_one_process_makes(shell: Any, images: Path, stores: list
         first = done.json[0]["collections"][0]
         assert (first["added"], first["updated"], first["moved"], first["removed"]) == (2, 1, 1, 1)
     assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == host
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, about settings of its own
+def test_a_bucket_and_parquet_make_what_their_folder_makes(
+    shell: Any, images: Path, stores: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers read images in an object store and in Parquet, and the points are those of a folder."""
+    pytest.importorskip("moto", reason="needs moto, an S3 server: install the group `check`")
+    words = ["ingest", "run", *shell.model, "--dataset", "pictures", "--json"]
+    assert shell(*words, "pictures", "--store", stores[1].url).code == 0
+    expected = untimed_points_of(stores[1])
+    assert len(expected) == 16
+    with serve_bucket("pictures-by-ray") as bucket:
+        for name, value in bucket.environment.items():
+            monkeypatch.setenv(name, value)
+        shell.environment.update(bucket.environment)
+        bucket.upload(images, "pictures")
+        write_parquet(images, shell.folder / "pictures.parquet")
+        with connected(None):
+            for root in (f"{bucket.url}/pictures", "pictures.parquet"):
+                with running_stand_in() as store:
+                    done = shell(*words, root, "--store", store.url, "--engine", "ray")
+                    assert done.code == 0, done.err
+                    assert [each["path"] for each in done.json[0]["skipped"]] == [BROKEN]
+                    found = untimed_points_of(store)
+                assert found.keys() == expected.keys()
+                for key, (payload, vector) in found.items():
+                    assert payload == expected[key][0]
+                    np.testing.assert_allclose(vector, expected[key][1], rtol=0, atol=VECTOR_TOLERANCE)
+
+
+def untimed_points_of(server: Any) -> dict[tuple[str, str], Any]:
+    """Returns all points, without the times of files, which a bucket and a Parquet file do not have."""
+    return {
+        key: ({name: value for name, value in payload.items() if name not in TIMES}, vector)
+        for key, (payload, vector) in points_of(server).items()
+    }
+
+
+def write_parquet(folder: Path, file: Path) -> None:
+    """Writes all files of a folder as Hugging Face does, in row groups of three."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    rows = [{"bytes": path.read_bytes(), "path": path.relative_to(folder).as_posix()} for path in paths]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), file, row_group_size=3)
 
 
 @needs_ray
