@@ -56,7 +56,7 @@ def _require_layout(layout: ClusterLayout, name: str, there: ClusterLayout, stor
     if _can_rebuild(name, store):
         hint = Hint(Action.CHANGE_LAYOUT, {Argument.COLLECTION: name, **asked})
     else:
-        hint = Hint(Action.LEAVE_OUT, {argument: None})
+        hint = Hint(Action.LEAVE_OUT, dict.fromkeys([argument]))
     raise UsageError(
         f"{name} was created with another layout, {there}, which stays as it is", argument=argument, hint=hint
     )

@@ -253,10 +253,14 @@ RUNS_WHAT_IT_READS = {
 }  # fmt: skip
 
 
+PICKLED_BY_RAY = Path("ingest/lookalike_ingest/engines/ray_tasks.py")
+"""Reads what its own functions sent over a cluster's connections, all of which Ray pickles; no files."""
+
+
 def test_no_module_unpickles() -> None:
     """No module imports a library that runs code from files, and numpy never gets `allow_pickle`."""
     for package in ("lookalike", "exporter", "ingest", "search"):
-        for file in (ROOT / package).rglob("*.py"):
+        for file in set((ROOT / package).rglob("*.py")) - {ROOT / PICKLED_BY_RAY}:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 assert not _runs_what_it_reads(node), f"{file}:{getattr(node, 'lineno', '?')}"
 

@@ -93,7 +93,7 @@ def test_stored_vectors_on_a_server_are_found_without_opening_files(
             dataset=Dataset(name="data", root=folder), specs=[tiny_spec], distances=[Distance.COSINE]
         )
         run_ingest(request, store=store, settings=home, stop=StopRequest())
-        for opens in ("lookalike_ingest.reading.read_image", "lookalike_ingest.plan.hash_image"):
+        for opens in ("lookalike_ingest.reading.read_image", "lookalike_ingest.reading.hash_image"):
             monkeypatch.setattr(opens, lambda file, *_, **__: pytest.fail(f"{file} was opened"))
         report = run_ingest(replace(request, specs=[head]), store=store, settings=home, stop=StopRequest())
         assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])

@@ -24,7 +24,7 @@ from typing import Any
 
 TRAPS = {
     "scan": "lookalike_core.images.folder_walk:FolderWalk._look_at",
-    "read": "lookalike_ingest.plan:read_image",
+    "read": "lookalike_ingest.reading:read_image",
     "embed": "lookalike_core.models.embedder:Embedder.embed",
     "create": "lookalike_core.stores.embedded:EmbeddedStore.create",
     "upsert": "lookalike_core.stores.embedded_collection:EmbeddedCollection.upsert",
