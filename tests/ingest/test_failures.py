@@ -18,7 +18,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest import plan as plan_module
+from lookalike_ingest import reading
 from lookalike_ingest.changes import KnownPoints
 from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.report import IngestReport
@@ -30,7 +30,7 @@ IMAGES = [f"{number}.png" for number in range(8)]
 
 STAGES: dict[str, tuple[Any, str]] = {
     "deciding": (KnownPoints, "decide_by_stat"),
-    "reading": (plan_module, "read_image"),
+    "reading": (reading, "read_image"),
     "network": (Embedder, "embed"),
     "writing": (EmbeddedCollection, "upsert"),
 }
