@@ -16,22 +16,18 @@ from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile, Skipped, look_up
 from lookalike_core.models.embedder import BATCH_SIZE
-from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.progress import Bar
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Decision
-from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.embedders import Embedders, default_batch_size
 from lookalike_ingest.engines.engine import WRITTEN_AT_ONCE, FileToEmbed
 from lookalike_ingest.image_reader import EmbeddedImage, read_image
 from lookalike_ingest.plan import IngestJob, IngestPlanner
 from lookalike_ingest.planned_file import PlannedFile
 from lookalike_ingest.target import Target
-
-BATCH_SIZES = {CUDA: 128}
-"""Images per batch for providers that need more than `BATCH_SIZE`; a GPU idles between small batches."""
 
 MAX_IN_HAND = 512
 """Batch size of files that need no embedding."""
@@ -108,7 +104,7 @@ class Applier:
         if not self._is_batch_chosen and self._embedders is not None:
             self._is_batch_chosen = True
             providers = {self._embedders.of(target.model).provider for target in self._targets}
-            self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
+            self._batch_size = min(map(default_batch_size, providers))
 
     def _embed(self, files: Sequence[PlannedFile]) -> _Batch:
         """Embeds a batch with each model in turn; skips this if a stop was requested. Runs in a thread."""

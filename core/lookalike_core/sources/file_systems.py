@@ -206,9 +206,8 @@ def read_object(place: str) -> bytes:
         FileNotFoundError: it does not exist.
         OSError: it cannot be read.
     """
-    file_system, path = open_file_system(place)
-    with arrow_errors(), file_system.open_input_file(path) as file:
-        return cast("bytes", file.read())
+    with arrow_errors(), open_seekable(place) as file:
+        return file.read()
 
 
 def open_seekable(place: str) -> BinaryIO:

@@ -14,13 +14,14 @@ from lookalike_core.errors import LookalikeError, ProviderError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.logs import get_logger
-from lookalike_core.models.embedder import BATCH_SIZE
+from lookalike_core.models.providers import CPU, CUDA
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.address import ServerConnection
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.text import format_count
 from lookalike_exporter.model_cache import ModelFile
 
+from lookalike_ingest.embedders import default_batch_size
 from lookalike_ingest.engines import ray_tasks
 from lookalike_ingest.engines.engine import FileToEmbed
 from lookalike_ingest.engines.ray_cluster import connected
@@ -88,7 +89,7 @@ class RayEngine:
 
         self._connect()
         pool = choose_pool(ray.nodes(), self._settings)
-        at_once = BATCHES_AT_ONCE * (self._batch_size or (128 if pool.gpus else BATCH_SIZE))
+        at_once = BATCHES_AT_ONCE * (self._batch_size or default_batch_size(CUDA if pool.gpus else CPU))
         workers = min(pool.workers, -(-len(files) // at_once))
         _logger.info("embedding on Ray with %s", format_count(workers, "worker"))
         options = ray_tasks.EmbeddingOptions(

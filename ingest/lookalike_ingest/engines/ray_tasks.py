@@ -19,7 +19,6 @@ from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import ModelManifest
-from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice
 from lookalike_core.stores.address import ServerConnection
@@ -27,11 +26,9 @@ from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import Collection, Store
 
+from lookalike_ingest.embedders import LARGEST_BATCH, default_batch_size
 from lookalike_ingest.engines.engine import FileToEmbed
 from lookalike_ingest.image_reader import EmbeddedImage, ReadFile, count_readers, hash_image, read_image
-
-BATCH_SIZES = {CUDA: 128}
-"""Images per batch for providers that need more than `BATCH_SIZE`."""
 
 ITEM = "item"
 """The one column of what goes through Ray Data."""
@@ -72,7 +69,7 @@ class Embedding:
         return _answer(row, self._embed)
 
     def _embed(self, files: Sequence[FileToEmbed]) -> list[ReadFile]:
-        ahead = 2 * (self._options.batch_size or max(BATCH_SIZE, *BATCH_SIZES.values()))
+        ahead = 2 * (self._options.batch_size or LARGEST_BATCH)
         readers = max(self._options.threads, count_readers(files[0].found.root) or 0)
         read = map_ahead(self._read, iter(files), ahead=ahead, workers=readers)
         wanted = {file.found.path: file.models for file in files}
@@ -92,7 +89,7 @@ class Embedding:
         first = next((models[0] for models in wanted.values() if models), None)
         size = self._options.batch_size or BATCH_SIZE
         if self._options.batch_size is None and first is not None:
-            size = BATCH_SIZES.get(self._embedder_of(first).provider, BATCH_SIZE)
+            size = default_batch_size(self._embedder_of(first).provider)
         return batched(files, size)
 
     def _embed_batch(
