@@ -12,6 +12,7 @@ from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.found_files import FoundFile, OtherFiles, Skipped
+from lookalike_core.images.image_walk import ImageWalk
 from lookalike_core.text import valid_text
 
 
@@ -28,7 +29,7 @@ class _Folder:
     folders: Collection[str]
 
 
-class FolderWalk:
+class FolderWalk(ImageWalk):
     """One walk through a folder; if links are followed, it records the folders visited."""
 
     def __init__(
@@ -39,10 +40,8 @@ class FolderWalk:
         *,
         takes: Callable[[str], bool] | None = None,
     ) -> None:
-        self._root, self._others, self._takes = root, others, takes
-        self._exclusion, self._class_level = rules.exclusion, rules.class_level
+        super().__init__(root, others, rules, takes=takes)
         self._follows_links = rules.follow_links
-        self._exclusion.fitting = others.fitting_patterns
         self._links: deque[tuple[str, str]] = deque()
         """Path and prefix of links to folders that are still to be followed."""
         self._visited: set[tuple[int, int]] = set()

@@ -1,16 +1,15 @@
 """Walks a folder of an object store as a folder of this machine is walked: folder by folder, in order."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import SUFFIXES
-from lookalike_core.images.folder_rules import FolderRules
-from lookalike_core.images.found_files import FoundFile, OtherFiles, Skipped
+from lookalike_core.images.found_files import FoundFile, Skipped
+from lookalike_core.images.image_walk import ImageWalk
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.sources.file_systems import list_folder, read_status, source_errors
-from lookalike_core.sources.source_path import SourcePath
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
@@ -19,23 +18,11 @@ _ASKED_AT_ONCE = 32
 """How many objects are asked for at once."""
 
 
-class ObjectWalk:
+class ObjectWalk(ImageWalk):
     """One walk through a folder of an object store; implements `ImageSource`.
 
     A folder is listed when the walk comes to it, so that one folder's listing is in memory for each level.
     """
-
-    def __init__(
-        self,
-        root: SourcePath,
-        others: OtherFiles,
-        rules: FolderRules,
-        *,
-        takes: Callable[[str], bool] | None = None,
-    ) -> None:
-        self._root, self._others, self._takes = root, others, takes
-        self._exclusion, self._class_level = rules.exclusion, rules.class_level
-        self._exclusion.fitting = others.fitting_patterns
 
     def entries(self) -> Iterator[FoundFile | Skipped]:
         """Yields the entries of the tree, depth first and by name.

@@ -1,34 +1,21 @@
 """Lists the images in a Parquet dataset as those of a folder are listed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from lookalike_core.images.folder_rules import FolderRules
-from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile, OtherFiles, Skipped
+from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile, Skipped
+from lookalike_core.images.image_walk import ImageWalk
 from lookalike_core.sources.file_systems import source_errors
 from lookalike_core.sources.parquet_images import ParquetImages, open_images
 from lookalike_core.sources.parquet_rows import RowPlace
-from lookalike_core.sources.source_path import SourcePath
 
 
-class ParquetWalk:
+class ParquetWalk(ImageWalk):
     """One pass through the rows of a Parquet dataset; implements `ImageSource`.
 
     Only paths and classes are read. Whatever the suffix, a row is an image.
     """
-
-    def __init__(
-        self,
-        root: SourcePath,
-        others: OtherFiles,
-        rules: FolderRules,
-        *,
-        takes: Callable[[str], bool] | None = None,
-    ) -> None:
-        self._root, self._others, self._takes = root, others, takes
-        self._exclusion, self._class_level = rules.exclusion, rules.class_level
-        self._exclusion.fitting = others.fitting_patterns
 
     def entries(self) -> Iterator[FoundFile | Skipped]:
         """Yields the images in the order of files and rows.
