@@ -16,8 +16,8 @@ random weights.
               dropped from the system's cache (not where they are in memory, as in /dev/shm), then five times
     warm      `Collection.query` with one image left out, payloads included: p50, p99, and recall@10, which
               is the share of the ten hits that are as near as the tenth by numpy; of few exact queries, too
-    filtered  the same with filters: one class of a hundred, and 50, 5, 0.5 and 0.05 % of the points by a
-              width that has nothing to do with the vectors
+    filtered  the same with filters: one class of a hundred, and 50, 5, 0.5 and 0.05 % of the points by
+              when they were taken, which has nothing to do with the vectors
     evaluate  `search evaluate` with a random sample of as many queries, and the index compared
     ingest    `ingest run` over the unchanged folder as a process: files a second, and bytes of memory a file
               above an ingest of 1,000 files

@@ -1,8 +1,9 @@
 """Makes the collections of `million.py`: files, a model, and points that an ingest finds unchanged.
 
 The files are hard links of a thousand photos, so that a million of them take little room. Each point is of
-one of them, with its size and times, and a vector of `store.py`, whose cluster is its class. The model has
-random weights, which nothing that is measured depends on.
+one of them, with its size and times, and a vector of `store.py`, whose cluster is its class. No two were
+taken at the same minute, in an order that has nothing to do with the vectors. The model has random weights,
+which nothing that is measured depends on.
 """
 
 import os
@@ -30,6 +31,9 @@ from store import CHUNK, CLUSTERS, Clusters
 PHOTOS = 1_000
 FEW = 1_000
 """Points of a collection beside the measured one, whose ingest shows what does not depend on their number."""
+
+WIDTH, HEIGHT = 320, 240
+"""Of every photo, as `commands.draw` draws them."""
 
 BATCH = 128
 """Points of one upsert: the batch size of an ingest on a GPU."""
@@ -190,7 +194,7 @@ def fill(place: Place) -> dict[str, object]:
 
 
 def payload_of(place: Place, row: int, cluster: int, rank: int) -> Payload:
-    """Returns the payload of a row's file; `rank` is its place in a random order, which filters select by."""
+    """Returns the payload of a row's file, which was taken at its `rank`: its place in a random order."""
     path = path_of(row, cluster)
     found = (place.photos / path).stat()
     return Payload(
@@ -198,8 +202,8 @@ def payload_of(place: Place, row: int, cluster: int, rank: int) -> Payload:
         path=path,
         class_name=f"class{cluster:03}",
         sha256=f"{row + 1:064x}",
-        width=1 + rank,
-        height=240,
+        width=WIDTH,
+        height=HEIGHT,
         bytes=found.st_size,
         mtime_ns=found.st_mtime_ns,
         ctime_ns=found.st_ctime_ns,

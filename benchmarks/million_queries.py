@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from filters import taken_at
 from lookalike_core.stores.points import EVERYTHING, PointFilter
 from lookalike_core.stores.protocol import Collection
 from million_collection import Place, numbered_clusters
@@ -58,7 +59,7 @@ def list_cases(place: Place) -> list[Case]:
     cases = [Case(name="all", where=EVERYTHING), Case(name="a class", where=of_class, cluster=A_CLASS)]
     for part in PARTS:
         first = place.points - max(1, place.points // part)
-        where = PointFilter(min_width=1 + first)
+        where = PointFilter(since=taken_at(first))
         cases.append(Case(name=f"{100 / part:g} %", where=where, from_rank=first))
     return cases
 
@@ -109,6 +110,7 @@ def _search(
 ) -> dict[str, float]:
     """Queries by each vector once, after some to warm up; `tenth` are the similarities of a perfect tenth."""
     where = replace(case.where, excluded_sha256=LEFT_OUT.excluded_sha256)
+    earliest = taken_at(case.from_rank)
     for vector in vectors[:WARM_UP]:
         collection.query(vector, limit=NEIGHBOURS, where=where, exact=exact)
     took_ms, shares = [], []
@@ -116,7 +118,7 @@ def _search(
         started = time.perf_counter()
         hits = collection.query(vector, limit=NEIGHBOURS, where=where, exact=exact)
         took_ms.append((time.perf_counter() - started) * 1000)
-        if any(hit.payload.width <= case.from_rank for hit in hits):
+        if any((hit.payload.taken_at or "") < earliest for hit in hits):
             raise RuntimeError("a hit is not selected by the filter")
         shares.append(sum(hit.score >= limit - TIE for hit in hits) / NEIGHBOURS)
     p50, p99 = np.percentile(took_ms, [50, 99])
