@@ -99,7 +99,8 @@ class RayEngine:
             batch_size=self._batch_size,
         )
         placed = {
-            "compute": ray.data.ActorPoolStrategy(size=workers),
+            # Not of a fixed size: one that is larger than what is left of its cluster gets no more work.
+            "compute": ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
             "num_cpus": pool.cores,
             "num_gpus": pool.gpus or None,
             "fn_constructor_args": (self._send_models(), options, ray.get),
