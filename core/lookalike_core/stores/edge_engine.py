@@ -33,11 +33,14 @@ _WAIT_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTuning:
-    """The engine's batch sizes, in rows, and the disk space to keep free."""
+    """When the engine uses a graph, its batch sizes, in rows, and the disk space to keep free."""
 
     indexed_above_kb: int = 80_000
     """The size of a collection's vectors, in KB, above which an HNSW graph is built; below, exact search is
     as fast."""
+
+    exact_below_kb: int = 20_000
+    """The size of the vectors that a filter selects, in KB, below which they are searched exactly."""
 
     spare_bytes: int = 128 * 2**20
     spare_to_open_bytes: int = 16 * 2**20

@@ -20,6 +20,12 @@ from lookalike_core.text import unicode_forms
 if TYPE_CHECKING:
     import qdrant_edge
 
+LINKS, CONSTRUCTION_EF = 16, 100
+"""Of each point in the graph, and candidates while they are chosen: the engine's defaults."""
+
+ACORN_UP_TO = 0.6
+"""The share of points that a filter selects up to which ACORN finds them."""
+
 
 def config_of(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edge.EdgeConfig":
     """Returns the configuration of a new shard for the collection."""
@@ -41,6 +47,9 @@ def config_of(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edg
             quantization_config=quantization[short],
             memory=None if short is VectorQuantization.NONE else edge.Memory.Cold,
         ),
+        hnsw_config=edge.HnswIndexConfig(
+            m=LINKS, ef_construct=CONSTRUCTION_EF, full_scan_threshold=tuning.exact_below_kb
+        ),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=tuning.indexed_above_kb),
     )
 
@@ -49,26 +58,39 @@ def index_of(field: str) -> "qdrant_edge.UpdateOperation":
     """Returns the operation that indexes a payload field.
 
     The index of a segment that has its graph stays in mapped files. In memory it would be built at each
-    opening, which takes 8 microseconds a point, and so most of the time of a query's process.
+    opening, which takes 8 microseconds a point, and so most of the time of a query's process. Only keywords
+    have links of their own in the graph: those of ranges take as long to build as all others together, and
+    double the time of a query without a filter (ADR 49).
     """
     import qdrant_edge as edge
 
-    schemas = {
-        FieldKind.KEYWORD: edge.KeywordIndexParams,
+    cold, kind = edge.Memory.Cold, INDEXED_FIELDS[field]
+    if kind is FieldKind.KEYWORD:
+        return edge.UpdateOperation.create_field_index(field, edge.KeywordIndexParams(memory=cold))
+    of_ranges = {
         FieldKind.INTEGER: edge.IntegerIndexParams,
         FieldKind.DATETIME: edge.DatetimeIndexParams,
     }
-    params = schemas[INDEXED_FIELDS[field]](memory=edge.Memory.Cold)
+    params = of_ranges[kind](memory=cold, enable_hnsw=False)
     return edge.UpdateOperation.create_field_index(field, params)
 
 
 def search_params(quantize: VectorQuantization, *, exact: bool) -> "qdrant_edge.SearchParams":
-    """Returns search parameters; an exact search uses whole vectors only."""
+    """Returns search parameters; an exact search uses whole vectors only.
+
+    With a filter, ACORN also looks at the neighbours of neighbours, since those that match may have no links
+    to each other.
+    """
     import qdrant_edge as edge
 
     oversampling = OVERSAMPLING.get(quantize)
     short = edge.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=oversampling)
-    return edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF, quantization=short if oversampling else None)
+    return edge.SearchParams(
+        exact=exact,
+        hnsw_ef=SEARCH_EF,
+        quantization=short if oversampling else None,
+        acorn=edge.AcornSearchParams(enable=True, max_selectivity=ACORN_UP_TO),
+    )
 
 
 def filter_of(where: PointFilter, *, lacking: str | None = None) -> "qdrant_edge.Filter | None":

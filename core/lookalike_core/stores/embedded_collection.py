@@ -1,8 +1,9 @@
 """An open collection of the embedded store: its shard, its lock or view, and its manifest."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from operator import methodcaller
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import sync_folder, write_json
+from lookalike_core.batched import batched
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.folder_rules import FolderRules
@@ -193,31 +195,48 @@ class EmbeddedCollection:
         """Returns hits in the engine's own order: best first for both distances."""
         check_query(vector, dimension=self.manifest.identity.dimension)
         searched, dropped = self._drop_excluded(where)
-        request = self._request(
-            vector, limit=limit + len(dropped), where=searched, exact=exact, with_payload=True
-        )
-        points = [p for p in self._shard.ask(lambda shard: shard.query(request)) if str(p.id) not in dropped]
-        return [SearchHit(score=self._score(p), payload=self._payload(p)) for p in points[:limit]]
+        wanted = limit + len(dropped)
+        [points] = self._search([vector], limit=wanted, where=searched, exact=exact, with_payload=True)
+        hits = [point for point in points if str(point.id) not in dropped][:limit]
+        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in hits]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[list[ScoredId]]:
         """Returns hits in batches short enough for Ctrl-C: the engine blocks all threads during a call."""
-        import qdrant_edge as edge
-
         check_queries(vectors, dimension=self.manifest.identity.dimension)
         searched, dropped = self._drop_excluded(where)
-        wanted = limit + len(dropped)
-        requests = [self._request(vector, limit=wanted, where=searched, exact=exact) for vector in vectors]
         found: list[list[ScoredId]] = []
-        at_once = self._shard.tuning.queries_at_once
-        for start in range(0, len(requests), at_once):
-            batch = edge.QueryBatchRequest(requests[start : start + at_once])
-            answers = self._shard.ask(methodcaller("query_batch", batch))
-            for points in answers:
-                hits = [ScoredId(id=str(p.id), score=self._score(p)) for p in points]
-                found.append([hit for hit in hits if hit.id not in dropped][:limit])
+        for points in self._search(vectors, limit=limit + len(dropped), where=searched, exact=exact):
+            hits = [ScoredId(id=str(p.id), score=self._score(p)) for p in points]
+            found.append([hit for hit in hits if hit.id not in dropped][:limit])
         return found
+
+    def _search(
+        self,
+        vectors: Iterable[FloatVector],
+        *,
+        limit: int,
+        where: PointFilter,
+        exact: bool,
+        with_payload: bool = False,
+    ) -> "Iterator[list[qdrant_edge.ScoredPoint]]":
+        """Yields the hits of each vector, best first.
+
+        A search in the graph may begin at a point from which no link leads to others that match: one that
+        finds fewer than it should is repeated exactly.
+        """
+        import qdrant_edge as edge
+
+        request = partial(self._request, limit=limit, where=where, with_payload=with_payload)
+        for some in batched(vectors, self._shard.tuning.queries_at_once):
+            batch = edge.QueryBatchRequest([request(vector, exact=exact) for vector in some])
+            for vector, points in zip(some, self._shard.ask(methodcaller("query_batch", batch)), strict=True):
+                is_short = len(points) < limit and not exact and where != EVERYTHING
+                if is_short and len(points) < self._shard.count(where):
+                    yield self._shard.ask(methodcaller("query", request(vector, exact=True)))
+                else:
+                    yield points
 
     def _drop_excluded(self, where: PointFilter) -> tuple[PointFilter, frozenset[str]]:
         """Returns a filter without the excluded SHA-256, and the ids of the hits to drop in their place.
@@ -233,7 +252,7 @@ class EmbeddedCollection:
         return replace(where, excluded_sha256=frozenset()), ids
 
     def _request(
-        self, vector: FloatVector, *, limit: int, where: PointFilter, exact: bool, with_payload: bool = False
+        self, vector: FloatVector, *, limit: int, where: PointFilter, exact: bool, with_payload: bool
     ) -> "qdrant_edge.QueryRequest":
         import qdrant_edge as edge
 

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
-from lookalike_core.stores.points import INDEXED_FIELDS, ImagePoint
+from lookalike_core.stores.points import INDEXED_FIELDS, ImagePoint, PointFilter
 from refusals import refuses
 
 NewManifest = Callable[..., CollectionManifest]
@@ -293,6 +294,73 @@ def test_an_index_is_built_in_a_child_process(
             assert nearest[0] == exact[0]
             found += len(set(exact) & set(nearest))
         assert found >= RECALL * 200
+
+
+@pytest.fixture
+def of_widths(
+    store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint, random_vectors: RandomVectors
+) -> Callable[[int], EmbeddedCollection]:
+    """Opens a collection with so many random points, of widths from 1 on in a random order."""
+    store = EmbeddedStore(store.directory, tuning=replace(INDEX_SOON, exact_below_kb=1))
+
+    def filled(count: int) -> EmbeddedCollection:
+        manifest = manifest_of(Distance.EUCLID, INDEX_DIMENSION)
+        store.create(manifest)
+        widths = np.random.default_rng(0).permutation(count)
+        with store.open(manifest.collection) as collection:
+            vectors = random_vectors(count, INDEX_DIMENSION)
+            points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
+            sized = [
+                replace(point, payload=replace(point.payload, width=1 + int(width)))
+                for point, width in zip(points, widths, strict=True)
+            ]
+            collection.upsert(sized)
+        return store.open(manifest.collection)
+
+    return filled
+
+
+@pytest.mark.parametrize("share", [0.6, 0.3, 0.05])
+def test_an_index_finds_what_a_range_selects(
+    of_widths: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors, share: float
+) -> None:
+    """Few of a point's links are to points that match, of which none were made for a range."""
+    where = PointFilter(min_width=1 + round(2000 * (1 - share)))
+    with of_widths(2000) as collection:
+        collection.upkeep.build_index(lambda: None)
+        found = 0
+        for query in random_vectors(20, INDEX_DIMENSION):
+            nearest = collection.query(query, limit=10, where=where)
+            exact = collection.query(query, limit=10, where=where, exact=True)
+            assert all(hit.payload.width >= (where.min_width or 0) for hit in exact)
+            found += len({hit.payload.id for hit in exact} & {hit.payload.id for hit in nearest})
+    assert found >= RECALL * 200
+
+
+@pytest.mark.parametrize("matching", [3, 400])
+def test_a_search_that_finds_less_than_matches_is_repeated_exactly(
+    of_widths: Callable[[int], EmbeddedCollection],
+    random_vectors: RandomVectors,
+    monkeypatch: pytest.MonkeyPatch,
+    matching: int,
+) -> None:
+    """A search in a graph can begin where no link leads to others that match; here it ends at once."""
+    request = EmbeddedCollection._request  # noqa: SLF001
+
+    def request_one(self: EmbeddedCollection, vector: FloatVector, **options: Any) -> Any:
+        return request(self, vector, **options | ({} if options["exact"] else {"limit": 1}))
+
+    monkeypatch.setattr(EmbeddedCollection, "_request", request_one)
+    queries = np.stack(random_vectors(2, INDEX_DIMENSION))
+    where = PointFilter(min_width=1 + 500 - matching)
+    with of_widths(500) as collection:
+        assert len(collection.query(queries[0], limit=10)) == 1
+        hits = collection.query(queries[0], limit=10, where=where)
+        assert len(hits) == min(10, matching)
+        assert hits == collection.query(queries[0], limit=10, where=where, exact=True)
+        many = collection.query_many(queries, limit=10, where=where)
+        assert [hit.id for hit in many[0]] == [hit.payload.id for hit in hits]
+        assert many == collection.query_many(queries, limit=10, where=where, exact=True)
 
 
 def test_replaced_points_need_a_new_index(
