@@ -19,7 +19,7 @@ def check_layout(layout: ClusterLayout | None, names: Sequence[str], store: Stor
         StoreError: the server cannot be asked.
     """
     if layout is None or store.cluster is None:
-        refuse_layout(layout, store.label)
+        refuse_layout(layout)
         return
     there = {name: store.cluster.find_layout(name) for name in names}
     for name, found in there.items():
@@ -37,7 +37,7 @@ def require_new_layout(layout: ClusterLayout | None, store: Store) -> None:
         StoreError: the server cannot be asked.
     """
     if layout is None or store.cluster is None:
-        refuse_layout(layout, store.label)
+        refuse_layout(layout)
     else:
         store.cluster.require_layout(layout)
 

@@ -100,7 +100,7 @@ def test_an_embedded_store_has_no_layout(shell: Any, draw: Any) -> None:
     for option in ("--shards", "--replicas", "--write-consistency"):
         refused = shell.ingest("album", option, "2")
         assert refused.code == 2
-        assert "the store embedded is embedded, and has neither shards nor replicas" in refused.err
+        assert "an embedded store has neither shards nor replicas" in refused.err
         assert f"leave {option} out" in refused.err
     assert not (shell.folder / "home/models").exists()
 

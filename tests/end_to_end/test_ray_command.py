@@ -47,7 +47,9 @@ def test_an_embedded_store_is_refused(shell: Any, images: Path) -> None:
     """Only one process at a time can write to it."""
     done = shell.ingest("pictures", "--engine", "ray")
     assert done.code == 2
-    assert "--engine: embedded is embedded, to which only one process can write" in error_line(done)
+    assert "--engine: only one process at a time can write to an embedded store; use a Qdrant" in error_line(
+        done
+    )
     assert not (shell.folder / "home" / "models").exists()
 
 

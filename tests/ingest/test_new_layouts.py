@@ -104,7 +104,7 @@ def test_a_layout_that_cannot_be_had_is_refused(
     assert caught.value.argument is Argument.REPLICAS
     assert manifest.collection not in there
     embedded = EmbeddedStore(tmp_path / "embedded")
-    with pytest.raises(UsageError, match="embedded, and has neither shards nor replicas"):
+    with pytest.raises(UsageError, match="an embedded store has neither shards nor replicas"):
         make_in(embedded, OTHER)
     assert embedded.names() == []
 

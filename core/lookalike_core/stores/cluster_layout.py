@@ -77,7 +77,7 @@ def choose_layout(
     return layout
 
 
-def refuse_layout(layout: ClusterLayout | None, label: str) -> None:
+def refuse_layout(layout: ClusterLayout | None) -> None:
     """Refuses any layout, for an embedded store.
 
     Raises:
@@ -86,8 +86,7 @@ def refuse_layout(layout: ClusterLayout | None, label: str) -> None:
     argument = None if layout is None else layout.first_argument
     if argument is not None:
         raise UsageError(
-            f"the store {label} is embedded, and has neither shards nor replicas; only a collection on a "
-            "server has them",
+            "an embedded store has neither shards nor replicas; only a collection on a server has them",
             argument=argument,
             hint=Hint(Action.LEAVE_OUT, dict.fromkeys([argument])),
         )

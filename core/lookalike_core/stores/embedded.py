@@ -104,7 +104,7 @@ class EmbeddedStore:
         self, manifest: CollectionManifest, *, name: str | None = None, layout: ClusterLayout | None = None
     ) -> None:
         """Creates the folder under a temporary name and renames it into place."""
-        refuse_layout(layout, self.label)
+        refuse_layout(layout)
         name = name or manifest.collection
         self._create(name, manifest, MANIFEST, manifest.named(name).with_revision(None).to_json())
 
@@ -112,7 +112,7 @@ class EmbeddedStore:
         self, manifest: CollectionManifest, *, name: str, source: str, layout: ClusterLayout | None = None
     ) -> None:
         """Creates the folder with `unfinished.json` instead of a manifest."""
-        refuse_layout(layout, self.label)
+        refuse_layout(layout)
         self._create(name, manifest, UNFINISHED, _describe_copy(manifest, name, source))
 
     def create_copy_of_files(

@@ -25,7 +25,7 @@ def check_engine(request: IngestRequest, store: Store) -> None:
         return
     if store.connection is None:
         raise UsageError(
-            f"{store.label} is embedded, to which only one process can write; use a Qdrant server",
+            "only one process at a time can write to an embedded store; use a Qdrant server",
             argument=Argument.ENGINE,
             hint=Hint(Action.CHANGE_STORE),
         )
