@@ -1,4 +1,4 @@
-"""Tests `kill -9` of workers and nodes of a Ray cluster during an ingest: the collection is whole."""
+"""Tests killed workers and nodes of a Ray cluster during an ingest, and Ctrl-C: the collection is whole."""
 
 import json
 import os
@@ -33,6 +33,7 @@ ROWS = IMAGES // 4
 TIMEOUT_S = 300
 SLOW_INGEST = Path(__file__).parents[1] / "support" / "slow_embedding.py"
 VECTOR_TOLERANCE = 1e-6
+INTERRUPTED = 130
 
 
 @pytest.fixture
@@ -79,6 +80,31 @@ def test_killed_workers_and_nodes_cost_nothing(
         add_node(cluster, 1)
 
 
+def test_an_interrupted_ingest_leaves_the_cluster_and_is_continued(
+    shell: Any, draw: Any, cluster: Any, own_names: str
+) -> None:
+    """Ctrl-C ends workers of this ingest and nothing else; the next ingest embeds what is missing."""
+    draw(shell.folder / "pictures", *(f"{number % 3}/{number}.png" for number in range(IMAGES)))
+    with running_stand_in() as server:
+        words = ["run", "pictures", "--distance", "euclid", *shell.model, "--store", server.url]
+        by_ray = [*words, "--engine", "ray", "--address", cluster.address, "--batch-size", "1", "--json"]
+        process = start(shell, by_ray)
+        reach(process, shell.folder / MARKS, ROWS // 2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == INTERRUPTED, err
+        assert "Traceback" not in err
+        wait_until(lambda: not list_workers(), timeout_s=TIMEOUT_S)
+        assert all(node.all_processes["raylet"][0].process.poll() is None for node in cluster.worker_nodes)
+        stored = len(points_of(server, f"{own_names}euclid"))
+        process = start(shell, by_ray)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0, err
+        [report] = json.loads(out)["collections"]
+        assert (report["added"], report["unchanged"]) == (IMAGES - stored, stored)
+        assert len(points_of(server, f"{own_names}euclid")) == IMAGES
+
+
 def choose_node(cluster: Any, chance: random.Random) -> Any:
     """Returns one of the nodes, at random."""
     return chance.choice(sorted(cluster.worker_nodes, key=raylet_of))
@@ -113,7 +139,14 @@ def reach(process: subprocess.Popen[str], marks: Path, rows: int) -> None:
 
 def kill_worker(node: Any) -> None:
     """Kills a worker that embeds, of this node or, if it has none, of another."""
-    raylet = raylet_of(node)
+    raylet, workers = raylet_of(node), list_workers()
+    assert workers
+    of_node = [pid for pid, parent in workers.items() if parent == raylet]
+    os.kill((of_node or sorted(workers))[0], signal.SIGKILL)
+
+
+def list_workers() -> dict[int, int]:
+    """Returns the process id of each worker that embeds, with that of its node."""
     workers = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -122,9 +155,7 @@ def kill_worker(node: Any) -> None:
             continue
         if title.startswith("ray::MapWorker"):
             workers[int(folder.name)] = int(status.rpartition(")")[2].split()[1])
-    assert workers
-    of_node = [pid for pid, parent in workers.items() if parent == raylet]
-    os.kill((of_node or sorted(workers))[0], signal.SIGKILL)
+    return workers
 
 
 def points_of(server: Any, name: str) -> dict[str, Any]:
