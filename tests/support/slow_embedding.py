@@ -12,7 +12,7 @@ from lookalike_ingest.engines import ray_tasks
 PAUSE_S = 2
 """Seconds before each row of files."""
 
-WRITTEN_AT_ONCE = 4
+AT_ONCE = 4
 MARKS = "embedded"
 """The folder of the marks."""
 
@@ -31,13 +31,14 @@ class SlowEmbedding(ray_tasks.Embedding):
 
 
 def main() -> None:
-    """Runs the command with workers that wait, and with small batches for writing."""
+    """Runs the command with workers that wait, and with small batches for decisions and for writing."""
     from lookalike_ingest import apply
     from lookalike_ingest.__main__ import main
+    from lookalike_ingest.engines import windows
     from lookalike_ingest.engines.ray_engine import RayEngine
 
     RayEngine.worker = SlowEmbedding
-    apply.WRITTEN_AT_ONCE = WRITTEN_AT_ONCE
+    apply.WRITTEN_AT_ONCE = windows.DECIDED_AT_ONCE = AT_ONCE
     main()
 
 

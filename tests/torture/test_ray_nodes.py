@@ -85,10 +85,12 @@ def test_an_interrupted_ingest_leaves_the_cluster_and_is_continued(
 ) -> None:
     """Ctrl-C ends workers of this ingest and nothing else; the next ingest embeds what is missing."""
     draw(shell.folder / "pictures", *(f"{number % 3}/{number}.png" for number in range(IMAGES)))
+    name, command = f"{own_names}euclid", ["run", "pictures", "--distance", "euclid", *shell.model]
     with running_stand_in() as server:
-        words = ["run", "pictures", "--distance", "euclid", *shell.model, "--store", server.url]
-        by_ray = [*words, "--engine", "ray", "--address", cluster.address, "--batch-size", "1", "--json"]
+        words = ["--store", server.url, "--engine", "ray", "--address", cluster.address]
+        by_ray = [*command, *words, "--batch-size", "1", "--json"]
         process = start(shell, by_ray)
+        wait_until(lambda: server.client.collection_exists(name), timeout_s=TIMEOUT_S)
         reach(process, shell.folder / MARKS, ROWS // 2)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=TIMEOUT_S)
@@ -96,13 +98,13 @@ def test_an_interrupted_ingest_leaves_the_cluster_and_is_continued(
         assert "Traceback" not in err
         wait_until(lambda: not list_workers(), timeout_s=TIMEOUT_S)
         assert all(node.all_processes["raylet"][0].process.poll() is None for node in cluster.worker_nodes)
-        stored = len(points_of(server, f"{own_names}euclid"))
+        stored = len(points_of(server, name))
         process = start(shell, by_ray)
         out, err = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0, err
         [report] = json.loads(out)["collections"]
         assert (report["added"], report["unchanged"]) == (IMAGES - stored, stored)
-        assert len(points_of(server, f"{own_names}euclid")) == IMAGES
+        assert len(points_of(server, name)) == IMAGES
 
 
 def choose_node(cluster: Any, chance: random.Random) -> Any:
