@@ -23,6 +23,7 @@ BACKBONE ?=
 WEIGHTS ?=
 DEMO := .demo
 MEASURED :=
+INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
@@ -106,8 +107,8 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lookalike needs Python 3.11 or newer; name one with: make PYTHON=python3.11")'
 	@echo "preparing $(VENV): downloading and installing what requirements.lock pins"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # OpenVINO's plugin in its locked version, only for processors that gain by it.
@@ -121,17 +122,17 @@ $(VENV)/.plugin: requirements-dev.lock $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.test: requirements-test.lock $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-test.lock
+	$(INSTALL) --require-hashes --requirement requirements-test.lock
 	@touch $@
 
 # Of what checks need, what measures alone.
 $(VENV)/.coverage: requirements-dev.lock $(VENV)/.test
 	awk '/^[^ ]/ { wanted = /^coverage==/ } wanted' requirements-dev.lock > $(VENV)/coverage.lock
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $(VENV)/coverage.lock
+	$(INSTALL) --no-deps --require-hashes --requirement $(VENV)/coverage.lock
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(INSTALL) --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
 # What is named in pyproject.toml as old as it may be, and what that brings along as new as it may be. Without Keras, of
