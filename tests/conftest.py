@@ -121,6 +121,11 @@ SLOW = {
 }
 """Folders and modules of `tests/` that only `make check` runs; other slow tests are marked one by one."""
 
+SLOW_MARK = "mark.slow"
+"""Where tests of other modules are slow, it is in the text of these, or of the fixtures of their folders."""
+
+TESTS = Path(__file__).parent
+
 TOGETHER = ("parity",)
 """Folders that one worker runs as a whole: their fixtures of the session take as long as their tests."""
 
@@ -260,14 +265,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves out what `make test` would deselect as a whole, since its modules take long to import."""
-    return True if config.getoption("markexpr") == "not slow" and _is_slow(collection_path) else None
+    """Leaves out what would be deselected as a whole, since its modules take long to import."""
+    chosen = config.getoption("markexpr")
+    is_left_out = (chosen == "not slow" and _is_slow(collection_path)) or (
+        chosen == "slow" and collection_path.match("test_*.py") and not _may_be_slow(collection_path)
+    )
+    return True if is_left_out else None
 
 
 def _is_slow(path: Path) -> bool:
     """Returns whether a folder, or a file itself or by its folder, is in `SLOW`."""
-    below = path.relative_to(Path(__file__).parent) if path.is_relative_to(Path(__file__).parent) else path
+    below = path.relative_to(TESTS) if path.is_relative_to(TESTS) else path
     return below.as_posix() in SLOW or below.parts[:1] in {(each,) for each in SLOW}
+
+
+def _may_be_slow(path: Path) -> bool:
+    """Returns whether a module has slow tests: as a whole, or by marks of its own or of its fixtures."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(TESTS) and folder != TESTS]
+    files = [path, *(folder / "conftest.py" for folder in folders)]
+    marked = (SLOW_MARK in each.read_text(encoding="utf-8") for each in files if each.exists())
+    return _is_slow(path) or any(marked)
 
 
 @pytest.hookimpl(optionalhook=True)
