@@ -69,8 +69,11 @@ def _require(root: SourcePath, *, may_be_missing: bool) -> SourcePath:
         UsageError: it does not exist and must, or an export of a collection wrote it.
         LookalikeError: it cannot be read.
     """
-    require_pyarrow(str(root))
     with source_errors(root):
+        local = root.parent if root.name == ALL_PARQUET else root
+        if not (root.is_remote or may_be_missing or os.path.exists(local)):  # noqa: PTH110 - no SourcePath
+            raise FileNotFoundError(root)
+        require_pyarrow(str(root))
         try:
             root.stat()
         except FileNotFoundError:

@@ -57,6 +57,19 @@ def test_a_file_is_found_through_links_and_from_its_folder(
 
 
 @pytest.mark.parametrize("missing", ["gone.parquet", "gone/*.parquet"])
+def test_a_missing_dataset_is_told_before_a_missing_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Whoever installs it would find that the name is wrong."""
+    file = write(tmp_path / "here.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
+    with pytest.raises(UsageError, match="does not exist; check its name"):
+        find_root(str(tmp_path / missing))
+    with pytest.raises(UsageError, match="needs pyarrow"):
+        find_root(str(file))
+
+
+@pytest.mark.parametrize("missing", ["gone.parquet", "gone/*.parquet"])
 def test_a_missing_dataset_is_found_only_where_it_may_be(tmp_path: Path, missing: str) -> None:
     """As a missing folder, to remove all of its points by force."""
     with pytest.raises(UsageError, match="does not exist"):

@@ -98,10 +98,6 @@ class ParquetImages:
         """
         return [read_layout(file.place) for file in self._files]
 
-    def count(self) -> int:
-        """Returns the number of rows."""
-        return sum(layout.rows for layout in self.layouts)
-
     def rows(self) -> Iterator[ImageRow]:
         """Yields all rows in order; only paths and classes are read.
 

@@ -13,7 +13,11 @@ OLDEST_PYTHON = (3, 11)
 OTHER_RUNTIMES = ("onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
 """Builds that Lookalike does not ask for; they have the same files, too."""
 
-EXTRAS = {"heif": ("pillow_heif", "HEIC images"), "parquet": ("pyarrow", "tables in Parquet")}
+EXTRAS = {
+    "heif": ("pillow_heif", "HEIC images"),
+    "parquet": ("pyarrow", "tables in Parquet"),
+    "ray": ("ray", "ingests on a Ray cluster"),
+}
 """Extra -> the module that it brings, and what that reads or writes."""
 
 _64_BIT = 2**63 - 1

@@ -136,11 +136,11 @@ def test_extras_that_are_missing_or_broken_are_told_apart() -> None:
     def load(name: str) -> object:
         raise ModuleNotFoundError(name) if name == "pyarrow" else OSError("libheif.so.1: undefined symbol")
 
-    heif, parquet = package_checks.check_extras(load)
-    assert (heif.status, parquet.status) == (WARNING, OK)
+    heif, parquet, ray = package_checks.check_extras(load)
+    assert (heif.status, parquet.status, ray.status) == (WARNING, OK, WARNING)
     assert "undefined symbol" in heif.message
     assert parquet.remedy == pip("install", "lookalike[parquet]")
-    assert statuses(package_checks.check_extras(lambda _: None)) == [OK, OK]
+    assert statuses(package_checks.check_extras(lambda _: None)) == [OK, OK, OK]
 
 
 # Providers
