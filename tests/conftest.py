@@ -131,6 +131,7 @@ TOGETHER = ("parity",)
 
 LONGEST = (
     "parity",
+    "end_to_end/test_ray_command.py",
     "lookalike/test_tutorial.py",
     "end_to_end/test_every_provider.py",
     "torture/test_damaged_images.py",

@@ -25,6 +25,12 @@ needs_ray = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def equal_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives workers the priority of other processes, beside which they would hardly run."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 def error_line(done: Any) -> str:
     """Returns the one line that names the fault; there is nothing on stdout."""
     assert "Traceback" not in done.err
