@@ -40,7 +40,7 @@ WITHOUT_WRONG_FIELDS = (
 )
 """They have no field, or one that may be any text."""
 
-FAST, SLOW = 4, 30
+FAST, SLOW = 4, 15
 """Requests to each address: with known values, with any valid ones, and with invalid ones."""
 
 LEAST_KNOWN = 16
