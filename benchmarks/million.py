@@ -33,8 +33,8 @@ step whose figures are stored is not measured again unless `--again` is given, s
 on where it was; delete the folder afterwards. Without it a temporary folder is used. There must be room for
 the collection and for its index, which is written beside it.
 
-`--plot` draws the seconds of each step over the number of points, of the cases in `--output` that are not
-quantized, beside lines that grow with N log N.
+`--plot` draws the processor time of each step over the number of points, of the cases in `--output` that are
+not quantized, beside lines that grow with N log N.
 """
 
 import argparse

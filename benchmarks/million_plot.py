@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SECONDS = ("seconds", "upserts_s")
-"""Keys of a step's seconds, the first that it has."""
+NOT_DRAWN = ("filtered",)
+"""Steps of several searches that have nothing to do with each other."""
 
 
 def draw_growth(cases: Mapping[str, Mapping[str, Any]], output: Path) -> None:
-    """Draws each step's seconds over the points, log-log, with a line of N log N from its first point."""
+    """Draws each step's processor time over the points, log-log, with a line of N log N from its first point.
+
+    Other programs lengthen it much less than the seconds by the clock.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -24,7 +27,7 @@ def draw_growth(cases: Mapping[str, Mapping[str, Any]], output: Path) -> None:
         grown = [seconds[first] * n * math.log(n) / (first * math.log(first)) for n in points]
         axes.plot(points, grown, linestyle=":", linewidth=1, color=line.get_color())
     axes.plot([], [], linestyle=":", linewidth=1, color="black", label="N log N")
-    axes.set(xscale="log", yscale="log", xlabel="points", ylabel="seconds (warm query: p50)")
+    axes.set(xscale="log", yscale="log", xlabel="points", ylabel="seconds of the processor (warm query: p50)")
     axes.grid(visible=True, which="major", linewidth=0.4)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -32,16 +35,17 @@ def draw_growth(cases: Mapping[str, Mapping[str, Any]], output: Path) -> None:
 
 
 def list_seconds(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, float]]:
-    """Returns the seconds of each step by the number of points, of the cases that are not quantized."""
+    """Returns the seconds of each step by the number of points, of the cases that are not quantized.
+
+    Those of a warm query are by the clock, in the median.
+    """
     found: dict[str, dict[int, float]] = {}
     for name, steps in cases.items():
         shape, _, quantize = name.partition(", ")
         points, _, dimension = shape.partition(" x ")
         for step, figures in steps.items():
-            seconds = next((figures[key] for key in SECONDS if key in figures), None)
-            if step == "warm":
-                seconds = figures["p50_ms"] / 1000
-            if quantize == "none" and seconds is not None:
+            seconds = figures["p50_ms"] / 1000 if step == "warm" else figures["cpu_s"]
+            if quantize == "none" and step not in NOT_DRAWN:
                 label = f"{step}, {dimension} values" if dimension != "512" else step
                 found.setdefault(label, {})[int(points)] = seconds
     return found
