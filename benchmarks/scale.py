@@ -71,7 +71,10 @@ WRITTEN = (
 
 
 def read_inputs(million: Path = MILLION) -> tuple[Input, ...]:
-    """Returns the inputs above, but those that `million.py` measured from its file, where that exists."""
+    """Returns the inputs above, but those that `million.py` measured from its file, where that exists.
+
+    The index of a case that was interrupted has no seconds there: the case does not count.
+    """
     if not million.exists():
         return WRITTEN
     measured: dict[str, Input] = {}
@@ -79,7 +82,8 @@ def read_inputs(million: Path = MILLION) -> tuple[Input, ...]:
     for name, steps in sorted(cases.items(), key=lambda case: int(case[0].partition(" ")[0])):
         shape, _, quantize = name.partition(", ")
         points, _, dimension = shape.partition(" x ")
-        if quantize == "none" and {"write", "index", "warm"} <= steps.keys():
+        is_whole = {"write", "index", "warm"} <= steps.keys() and "seconds" in steps["index"]
+        if quantize == "none" and is_whole:
             measured |= {each.symbol: each for each in _of_case(int(points), dimension, steps)}
     return tuple(measured.get(each.symbol, each) for each in WRITTEN)
 

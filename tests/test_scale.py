@@ -57,6 +57,7 @@ def test_inputs_are_those_of_the_largest_measured_collection(scale: ModuleType, 
     cases = {
         "1000000 x 512, none": more,
         "1000000 x 512, int4": {**steps, "index": {"seconds": 1.0}},
+        "3000000 x 512, none": {**steps, "index": {"cpu_s": 2_000.0}},
         "300000 x 512, none": steps,
         "250000 x 2048, none": {"write": steps["write"]},
     }
