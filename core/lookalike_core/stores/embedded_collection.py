@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from operator import methodcaller
 from pathlib import Path
@@ -229,11 +229,12 @@ class EmbeddedCollection:
         import qdrant_edge as edge
 
         request = partial(self._request, limit=limit, where=where, with_payload=with_payload)
+        count_matching = cache(partial(self._shard.count, where))
         for some in batched(vectors, self._shard.tuning.queries_at_once):
             batch = edge.QueryBatchRequest([request(vector, exact=exact) for vector in some])
             for vector, points in zip(some, self._shard.ask(methodcaller("query_batch", batch)), strict=True):
                 is_short = len(points) < limit and not exact and where != EVERYTHING
-                if is_short and len(points) < self._shard.count(where):
+                if is_short and len(points) < count_matching():
                     yield self._shard.ask(methodcaller("query", request(vector, exact=True)))
                 else:
                     yield points
