@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_ingest.engines.ray_cluster import connected
+from loopback_cluster import EQUAL_PRIORITY
 from object_store import serve_bucket
 from qdrant_stand_in import running_stand_in
 
@@ -27,8 +28,9 @@ needs_ray = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def equal_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives workers the priority of other processes, beside which they would hardly run."""
-    monkeypatch.setenv("RAY_worker_niceness", "0")
+    """Gives workers the priority of other processes."""
+    for name, value in EQUAL_PRIORITY.items():
+        monkeypatch.setenv(name, value)
 
 
 def error_line(done: Any) -> str:

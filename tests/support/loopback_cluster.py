@@ -15,8 +15,7 @@ _NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
 _HEALTH_CHECKS = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 """A dead node is noticed after five seconds, and not after half a minute."""
 
-
-_EQUAL_PRIORITY = {"RAY_worker_niceness": "0"}
+EQUAL_PRIORITY = {"RAY_worker_niceness": "0"}
 """Ray's workers have a lower one else, and hardly run beside other processes."""
 
 
@@ -28,7 +27,7 @@ def running_cluster(*cores: int, head_cores: int = 0) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
     folder = tempfile.mkdtemp(prefix="ray-")  # short, since paths of sockets have at most 107 characters
     head = {**_NODE, "num_cpus": head_cores, "temp_dir": folder, "_system_config": _HEALTH_CHECKS}
-    with mock.patch.dict(os.environ, _EQUAL_PRIORITY):
+    with mock.patch.dict(os.environ, EQUAL_PRIORITY):
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             for number in cores:
