@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile, Skipped
 from lookalike_core.images.image_walk import ImageWalk
 from lookalike_core.sources.file_systems import source_errors
-from lookalike_core.sources.parquet_images import ParquetImages, open_images
+from lookalike_core.sources.parquet_images import open_images, reopen_images
 from lookalike_core.sources.parquet_rows import RowPlace
 
 
@@ -25,7 +25,7 @@ class ParquetWalk(ImageWalk):
             LookalikeError: a file is damaged, or the store does not answer or refuses.
         """
         with source_errors(self._root):
-            for row in self._open(is_fresh=True).rows():
+            for row in reopen_images(str(self._root)).rows():
                 if self._is_excluded(row.path):
                     continue
                 if self._takes is None or self._takes(row.path):
@@ -39,7 +39,7 @@ class ParquetWalk(ImageWalk):
             wanted = list(paths)
             classes: dict[str, str | None] = dict.fromkeys(wanted)
             places: dict[str, RowPlace] = {}
-            for row in self._open(is_fresh=True).rows():
+            for row in reopen_images(str(self._root)).rows():
                 if row.path in classes:
                     classes[row.path], places[row.path] = row.class_name, row.place
         for path in wanted:
@@ -49,12 +49,9 @@ class ParquetWalk(ImageWalk):
     def image_names(self) -> Iterator[str]:
         """Yields the names of images."""
         with suppress(OSError):
-            for row in self._open(is_fresh=False).rows():
+            for row in open_images(str(self._root)).rows():
                 if not self._is_excluded(row.path):
                     yield PurePosixPath(row.path).name
-
-    def _open(self, *, is_fresh: bool) -> ParquetImages:
-        return open_images(str(self._root), is_fresh=is_fresh)
 
     def _is_excluded(self, path: str) -> bool:
         if not self._exclusion.covers(path):

@@ -5,6 +5,7 @@ classes are in the metadata of the file; img2dataset a column of bytes (`jpg`, `
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,25 +42,44 @@ class ImageRow:
     class_name: str | None
 
 
-def open_images(place: str, *, is_fresh: bool = False) -> "ParquetImages":
-    """Returns the images of a Parquet dataset, listed by this process before unless `is_fresh`.
+TRUSTED_SECONDS = 10.0
+"""How long the list of a dataset's files is believed; reading an image notices that a file has changed."""
+
+_opened: dict[str, "ParquetImages"] = {}
+_opening = threading.RLock()
+_MOST_OPEN = 8
+
+
+def open_images(place: str, *, max_age: float = TRUSTED_SECONDS) -> "ParquetImages":
+    """Returns the images of a Parquet dataset as its files were at most `max_age` seconds ago.
+
+    What this process has read of the dataset is kept while no file changes its size or time.
 
     Raises:
         FileNotFoundError: it does not exist, or holds no Parquet files.
         OSError: it cannot be read.
     """
     with _opening:
-        if is_fresh or place not in _opened:
-            _opened.pop(place, None)
-            while len(_opened) >= _MOST_OPEN:
-                _opened.pop(next(iter(_opened)))
-            _opened[place] = ParquetImages(place)
+        images = _opened.pop(place, None)
+        if images is None or not (images.age <= max_age or images.list_again()):
+            return reopen_images(place)
+        _opened[place] = images
+        return images
+
+
+def reopen_images(place: str) -> "ParquetImages":
+    """Returns the images of a Parquet dataset, of which nothing is kept from before.
+
+    Raises:
+        FileNotFoundError: it does not exist, or holds no Parquet files.
+        OSError: it cannot be read.
+    """
+    with _opening:
+        _opened.pop(place, None)
+        while len(_opened) >= _MOST_OPEN:
+            _opened.pop(next(iter(_opened)))
+        _opened[place] = ParquetImages(place)
         return _opened[place]
-
-
-_opened: dict[str, "ParquetImages"] = {}
-_opening = threading.RLock()
-_MOST_OPEN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +100,27 @@ class ParquetImages:
 
     def __init__(self, place: str) -> None:
         self.place = place
+        self._listed = time.monotonic()
         self._files = _list_files(place)
         self._lock = threading.RLock()
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago the files were listed."""
+        return time.monotonic() - self._listed
+
+    def list_again(self) -> bool:
+        """Returns whether the files are still the same.
+
+        Raises:
+            FileNotFoundError: the dataset does not exist any more.
+            OSError: that cannot be told.
+        """
+        now = time.monotonic()
+        if _list_files(self.place) != self._files:
+            return False
+        self._listed = now
+        return True
 
     @property
     def mtime_ns(self) -> int:
@@ -152,8 +191,7 @@ class ParquetImages:
         with suppress(RowsChangedError):
             if (place := self.find(path)) is not None:
                 return read_row(place)
-        fresh = open_images(self.place, is_fresh=True) if _list_files(self.place) != self._files else self
-        if (place := fresh.find(path)) is None:
+        if (place := open_images(self.place, max_age=0).find(path)) is None:
             raise FileNotFoundError(f"{self.place}/{path} does not exist")
         return read_row(place)
 

@@ -157,8 +157,9 @@ class SourcePath(_SystemPath):
         if not self.is_parquet:
             return read_status(str(self))
         dataset, path = self.split_parquet()
-        images = open_images(str(dataset))
-        return images.read_status(path) if path else EntryStatus(is_folder=True, mtime_ns=images.mtime_ns)
+        if path:
+            return open_images(str(dataset)).read_status(path)
+        return EntryStatus(is_folder=True, mtime_ns=open_images(str(dataset), max_age=0).mtime_ns)
 
 
 _DEVICE = 0x10CA

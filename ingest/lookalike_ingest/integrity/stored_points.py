@@ -207,8 +207,11 @@ class Files:
 
     def find(self, id_: str, payload: Payload, counts: Counts) -> PresentPoint | Finding | None:
         """Returns a point with its file, or the fault that it has none; None, counted, if that is unknown."""
-        file = self._roots[payload.dataset] / payload.path
+        root = self._roots[payload.dataset]
+        file = root / payload.path
         try:
+            if isinstance(root, SourcePath) and not self._has_files(root):
+                return self._judge_missing(id_, payload, counts)
             status = file.stat()
         except (FileNotFoundError, NotADirectoryError):
             return self._judge_missing(id_, payload, counts)

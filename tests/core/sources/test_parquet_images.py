@@ -3,8 +3,10 @@
 import json
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.found_files import UNKNOWN_BYTES, FoundFile, open_found
 from lookalike_core.images.scan import OtherFiles, count_images, has_images, look_up, scan
-from lookalike_core.sources.parquet_images import open_images
+from lookalike_core.sources.parquet_images import TRUSTED_SECONDS, open_images
 from lookalike_core.sources.parquet_rows import RowPlace, RowsChangedError, read_row
 from lookalike_core.sources.source_path import SourcePath
 
@@ -165,6 +167,25 @@ def test_a_file_that_was_written_again_is_not_read_by_former_rows(tmp_path: Path
     assert (root / "2.jpg").read_bytes() == b"other"
     write(file, structs(("new.jpg", b"new")))
     assert (root / "new.jpg").read_bytes() == b"new"
+
+
+def test_a_dataset_is_not_believed_to_be_as_it_was_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither itself, which is looked at each time, nor what is known of its images."""
+    root = write(tmp_path / "x.parquet", structs(("1.jpg", b"1"), ("2.jpg", b"2")))
+    first, second = root / "1.jpg", root / "2.jpg"
+    assert (first.exists(), second.exists(), second.stat().st_size) == (True, True, 1)
+    write(tmp_path / "x.parquet", structs(("2.jpg", b"234")))
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * TRUSTED_SECONDS)
+    monkeypatch.setattr("lookalike_core.sources.parquet_images.time", clock)
+    assert (first.exists(), second.exists(), second.stat().st_size) == (False, True, 3)
+    assert open_images(str(root)) is open_images(str(root))
+    (tmp_path / "x.parquet").unlink()
+    assert (root.exists(), root.is_dir(), root.is_file()) == (False, False, False)
+    for lost in (root, second):
+        with pytest.raises(FileNotFoundError):
+            lost.stat()
 
 
 @pytest.mark.parametrize("damage", [b"", b"no table", b"PAR1 and nothing that is one PAR1"])
