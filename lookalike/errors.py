@@ -9,7 +9,8 @@ LookalikeError                 `.path`: the file or folder concerned; `.hint`: w
 ├── ImageError                 an image cannot be read; `.reason` says why, `.limit` which limit it exceeds
 │   └── MissingDecoderError    its decoder is not installed; `.needed` names it
 ├── StoreError                 the store cannot be reached or refuses; `.store` is its address
-│   └── StoreRefusedError      the API key does not permit the request
+│   ├── StoreRefusedError      the API key does not permit the request
+│   └── PeersMissingError      a cluster lacks peers with replicas that the request needs
 ├── CollectionError            a collection does not fit; `.collection` is its name
 │   ├── CollectionMissingError it does not exist; `.holder` is a process that may be creating it
 │   └── ManifestError          it exists and holds another embedding space, or is not of Lookalike
@@ -30,6 +31,7 @@ from lookalike_core.errors import (
     ManifestError,
     MissingDecoderError,
     ModelError,
+    PeersMissingError,
     ProviderError,
     SkipReason,
     StoreError,
@@ -56,6 +58,7 @@ __all__ = [
     "ManifestError",
     "MissingDecoderError",
     "ModelError",
+    "PeersMissingError",
     "ProviderError",
     "SkipReason",
     "StoreError",

@@ -5,10 +5,11 @@
     ├── ModelError                 3   a model that cannot be loaded or run
     │   ├── WeightsError           3   weights missing, damaged or of another network
     │   └── ProviderError          3   a required GPU that is not available
-    ├── ImageError               4   an image that cannot be read
+    ├── ImageError                 4   an image that cannot be read
     │   └── MissingDecoderError    4   the decoder is not installed
     ├── StoreError                 5   the store cannot be reached or refuses
-    │   └── StoreRefusedError      5   the API key lacks the permission
+    │   ├── StoreRefusedError      5   the API key lacks the permission
+    │   └── PeersMissingError      5   a cluster lacks peers with replicas that are needed
     ├── CollectionError            6   a collection that cannot be used
     │   ├── CollectionMissingError 6   it does not exist
     │   └── ManifestError          6   another embedding space, or no manifest of ours
@@ -188,6 +189,10 @@ class StoreError(LookalikeError):
 
 class StoreRefusedError(StoreError):
     """The server refuses a request because of its API key, or because it came without one."""
+
+
+class PeersMissingError(StoreError):
+    """Peers of the server's cluster cannot be reached, and a request needs replicas that they have."""
 
 
 class CollectionError(LookalikeError):

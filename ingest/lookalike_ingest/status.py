@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
-from lookalike_core.stores.bulk_reads import log_left_out
+from lookalike_core.errors import CollectionMissingError
+from lookalike_core.stores.bulk_reads import UNREADABLE, log_left_out
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import EVERYTHING
@@ -43,7 +43,7 @@ def read_statuses(store: Store) -> Iterator[CollectionStatus]:
             yield _status(store, name, cluster)
         except CollectionMissingError:
             continue
-        except (ManifestError, StoreRefusedError) as error:
+        except UNREADABLE as error:
             log_left_out(name, error)
 
 

@@ -29,6 +29,7 @@ EXIT_CODES = {
     "MissingDecoderError": 4,
     "StoreError": 5,
     "StoreRefusedError": 5,
+    "PeersMissingError": 5,
     "CollectionError": 6,
     "CollectionMissingError": 6,
     "ManifestError": 6,

@@ -7,7 +7,7 @@ import faulty_proxy as wire
 import made_collections
 import pytest
 from faulty_proxy import FaultyProxy
-from lookalike_core.errors import StoreError
+from lookalike_core.errors import PeersMissingError, StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import Distance
@@ -182,3 +182,34 @@ def test_a_server_alone_has_no_peers(store: ServerStore) -> None:
     """Nor are its shards listed."""
     assert find_peers(store) == []
     assert {one.sharding for one in statuses(store)} == {None}
+
+
+def test_a_collection_that_lacks_peers_is_left_out(
+    server: QdrantStandIn, store: ServerStore, said: list[str]
+) -> None:
+    """With its peers and shards in a line, and an error if there is no other."""
+    server.peers = [1, 2]
+    store.create(
+        made_collections.manifest_of(Distance.COSINE, 4, {}), name="d-fourth", layout=ClusterLayout(shards=2)
+    )
+    server.down = {2}
+    assert [one.name for one in statuses(store)] == [*NAMES]
+    [line] = [each for each in said if each.startswith("warning: collection d-fourth is skipped")]
+    assert "peer 2 at http://node-2:6335/ cannot be reached; shard 1 has 0 of 1 active replicas" in line
+    for name in NAMES:
+        server.client.delete_collection(name)
+    with pytest.raises(PeersMissingError, match=r"shard 1 has 0 of 1 active replicas; start it again$"):
+        statuses(store)
+
+
+def test_a_collection_that_loses_its_peer_while_it_is_read_is_left_out(
+    server: QdrantStandIn, store: ServerStore, proxy: FaultyProxy, said: list[str]
+) -> None:
+    """The others are listed."""
+    server.peers = [1, 2]
+    store.create(
+        made_collections.manifest_of(Distance.COSINE, 4, {}), name="d-fourth", layout=ClusterLayout(shards=2)
+    )
+    proxy.plan(r"POST /collections/a-first/points/count", wire.after(lambda: server.down.add(2)))
+    assert [one.name for one in statuses(store)] == [*NAMES]
+    assert any("collection d-fourth is skipped" in each for each in said)

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreRefusedError
+from lookalike_core.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    PeersMissingError,
+    StoreRefusedError,
+)
 from lookalike_core.logs import get_logger
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
@@ -15,6 +21,9 @@ _logger = get_logger("stores")
 
 AT_ONCE = 256
 """How many images' vectors are read at a time; the stores return them as Python numbers."""
+
+UNREADABLE = (ManifestError, StoreRefusedError, PeersMissingError)
+"""Errors of one collection beside which others can be read."""
 
 
 def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]:
@@ -27,7 +36,7 @@ def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]
             manifest = store.manifest(name)
         except CollectionMissingError:
             continue
-        except (ManifestError, StoreRefusedError) as error:
+        except UNREADABLE as error:
             log_left_out(name, error)
             continue
         yield name, manifest

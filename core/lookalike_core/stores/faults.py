@@ -15,6 +15,7 @@ from lookalike_core.errors import (
     CollectionMissingError,
     LookalikeError,
     ManifestError,
+    PeersMissingError,
     StoreError,
     StoreRefusedError,
 )
@@ -66,6 +67,11 @@ class Fault:
     def is_transient(self) -> bool:
         """Returns whether the same request may succeed a little later."""
         return self.kind in (FaultKind.UNREACHABLE, FaultKind.BUSY, FaultKind.FULL)
+
+    @property
+    def lacks_peers(self) -> bool:
+        """Returns whether the request failed for peers that the server could not reach."""
+        return self.kind is FaultKind.BUSY and self.peers is not None
 
 
 class TooLargeError(StoreError):
@@ -119,12 +125,13 @@ def error_for(
     Without a `collection`, "not found" means that the server is not Qdrant.
     """
     if missing_peers:
-        return StoreError(f"{message}; {missing_peers}", hint=Hint(Action.REPEAT))
+        return PeersMissingError(f"{message}; {missing_peers}", hint=Hint(Action.REPEAT))
     if fault.kind is FaultKind.MISSING and collection is not None:
         return CollectionMissingError(message, collection=collection)
     if fault.kind is FaultKind.EXISTS and collection is not None:
         return ManifestError(f"{message}; it was not changed", collection=collection)
-    kind, hint = _ERRORS.get(fault.kind, StoreError), _HINTS.get(fault.kind)
+    kind = PeersMissingError if fault.lacks_peers else _ERRORS.get(fault.kind, StoreError)
+    hint = _HINTS.get(fault.kind)
     if fault.kind is FaultKind.REFUSED:
         return kind(message, hint=hint)
     return kind(f"{message}; {_NEXT_STEPS.get(fault.kind, _SEE_THE_LOG)}", hint=hint)

@@ -127,7 +127,7 @@ class Requests:
 
     def _find_missing_peers(self, fault: Fault, collection: str | None) -> str:
         """Returns which peers a failed request lacked; "" if it was not for them, or that is not known."""
-        if fault.peers is None or fault.kind is not FaultKind.BUSY or self._explain_peers is None:
+        if fault.peers is None or not fault.lacks_peers or self._explain_peers is None:
             return ""
         with _waiting(), suppress(Exception):  # the fault itself is to be reported
             return self._secrets.redact(self._explain_peers(fault.peers, collection))

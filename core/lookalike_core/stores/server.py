@@ -16,6 +16,7 @@ from lookalike_core.errors import (
     CollectionMissingError,
     LookalikeError,
     ManifestError,
+    PeersMissingError,
     StoreError,
     StoreRefusedError,
     UsageError,
@@ -23,6 +24,7 @@ from lookalike_core.errors import (
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets, ServerConnection
+from lookalike_core.stores.bulk_reads import log_left_out
 from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import (
@@ -106,17 +108,23 @@ class ServerStore:
         return self._requests.make(lambda: self._client.info().version, "asking for the version")
 
     def names(self) -> list[str]:
-        """Returns the names after one request per collection: their list has no metadata."""
-        refusals = []
+        """Returns the names after one request per collection: their list has no metadata.
+
+        Logs and leaves out collections that lack peers: whether they are ours is not known.
+        """
+        unread: dict[str, StoreError] = {}
         ours = []
         for name, asked_as in self._names.list_all():
             try:
                 if is_collection_name(asked_as) and is_ours(self._names.look(asked_as)):
                     ours.append(name)
-            except StoreRefusedError as error:
-                refusals.append(error)
-        if refusals and not ours:  # perhaps a key that is out of date: not a store that is empty
-            raise refusals[0]
+            except (StoreRefusedError, PeersMissingError) as error:
+                unread[name] = error
+        if unread and not ours:  # perhaps a key that is out of date: not a store that is empty
+            raise next(iter(unread.values()))
+        for name, fault in unread.items():
+            if isinstance(fault, PeersMissingError):  # a key may well be limited to other collections
+                log_left_out(name, fault)
         return sorted(ours)
 
     def __contains__(self, name: str) -> bool:

@@ -25,9 +25,9 @@ def check_engine(request: IngestRequest, store: Store) -> None:
         return
     if store.connection is None:
         raise UsageError(
-            "only one process at a time can write to an embedded store; use a Qdrant server",
+            "its workers write to the store at once, which only a Qdrant server allows",
             argument=Argument.ENGINE,
-            hint=Hint(Action.CHANGE_STORE),
+            hint=Hint(Action.USE, {Argument.STORE: "http://HOST:6333"}),
         )
     require_ray()
     if not request.dry_run:
