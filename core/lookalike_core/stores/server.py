@@ -143,6 +143,9 @@ class ServerStore:
     ) -> None:
         """Creates the collection with its manifest in one request, then its payload indexes.
 
+        From the first request on other processes may open it and write to it, so it is deleted again only if
+        the server cannot make what was asked for. If it is interrupted, `open` completes it.
+
         A staged collection has the layout of the one that it is to replace, unless another is given.
         """
         name = name or manifest.collection
@@ -196,15 +199,13 @@ class ServerStore:
             if self._names.look(real) is not None:  # it was replaced, and its deletion was interrupted
                 self._delete(real)
         make = partial(self._make, real, manifest, metadata, layout or ClusterLayout())
-        self._requests.make(make, f"creating collection {name}", collection=name)
-        try:
-            self._complete(real)
-            if layout is not None:
-                self._require_made(real, layout)
-        except BaseException:
-            with suppress(Exception):
-                self._client.delete_collection(real)
-            raise
+        is_made = self._requests.make(make, f"creating collection {name}", collection=name)
+        unfit = self._find_unfit(real, name, layout)
+        if unfit is not None:
+            if is_made:
+                self._delete_empty(real)
+            raise unfit
+        self._index(real, list(INDEXED_FIELDS))  # others may write by now: what is left, `open` completes
 
     def open(self, name: str) -> "ServerCollection":
         """Opens a collection, and completes its payload indexes if its creation was interrupted."""
@@ -415,10 +416,11 @@ class ServerStore:
 
     def _make(
         self, name: str, manifest: CollectionManifest, metadata: dict[str, Any], layout: ClusterLayout
-    ) -> None:
-        """Tries to create the collection.
+    ) -> bool:
+        """Creates the collection, and returns whether this request did.
 
-        If an earlier answer was lost, its manifest identifies it as ours.
+        If an earlier answer was lost, or a process that began in the same second was faster, it is there with
+        the same manifest.
         """
         from qdrant_client import models
 
@@ -442,32 +444,42 @@ class ServerStore:
             there = find_info(self._client, name) if refused else None
             if there is None or manifest_data(there) != metadata[METADATA_KEY]:
                 raise
+            return False
+        return True
 
-    def _complete(self, name: str) -> None:
-        """Creates the indexes, and checks that the manifest was stored: an old server drops it silently."""
-        self._index(name, list(INDEXED_FIELDS))
-        info = self._names.look(name)
-        if info is None or manifest_data(info) is None:
-            raise StoreError(
+    def _find_unfit(self, real: str, name: str, layout: ClusterLayout | None) -> LookalikeError | None:
+        """Returns why a new collection cannot be used; None if it can be.
+
+        An old server drops the manifest silently. One may make another layout than asked for, or too few
+        replicas for it.
+        """
+        info = self._names.look(real)
+        if info is None:
+            return CollectionMissingError(f"{name} was deleted in the meantime", collection=name)
+        if manifest_data(info) is None:
+            return StoreError(
                 f"the server at {self.label} does not store metadata of collections; "
                 "use Qdrant 1.16 or newer (docker compose up qdrant)",
                 store=self.label,
             )
-
-    def _require_made(self, name: str, layout: ClusterLayout) -> None:
-        """Refuses a new collection that has another layout than asked for, or too few replicas for it."""
-        info = self._names.look(name)
-        made = ClusterLayout() if info is None else layout_of(info)
+        layout, made = layout or ClusterLayout(), layout_of(info)
         if layout.find_difference(made) is not None:
-            raise StoreError(f"{self.label} made {name} with {made}, not {layout}", store=self.label)
+            return StoreError(f"{self.label} made {name} with {made}, not {layout}", store=self.label)
         asked, replicas = layout.write_consistency or 1, made.replicas or 1
         if asked > replicas:
-            raise UsageError(
+            return UsageError(
                 f"a write cannot be confirmed by {asked} replicas: {self.label} makes {replicas} of each "
                 "shard unless told otherwise",
                 argument=Argument.WRITE_CONSISTENCY,
                 hint=Hint(Action.USE, {Argument.REPLICAS: str(asked)}),
             )
+        return None
+
+    def _delete_empty(self, name: str) -> None:
+        """Deletes a collection that nobody has written to."""
+        with suppress(Exception):
+            if not self._client.count(name, exact=True).count:
+                self._client.delete_collection(name)
 
     def _index(self, name: str, fields: Sequence[str]) -> None:
         for field in fields:

@@ -270,7 +270,8 @@ class ServerCollection:
         """
         if self._replicas <= 1:
             return []
-        unlike = [point for point in ids if point not in self._read_alike(ids)]
+        alike = self._read_alike(ids)
+        unlike = [point for point in ids if point not in alike]
         there = self._read_alike(unlike, everywhere=False)
         again = self._read_alike([point for point in unlike if point in there])
         return [point for point in unlike if point in there and point not in again]

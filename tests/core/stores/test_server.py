@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
+import faulty_proxy as wire
 import numpy as np
 import pytest
 from grpc_responder import GrpcResponder, grpc_info
@@ -29,12 +30,15 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import connection, retries
 from lookalike_core.stores.address import ServerAddress
+from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest, VectorQuantization
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.points import OVERSAMPLING, ImagePoint, PointFilter
-from lookalike_core.stores.retries import DEFAULT_RETRY_POLICY, RetryPolicy
+from lookalike_core.stores.points import INDEXED_FIELDS, OVERSAMPLING, ImagePoint, PointFilter
+from lookalike_core.stores.retries import RetryPolicy
 from lookalike_core.stores.server import ServerCollection, ServerStore
+from lookalike_core.stores.server_requests import make_index
 from lookalike_core.stores.server_tuning import ServerTuning
+from qdrant_stand_in import running_stand_in
 from quick_retries import QUICK_RETRIES
 
 NewManifest = Callable[..., CollectionManifest]
@@ -333,32 +337,50 @@ def test_an_error_names_collection_and_server(collection: ServerCollection, resp
         collection.count()
 
 
-def test_a_failed_creation_is_undone(
-    store: ServerStore,
-    responder: Responder,
-    manifest_of: NewManifest,
-    enveloped: Envelope,
+@pytest.mark.parametrize("fault", [RuntimeError("no room"), KeyboardInterrupt()])
+def test_a_creation_that_ends_halfway_leaves_what_others_may_use(
+    manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
-    """If an index cannot be created, the collection is deleted."""
+    """Another part of the dataset may have written to the collection by then; opening it completes it."""
     manifest = manifest_of()
-    path = f"/collections/{manifest.collection}"
-    responder.answers |= {
-        f"GET {path}/exists": (200, enveloped({"exists": False})),
-        f"PUT {path}": (200, enveloped(True)),
-        f"PUT {path}/index": (500, {"status": {"error": "no room"}}),
-        f"DELETE {path}": (200, enveloped(True)),
-    }
-    with pytest.raises(StoreError, match="no room"):
-        store.create(manifest)
-    assert [f"{seen.method} {seen.path.partition('?')[0]}" for seen in responder.seen] == [
-        f"GET {path}/exists",
-        "GET /collections",  # a rebuilt one of this name would be in one of its slots
-        f"PUT {path}",
-        *[f"PUT {path}/index"] * DEFAULT_RETRY_POLICY.tries,
-        f"DELETE {path}",
-    ]
-    written = manifest.named(manifest.collection).to_json()
-    assert json.loads(responder.seen[2].body)["metadata"] == {METADATA_KEY: written}
+    made = []
+
+    def make_some(client: Any, name: str, field: str) -> None:
+        if len(made) == 2:
+            raise fault
+        made.append(field)
+        make_index(client, name, field)
+
+    with running_stand_in() as one:
+        store = connect(one.url, api_key=None)
+        with monkeypatch.context() as patched:
+            patched.setattr("lookalike_core.stores.server.make_index", make_some)
+            with pytest.raises((StoreError, KeyboardInterrupt)):
+                store.create(manifest)
+        assert store.names() == [manifest.collection]
+        info = one.client.get_collection(manifest.collection)
+        assert info.config.metadata == {METADATA_KEY: manifest.named(manifest.collection).to_json()}
+        for module in ("server", "server_collection"):
+            note = f"lookalike_core.stores.{module}.make_index"
+            monkeypatch.setattr(note, lambda *words: made.append(words[-1]))
+        store.open(manifest.collection).complete_indexes()
+        assert set(made) == INDEXED_FIELDS.keys()
+        store.close()
+
+
+def test_a_creation_that_another_process_wins_deletes_nothing(
+    manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that begin in the same second make the same collection; the slower one deletes none."""
+    manifest = manifest_of()
+    with running_stand_in() as one, wire.running_proxy(("127.0.0.1", one.port)) as proxy:
+        faster, slower = connect(one.url, api_key=None), connect(proxy.url, api_key=None)
+        proxy.plan(r"PUT /collections/[^/?]+(\?|$)", wire.after(lambda: faster.create(manifest)))
+        with pytest.raises(StoreError, match="not 2 shards"):
+            slower.create(manifest, layout=ClusterLayout(shards=2))
+        assert faster.names() == [manifest.collection]
+        for store in (faster, slower):
+            store.close()
 
 
 def test_a_collection_created_first_by_others_is_not_deleted(
@@ -394,7 +416,7 @@ def test_a_server_that_drops_metadata_is_too_old(
             "GET /collections": (200, enveloped({"collections": []})),
             f"GET {path}": (200, enveloped(describe(manifest, None))),
             f"PUT {path}": (200, enveloped(True)),
-            f"PUT {path}/index": (200, enveloped(UPDATED)),
+            f"POST {path}/points/count": (200, enveloped({"count": 0})),
             f"DELETE {path}": (200, enveloped(True)),
         }
     )
@@ -628,8 +650,7 @@ def test_quantization_is_configured_as_qdrant_documents_it(
     path = f"/collections/{manifest.collection}"
     responder.answers |= {
         f"GET {path}/exists": (200, enveloped({"exists": False})),
-        f"PUT {path}": (200, enveloped(True)),
-        f"PUT {path}/index": (500, {"status": {"error": "far enough"}}),
+        f"PUT {path}": (403, {"status": {"error": "far enough"}}),
     }
     with pytest.raises(StoreError, match="far enough"):
         store.create(manifest)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from faulty_proxy import running_proxy
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.protocol import Store
@@ -67,6 +68,17 @@ def test_equal_replicas_are_sound_and_single_ones_are_not_compared(
     server.replicas, server.unlike = 1, {point_of("3.png", random_vectors(1, DIMENSION)[0]).payload.id}
     assert not verify(store, manifest.collection).counts
     store.close()
+
+
+def test_a_page_of_points_is_compared_in_one_request(
+    server: QdrantStandIn, manifest: CollectionManifest
+) -> None:
+    """A request for each point would read the whole page as often."""
+    with running_proxy(("127.0.0.1", server.port)) as proxy:
+        store = connect(proxy.url, api_key=None)
+        assert not verify(store, manifest.collection).counts
+        assert proxy.count(r"POST /collections/[^/]+/points\?.*consistency=all") == 1
+        store.close()
 
 
 def test_a_point_that_is_deleted_meanwhile_is_not_unlike(
