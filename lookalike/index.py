@@ -410,7 +410,7 @@ class Index(Searchable):
             quantize: Vector quantization of a new collection: `int8` or `int4`.
             shards: Shards of a new collection on a server; by default as the server is set up.
             replicas: Copies of each shard, on different peers of the server's cluster.
-            write_consistency: The replicas that must confirm a write.
+            write_consistency: The replicas that must confirm a write while one fails.
             synsets: ImageNet's table of the names of its folders.
             val_solution: ImageNet's table of the classes of its validation images.
 
@@ -1048,7 +1048,7 @@ class Index(Searchable):
                 copy of another name; `add` to a store without `collection` does not find it.
             shards: Shards of the copy on a server; by default as that server is set up.
             replicas: Copies of each shard of it, on different peers of the server's cluster.
-            write_consistency: The replicas that must confirm a write to it.
+            write_consistency: The replicas that must confirm a write to it while one fails.
 
         Raises:
             ManifestError: a collection of this name with other content exists there; it was not changed.

@@ -85,9 +85,9 @@ def back_up(name: str, path: Path, *, store: Store, settings: Settings) -> Backu
     refuse_staged(name, store)
     with _held(name, store) as collection:
         heads = _find_head(collection, settings)
-        described = partial(_describe, collection.manifest.named(name), collection.count(), kind_of(store))
-        with atomic_path(target) as temporary, _files_of(collection, store, target) as files:
-            sources = [*files, *heads]
+        with atomic_path(target) as temporary, _content_of(collection, store, target) as content:
+            described = partial(_describe, content.manifest.named(name), content.points, kind_of(store))
+            sources = [*content.files, *heads]
             size = sum(file.source.stat().st_size for file in sources)
             with progress.bar(f"backing up {name}", unit="bytes", total=3 * size) as bar:
                 write_backup(temporary, sources, described, bar.advance)
@@ -161,21 +161,36 @@ def _held(name: str, store: Store) -> Iterator[Collection]:
             yield collection
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What a backup holds of a collection."""
+
+    manifest: CollectionManifest
+    points: int
+    files: Sequence[SourceFile]
+
+
 @contextmanager
-def _files_of(collection: Collection, store: Store, target: Path) -> Iterator[list[SourceFile]]:
-    """Yields the files of a collection, which do not change during the block."""
+def _content_of(collection: Collection, store: Store, target: Path) -> Iterator[_Content]:
+    """Yields the files of a collection, which do not change during the block, with what is in them."""
     store = store.store if isinstance(store, SharedStore) else store
     if isinstance(collection, EmbeddedCollection):
+        points = collection.count()
         with collection.closed_files() as files:
-            yield [SourceFile(path=f"{COLLECTION}/{path}", source=source) for path, source in files]
+            sources = [SourceFile(path=f"{COLLECTION}/{path}", source=source) for path, source in files]
+            yield _Content(manifest=collection.manifest, points=points, files=sources)
     elif isinstance(store, ServerStore):
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:40]}.") as folder:
             file = Path(folder) / SNAPSHOT
             with (
                 progress.bar(f"downloading {collection.name}", unit="bytes") as bar,
-                store.snapshot(collection.name, file, on_size=bar.set_total, on_bytes=bar.advance),
+                store.snapshots.download(
+                    collection.name, file, on_size=bar.set_total, on_bytes=bar.advance
+                ) as (manifest, points),
             ):
-                yield [SourceFile(path=SNAPSHOT, source=file)]
+                yield _Content(
+                    manifest=manifest, points=points, files=[SourceFile(path=SNAPSHOT, source=file)]
+                )
 
 
 def _describe(
@@ -328,7 +343,7 @@ def _restore_to_server(backup: BackupFile, store: ServerStore, settings: Setting
         backup.open_file(SNAPSHOT) as file,
         progress.bar(f"uploading {contents.collection}", unit="bytes", total=snapshot.bytes) as bar,
     ):
-        store.restore(
+        store.snapshots.restore(
             contents.manifest,
             file,
             name=contents.collection,

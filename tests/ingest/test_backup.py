@@ -4,11 +4,13 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from faulty_proxy import before_answer, running_proxy
 from lookalike_core.errors import ManifestError, StoreError, StoreLockedError, UsageError
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.settings import Settings
@@ -21,6 +23,7 @@ from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_snapshots import ServerSnapshots
 from lookalike_core.stores.shared import SharedStore
 from lookalike_ingest.backup import back_up, check_backup, restore
 from lookalike_ingest.integrity.faults import Fault
@@ -287,6 +290,7 @@ def test_a_server_s_collection_is_restored_from_its_snapshot(
         restore(tmp_path / "a.tar", store=store, settings=home)
     store.delete(name)
     assert restore(tmp_path / "a.tar", store=store, settings=home).points == COUNT
+    assert one.snapshots.kept == {}
     assert content(store, name) == before
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar"}
 
@@ -314,7 +318,65 @@ def test_a_collection_that_the_server_makes_wrong_is_removed(
     one.snapshots.loses_points = True
     with pytest.raises(StoreError, match=f"made 0 of {COUNT} points of {name}, which was removed again"):
         restore(tmp_path / "a.tar", store=store, settings=home)
-    assert store.names() == []
+    assert (store.names(), one.snapshots.kept) == ([], {})
+
+
+@pytest.mark.parametrize("writes", [2, 3])
+def test_a_snapshot_is_made_again_if_the_collection_changes_meanwhile(
+    server: tuple[ServerStore, QdrantStandIn], tmp_path: Path, home: Settings, writes: int
+) -> None:
+    """A server has no lock: what a backup lists must be what is in it, or it could not be restored."""
+    one = server[1]
+    name, vectors = fill(server[0]), random_vectors(3, DIMENSION)
+
+    def write(number: int) -> None:
+        with server[0].open(name) as collection:
+            collection.upsert([point_of(f"late/{number}.png", vectors[number])])
+
+    with running_proxy(("127.0.0.1", one.port)) as proxy:
+        writing = [before_answer(partial(write, number)) for number in range(writes)]
+        proxy.plan(r"POST /collections/[^/]+/snapshots\b", *writing)
+        store = connect(proxy.url, api_key="key", tuning=QUICK_RETRIES)
+        if writes == 3:
+            with pytest.raises(StoreError, match=f"other processes keep writing to {name}"):
+                back_up(name, tmp_path / "a.tar", store=store, settings=home)
+            assert (one.snapshots.kept, list(tmp_path.iterdir())) == ({}, [])
+        else:
+            assert back_up(name, tmp_path / "a.tar", store=store, settings=home).points == COUNT + writes
+            before = content(store, name)
+            store.delete(name)
+            restore(tmp_path / "a.tar", store=store, settings=home)
+            assert content(store, name) == before
+        store.close()
+
+
+def test_a_backup_that_was_made_while_others_wrote_is_restored(
+    server: tuple[ServerStore, QdrantStandIn], tmp_path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an earlier version, which counted first: the snapshot has what was written after that."""
+    store, _ = server
+    name = fill(store)
+    with store.open(name) as collection:
+        said = (collection.manifest, COUNT - 1)
+        collection.record_dataset("more", "/more")
+    with monkeypatch.context() as patched:
+        patched.setattr(ServerSnapshots, "_look_into", lambda *_: said)
+        assert back_up(name, tmp_path / "a.tar", store=store, settings=home).points == COUNT - 1
+    before = content(store, name)
+    store.delete(name)
+    restore(tmp_path / "a.tar", store=store, settings=home)
+    assert content(store, name) == before
+
+
+def test_a_replica_that_missed_writes_is_not_backed_up(
+    server: tuple[ServerStore, QdrantStandIn], tmp_path: Path, home: Settings
+) -> None:
+    """Qdrant makes a snapshot of it like of any other."""
+    store, one = server
+    name = fill(store)
+    one.peers, one.dead = [1, 2], {1}
+    with pytest.raises(StoreError, match=r"shard 0 of .* is Dead on the node .*former points"):
+        back_up(name, tmp_path / "a.tar", store=store, settings=home)
 
 
 def test_a_collection_on_several_nodes_is_not_backed_up(
@@ -326,7 +388,7 @@ def test_a_collection_on_several_nodes_is_not_backed_up(
     one.remote_shards = [0]
     back_up(name, tmp_path / "a.tar", store=store, settings=home)  # a replica of a shard that is here, too
     one.remote_shards = [1, 2]
-    with pytest.raises(StoreError, match=r"2 shards of .* are on other nodes .*; copy the collection"):
+    with pytest.raises(StoreError, match=r"other nodes of .* hold 2 shards of .*; copy the collection"):
         back_up(name, tmp_path / "b.tar", store=store, settings=home)
     store.delete(name)
     one.peers = [1, 2, 3]

@@ -67,6 +67,8 @@ class QdrantStandIn:
 
         What needs more replicas than are left is refused, in the words of a real one.
         """
+        self.dead: set[int] = set()
+        """The peers that answer, and whose replicas missed writes before and are not active again."""
         self.unlike: set[str] = set()
         """Ids of points that its replicas pretend to have unlike each other."""
         self._indexes: dict[str, set[str]] = {}
@@ -300,7 +302,7 @@ class QdrantStandIn:
         ]
         for shard in range(layout["shard_number"]):
             for peer in self._places(shard, layout):
-                there = {"shard_id": shard, "state": "Dead" if peer in self.down else "Active"}
+                there = {"shard_id": shard, "state": "Dead" if peer in self.down | self.dead else "Active"}
                 if peer == peers[0]:
                     local.append(there | {"points_count": 0})
                 else:

@@ -6,7 +6,9 @@ what becomes of faults, and nothing about Qdrant's own snapshots.
 
 import hashlib
 import json
+import re
 from typing import Any
+from urllib.parse import unquote
 
 from qdrant_client import QdrantClient, models
 
@@ -19,7 +21,7 @@ class Snapshots:
     def __init__(self, client: QdrantClient) -> None:
         self._client = client
         self.kept: dict[str, bytes] = {}
-        """Name -> content, of those that were not removed."""
+        """Name -> content, of those that were not removed; a server keeps uploaded ones, too."""
         self.gives_checksums = True
         self.damages = False
         """Whether downloads arrive with a byte that is not the snapshot's."""
@@ -72,6 +74,8 @@ class Snapshots:
         content = rest.partition(b"\r\n\r\n")[2].rpartition(b"\r\n" + boundary)[0]
         if f"checksum={hashlib.sha256(content).hexdigest()}" not in query:
             return 400, {"status": {"error": "Wrong input: Snapshot checksum mismatch"}}
+        [uploaded] = re.findall(rb'filename="([^"]+)"', rest.partition(b"\r\n\r\n")[0])
+        self.kept[unquote(uploaded.decode())] = content
         data = json.loads(content)
         vectors = models.VectorParams.model_validate(data["vectors"])
         self._client.create_collection(collection, vectors, metadata=data["metadata"])

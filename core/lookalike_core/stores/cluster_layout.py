@@ -25,7 +25,7 @@ class ClusterLayout:
     replicas: int | None = None
     """The number of copies of each shard."""
     write_consistency: int | None = None
-    """The number of replicas that must confirm a write."""
+    """The number of replicas that must confirm a write while one fails."""
 
     @property
     def first_argument(self) -> Argument | None:

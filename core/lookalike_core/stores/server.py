@@ -9,8 +9,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import (
     CollectionMissingError,
@@ -62,8 +61,8 @@ from lookalike_core.stores.server_metadata import (
 from lookalike_core.stores.server_names import Found, ServerNames
 from lookalike_core.stores.server_reads import Reads
 from lookalike_core.stores.server_requests import make_index, quantization_of
+from lookalike_core.stores.server_snapshots import ServerSnapshots
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
-from lookalike_core.stores.snapshot_transfer import OnBytes, SnapshotTransfer
 from lookalike_core.stores.strict_mode import Limits
 from lookalike_core.stores.unfinished_copy import UnfinishedCopy
 
@@ -89,7 +88,6 @@ class ServerStore:
     ) -> None:
         self.label = label
         self.connection = connection
-        self._transfer = None if http is None else SnapshotTransfer(http)
         self._client = client
         self._reads = reads
         self._tuning = tuning
@@ -102,6 +100,7 @@ class ServerStore:
         self._leases: dict[str, Lease] = {}
         self._names = ServerNames(client, self._requests)
         self.cluster = ServerCluster(self._requests, http, self._info)
+        self.snapshots = ServerSnapshots(self, client, self._requests, http)
 
     def version(self) -> str:
         """Returns the server's version."""
@@ -191,8 +190,7 @@ class ServerStore:
         metadata: dict[str, Any],
         layout: ClusterLayout | None = None,
     ) -> None:
-        if self._info(name) is not None:
-            raise ManifestError(_taken(name, self.label), collection=name)
+        self.require_new(name)
         real = name
         if name.endswith(STAGED_SUFFIX):
             real = self._names.real_staged_name(name)
@@ -246,88 +244,24 @@ class ServerStore:
         """Resolves an alias with the server, as far as the API key may list aliases."""
         return self._names.resolve(name)
 
-    @contextmanager
-    def snapshot(self, name: str, target: Path, *, on_size: OnBytes, on_bytes: OnBytes) -> Iterator[None]:
-        """Downloads a new snapshot of a collection to `target`; the server's own is removed after the block.
-
-        `on_size` is told its bytes before the download.
+    def real_name(self, name: str) -> str:
+        """Returns what the server calls a collection of ours, behind an alias if there is one.
 
         Raises:
-            StoreError: other nodes of the server's cluster hold parts of the collection.
+            CollectionError: there is none, or it is unfinished or not ours.
         """
-        transfer = self._require_transfer()
-        ask = partial(self._requests.make, collection=name)
-        real = self._names.find_behind(name) or self._own(name).asked_as
-        remote = self.cluster.count_remote_shards(real)
-        if remote:
-            raise StoreError(
-                f"{remote} shards of {name} are on other nodes of {self.label}, and a snapshot holds those "
-                "of one node; copy the collection to another store",
-                store=self.label,
-            )
-        made = ask(partial(transfer.make, real), f"making a snapshot of {name}")
-        try:
-            on_size(made.bytes)
-            download = partial(transfer.download, real, made, target, on_bytes)
-            ask(download, f"downloading the snapshot of {name}")
-            yield
-        finally:
-            with suppress(Exception):  # it takes room there, and is of no further use
-                transfer.remove(real, made.name)
+        return self._names.find_behind(name) or self._own(name).asked_as
 
-    def restore(
-        self,
-        manifest: CollectionManifest,
-        content: IO[bytes],
-        *,
-        name: str,
-        sha256: str,
-        points: int,
-        on_bytes: OnBytes,
-    ) -> None:
-        """Makes a collection of an uploaded snapshot, which is removed again unless it is the right one.
+    def require_new(self, name: str) -> None:
+        """Refuses a name that a collection has already.
 
         Raises:
-            ManifestError: something has its name already, or the snapshot is of another collection.
-            StoreError: the server is one node of several, or did not make all `points`.
+            ManifestError: it has.
         """
-        transfer = self._require_transfer()
         if self._info(name) is not None:
-            raise ManifestError(_taken(name, self.label), collection=name)
-        nodes = self.cluster.count_peers()
-        if nodes > 1:
-            raise StoreError(
-                f"{self.label} is a cluster of {nodes} nodes, and a snapshot is restored to one; restore it "
-                "to a server of one node, and copy the collection from there",
-                store=self.label,
-            )
-        try:
-            upload = partial(transfer.upload, name, content, sha256=sha256, on_bytes=on_bytes)
-            self._requests.make(upload, f"uploading the snapshot of {name}", collection=name)
-            self._require_restored(name, manifest, points)
-        except BaseException:
-            with suppress(Exception):
-                self._client.delete_collection(name)
-            raise
-
-    def _require_restored(self, name: str, manifest: CollectionManifest, points: int) -> None:
-        with self.open(name) as collection:
-            found, count = collection.manifest, collection.count()
-        if found != manifest:
             raise ManifestError(
-                f"the snapshot is not of the collection that its backup says; {name} was removed again",
-                collection=name,
+                f"there is a collection {name} on {self.label} already; it was not changed", collection=name
             )
-        if count != points:
-            raise StoreError(
-                f"the server made {count} of {points} points of {name}, which was removed again",
-                store=self.label,
-            )
-
-    def _require_transfer(self) -> SnapshotTransfer:
-        if self._transfer is None:
-            raise StoreError(f"snapshots of {self.label} cannot be reached", store=self.label)
-        return self._transfer
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """Holds a lease in the metadata of the collection, or of the staged one if that is left alone."""
@@ -526,7 +460,3 @@ class ServerStore:
     def _info(self, name: str) -> "models.CollectionInfo | None":
         found = self._names.find(name)
         return None if found is None else found.info
-
-
-def _taken(name: str, label: str) -> str:
-    return f"there is a collection {name} on {label} already; it was not changed"

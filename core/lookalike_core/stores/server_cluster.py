@@ -57,7 +57,7 @@ class Sharding:
     replicas: int
     """The number of copies that each shard should have."""
     write_consistency: int
-    """The number of replicas that must confirm a write."""
+    """The number of replicas that must confirm a write while one fails."""
     placed: Sequence[Replica]
     """All replicas, by shard and peer."""
     transfers: int
@@ -129,15 +129,21 @@ class ServerCluster:
             return None
         return None if info is None or found is None else _sharding(layout_of(info), found)
 
-    def count_remote_shards(self, name: str) -> int:
-        """Returns how many shards of a collection other peers hold and this one does not.
+    def find_unheld_shards(self, name: str) -> dict[int, str | None]:
+        """Returns the shards of which the peer that answers has no active replica, with the state of its own.
+
+        The state is None where it has none. A snapshot lacks those, and has former points of the others.
 
         Raises:
             StoreError: that cannot be read.
         """
         found = self._ask(f"/collections/{quote(name)}/cluster", f"looking for the shards of {name}") or {}
-        own = {each.get("shard_id") for each in found.get("local_shards") or ()}
-        return len({each.get("shard_id") for each in found.get("remote_shards") or ()} - own)
+        here, states = int(found.get("peer_id") or 0), dict[int, str | None]()
+        for one in replicas_in(found):
+            states.setdefault(one.shard, None)
+            if one.peer == here:
+                states[one.shard] = one.state
+        return {shard: state for shard, state in states.items() if state != ACTIVE}
 
     def count_peers(self) -> int:
         """Returns how many peers the cluster has; 1 for a server alone.

@@ -92,14 +92,25 @@ class SnapshotTransfer:
         return sha256
 
     def upload(self, collection: str, content: IO[bytes], *, sha256: str, on_bytes: OnBytes) -> None:
-        """Uploads a snapshot, of which the server makes the collection after it has checked the SHA-256."""
+        """Uploads a snapshot, of which the server makes the collection after it has checked the SHA-256.
+
+        The server keeps the file among the collection's snapshots; `remove_uploaded` removes it.
+        """
         path = f"/collections/{quote(collection)}/snapshots/upload"
         content.seek(0)
         self._ask(
             "POST",
             f"{path}?wait=true&priority=snapshot&checksum={sha256}",
-            files={"snapshot": (f"{collection}.snapshot", _Counted(content, on_bytes))},
+            files={"snapshot": (_uploaded_name(collection), _Counted(content, on_bytes))},
         )
+
+    def remove_uploaded(self, collection: str) -> None:
+        """Removes an uploaded snapshot from the server."""
+        self.remove(collection, _uploaded_name(collection))
+
+
+def _uploaded_name(collection: str) -> str:
+    return f"{collection}.snapshot"
 
 
 class _Counted(io.RawIOBase):

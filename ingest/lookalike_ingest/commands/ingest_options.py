@@ -125,6 +125,6 @@ WriteConsistencyOption = Annotated[
         min=1,
         max=MAX_LAYOUT_NUMBER,
         metavar="N",
-        help="Replicas that must confirm a write; default: the server's.",
+        help="Replicas that must confirm a write while one fails; default: the server's.",
     ),
 ]
