@@ -17,9 +17,10 @@ from lookalike_exporter.compatibility import describe_outdated
 class CollectionStatus:
     """One collection; `datasets` and `classes` map names to numbers of points, with "" for no class.
 
-    A dataset without points is listed with 0. `outdated` says how it differs from collections that this
-    version makes, `rebuild_begun` that a rebuild is running or was interrupted. `sharding` is None unless the
-    store is a server in a cluster, which may say it.
+    A dataset without points is listed with 0. `indexed` is how many points the search index has: others are
+    compared one by one. `lacks_index` says that the server, or the next ingest, is to add some. `outdated`
+    says how it differs from collections that this version makes, `rebuild_begun` that a rebuild is running or
+    was interrupted. `sharding` is None unless the store is a server in a cluster, which may say it.
     """
 
     name: str
@@ -27,6 +28,8 @@ class CollectionStatus:
     points: int
     datasets: Mapping[str, int]
     classes: Mapping[str, int]
+    indexed: int
+    lacks_index: bool
     outdated: Sequence[str]
     rebuild_begun: bool
     sharding: Sharding | None
@@ -54,12 +57,15 @@ def find_peers(store: Store) -> list[Peer]:
 
 def _status(store: Store, name: str, cluster: ServerCluster | None) -> CollectionStatus:
     with store.open(name) as collection:
+        points = collection.count(EVERYTHING)
         return CollectionStatus(
             name=name,
             manifest=collection.manifest,
-            points=collection.count(EVERYTHING),
+            points=points,
             datasets=dict.fromkeys(collection.manifest.datasets, 0) | collection.tally("dataset"),
             classes=collection.tally("class"),
+            indexed=min(collection.indexed_count(), points),
+            lacks_index=collection.lacks_index(),
             outdated=describe_outdated(collection.manifest),
             rebuild_begun=staged_name(name) in store,
             sharding=None if cluster is None else cluster.read_sharding(name),

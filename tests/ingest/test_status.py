@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import faulty_proxy as wire
 import made_collections
@@ -13,8 +14,11 @@ from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_cluster import Peer, Replica, Sharding
+from lookalike_ingest.commands.status import describe_collection
 from lookalike_ingest.removal import Selection, find_holdings
 from lookalike_ingest.status import CollectionStatus, find_peers, read_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
@@ -213,3 +217,36 @@ def test_a_collection_that_loses_its_peer_while_it_is_read_is_left_out(
     proxy.plan(r"POST /collections/a-first/points/count", wire.after(lambda: server.down.add(2)))
     assert [one.name for one in statuses(store)] == [*NAMES]
     assert any("collection d-fourth is skipped" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("indexed", "lacks_index", "is_local", "said"),
+    [
+        (0, False, True, "no index: so few points are compared one by one"),
+        (1, False, False, "index of 1 point"),
+        (0, True, True, "index of 0 of 1 point, the next ingest adds 1"),
+        (0, True, False, "index of 0 of 1 point, the server is adding 1"),
+    ],
+)
+def test_status_says_how_many_points_the_index_has(
+    store: ServerStore, indexed: int, lacks_index: bool, is_local: bool, said: str
+) -> None:
+    """And who adds those that it lacks."""
+    first = replace(statuses(store)[0], indexed=indexed, lacks_index=lacks_index)
+    assert f"  {said}" in describe_collection(first, [], is_local=is_local)
+
+
+def test_an_embedded_collection_lacks_its_index_until_an_ingest_builds_it(tmp_path: Path) -> None:
+    """As after a copy that was interrupted."""
+    embedded = EmbeddedStore(tmp_path / "qdrant", tuning=EngineTuning(indexed_above_kb=1))
+    manifest = made_collections.manifest_of(Distance.COSINE, 16, {"data": "/data"})
+    embedded.create(manifest)
+    with embedded.open(manifest.collection) as collection:
+        points = enumerate(made_collections.random_vectors(100, 16))
+        collection.upsert([made_collections.point_of(f"{n}.jpg", vector) for n, vector in points])
+    [before] = read_statuses(embedded)
+    with embedded.open(manifest.collection) as collection:
+        collection.upkeep.build_index(lambda: None)
+    [after] = read_statuses(embedded)
+    assert (before.indexed, before.lacks_index) == (0, True)
+    assert (after.indexed, after.lacks_index) == (100, False)

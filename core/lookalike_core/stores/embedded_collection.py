@@ -311,6 +311,10 @@ class EmbeddedCollection:
         """Returns the engine's count; segments that are too small for an index have none."""
         return self._shard.ask(lambda shard: shard.info().indexed_vectors_count)
 
+    def lacks_index(self) -> bool:
+        """Returns whether an ingest would build an index."""
+        return self.upkeep.needs_index()
+
     def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
         return score_in_range(point.score, self.manifest.distance)
 

@@ -209,6 +209,9 @@ class Collection(Protocol):
     def indexed_count(self) -> int:
         """Returns how many vectors the search index covers; 0 means that every search is exact."""
 
+    def lacks_index(self) -> bool:
+        """Returns whether vectors are still to be indexed: by the server itself, or by the next ingest."""
+
 
 class Store(Protocol):
     """A set of collections in one place."""

@@ -71,6 +71,7 @@ _PAYLOADS_PER_REQUEST = 500
 _IDS_PER_REQUEST = 10_000
 _EVERY_VALUE = 2**31
 _RECORD_TRIES = 5
+_OPTIMIZING = ("yellow", "grey")  # the second waits for a write to begin
 
 _Row = TypeVar("_Row")
 _Answer = TypeVar("_Answer")
@@ -197,7 +198,7 @@ class ServerCollection:
 
     def complete_indexes(self) -> None:
         """Creates the indexes that the server does not list."""
-        info = self._ask("looking at", lambda: self._client.get_collection(self._asked_as))
+        info = self._describe()
         for field in INDEXED_FIELDS:
             if field not in info.payload_schema:
                 self._written = True
@@ -485,8 +486,14 @@ class ServerCollection:
 
     def indexed_count(self) -> int:
         """Returns the server's count, which may lag behind; segments that are too small have no index."""
-        info = self._ask("looking at", lambda: self._client.get_collection(self._asked_as))
-        return info.indexed_vectors_count or 0
+        return self._describe().indexed_vectors_count or 0
+
+    def lacks_index(self) -> bool:
+        """Returns whether the server optimizes the collection, or is to (it is `yellow` or `grey`)."""
+        return str(self._describe().status) in _OPTIMIZING
+
+    def _describe(self) -> "models.CollectionInfo":
+        return self._ask("looking at", lambda: self._client.get_collection(self._asked_as))
 
     def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
         return self._requests.make(

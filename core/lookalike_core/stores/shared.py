@@ -247,6 +247,7 @@ class SharedCollection:
     record_calibration = _forward(Collection.record_calibration)
     complete_copy = _forward(Collection.complete_copy, writes=True)
     indexed_count = _forward(Collection.indexed_count)
+    lacks_index = _forward(Collection.lacks_index)
 
 
 class SharedUpkeep:

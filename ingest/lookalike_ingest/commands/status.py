@@ -42,7 +42,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
         elif not collections:
             show("no collections yet; make one with: ingest run DIR")
         for collection in collections:
-            show(*_status_lines(collection, peers))
+            show(*describe_collection(collection, peers, is_local=opened.local is not None))
 
 
 def _peer_lines(peers: Sequence[Peer]) -> list[str]:
@@ -74,7 +74,21 @@ def _sharding_lines(sharding: Sharding, peers: Sequence[Peer]) -> list[str]:
     return lines
 
 
-def _status_lines(collection: CollectionStatus, peers: Sequence[Peer]) -> list[str]:
+def _index_words(collection: CollectionStatus, *, is_local: bool) -> str:
+    """Returns how many points the index has, and who adds the others."""
+    missing = collection.points - collection.indexed
+    if not collection.lacks_index or not missing:
+        return (
+            f"index of {format_count(collection.indexed, 'point')}"
+            if collection.indexed
+            else "no index: so few points are compared one by one"
+        )
+    who = "the next ingest adds" if is_local else "the server is adding"
+    return f"index of {collection.indexed} of {format_count(collection.points, 'point')}, {who} {missing}"
+
+
+def describe_collection(collection: CollectionStatus, peers: Sequence[Peer], *, is_local: bool) -> list[str]:
+    """Returns the lines about a collection, in an embedded store or on a server with these peers."""
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
         f"  dataset {name}: {format_count(count, 'image')} in "
@@ -94,6 +108,7 @@ def _status_lines(collection: CollectionStatus, peers: Sequence[Peer]) -> list[s
         f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
         f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
         f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
+        f"  {_index_words(collection, is_local=is_local)}",
         *(_sharding_lines(collection.sharding, peers) if collection.sharding else ()),
         *datasets,
         f"  classes: {', '.join(classes)}",

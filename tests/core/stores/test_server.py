@@ -425,6 +425,26 @@ def test_a_server_that_drops_metadata_is_too_old(
     assert responder.seen[-1].method == "DELETE"
 
 
+@pytest.mark.parametrize(("status", "lacks"), [("green", False), ("yellow", True), ("grey", True)])
+def test_a_server_says_whether_it_still_builds_its_index(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    there: Callable[..., str],
+    enveloped: Envelope,
+    status: str,
+    lacks: bool,
+) -> None:
+    """A green collection may have points in segments that are too small for an index."""
+    manifest = manifest_of()
+    there(manifest, {METADATA_KEY: manifest.to_json()})
+    described = describe(manifest, {METADATA_KEY: manifest.to_json()})
+    described |= {"status": status, "points_count": 9, "indexed_vectors_count": 4}
+    responder.answers[f"GET /collections/{manifest.collection}"] = (200, enveloped(described))
+    with store.open(manifest.collection) as collection:
+        assert (collection.indexed_count(), collection.lacks_index()) == (4, lacks)
+
+
 def test_an_incomplete_collection_is_completed_when_opened(
     store: ServerStore,
     responder: Responder,
