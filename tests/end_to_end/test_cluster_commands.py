@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import faulty_proxy as wire
@@ -26,7 +27,14 @@ def cluster(own_names: str) -> Iterator[ClusterOfThree]:
 def run(shell: Any, draw: Any, cluster: ClusterOfThree) -> Any:
     """Returns a function that ingests a folder into the cluster with these options."""
     draw(shell.folder / "album", "cat/1.png", "dog/1.png")
-    return lambda *options: shell.ingest("album", "--store", cluster.urls[0], *options)
+    return lambda *options, **more: ask(
+        cluster, shell, "ingest", "run", "album", *shell.model, *options, **more
+    )
+
+
+def ask(cluster: ClusterOfThree, shell: Any, *words: str, peer: int = 0) -> Any:
+    """Runs a command on one of the peers."""
+    return shell(*words, "--store", cluster.urls[peer], **cluster.keys)
 
 
 def test_a_collection_is_made_with_shards_and_replicas(
@@ -46,17 +54,38 @@ def test_a_collection_is_made_with_shards_and_replicas(
         in refused.err
     )
     assert f"change that with: ingest rebuild {name} --shards 3" in refused.err
-    rebuilt = shell("ingest", "rebuild", name, "--shards", "3", "--store", cluster.urls[0])
+    rebuilt = ask(cluster, shell, "ingest", "rebuild", name, "--shards", "3")
     assert rebuilt.code == 0, rebuilt.err
     with cluster.store() as store:
         assert str(store.cluster.find_layout(name)).startswith("3 shards, ")
 
 
+def test_every_peer_serves_what_others_made(
+    run: Any, shell: Any, cluster: ClusterOfThree, own_names: str
+) -> None:
+    """Two parts through two peers, a rebuild through the third; a search and a verification through each."""
+    for peer in (0, 1):
+        part = run("--shards", "3", "--part", f"{peer + 1}/2", peer=peer)
+        assert part.code == 0, part.err
+    name = f"{own_names}cosine"
+    rebuilt = ask(cluster, shell, "ingest", "rebuild", name, "--shards", "2", peer=2)
+    assert rebuilt.code == 0, rebuilt.err
+    for peer in range(3):
+        query = ("search", "query", "album/cat/1.png", "--include-self", "--json", "--collection", name)
+        found = ask(cluster, shell, *query, peer=peer)
+        assert found.code == 0, found.err
+        assert [hit["path"] for hit in found.json[0]["hits"]] == ["cat/1.png", "dog/1.png"]
+        sound = ask(cluster, shell, "ingest", "verify", name, peer=peer)
+        assert sound.code == 0, (sound.out, sound.err)
+        with cluster.store(peer) as store:
+            assert str(store.cluster.find_layout(name)).startswith("2 shards, ")
+
+
 def test_status_shows_peers_and_shards(run: Any, shell: Any, cluster: ClusterOfThree, own_names: str) -> None:
     """As a table with what is wrong, and as JSON in full."""
     assert run("--shards", "2", "--replicas", "2").code == 0
-    status = ("ingest", "status", "--store", cluster.urls[0])
-    text, [record] = shell(*status).out, shell(*status, "--json").json
+    status = partial(ask, cluster, shell, "ingest", "status")
+    text, [record] = status().out, status("--json").json
     assert "cluster of 3 peers\n" in text
     assert all(f"  peer {peer['id']} at {peer['address']}\n" in text for peer in record["peers"])
     assert "  2 shards, 2 replicas of each, writes confirmed by 1\n" in text
@@ -68,7 +97,7 @@ def test_status_shows_peers_and_shards(run: Any, shell: Any, cluster: ClusterOfT
     assert [one["shard"] for one in sharding["placed"]] == [0, 0, 1, 1]
     if cluster.stand_in is not None:
         cluster.stand_in.down = {102}
-        text = shell(*status).out
+        text = status().out
         assert "  peer 102 at http://node-102:6335/: not reached lately (Failed to connect)\n" in text
         assert "  shard 0 has 1 of 2 replicas (Dead on http://node-102:6335/)\n" in text
 
@@ -117,7 +146,7 @@ def test_copies_and_imports_take_a_layout(
         ("copy", name, "--store", "embedded", "--to", cluster.urls[0]),
         ("import", "album.parquet", "--store", cluster.urls[0]),
     ):
-        done = shell("ingest", *words, *layout)
+        done = shell("ingest", *words, *layout, **cluster.keys)
         assert done.code == 0, done.err
         with cluster.store() as store:
             assert (

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pytest
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
@@ -26,13 +25,20 @@ class ClusterOfThree:
     urls: Sequence[str]
     stand_in: QdrantStandIn | None
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """The environment variable that has the real cluster's key, which the shell removes; none without."""
+        key = os.environ.get("QDRANT_API_KEY")
+        return {} if self.stand_in is not None or key is None else {"QDRANT_API_KEY": key}
+
     @contextmanager
     def store(self, peer: int = 0, *, tuning: ServerTuning = DEFAULT_SERVER_TUNING) -> Iterator[ServerStore]:
         """Opens the store through one of the peers."""
-        key = os.environ.get("QDRANT_API_KEY") if self.stand_in is None else None
-        one = connect(self.urls[peer], api_key=key, tuning=tuning)
-        yield one
-        one.close()
+        one = connect(self.urls[peer], api_key=self.keys.get("QDRANT_API_KEY"), tuning=tuning)
+        try:
+            yield one
+        finally:
+            one.close()
 
 
 @contextmanager
@@ -44,9 +50,3 @@ def running_cluster() -> Iterator[ClusterOfThree]:
     with running_stand_in() as one:
         one.peers = list(PEERS)
         yield ClusterOfThree(urls=[one.url] * 3, stand_in=one)
-
-
-def require_real_cluster() -> None:
-    """Skips a test of what only a real cluster does."""
-    if not CLUSTER_URLS:
-        pytest.skip("no cluster of three servers; set QDRANT_CLUSTER_URLS to their URLs")

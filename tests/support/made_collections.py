@@ -24,6 +24,9 @@ from lookalike_core.stores.protocol import Collection, Store
 from qdrant_stand_in import running_stand_in
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
+IS_SHARED = bool(QDRANT_URL or os.environ.get("QDRANT_CLUSTER_URLS"))
+"""Whether several processes of tests, and their later runs, use one real server."""
+
 STORES = ("embedded", "server" if QDRANT_URL else "server-stand-in")
 
 
@@ -36,7 +39,7 @@ def unique_hex() -> str:
     On a real server, which several processes share, they differ from run to run.
     """
     test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    seed = f"{test} {next(_used[test])} {os.getpid() if QDRANT_URL else ''}"
+    seed = f"{test} {next(_used[test])} {os.getpid() if IS_SHARED else ''}"
     return hashlib.sha256(seed.encode()).hexdigest()
 
 
