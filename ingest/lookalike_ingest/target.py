@@ -254,16 +254,13 @@ class WrittenTarget(Target):
 
         A collection with a valid cache has its index already.
         """
-        upkeep = self._upkeep
-        if upkeep is not None and self._cache is not None and not upkeep.is_cache_valid:
-            complete_upkeep(upkeep, self._cache, name=self.name, on_wait=on_wait)
+        collection, upkeep = self._collection, self._upkeep
+        is_complete = upkeep is None or upkeep.is_cache_valid
+        if collection is not None and self._cache is not None and not is_complete:
+            complete_upkeep(collection, self._cache, on_wait=on_wait)
 
     def _read_points(self, collection: Collection) -> PayloadCache:
-        """Removes damaged points, whose files are ingested like new ones, and reads the others.
-
-        A collection of an older version gets its indexes: it has no valid payload cache.
-        """
-        collection.complete_indexes()
+        """Removes damaged points, whose files are ingested like new ones, and reads the others."""
         if (upkeep := collection.upkeep) is not None:
             collection.delete(upkeep.find_damaged())
             upkeep.invalidate_cache()
@@ -322,20 +319,24 @@ class WrittenTarget(Target):
 
 
 def complete_upkeep(
-    upkeep: Upkeep, cache: PayloadCache, *, name: str, on_wait: Callable[[], None] = lambda: None
+    collection: Collection, cache: PayloadCache, *, on_wait: Callable[[], None] = lambda: None
 ) -> None:
-    """Builds the search index of the collection `name` if it needs one, and saves the cache of its payloads.
+    """Builds the indexes that a collection needs and lacks, and saves the cache of its payloads.
 
-    `on_wait` is called a few times a second while the index is built.
+    `on_wait` is called a few times a second while the search index is built. Payload fields that it does not
+    link are indexed after it. Does nothing on a server.
     """
+    if (upkeep := collection.upkeep) is None:
+        return
     if upkeep.needs_index():
-        with progress.bar(f"index of {name}", unit="seconds", total=None) as bar:
+        with progress.bar(f"index of {collection.name}", unit="seconds", total=None) as bar:
 
             def wait() -> None:
                 bar.advance(0)  # for the time alone
                 on_wait()
 
             upkeep.build_index(wait)
+    collection.complete_indexes()
     try:
         cache.save(upkeep.cache_file)
     except (OSError, PayloadCacheError) as error:
@@ -354,7 +355,7 @@ def complete_written(collection: Collection, *, on_wait: Callable[[], None] = la
         return
     cache = PayloadCache.of(collection.scan())
     try:
-        complete_upkeep(collection.upkeep, cache, name=collection.name, on_wait=on_wait)
+        complete_upkeep(collection, cache, on_wait=on_wait)
     finally:
         cache.close()
 

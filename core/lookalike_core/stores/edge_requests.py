@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LINKS, CONSTRUCTION_EF = 16, 100
 """Of each point in the graph, and candidates while they are chosen: the engine's defaults."""
 
+LINKED_FIELDS = (CLASS, "dataset", FOLDERS)
+"""Payload fields whose values many points share. The graph links those, so that it must know the fields
+before it is built; the others are indexed after it, since an index takes memory while points are written."""
+
 ACORN_UP_TO = 0.6
 """The share of points that a filter selects up to which ACORN finds them."""
 
@@ -58,20 +62,18 @@ def index_of(field: str) -> "qdrant_edge.UpdateOperation":
     """Returns the operation that indexes a payload field.
 
     The index of a segment that has its graph stays in mapped files. In memory it would be built at each
-    opening, which takes 8 microseconds a point, and so most of the time of a query's process. Only keywords
-    have links of their own in the graph: those of ranges take as long to build as all others together, and
-    double the time of a query without a filter (ADR 49).
+    opening, which takes 8 microseconds a point, and so most of the time of a query's process. Only
+    `LINKED_FIELDS` have links of their own in the graph: those of ranges take as long to build as all others
+    together, and double the time of a query without a filter (ADR 49).
     """
     import qdrant_edge as edge
 
-    cold, kind = edge.Memory.Cold, INDEXED_FIELDS[field]
-    if kind is FieldKind.KEYWORD:
-        return edge.UpdateOperation.create_field_index(field, edge.KeywordIndexParams(memory=cold))
-    of_ranges = {
+    params_of = {
+        FieldKind.KEYWORD: edge.KeywordIndexParams,
         FieldKind.INTEGER: edge.IntegerIndexParams,
         FieldKind.DATETIME: edge.DatetimeIndexParams,
     }
-    params = of_ranges[kind](memory=cold, enable_hnsw=False)
+    params = params_of[INDEXED_FIELDS[field]](memory=edge.Memory.Cold, enable_hnsw=field in LINKED_FIELDS)
     return edge.UpdateOperation.create_field_index(field, params)
 
 

@@ -12,7 +12,7 @@ from lookalike_core.errors import StoreError
 from lookalike_core.stores.edge_engine import EngineTuning, engine_errors, require_room, require_space
 from lookalike_core.stores.edge_requests import filter_of, index_of
 from lookalike_core.stores.local_folder import LOG, SHARD, only_readable
-from lookalike_core.stores.points import EVERYTHING, FIRST_INDEXED, INDEXED_FIELDS, PointFilter, as_vector
+from lookalike_core.stores.points import CLASS, EVERYTHING, INDEXED_FIELDS, PointFilter, as_vector
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,6 +23,9 @@ _Answer = TypeVar("_Answer")
 
 _NO_POINT = "00000000-0000-0000-0000-000000000000"
 """An id that no point has; operations on it have no effect."""
+
+_COUNTED = (CLASS, "dataset")
+"""Fields whose values are counted in every collection, which the engine does only by their index."""
 
 _MOST_OPERATIONS = 2_000_000
 """More than a collection of a hundred million images needs; a higher number means damage."""
@@ -70,7 +73,7 @@ class Shard:
                 if not has_log:
                     self.is_synced = False
                     _skip_seen_operations(shard, self.path)
-                index_payloads(shard, FIRST_INDEXED)
+                index_payloads(shard, _COUNTED)
                 self.points = shard.count(edge.CountRequest(exact=True))
                 with_vector = edge.Filter(must=[edge.HasVectorCondition(_THE_VECTOR)])
                 usable = shard.count(edge.CountRequest(exact=True, filter=with_vector))
@@ -199,7 +202,7 @@ def _last_operation(folder: Path) -> int:
     return min(max(seen), _MOST_OPERATIONS)
 
 
-def index_payloads(shard: "qdrant_edge.EdgeShard", fields: Iterable[str] = tuple(INDEXED_FIELDS)) -> None:
+def index_payloads(shard: "qdrant_edge.EdgeShard", fields: Iterable[str]) -> None:
     """Creates missing indexes of payload fields: in a new or older shard, or if their files were lost."""
     for field in find_unindexed(shard, fields):
         shard.update(index_of(field))

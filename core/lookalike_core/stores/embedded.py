@@ -39,7 +39,7 @@ from lookalike_core.stores.edge_engine import (
     require_room,
     require_space,
 )
-from lookalike_core.stores.edge_requests import config_of
+from lookalike_core.stores.edge_requests import LINKED_FIELDS, config_of
 from lookalike_core.stores.edge_shard import Shard, index_payloads
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.local_folder import MANIFEST, SHARD, UNFINISHED, WHOLE, LocalFolder
@@ -147,7 +147,7 @@ class EmbeddedStore:
             require_room(partial, folder)
             with engine_errors(folder):
                 shard = edge.EdgeShard.create(str(partial / SHARD), config_of(manifest, self._tuning))
-                index_payloads(shard)
+                index_payloads(shard, LINKED_FIELDS)
                 shard.close()
             write_json(partial / SHARD / _OWNER, {"collection": manifest.collection})
             write_json(partial / file, data)

@@ -51,11 +51,12 @@ INDEXED_FIELDS = {
     "width": FieldKind.INTEGER,
     TAKEN_AT: FieldKind.DATETIME,
 }
-"""Payload fields that are indexed when a collection is created."""
+"""Payload fields that are indexed: on a server when a collection is created, in an embedded store when an
+ingest has ended."""
 
 FIRST_INDEXED = (CLASS, "dataset", "sha256")
-"""Those of every version, whose indexes are completed when a collection is opened. The others are added to an
-older collection by an ingest, which may write to it."""
+"""Those of every version, whose indexes are completed when a collection on a server is opened. The others are
+added to an older collection by an ingest, which may write to it."""
 
 ROOT = "."
 """The folder of a dataset itself, among the folders that an image is in."""

@@ -16,6 +16,7 @@ from lookalike_core.stores import edge_engine, embedded
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.edge_requests import LINKED_FIELDS
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import INDEXED_FIELDS, ImagePoint, PointFilter
@@ -538,15 +539,65 @@ def test_a_cache_validated_after_a_flush_has_the_present_count(
 
 
 def test_payload_indexes_stay_in_files(store: EmbeddedStore, manifest_of: NewManifest) -> None:
-    """Those in memory are built at each opening, point by point: most of the time of a query's process."""
+    """Those in memory are built at each opening, point by point: most of the time of a query's process.
+
+    Fields that the graph does not link are indexed once it is built: before, their indexes would take most of
+    the memory.
+    """
     import qdrant_edge as edge
 
     manifest = manifest_of()
     store.create(manifest)
-    shard = edge.EdgeShard.load(str(store.directory / manifest.collection / "shard"))
-    try:
-        schema = shard.info().payload_schema
-    finally:
-        shard.close()
+
+    def read_schema() -> dict[str, Any]:
+        shard = edge.EdgeShard.load(str(store.directory / manifest.collection / "shard"))
+        try:
+            return dict(shard.info().payload_schema)
+        finally:
+            shard.close()
+
+    assert read_schema().keys() == {*LINKED_FIELDS}
+    with store.open(manifest.collection) as collection:
+        collection.complete_indexes()
+    schema = read_schema()
     assert schema.keys() == INDEXED_FIELDS.keys()
     assert all(index.params.memory == edge.Memory.Cold for index in schema.values())
+    linked = {field for field, index in schema.items() if index.params.enable_hnsw is not False}
+    assert linked == {*LINKED_FIELDS}
+
+
+def test_a_collection_without_all_indexes_finds_the_same(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: Callable[[int, int], list[FloatVector]],
+) -> None:
+    """As after an ingest that was interrupted: the engine looks at the payloads themselves."""
+    vectors = random_vectors(50, 16)
+    manifest = manifest_of(Distance.COSINE, 16)
+    store.create(manifest)
+    points = [point_of(f"a/{n}.jpg", vector) for n, vector in enumerate(vectors)]
+    days = [f"2026-01-{1 + n % 28:02}T00:00:00+00:00" for n in range(50)]
+    points = [
+        replace(one, payload=replace(one.payload, width=n, taken_at=days[n])) for n, one in enumerate(points)
+    ]
+    filters = [
+        PointFilter(min_width=40),
+        PointFilter(since="2026-01-20T00:00:00+00:00"),
+        PointFilter(only_sha256=frozenset({points[3].payload.sha256})),
+        PointFilter(excluded_sha256=frozenset({points[0].payload.sha256})),
+        PointFilter(folders=frozenset({"a"})),
+    ]
+
+    def find(collection: EmbeddedCollection) -> list[list[str]]:
+        return [
+            [hit.payload.path for hit in collection.query(vectors[0], limit=50, where=where)]
+            for where in filters
+        ]
+
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        before = find(collection)
+        collection.complete_indexes()
+        assert find(collection) == before
+        assert [len(found) for found in before] == [10, 12, 1, 49, 50]
