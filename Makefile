@@ -97,6 +97,7 @@ docs: $(VENV)/.dev
 
 reference: $(VENV)/.dev
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/notebook.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -1,16 +1,19 @@
 """The tutorial: its blocks run in order, and print what the page shows."""
 
 import contextlib
+import importlib.util
 import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 from lookalike_ingest.sample_images import draw_query, draw_sample
 
-PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "python.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorial" / "python.md"
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 HOME = "/home/you"
 """What the page shows for the folder that it is run in."""
@@ -68,6 +71,24 @@ def test_code_that_prints_is_shown_with_its_output() -> None:
     assert [block.line for block in blocks() if ("print(" in block.code) != bool(block.shown)] == []
     whole = "".join(block.code for block in blocks())
     assert {named: whole.count(named) for named in MODELS} == dict.fromkeys(MODELS, 1)
+
+
+def test_the_notebook_has_the_blocks_of_the_page() -> None:
+    """With what they print; `make reference` writes it."""
+    spec = importlib.util.spec_from_file_location("notebook", ROOT / "scripts" / "notebook.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = (ROOT / "examples" / "tutorial.ipynb").read_text(encoding="utf-8")
+    assert script.notebook_text(PAGE.read_text(encoding="utf-8")) == text
+    cells = nbformat.reads(text, as_version=4).cells
+    nbformat.validate(nbformat.reads(text, as_version=4))
+    python = [cell for cell in cells if cell.cell_type == "code" and not cell.source.startswith("!")]
+    assert [cell.source for cell in python] == [block.code.rstrip("\n") for block in blocks()]
+    assert ["".join(out.text for out in cell.outputs) for cell in python] == [
+        block.shown for block in blocks()
+    ]
 
 
 @pytest.mark.slow
