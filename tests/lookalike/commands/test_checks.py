@@ -15,6 +15,8 @@ from lookalike_core.models import providers
 from lookalike_core.models.backbones import VGG16
 from lookalike_core.settings import VARIABLES, Settings
 from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter.export import ensure_exported
+from lookalike_exporter.spec import ModelSpec
 from made_collections import collection_of, manifest_of, point_of
 from qdrant_stand_in import running_stand_in
 
@@ -343,6 +345,18 @@ def test_weights_that_are_here_are_not_asked_for(home: Settings, monkeypatch: py
     resnet, vgg = weights_check.check_weights(home, unreachable)
     assert (resnet.status, vgg.status) == (WARNING, OK)
     assert str(file) in vgg.message
+
+
+def test_a_model_of_other_weights_does_not_replace_the_official_ones(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, tiny_spec: ModelSpec
+) -> None:
+    """A command that names no weights exports the official ones, and could not be run."""
+    monkeypatch.setenv("HOME", str(home.home))
+    ensure_exported(tiny_spec, settings=home)
+    assert statuses(weights_check.check_weights(home, unreachable)) == [PROBLEM, PROBLEM]
+    monkeypatch.setattr(weights_check, "find_by_spec", lambda models, _: models[0])
+    found = list(weights_check.check_weights(home, unreachable))
+    assert all("a model exported from the official weights is in" in each.message for each in found)
 
 
 def test_offline_nothing_is_fetched(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
