@@ -15,7 +15,7 @@ def main() -> None:
     """Runs the program."""
     parser = argparse.ArgumentParser(description="Show the ten images of a folder that are most like one.")
     parser.add_argument("folder", type=Path, help="the folder of images")
-    parser.add_argument("image", type=Path, help="the image to ask with")
+    parser.add_argument("image", type=Path, help="the image to search with")
     parser.add_argument("--index", default="photos.index", help="where the index lies, or is made")
     parser.add_argument("--backbone", default="resnet101v2", help="resnet101v2 or vgg16")
     parser.add_argument("--weights", default="imagenet", help="imagenet, or a Keras .h5 file")

@@ -125,7 +125,8 @@ def open_index(
 
     Args:
         place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, with
-            its key in QDRANT_API_KEY; None for the store of LOOKALIKE_STORE or QDRANT_URL.
+            its key in QDRANT_API_KEY; None for the store that the commands use: that of LOOKALIKE_STORE or
+            QDRANT_URL, else a server on this machine or the embedded store in LOOKALIKE_HOME.
         model: The name of a backbone with its official weights, or a `Model`. None chooses the preferred
             collection of the store, or ResNet101V2 for an empty store.
         distance: `cosine` (the default of a new collection) or `euclid`.

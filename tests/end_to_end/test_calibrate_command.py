@@ -90,7 +90,7 @@ def test_the_text_has_errors_probabilities_and_the_threshold(copied: Any) -> Non
         "expected calibration error, 10 bins, on held-out halves",
         "distance  same class, of the 10 nearest",
         "of the vote",
-        "unlike anything indexed: nearest image's distance over",
+        "out-of-distribution: nearest image's distance over",
         "if no other of their class were indexed",
         "measured on held-out halves of them",
         "  needs 99 images",

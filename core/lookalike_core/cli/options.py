@@ -78,7 +78,7 @@ MaxPixelsOption = Annotated[
         "--max-pixels",
         min=1,
         metavar="N",
-        help="Skip images of more pixels; WebP, AVIF and HEIC of more than a quarter of it.",
+        help="Skip images with more than N pixels (WebP, AVIF and HEIC: N/4).",
     ),
 ]
 HtmlOption = Annotated[

@@ -125,7 +125,9 @@ def _check_url(url: str, origin: Argument | str) -> None:
     try:
         ServerAddress.parse(url)
     except UsageError as error:
-        raise UsageError.of(origin, f"{error}; {_FORMS}") from None
+        problem = str(error).partition("; ")[0]
+        forms = _FORMS if ":" in url or "@" in url else f"for a folder write embedded:{url}; or {_FORMS}"
+        raise UsageError.of(origin, f"{problem}; {forms}") from None
 
 
 def _found(url: str) -> Store:

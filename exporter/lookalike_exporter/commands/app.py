@@ -3,10 +3,10 @@
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
-    "run": "Export one model, unless it is in the cache already.",
-    "list": "Show the models that can be exported, and those in the cache.",
-    "verify": "Check a model and compare it with Keras, or an fp16 or int8 model with its fp32 model.",
-    "fit": "Fit a new last layer, a head, to a collection: to its classes, or without labels.",
+    "run": "Export a model, unless it is in the cache.",
+    "list": "List models: those to export, those in the cache.",
+    "verify": "Compare a model with Keras, or with its fp32 model.",
+    "fit": "Fit a new last layer (head) to a collection.",
 }
 
 app = lazy_app(

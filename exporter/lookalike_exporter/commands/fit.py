@@ -61,7 +61,10 @@ def fit(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Fit a new last layer, a head, to a collection: to its classes, or without labels."""
+    """Fit a new last layer (head) to a collection.
+
+    The layer learns the collection's classes, or learns without labels.
+    """
     request = FitRequest(
         collections=collection,
         name=name,

@@ -11,7 +11,7 @@ from lookalike_exporter.spec import ModelSpec
 
 
 def list_(as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
-    """Show the models that can be exported, and those in the cache."""
+    """List models: those to export, those in the cache."""
     models = list_models(Settings.from_environment())
     if as_json:
         for model in models:

@@ -38,7 +38,7 @@ def run(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Export one model, unless it is in the cache already."""
+    """Export a model, unless it is in the cache."""
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
     settings = Settings.from_environment()
     folder = folder_option(calibrate, "--calibrate")

@@ -49,7 +49,10 @@ def verify(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model and compare it with Keras, or an fp16 or int8 model with its fp32 model."""
+    """Compare a model with Keras, or with its fp32 model.
+
+    The file is checked as well.
+    """
     if (head is None) == (backbone is None):
         raise UsageError("give either --backbone or --head")
     if head is not None and (

@@ -38,7 +38,10 @@ def copy(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Copy collections to another store, and compare every point."""
+    """Copy collections to another store.
+
+    Every point is compared.
+    """
     if as_name is not None:
         check_new_name(as_name)
         if len(collections) > 1:

@@ -21,9 +21,7 @@ def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A Parquet file that search export wrote.")],
     new_root: Annotated[
         bool,
-        typer.Option(
-            "--new-root", help="Take the file's folder for a dataset of which the collection has another."
-        ),
+        typer.Option("--new-root", help="If a dataset has another folder in the collection, use the file's."),
     ] = False,
     as_name: Annotated[
         str | None,
@@ -38,7 +36,10 @@ def import_(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Import a collection from a Parquet file; nothing is embedded."""
+    """Import a collection from a Parquet file.
+
+    Nothing is embedded.
+    """
     path = parse_path(file, "FILE")
     layout = choose_layout(shards=shards, replicas=replicas, write_consistency=write_consistency)
     settings = Settings.from_environment()

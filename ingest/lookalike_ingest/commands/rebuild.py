@@ -49,7 +49,10 @@ def rebuild_(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Rebuild a collection from its datasets; the old one stays until the new one is complete."""
+    """Build a collection again from its images.
+
+    The old one stays until the new one is complete.
+    """
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     options = RebuildOptions(
         batch_size=batch_size,

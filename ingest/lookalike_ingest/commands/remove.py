@@ -58,9 +58,10 @@ def remove(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Remove a dataset, or images by path or class, from the collections; the files stay.
+    """Remove images from collections; files stay.
 
-    Images must match all of --dataset, --path and --class that are given.
+    The images of a dataset, or chosen by path or class: those that match all of --dataset, --path and --class
+    that are given.
     """
     selection = Selection(dataset=dataset, paths=path or (), classes=class_name or ())
     settings = Settings.from_environment()

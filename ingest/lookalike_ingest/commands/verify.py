@@ -86,9 +86,9 @@ def verify(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Verify that collections are what their files and models make; nothing is written.
+    """Compare collections with their files and models.
 
-    Exit code 1 if anything is wrong.
+    Nothing is written. Exit code 1 if anything is wrong.
     """
     if all_files and (sample is not None or seed is not None):
         raise UsageError("--all reads all files; leave --sample and --seed out")

@@ -96,7 +96,7 @@ def watch(
             max=86_400,
             metavar="SECONDS",
             callback=refuse_nan,
-            help="Look through DIR so often, where changes have no events, as on network file systems.",
+            help="Scan DIR every SECONDS; for file systems without change events, such as network ones.",
         ),
     ] = None,
     provider: ProviderOption = None,
@@ -106,9 +106,9 @@ def watch(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Keep collections up to date with folders, until it is stopped.
+    """Keep collections up to date with folders.
 
-    Runs the ingest once at the start, after changes, and once an hour.
+    Runs the ingest once at the start, after changes, and once an hour, until it is stopped.
     """
     asked = RequestedIngests(
         folders=folders,

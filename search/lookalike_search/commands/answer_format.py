@@ -52,7 +52,7 @@ def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
 
 def _verdict(answer: Answer, options: QueryOptions) -> str:
     if answer.verdict is None:
-        return "none; the image is unlike anything indexed"
+        return "none; the image is out-of-distribution (unlike all indexed images)"
     voters = answer.verdict.voters
     votes = "1 neighbour's vote" if voters == 1 else f"{voters} neighbours' votes"
     share = f"{answer.verdict.share:.0%} of {votes} ({options.vote})"
@@ -62,7 +62,7 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
 
 def prediction_set_line(found: PredictionSet, *, is_unlike: bool) -> str:
     """Returns a line with the classes of the prediction set, and whether they are meant for such an image."""
-    unlike = " (for an image of the same kind; this one is unlike anything indexed)" * is_unlike
+    unlike = " (for an image of the same kind; this one is out-of-distribution)" * is_unlike
     return f"{found.percent} % prediction set: {_set_classes(found)}{unlike}"
 
 

@@ -77,7 +77,10 @@ def audit(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Find wrong labels, outliers, leaked duplicates and classes that look the same."""
+    """Find wrong labels, outliers and leaks.
+
+    Leaks are duplicates in other splits; classes that look the same are named.
+    """
     page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     table = labels = None
     if csv_file is not None:

@@ -42,7 +42,10 @@ def calibrate(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Learn how likely neighbours and verdicts are right; queries show it from then on."""
+    """Learn probabilities of neighbours and verdicts.
+
+    Queries show them from then on.
+    """
     settings = Settings.from_environment()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
     with store_in_use(store, settings) as opened:
@@ -96,7 +99,7 @@ def _verdict_lines(calibration: Calibration) -> Iterator[str]:
 def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
     found, side = run.calibration.threshold, "under" if run.distance.higher_is_nearer else "over"
     limit = f"{run.distance.score_name} {side} {run.score(found.nearness):.4f}"
-    yield f"unlike anything indexed: nearest image's {limit}"
+    yield f"out-of-distribution: nearest image's {limit}"
     yield (
         f"this refuses {found.refused:.1%} of the indexed images, and would refuse {found.caught:.1%} "
         "of them if no other of their class were indexed"

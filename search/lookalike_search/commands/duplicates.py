@@ -71,7 +71,10 @@ def duplicates(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Show groups of the same image, and which file to keep; nothing is deleted."""
+    """Group copies of an image; nothing is deleted.
+
+    Says which file of each group to keep.
+    """
     require_one_output(paths=paths, print0=print0, as_json=as_json)
     page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     folders = [parse_path(each, "--keep-in") for each in keep_in or ()]

@@ -118,7 +118,10 @@ def evaluate(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Measure how good the neighbours are: every image is a query, and its class the truth."""
+    """Measure how good the neighbours are, with intervals.
+
+    Every image is a query, and its class the truth.
+    """
     given = {"--sample": sample, "--provider": provider, "--threads": threads, "--require-gpu": require_gpu}
     _refuse_without_noise(noise, [name for name, value in given.items() if value])
     voters, study = plan_study(

@@ -52,7 +52,10 @@ def explain(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
     region: RegionOption = None,
 ) -> None:
-    """Show where in two images their similarity comes from, cell by cell."""
+    """Show where a similarity comes from.
+
+    For two images, cell by cell.
+    """
     page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the images")
     part = Region.parse(region) if region is not None else None

@@ -56,7 +56,10 @@ def export(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Write a collection's images, classes and vectors to a file: Parquet, NumPy or CSV."""
+    """Write images, classes and vectors to a file.
+
+    As Parquet, NumPy or CSV, by the suffix.
+    """
     target = check_export(output, thumbnails=thumbnails)
     where = make_filter(
         classes=classes or (),

@@ -45,7 +45,10 @@ def map_(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Draw a collection as a map: similar images near each other, coloured by class."""
+    """Draw a collection as a map.
+
+    Similar images are near each other, coloured by class.
+    """
     if html is None and not as_json:
         raise UsageError("a map is a page or JSON; pass --html FILE, or --json for the places alone")
     if html is not None and limit > MOST_SHOWN:

@@ -116,7 +116,7 @@ def neighbours(
     one_per: OnePerOption = None,
     diverse: DiverseOption = 0.0,
 ) -> None:
-    """Print the nearest neighbours of every image, as a table."""
+    """Print the nearest neighbours of every image."""
     if exact and indexed:
         raise UsageError("--exact and --indexed exclude each other; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]

@@ -76,7 +76,10 @@ def privacy(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Measure what stored vectors give away: an attacker reconstructs images from them."""
+    """Measure what stored vectors give away.
+
+    An attacker reconstructs images from them.
+    """
     page = check_output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     if not recognised and (provider is not None or require_gpu or threads is not None):
         raise UsageError(

@@ -80,7 +80,7 @@ UntilOption = Annotated[
 ]
 MinWidthOption = Annotated[
     int | None,
-    typer.Option("--min-width", min=1, metavar="PIXELS", help="Only images that are at least so wide."),
+    typer.Option("--min-width", min=1, metavar="PIXELS", help="Only images at least PIXELS wide."),
 ]
 
 MAX_VOTERS = 1_000

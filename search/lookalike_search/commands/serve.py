@@ -66,7 +66,10 @@ def serve(
     store: StoreOption = None,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Serve the page and answer queries over HTTP, with collections open and models loaded."""
+    """Serve the page and an HTTP API.
+
+    Collections stay open, and models loaded.
+    """
     settings = Settings.from_environment().with_provider(provider, require_gpu=require_gpu, threads=threads)
     access = _access(host, token or settings.token, allow_host or (), allow_origin or ())
     from lookalike_search.commands.job_commands import job_command

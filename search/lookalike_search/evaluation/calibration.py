@@ -36,7 +36,7 @@ from lookalike_search.evaluation.reliability_bins import ReliabilityBins, bin_he
 MIN_IMAGES = 20
 MIN_CLASSES = 2
 REFUSED = 0.01
-"""Share of the collection's own images that the threshold may take for unlike anything indexed."""
+"""Share of the collection's own images that the threshold may take for out-of-distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,7 +165,7 @@ class _Body:
     images: Mapping[str, Sequence[Upload]]
 
     def one_image(self) -> Upload | None:
-        """Returns the image to ask with; None where the fields name it.
+        """Returns the image to search with; None where the fields name it.
 
         Raises:
             UsageError: there are several.

@@ -165,6 +165,6 @@ def test_an_answer_says_that_its_query_is_out_of_distribution(
     name, options = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8)), QueryOptions()
     manifests = [both_stores.manifest(name)]
     *_, last = answer_lines(ask(name), manifests, options)
-    assert last == "verdict: none; the image is unlike anything indexed"
+    assert last == "verdict: none; the image is out-of-distribution (unlike all indexed images)"
     data = answer_json(ask(name), manifests, "embedded", options)
     assert (data["verdict"], data["unlike_anything"]) == (None, True)

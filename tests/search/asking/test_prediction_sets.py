@@ -123,7 +123,7 @@ def test_an_out_of_distribution_image_has_the_same_set_and_the_line_says_for_who
     calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
 ) -> None:
     """Its class may be none of the indexed ones; that is a separate answer, and changes no set."""
-    options, unlike = QueryOptions(confidence=0.5), "this one is unlike anything indexed"
+    options, unlike = QueryOptions(confidence=0.5), "this one is out-of-distribution"
     for scores, classes in (([0.1], "cat, dog"), ([], "any of the 4 classes; it needs 1 calibrated images")):
         expected = ask(calibrated(scores)).prediction_set
         name = calibrated(scores, threshold=Threshold(nearness=0.99, refused=0.01, caught=0.8))

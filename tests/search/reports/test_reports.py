@@ -111,13 +111,13 @@ def test_a_calibrated_answer_shows_the_probability_of_its_verdict(
     assert "; estimated probability to be right: ≈ 93 %" in page.text
     far = collection.answer(13, verdict=None, unlike_anything=True)
     page = query_page(collection, tmp_path / "a.html", far)
-    assert "No verdict: the image is unlike anything indexed." in page.text
+    assert "No verdict: the image is out-of-distribution (unlike all indexed images)." in page.text
 
 
 def test_a_prediction_set_is_shown_with_what_it_means(collection: Collection, tmp_path: Path) -> None:
     """Names are escaped; every class, too few images and an out-of-distribution query are worded."""
     options = QueryOptions(confidence=0.95)
-    unlike = " (for an image of the same kind; this one is unlike anything indexed)"
+    unlike = " (for an image of the same kind; this one is out-of-distribution)"
     names, learned = tuple(collection.evaluation.images.vectors.names), {"images": 36, "images_needed": 19}
     some = PredictionSet(confidence=0.95, classes=names[:2], is_every_class=False, **learned)
 
@@ -132,7 +132,7 @@ def test_a_prediction_set_is_shown_with_what_it_means(collection: Collection, tm
     assert "95 % prediction set: any of the 3 classes" in text_of(prediction_set=every)
     few = replace(every, images=18)
     assert "it needs 19 calibrated images, and there are 18" in text_of(prediction_set=few)
-    assert "unlike anything" not in text_of(prediction_set=some)
+    assert "out-of-distribution" not in text_of(prediction_set=some)
     far = text_of(verdict=None, unlike_anything=True, prediction_set=some)
     assert f"95 % prediction set: {names[0]}, {names[1]}{unlike}" in far
     far = text_of(verdict=None, unlike_anything=True, prediction_set=few)

@@ -310,7 +310,7 @@ def _check_cost(query: QueryRequest) -> None:
 
 
 def _needs_another(question: Question, problem: Problem | None) -> bool:
-    """Returns whether there is no image to ask with: none was named, or it is not there."""
+    """Returns whether there is no image to search with: none was named, or it is not there."""
     return not question.is_asked or (problem is not None and problem["status"] == HTTPStatus.NOT_FOUND)
 
 

@@ -75,7 +75,7 @@ class Question:
 
     @property
     def is_asked(self) -> bool:
-        """Whether there is an image to ask with."""
+        """Whether there is an image to search with."""
         return any(name in IMAGES for name, _ in self.pairs)
 
     @property

@@ -40,7 +40,7 @@ function startUploads(main, listen) {
     if (!veil) {
       veil = document.createElement("div");
       veil.className = "dropping";
-      veil.textContent = "Drop the image to ask with it";
+      veil.textContent = "Drop the image to search with it";
       document.body.append(veil);
     }
   });

@@ -427,7 +427,7 @@ function makeCard() {
   image.alt = "";
   const name = document.createElement("strong"), path = document.createElement("span"), ask = document.createElement("a");
   path.className = "path";
-  ask.textContent = "Ask with this image";
+  ask.textContent = "Search with this image";
   card.append(image, name, path, ask);
   return card;
 }

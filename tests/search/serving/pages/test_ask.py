@@ -305,7 +305,7 @@ def test_an_image_that_is_not_there_has_others_to_begin_with(client: Any) -> Non
     page = client.get("/?path=dog/none.png", headers=HTML)
     assert page.status_code == 404
     assert "No image of " in page.text
-    assert "Or ask with an indexed image" in page.text
+    assert "Or search with an indexed image" in page.text
     assert page.text.count('class="hit"') > 2
 
 
