@@ -29,6 +29,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "examples": "tutorial/examples.md",
+    "examples/tutorial.ipynb": "tutorial/tutorial.ipynb",
 }
 """Path in the repository, outside of docs/ -> its path in the site."""
 

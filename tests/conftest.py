@@ -295,8 +295,8 @@ def _may_be_slow(path: Path) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Returns one worker more than cores: tests of processes and servers wait now and then."""
-    return (os.cpu_count() or 1) + 1
+    """Returns two workers more than cores: tests of processes, servers and clusters wait now and then."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(wrapper=True)

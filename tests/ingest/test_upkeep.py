@@ -8,6 +8,7 @@ from lookalike_core.stores.edge_engine import EngineTuning
 from lookalike_core.stores.edge_shard import find_unindexed
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
+from lookalike_core.stores.points import PointFilter, point_id
 from lookalike_ingest.target import complete_written
 from made_collections import manifest_of, point_of, random_vectors
 
@@ -30,4 +31,10 @@ def test_every_payload_field_has_an_index_in_the_end(tmp_path: Path, indexed_abo
         complete_written(collection)
         assert unindexed(collection) == []
         assert collection.indexed_count() == (100 if indexed_above_kb == 1 else 0)
+        assert collection.upkeep.is_cache_valid
+        [known] = list(collection.payloads([point_id("data", "7.jpg")]).values())
+    with store.open(manifest.collection) as collection:
+        assert unindexed(collection) == []
+        same = PointFilter(only_sha256=frozenset({known.sha256}))
+        assert [payload.path for payload in collection.scan(same)] == ["7.jpg"]
         assert collection.upkeep.is_cache_valid
