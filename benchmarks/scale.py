@@ -58,6 +58,7 @@ WRITTEN = (
     Input("n2048", 20_000, "points", "N₀: those that `i2048`, `e2048` and `h2048` were measured on", STORES),
     Input("u", 0.93, "s", "unchanged ingest, from process start to end", COMMANDS),
     Input("v", 10_000, "files", "in the folder of `u`", COMMANDS),
+    Input("a", 2_000, "bytes", "a point in the memory of an ingest into the embedded store", POINTS),
     Input("k", 1, "byte", "a known image in an ingest's memory", FOOTPRINT),
     Input("l", 348, "bytes", "a known image in the list of points, on the disk", FOOTPRINT),
     Input("p", 401, "bytes", "an image's payload", FOOTPRINT),
@@ -73,7 +74,8 @@ WRITTEN = (
 def read_inputs(million: Path = MILLION) -> tuple[Input, ...]:
     """Returns the inputs above, but those that `million.py` measured from its file, where that exists.
 
-    The index of a case that was interrupted has no seconds there: the case does not count.
+    The index of a case that was interrupted has no seconds there: the case does not count. `a` is of the last
+    case, whatever its dimension: it is of payloads.
     """
     if not million.exists():
         return WRITTEN
@@ -98,6 +100,9 @@ def _of_case(points: int, dimension: str, steps: dict[str, Any]) -> Iterator[Inp
     yield Input(f"h{dimension}", warm["p50_ms"], "ms", f"indexed query, p50, {shape}", POINTS)
     what = f"N₀: those that `i{dimension}`, `e{dimension}` and `h{dimension}` were measured on"
     yield Input(f"n{dimension}", points, "points", what, POINTS)
+    memory = 1e6 * max(steps[step]["anonymous_mb"] for step in ("write", "index"))
+    what = "a point in the memory of an ingest into the embedded store"
+    yield Input("a", round(memory / points), "bytes", what, POINTS)
     if "ingest" in steps:
         seconds = steps["ingest"]["seconds"]
         yield Input("u", seconds, "s", "unchanged ingest, from process start to end", POINTS)
@@ -240,6 +245,7 @@ def times_table(number: int) -> str:
         *(_span(indexed_s(number, dimension)) for dimension in NETWORKS),
     )
     row("unchanged ingest: u N / v", *[_span(VALUES["u"] * number / VALUES["v"])] * 2)
+    row("an ingest into the embedded store, in memory: a N", *[_size(VALUES["a"] * number)] * 2)
     row("list of points of one ingest, in memory: k N", *[_size(VALUES["k"] * number)] * 2)
     row("the same on the disk: l N", *[_size(VALUES["l"] * number)] * 2)
     return _table(["", *NETWORKS.values()], rows)
@@ -274,8 +280,8 @@ SETUPS = (
 
 def setups_table() -> str:
     """Returns the table of what is recommended for a number of images, and what it takes."""
-    head = ["images", "store", "network", "quantization", "servers", "disk", "memory", "the files"]
-    head += ["embedding, one machine", "index", "query"]
+    head = ["images", "store", "network", "quantization", "servers", "disk", "memory", "embedded ingest"]
+    head += ["the files", "embedding, one machine", "index", "query"]
     rows = []
     for setup in SETUPS:
         for dimension, network in NETWORKS.items():
@@ -294,6 +300,7 @@ def setups_table() -> str:
                     f"{layout.nodes:,}" if setup.replicas > 1 else "1 machine",
                     _size(layout.disk),
                     _size(layout.memory),
+                    _size(setup.images * VALUES["a"]) if setup.replicas == 1 else "",
                     _size(setup.images * VALUES["f"]),
                     _span(setup.images / VALUES[f"r{dimension}"]),
                     _span(layout.index_s),

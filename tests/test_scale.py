@@ -49,11 +49,11 @@ def test_measured_inputs_are_in_the_sections_they_cite(scale: ModuleType) -> Non
 def test_inputs_are_those_of_the_largest_measured_collection(scale: ModuleType, tmp_path: Path) -> None:
     """Quantized and unfinished cases of `million.py` do not count, and other inputs stay."""
     steps = {
-        "write": {"points_per_second": [5_000, 4_000]},
-        "index": {"seconds": 700.5},
+        "write": {"points_per_second": [5_000, 4_000], "anonymous_mb": 1_300},
+        "index": {"seconds": 700.5, "anonymous_mb": 900},
         "warm": {"p50_ms": 2.5, "exact": {"p50_ms": 180.0}},
     }
-    more = {**steps, "index": {"seconds": 900.0}, "ingest": {"seconds": 30.0}}
+    more = {**steps, "index": {"seconds": 900.0, "anonymous_mb": 1_500}, "ingest": {"seconds": 30.0}}
     cases = {
         "1000000 x 512, none": more,
         "1000000 x 512, int4": {**steps, "index": {"seconds": 1.0}},
@@ -66,7 +66,7 @@ def test_inputs_are_those_of_the_largest_measured_collection(scale: ModuleType, 
     found = {each.symbol: each.value for each in scale.read_inputs(file)}
     before = {each.symbol: each.value for each in scale.WRITTEN}
     changed = {symbol: value for symbol, value in found.items() if value != before[symbol]}
-    expected = {"w512": 4_000, "i512": 900, "e512": 180, "h512": 2.5, "n512": 1_000_000}
+    expected = {"w512": 4_000, "i512": 900, "e512": 180, "h512": 2.5, "n512": 1_000_000, "a": 1_500}
     assert changed == {**expected, "u": 30, "v": 1_000_000}
     assert list(found) == list(before)
 
