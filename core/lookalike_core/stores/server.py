@@ -100,7 +100,7 @@ class ServerStore:
         self._leases: dict[str, Lease] = {}
         self._names = ServerNames(client, self._requests)
         self.cluster = ServerCluster(self._requests, http, self._info)
-        self.snapshots = ServerSnapshots(self, client, self._requests, http)
+        self.snapshots = ServerSnapshots(self, self._requests, http)
 
     def version(self) -> str:
         """Returns the server's version."""
@@ -263,6 +263,11 @@ class ServerStore:
                 f"there is a collection {name} on {self.label} already; it was not changed", collection=name
             )
 
+    def discard(self, name: str) -> None:
+        """Deletes what the server has under a name, if it can: an error is on its way already."""
+        with suppress(Exception):
+            self._client.delete_collection(name)
+
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """Holds a lease in the metadata of the collection, or of the staged one if that is left alone."""
         return self._leased(name, "rebuilt")
@@ -413,7 +418,7 @@ class ServerStore:
         """Deletes a collection that nobody has written to."""
         with suppress(Exception):
             if not self._client.count(name, exact=True).count:
-                self._client.delete_collection(name)
+                self.discard(name)
 
     def _index(self, name: str, fields: Sequence[str]) -> None:
         for field in fields:

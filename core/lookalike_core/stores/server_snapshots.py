@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, Protocol
 
 from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.hints import Action, Hint
@@ -19,9 +19,6 @@ from lookalike_core.stores.server_cluster import ServerCluster
 from lookalike_core.stores.server_http import ServerHttp
 from lookalike_core.stores.snapshot_transfer import OnBytes, SnapshotTransfer
 from lookalike_core.text import format_count
-
-if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
 
 _TRIES = 3
 """How many snapshots are made of a collection that changes meanwhile."""
@@ -45,14 +42,16 @@ class _Collections(Protocol):
         """Refuses a name that a collection has already."""
         ...
 
+    def discard(self, name: str) -> None:
+        """Deletes what the server has under a name, if it can."""
+        ...
+
 
 class ServerSnapshots:
     """The snapshots of a server's collections. What they take on the server is removed again."""
 
-    def __init__(
-        self, collections: _Collections, client: "QdrantClient", requests: Requests, http: ServerHttp | None
-    ) -> None:
-        self._collections, self._client, self._requests = collections, client, requests
+    def __init__(self, collections: _Collections, requests: Requests, http: ServerHttp | None) -> None:
+        self._collections, self._requests = collections, requests
         self._http_transfer = None if http is None else SnapshotTransfer(http)
 
     @contextmanager
@@ -123,8 +122,7 @@ class ServerSnapshots:
             self._upload(content, name, sha256, on_bytes)
             self._require_restored(name, manifest, points)
         except BaseException:
-            with suppress(Exception):
-                self._client.delete_collection(name)
+            self._collections.discard(name)
             raise
 
     def _upload(self, content: IO[bytes], name: str, sha256: str, on_bytes: OnBytes) -> None:
