@@ -1,7 +1,6 @@
 """Tests what the project promises: its lock files, and how the demo chooses weights."""
 
 import ast
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from loaded_script import load_script
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_exporter.weights_sources import HostUnreachableError
 from PIL import Image
@@ -103,12 +103,7 @@ def test_every_platform_gets_exactly_one_onnx_runtime() -> None:
 @pytest.fixture
 def demo() -> ModuleType:
     """Returns the demo's script as a module."""
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/demo.py")
 
 
 def test_the_demo_uses_the_wheel_if_the_official_host_is_unreachable(

@@ -1,13 +1,12 @@
 """Tests docs/explanation/scale.md: its tables are those of the script, computed from measured inputs."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loaded_script import load_script
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,13 +14,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def scale() -> ModuleType:
     """Returns the script as a module, without running it."""
-    spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their types there
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/scale.py")
 
 
 def test_the_page_has_the_tables_of_the_script(scale: ModuleType) -> None:

@@ -245,8 +245,9 @@ def _missing_collection(
 
 def _place(store: Store) -> str:
     """Returns the store's label, with the folder of the default one: another home is a usual cause."""
-    is_default = store.local is not None and store.label == "embedded"
-    return f"{store.label} ({store.local.path})" if is_default and store.local is not None else store.label
+    if store.local is None or store.label != "embedded":
+        return store.label
+    return f"{store.label} ({store.local.path})"
 
 
 def _list_unreadable(store: Store) -> list[str]:

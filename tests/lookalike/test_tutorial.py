@@ -1,7 +1,6 @@
 """The tutorial: its blocks run in order, and print what the page shows."""
 
 import contextlib
-import importlib.util
 import io
 import re
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from loaded_script import load_script
 from lookalike_ingest.sample_images import draw_query, draw_sample
 
 ROOT = Path(__file__).parents[2]
@@ -75,11 +75,7 @@ def test_code_that_prints_is_shown_with_its_output() -> None:
 
 def test_the_notebook_has_the_blocks_of_the_page() -> None:
     """With what they print; `make reference` writes it."""
-    spec = importlib.util.spec_from_file_location("notebook", ROOT / "scripts" / "notebook.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("scripts/notebook.py")
     text = (ROOT / "examples" / "tutorial.ipynb").read_text(encoding="utf-8")
     assert script.notebook_text(PAGE.read_text(encoding="utf-8")) == text
     cells = nbformat.reads(text, as_version=4).cells
