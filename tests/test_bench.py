@@ -1,11 +1,11 @@
 """Tests `make bench`: what counts as a regression, and that every pair that is stored is measured."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loaded_script import load_script
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -13,12 +13,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     """Returns the script as a module, without running it."""
-    spec = importlib.util.spec_from_file_location("bench", BENCHMARKS / "bench.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/bench.py")
 
 
 def test_a_ratio_above_its_tolerance_is_a_regression(bench: ModuleType) -> None:
