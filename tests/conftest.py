@@ -119,6 +119,7 @@ SLOW = {
     "end_to_end/test_terminals.py": "every command as a process on a terminal",
     "end_to_end/test_watch_command.py": "watches as processes, which wait for quiet seconds",
     "test_clean_host.py": "whole processes, looked at before and after",
+    "test_docs_site.py": "needs what the site is built with",
 }
 """Folders and modules of `tests/` that only `make check` runs; other slow tests are marked one by one."""
 

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,6 +66,38 @@ def test_the_basic_tests_need_no_tensorflow() -> None:
     for name in ("tensorflow-cpu", "playwright", "onnxruntime-ep-openvino", "coverage"):
         assert f"\n{name}==" in whole
         assert f"\n{name}==" not in needed
+
+
+def test_test_modules_import_only_what_the_basic_tests_install() -> None:
+    """What the group `check` brings is imported by `pytest.importorskip`, or by the test that needs it."""
+    lock = (ROOT / "requirements-test.lock").read_text(encoding="utf-8")
+    locked = {_normalized(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    installed = {
+        name
+        for name, distributions in packages_distributions().items()
+        if locked & {_normalized(each) for each in distributions}
+    }
+    own = {path.stem for folder in ("tests", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*")}
+    missing = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        for name in _imported(file)
+        if name not in installed | own | sys.stdlib_module_names and not name.startswith("lookalike")
+    ]
+    assert missing == []
+
+
+def _normalized(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """Yields the packages that a module imports when it is imported."""
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.ImportFrom):
+            yield (statement.module or "").partition(".")[0]
+        elif isinstance(statement, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in statement.names)
 
 
 def test_the_demo_installs_the_locked_plugin_by_hash(tmp_path: Path) -> None:

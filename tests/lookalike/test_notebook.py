@@ -15,6 +15,8 @@ import lookalike
 nbclient = pytest.importorskip("nbclient", reason="nbclient and ipykernel are not installed")
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
+ROOT = Path(__file__).parents[2]
+
 OPEN = """
 import lookalike
 model = lookalike.Model("vgg16", weights=WEIGHTS, layer="block1_conv1")
@@ -107,6 +109,14 @@ def test_outside_notebooks_no_bar_is_shown(
     with lookalike.progress.shown_by(bars):
         index.search_many(images)
     assert sum(done) == 26
+
+
+@pytest.mark.parametrize("notebook", sorted(ROOT.glob("examples/*.ipynb")), ids=lambda path: path.name)
+def test_notebooks_of_the_project_follow_the_format(notebook: Path) -> None:
+    """Notebook servers refuse others, or mend them with a warning."""
+    import nbformat
+
+    nbformat.validate(nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4))
 
 
 INTERRUPTED = """

@@ -2,12 +2,12 @@
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import pytest
 from loaded_script import load_script
 from lookalike_ingest.sample_images import draw_query, draw_sample
@@ -78,11 +78,10 @@ def test_the_notebook_has_the_blocks_of_the_page() -> None:
     script = load_script("scripts/notebook.py")
     text = (ROOT / "examples" / "tutorial.ipynb").read_text(encoding="utf-8")
     assert script.notebook_text(PAGE.read_text(encoding="utf-8")) == text
-    cells = nbformat.reads(text, as_version=4).cells
-    nbformat.validate(nbformat.reads(text, as_version=4))
-    python = [cell for cell in cells if cell.cell_type == "code" and not cell.source.startswith("!")]
-    assert [cell.source for cell in python] == [block.code.rstrip("\n") for block in blocks()]
-    assert ["".join(out.text for out in cell.outputs) for cell in python] == [
+    code = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    python = [cell for cell in code if not cell["source"][0].startswith("!")]
+    assert ["".join(cell["source"]) for cell in python] == [block.code.rstrip("\n") for block in blocks()]
+    assert ["".join(line for out in cell["outputs"] for line in out["text"]) for cell in python] == [
         block.shown for block in blocks()
     ]
 
