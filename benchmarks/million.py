@@ -14,10 +14,11 @@ random weights.
     index     the index and the list of points, as at the end of an ingest
     cold      `search query` as a process, from its start to its end: first with the collection's files
               dropped from the system's cache (not where they are in memory, as in /dev/shm), then five times
-    warm      `Collection.query` with one image left out, payloads included: p50, p99, and recall@10, which
-              is the share of the ten hits that are as near as the tenth by numpy; of few exact queries, too
-    filtered  the same with filters: one class of a hundred, and 50, 5, 0.5 and 0.05 % of the points by
-              when they were taken, which has nothing to do with the vectors
+    warm      `Collection.query` with one image left out, payloads included: p50 and p99 of the last of five
+              times as many queries, of the first ones after opening with their recall@10, which is the
+              share of the ten hits that are as near as the tenth by numpy, and of few exact queries
+    filtered  the same with filters, after as many queries without one: one class of a hundred, and 50, 5,
+              0.5 and 0.05 % of the points by when they were taken, which has nothing to do with the vectors
     evaluate  `search evaluate` with a random sample of as many queries, and the index compared
     ingest    `ingest run` over the unchanged folder as a process: files a second, and bytes of memory a file
               above an ingest of 1,000 files

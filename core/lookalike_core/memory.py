@@ -95,6 +95,15 @@ def address_space_limits() -> tuple[int | None, int | None]:
     return tuple(None if each == resource.RLIM_INFINITY else each for each in (total, data))  # type: ignore[return-value]
 
 
+def available_memory() -> int | None:
+    """Returns the bytes that programs can get without swapping, files' pages included; None if unknown."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
 def _causes_of(error: BaseException | None) -> Iterator[BaseException]:
     """Yields an error and its causes, one after the other."""
     while error is not None:

@@ -32,24 +32,28 @@ ACORN_UP_TO = 0.6
 
 
 def config_of(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edge.EdgeConfig":
-    """Returns the configuration of a new shard for the collection."""
+    """Returns the configuration of a new shard for the collection.
+
+    Vectors, short ones too, stay in mapped files, of which a query reads what it looks at. The engine's
+    default reads all of them at each opening (ADR 51).
+    """
     import qdrant_edge as edge
 
     distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
-    pinned, short = edge.Memory.Pinned, manifest.vector_quantization
+    mapped = edge.Memory.Cold
     quantization = {
         VectorQuantization.NONE: None,
-        VectorQuantization.INT8: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=pinned),
+        VectorQuantization.INT8: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=mapped),
         VectorQuantization.INT4: edge.TurboQuantQuantizationConfig(
-            bits=edge.TurboQuantBitSize.Bits4, memory=pinned
+            bits=edge.TurboQuantBitSize.Bits4, memory=mapped
         ),
     }
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(
             size=manifest.identity.dimension,
             distance=distances[manifest.distance],
-            quantization_config=quantization[short],
-            memory=None if short is VectorQuantization.NONE else edge.Memory.Cold,
+            quantization_config=quantization[manifest.vector_quantization],
+            memory=mapped,
         ),
         hnsw_config=edge.HnswIndexConfig(
             m=LINKS, ef_construct=CONSTRUCTION_EF, full_scan_threshold=tuning.exact_below_kb

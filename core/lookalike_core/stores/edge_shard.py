@@ -12,6 +12,7 @@ from lookalike_core.errors import StoreError
 from lookalike_core.stores.edge_engine import EngineTuning, engine_errors, require_room, require_space
 from lookalike_core.stores.edge_requests import filter_of, index_of
 from lookalike_core.stores.local_folder import LOG, SHARD, only_readable
+from lookalike_core.stores.mapped_files import SEVERAL, MappingAhead
 from lookalike_core.stores.points import CLASS, EVERYTHING, INDEXED_FIELDS, PointFilter, as_vector
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Shard:
         self._on_load = on_load
         self.is_synced = True
         """Whether all writes are synced to the disk; code that writes to a closed shard sets it to False."""
+        self._searches = 0
+        self._mapping: MappingAhead | None = None
 
     @cached_property
     def _edge(self) -> "qdrant_edge.EdgeShard":
@@ -98,6 +101,9 @@ class Shard:
 
     def close(self) -> None:
         """Closes the shard, and syncs all writes to the disk."""
+        if self._mapping is not None:
+            self._mapping.stop()
+        self._searches, self._mapping = 0, None
         if self.is_loaded:
             with engine_errors(self.folder):
                 self.__dict__.pop("_edge").close()
@@ -118,6 +124,17 @@ class Shard:
         """Returns the engine's answer, and translates its errors."""
         with engine_errors(self.folder):
             return question(self._edge)
+
+    def search(self, queries: "Sequence[qdrant_edge.QueryRequest]") -> "list[list[qdrant_edge.ScoredPoint]]":
+        """Returns the hits of each query; after several, what others will read is mapped ahead."""
+        import qdrant_edge as edge
+
+        batch = edge.QueryBatchRequest(list(queries))
+        found = self.ask(lambda shard: shard.query_batch(batch))
+        self._searches += len(queries)
+        if self._mapping is None and self._searches >= SEVERAL:
+            self._mapping = MappingAhead(self.path)
+        return found
 
     def count(self, where: PointFilter = EVERYTHING, *, lacking: str | None = None) -> int:
         """Returns how many points match, exactly; with `lacking`, of those without this payload field."""

@@ -5,7 +5,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
-from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -226,16 +225,14 @@ class EmbeddedCollection:
         A search in the graph may begin at a point from which no link leads to others that match: one that
         finds fewer than it should is repeated exactly.
         """
-        import qdrant_edge as edge
-
         request = partial(self._request, limit=limit, where=where, with_payload=with_payload)
         count_matching = cache(partial(self._shard.count, where))
         for some in batched(vectors, self._shard.tuning.queries_at_once):
-            batch = edge.QueryBatchRequest([request(vector, exact=exact) for vector in some])
-            for vector, points in zip(some, self._shard.ask(methodcaller("query_batch", batch)), strict=True):
+            found = self._shard.search([request(vector, exact=exact) for vector in some])
+            for vector, points in zip(some, found, strict=True):
                 is_short = len(points) < limit and not exact and where != EVERYTHING
                 if is_short and len(points) < count_matching():
-                    yield self._shard.ask(methodcaller("query", request(vector, exact=True)))
+                    yield from self._shard.search([request(vector, exact=True)])
                 else:
                     yield points
 

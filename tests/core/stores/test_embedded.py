@@ -1,6 +1,7 @@
 """The embedded store's own behaviour: its folder, its index in a child process, a full disk."""
 
 import errno
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -564,6 +565,30 @@ def test_payload_indexes_stay_in_files(store: EmbeddedStore, manifest_of: NewMan
     assert all(index.params.memory == edge.Memory.Cold for index in schema.values())
     linked = {field for field, index in schema.items() if index.params.enable_hnsw is not False}
     assert linked == {*LINKED_FIELDS}
+
+
+@pytest.mark.parametrize("quantize", VectorQuantization)
+def test_opening_a_collection_reads_no_vectors(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    quantize: VectorQuantization,
+) -> None:
+    """By the engine's default all would be read; with a graph and without one, they stay in mapped files."""
+    store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
+    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        vectors = random_vectors(1000, INDEX_DIMENSION)
+        collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
+        collection.upkeep.build_index(lambda: None)
+    segments = store.directory.rglob("segment.json")
+    vectors_of = [json.loads(each.read_bytes())["config"]["vector_data"][""] for each in segments]
+    assert {each["storage_type"] for each in vectors_of} == {"Mmap", "ChunkedMmap"}
+    quantized = [each["quantization_config"] or {} for each in vectors_of]
+    placed = {kind["memory"] for each in quantized for kind in each.values()}
+    assert placed == (set() if quantize is VectorQuantization.NONE else {"cold"})
 
 
 def test_a_collection_without_all_indexes_finds_the_same(
