@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from lookalike_core.control_groups import GROUPS, OWN, read_groups
+
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|\(os error 12\)|cannot allocate memory|can't allocate|bad[_ ]alloc(ation)?\b"
     r"|not enough memory|failed to allocate|unable to allocate|memory allocation|alloc_failed"
@@ -95,12 +97,18 @@ def address_space_limits() -> tuple[int | None, int | None]:
     return tuple(None if each == resource.RLIM_INFINITY else each for each in (total, data))  # type: ignore[return-value]
 
 
-def available_memory() -> int | None:
-    """Returns the bytes that programs can get without swapping, files' pages included; None if unknown."""
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+def available_memory(
+    *, machine: Path = Path("/proc/meminfo"), groups: Path = GROUPS, own: Path = OWN
+) -> int | None:
+    """Returns the bytes that this process can get without swapping, pages of files included (Linux).
+
+    A control group's limit counts if it is less. None if the system does not say.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        lines = machine.read_text(encoding="ascii").splitlines()
+        [kilobytes] = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        limits = read_groups("memory.max", groups=groups, own=own)
+        return min([kilobytes * 1024, *(int(limit) for limit in limits if limit.isdecimal())])
     return None
 
 

@@ -36,7 +36,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_quota_limits_the_cores(groups: Path, limit: str, expected: int) -> None:
     """A quota is rounded up; an unreadable one is ignored."""
     (groups / "outer" / "inner" / "cpu.max").write_text(limit)
-    assert count_cores(cgroups=groups, own=groups / "own") == expected
+    assert count_cores(groups=groups, own=groups / "own") == expected
 
 
 @pytest.mark.usefixtures("eight_cores")
@@ -44,7 +44,7 @@ def test_the_quota_of_a_parent_group_limits_the_cores(groups: Path) -> None:
     """A container's own group may have no limit."""
     (groups / "outer" / "inner" / "cpu.max").write_text("max 100000\n")
     (groups / "outer" / "cpu.max").write_text("300000 100000\n")
-    assert count_cores(cgroups=groups, own=groups / "own") == 3
+    assert count_cores(groups=groups, own=groups / "own") == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.errors import StoreError
-from lookalike_core.memory import is_caused_by_memory_error, is_out_of_memory
+from lookalike_core.memory import available_memory, is_caused_by_memory_error, is_out_of_memory
 from lookalike_core.stores.embedded import EmbeddedStore
 from made_collections import manifest_of, point_of
 
@@ -117,3 +117,31 @@ def caused_by(cause: Exception, error: Exception) -> Exception:
     """Returns the error, raised from the cause."""
     error.__cause__ = cause
     return error
+
+
+@pytest.mark.parametrize(
+    ("machine", "limit", "expected"),
+    [
+        ("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n", "max\n", 4_096_000),
+        ("MemAvailable: 4000 kB\n", "2000000\n", 2_000_000),
+        ("MemAvailable: 4000 kB\n", "5000000\n", 4_096_000),
+        ("MemAvailable: 4000 kB\n", "\n", 4_096_000),
+        ("MemTotal: 9000 kB\n", "2000000\n", None),
+        ("MemAvailable:\n", "max\n", None),
+    ],
+)
+def test_available_memory_is_that_of_the_machine_or_of_a_group(
+    tmp_path: Path, machine: str, limit: str, expected: int | None
+) -> None:
+    """The limit of an outer group counts as well; a limit alone does not tell how much is free."""
+    (tmp_path / "meminfo").write_text(machine)
+    (tmp_path / "own").write_text("0::/outer/inner\n")
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "outer" / "memory.max").write_text(limit)
+    found = available_memory(machine=tmp_path / "meminfo", groups=tmp_path, own=tmp_path / "own")
+    assert found == expected
+
+
+def test_other_systems_do_not_say_how_much_memory_is_available(tmp_path: Path) -> None:
+    """They have no such file."""
+    assert available_memory(machine=tmp_path / "meminfo") is None
