@@ -37,7 +37,8 @@ def draw_growth(cases: Mapping[str, Mapping[str, Any]], output: Path) -> None:
 def list_seconds(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, float]]:
     """Returns the seconds of each step by the number of points, of the cases that are not quantized.
 
-    Those of a warm query are by the clock, in the median.
+    Those of a warm query are by the clock, in the median. A step that was measured for one number of points
+    alone is left out: nothing is seen of how it grows.
     """
     found: dict[str, dict[int, float]] = {}
     for name, steps in cases.items():
@@ -48,4 +49,4 @@ def list_seconds(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, 
             if quantize == "none" and step not in NOT_DRAWN:
                 label = f"{step}, {dimension} values" if dimension != "512" else step
                 found.setdefault(label, {})[int(points)] = seconds
-    return found
+    return {label: seconds for label, seconds in found.items() if len(seconds) > 1}
