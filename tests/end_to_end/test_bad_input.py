@@ -1,6 +1,7 @@
 """Tests the commands on unusable input: one clear line, its exit code, and no side effect."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,24 @@ def test_deeply_nested_manifests_are_invalid_manifests(shell: Any, images: Path,
     done = shell.ingest("pictures")
     assert done.code == 6
     assert f"{manifest} cannot be read: it is nested too deeply" in error_line(done)
+
+
+@pytest.mark.parametrize(
+    ("words", "advised"),
+    [
+        (["ingest", "status"], "make one with: ingest run{store} DIR"),
+        (["search", "query", "pictures/circle/crimson.png"], "with: ingest run{store} DIR"),
+        (["search", "duplicates", "--collection", "nothing"], "with: ingest run{store} DIR"),
+        (["ingest", "rebuild", "nothing"], "there with: ingest status{store}"),
+    ],
+)
+@pytest.mark.usefixtures("images")
+def test_advised_commands_name_the_store_of_the_command(
+    shell: Any, tmp_path: Path, words: list[str], advised: str
+) -> None:
+    """Without it they would look at another store."""
+    store = f"embedded:{tmp_path / 'my store'}"
+    done = shell(*words, "--store", store)
+    assert advised.format(store=f" --store {shlex.quote(store)}") in done.out + done.err
+    done = shell(*words)
+    assert advised.format(store="") in done.out + done.err

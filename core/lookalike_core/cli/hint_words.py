@@ -6,6 +6,7 @@ The sentences are a table rather than a `match`, so that a test can go through a
 import shlex
 from collections.abc import Mapping
 
+from lookalike_core.cli.named_store import in_named_store
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
 
@@ -134,6 +135,8 @@ def words(hint: Hint) -> str:
     collection = hint.values.get(Argument.COLLECTION)
     folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]
+    if Argument.STORE not in hint.values:
+        sentence = in_named_store(sentence)
     given = {
         name: value
         for name, value in hint.values.items()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lookalike_core.cli.console import say
+from lookalike_core.cli.named_store import remember_store
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.open_store import open_store
@@ -50,6 +51,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="STORE",
+        callback=remember_store,
         help="Where collections are stored: auto, embedded, embedded:DIR or a Qdrant URL.",
     ),
 ]

@@ -8,6 +8,7 @@ from lookalike_core.cli.console import (
     show,
     show_json,
 )
+from lookalike_core.cli.named_store import advised
 from lookalike_core.cli.options import (
     JsonOption,
     StoreOption,
@@ -114,7 +115,12 @@ def _fit_lines(report: FitReport) -> list[str]:
             for key, title in _FIT_FIGURES.items()
         ]
     there = "" if report.made else ", which existed already"
-    return [*lines, f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
+    return [
+        *lines,
+        f"{report.path}{there}",
+        f"{report.model}",
+        f"next: {advised('ingest run')} DIR --head {head.name}",
+    ]
 
 
 def _method(head: Head) -> str:

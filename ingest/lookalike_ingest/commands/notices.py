@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lookalike_core.cli.console import say
+from lookalike_core.cli.named_store import advised
 from lookalike_core.logs import ROOT
 
 from lookalike_ingest.rebuild import RebuildReport
@@ -26,7 +27,7 @@ def say_dropped_calibration(collection: str, dropped: bool) -> None:
     if dropped:
         say(
             f"the calibration of {collection} was dropped, since its images have changed; "
-            f"calibrate it again with: search calibrate --collection {collection}"
+            f"calibrate it again with: {advised('search calibrate')} --collection {collection}"
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lookalike_core.cli.console import Verbose, show, show_json
+from lookalike_core.cli.named_store import advised
 from lookalike_core.cli.options import (
     JsonOption,
     StoreOption,
@@ -40,7 +41,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
         if holder is not None:
             show(f"an ingest into this store is under way, by {holder}")
         elif not collections:
-            show("no collections yet; make one with: ingest run DIR")
+            show(f"no collections yet; make one with: {advised('ingest run')} DIR")
         for collection in collections:
             show(*describe_collection(collection, peers, is_local=opened.local is not None))
 
@@ -96,7 +97,7 @@ def describe_collection(collection: CollectionStatus, peers: Sequence[Peer], *, 
         + (f" ({rules.summary})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
         for name, count in collection.datasets.items()
     )
-    again = f"ingest rebuild {collection.name}"
+    again = f"{advised('ingest rebuild')} {collection.name}"
     hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
     hints += [f"an unfinished rebuild exists: {again}"] if collection.rebuild_begun else []
     classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.hint_words import full_message
+from lookalike_core.cli.named_store import in_named_store
 from lookalike_core.cli.options import (
     JsonOption,
     MaxPixelsOption,
@@ -148,7 +149,7 @@ def _lines(found: Verification, *, is_renamed: bool) -> Iterator[str]:
         if count > SHOWN:
             yield f"    and {count - SHOWN:,} more; --json lists up to 1,000"
         if not is_renamed:
-            yield f"    {NEXT_STEPS[fault].format(collection=found.collection)}"
+            yield f"    {in_named_store(NEXT_STEPS[fault]).format(collection=found.collection)}"
     if found.counts and is_renamed:
         yield f"  {RENAMED_STEP}"
 

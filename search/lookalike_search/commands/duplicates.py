@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from lookalike_core.atomic import parse_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
+from lookalike_core.cli.named_store import advised
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
 from lookalike_core.cli.table import align_columns
 from lookalike_core.hints import Action, Argument, Hint, Notice, Value
@@ -185,8 +186,8 @@ def _advice(dataset: str, manifest: CollectionManifest) -> str:
     if root is None or not _is_there(root):
         return (
             f"the folder of dataset {dataset} ({root or 'unknown'}) is not there; mount it, or, if it is "
-            "gone for good or was ingested under another name, remove it with: ingest remove --dataset "
-            f"{shlex.quote(dataset)}"
+            "gone for good or was ingested under another name, remove it with: "
+            f"{advised('ingest remove')} --dataset {shlex.quote(dataset)}"
         )
     named: dict[Argument, Value] = {Argument.FOLDER: root, Argument.PRUNE: None}
     named |= {} if name_root(parse_root(root)) == dataset else {Argument.DATASET: dataset}
