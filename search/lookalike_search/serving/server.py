@@ -14,7 +14,7 @@ import uvicorn
 from lookalike_core.errors import LookalikeError
 from lookalike_core.logs import get_logger
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from lookalike_search.serving.jobs import Jobs
 from lookalike_search.serving.limits import ServingLimits
@@ -119,8 +119,26 @@ def _config(app: ASGIApp, limits: ServingLimits) -> uvicorn.Config:
     )
 
 
-class _ReaderTimed(H11Protocol):
-    """uvicorn's protocol that ends the connection of a client that takes nothing of a response."""
+class _Forgiving(H11Protocol):
+    """uvicorn's protocol that expects malformed bodies while a response is made, or after it has begun.
+
+    The request's response has no receiver any more: it is dropped, as after the client has closed.
+    """
+
+    def send_400_response(self, msg: str) -> None:
+        """Sends the response where one can still be sent, and closes the connection."""
+        cycle: RequestResponseCycle | None = getattr(self, "cycle", None)
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.close()
+
+
+class _ReaderTimed(_Forgiving):
+    """A protocol that ends the connection of a client that takes nothing of a response."""
 
     _stall_s: float
     _stall_timer: asyncio.TimerHandle | None = None

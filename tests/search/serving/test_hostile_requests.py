@@ -1,8 +1,10 @@
 """A thousand hostile requests leave a server serving, and read nothing that is not indexed."""
 
 import json
+import logging
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -250,6 +252,26 @@ def test_a_body_of_doubtful_length_hides_no_further_request(impatient: Any, end:
         answer = read_all(one)
     assert answer.count(b"HTTP/1.1 ") <= 1
     assert b"openapi" not in answer
+
+
+@pytest.mark.parametrize("lengths", ["", "Content-Length: 9\r\n"])
+@pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE"])
+@pytest.mark.parametrize("pause_s", [0, 0.1])
+def test_a_malformed_body_is_no_fault_of_the_server(
+    impatient: Any, caplog: pytest.LogCaptureFixture, method: str, lengths: str, pause_s: float
+) -> None:
+    """Nothing is logged as an error, whether the response has begun or not, and the connection is closed."""
+    parts = urlsplit(impatient.url)
+    head = f"{method} /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n{lengths}"
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as one:
+        one.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".encode())
+        time.sleep(pause_s)
+        with suppress(ConnectionError):  # it may be closed already
+            one.sendall(b"no length\r\n")
+        answer = read_all(one)
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    wait_until_all_places_are_free(impatient)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("path", ["query", "uploads", "explain", "embed"])
