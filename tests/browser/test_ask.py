@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from browser import OpenPage
+from browser import OpenPage, follow_to
 from served import Served, serving
 
 pytestmark = pytest.mark.slow
@@ -183,15 +183,15 @@ def test_without_script_an_image_is_uploaded(served: Served, chromium: Any, imag
     tab.goto(served.url)
     chosen = {"name": "chosen.png", "mimeType": "image/png", "buffer": image}
     tab.set_input_files("form[data-upload]:not(.camera) input", chosen)
-    tab.click("form[data-upload]:not(.camera) button")
+    follow_to(tab, "form[data-upload]:not(.camera) button")
     assert "upload=" in tab.url
     assert tab.locator("ol .hit").count() == 10
     tab.select_option("#by-class", "dog")
-    tab.click("[data-apply]")
+    follow_to(tab, "[data-apply]")
     assert "class=dog" in tab.url
-    tab.click("[id^=more-] >> nth=0")
+    follow_to(tab, "[id^=more-] >> nth=0")
     assert tab.locator(".chips li").count() == 1
-    tab.click("[id^=explain-] >> nth=0")
+    follow_to(tab, "[id^=explain-] >> nth=0")
     assert tab.locator("#explanation svg .cell").count() > 1
     context.close()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import OpenPage
+from browser import OpenPage, follow_to
 from served import Served, doubled_album, run_job, serving
 
 __all__ = ["doubled_album"]
@@ -125,7 +125,7 @@ def test_duplicates_need_no_script(doubled: Served, chromium: Any) -> None:
     context = chromium.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(f"{doubled.url}/duplicates?above=1")
-    tab.click("text=Find duplicates")
+    follow_to(tab, "text=Find duplicates")
     for _ in range(600):
         if tab.locator("article.group").count():
             break

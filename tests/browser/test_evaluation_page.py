@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from browser import OpenPage
+from browser import OpenPage, follow_to
 from served import Served, run_job
 
 pytestmark = pytest.mark.slow
@@ -71,13 +71,13 @@ def test_an_evaluation_needs_no_script(served: Served, chromium: Any) -> None:
     tab = context.new_page()
     tab.goto(f"{served.url}/evaluation?k=9")  # not evaluated yet
     tab.fill("#option-k", "2")
-    tab.click("text=Evaluate >> nth=-1")
+    follow_to(tab, "text=Evaluate >> nth=-1")
     until = time.monotonic() + 120
     while tab.locator("dl.tiles").count() == 0:
         assert time.monotonic() < until
         time.sleep(0.2)
         tab.goto(tab.url)
     assert "vote of 2 neighbours" in tab.inner_text("main")
-    tab.click(".heat td[class^=h] a >> nth=0")
+    follow_to(tab, ".heat td[class^=h] a >> nth=0")
     assert " finds " in tab.inner_text("h1")
     context.close()

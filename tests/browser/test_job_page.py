@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import OpenPage
+from browser import OpenPage, follow_to
 from served import Served, wait_for_job
 
 pytestmark = pytest.mark.slow
@@ -47,10 +47,10 @@ def test_jobs_need_no_script(hanging: Served, chromium: Any) -> None:
     """Forms start and cancel them, and a link shows how far they are."""
     tab = chromium.new_context(java_script_enabled=False).new_page()
     tab.goto(f"{hanging.url}/map")
-    tab.click("text=Make the map")
+    follow_to(tab, "text=Make the map")
     started = tab.url
     assert started.startswith(f"{hanging.url}/map?collection=")
-    tab.click(".job noscript a")
+    follow_to(tab, ".job noscript a")
     assert tab.url == started
     tab.click("text=Cancel")
     tab.wait_for_selector("text=Make the map")
@@ -67,6 +67,6 @@ def test_a_map_without_a_script_is_its_classes(served: Served, chromium: Any) ->
     assert tab.is_visible("[data-stage] .without")
     assert not tab.is_visible("[data-do=in]")
     assert not tab.is_visible("[data-show=all]")
-    tab.click(".legend li a >> nth=0")
+    follow_to(tab, ".legend li a >> nth=0")
     assert tab.locator(".tile").count() == 8
     tab.context.close()

@@ -66,6 +66,12 @@ class OpenPage:
         self.tab.pdf(path=file, print_background=False, prefer_css_page_size=True)
 
 
+def follow_to(tab: "Page", selector: str) -> None:
+    """Clicks on what leads to another page, and waits until that is loaded: a page without a script."""
+    with tab.expect_navigation():
+        tab.click(selector)
+
+
 def open_page(
     browser: "Browser",
     where: Path | str,
