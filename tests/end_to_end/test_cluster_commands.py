@@ -53,7 +53,7 @@ def test_a_collection_is_made_with_shards_and_replicas(
         f"{name} was created with another layout, 4 shards, 2 replicas of each, writes confirmed by 2"
         in refused.err
     )
-    assert f"change that with: ingest rebuild {name} --shards 3" in refused.err
+    assert f"change that with: ingest rebuild --store {cluster.urls[0]} {name} --shards 3" in refused.err
     rebuilt = ask(cluster, shell, "ingest", "rebuild", name, "--shards", "3")
     assert rebuilt.code == 0, rebuilt.err
     with cluster.store() as store:

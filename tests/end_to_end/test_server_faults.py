@@ -137,7 +137,7 @@ def test_a_collection_deleted_during_an_ingest_exits_6(
     proxy.plan(WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(own)))
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
-    assert "create it with: ingest run DIR" in done.err
+    assert f"create it with: ingest run --store {proxy.url} DIR" in done.err
     assert not qdrant.client.collection_exists(own)
     assert ingest(shell, proxy).code == 0
     assert len(stored_vectors(qdrant, own)) == IMAGES

@@ -31,6 +31,7 @@ from lookalike_core.cli.interrupt import (
     StartsOverError,
     raise_on_interrupt,
 )
+from lookalike_core.cli.named_store import remember_store
 from lookalike_core.cli.progress_lines import EVERY_S, ProgressLines
 from lookalike_core.errors import ImageError, LookalikeError
 from lookalike_core.hints import Notice
@@ -242,6 +243,8 @@ def run_program(work: Callable[[], int], *, line_every_s: float = EVERY_S) -> No
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
         _fail(*_describe(error))
+    finally:
+        remember_store(None)
     sys.exit(exit_code)
 
 
