@@ -253,12 +253,12 @@ def unindexed(
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
-) -> Callable[[int], EmbeddedCollection]:
-    """Opens a collection with so many random points and a lowered index threshold."""
+) -> Callable[..., EmbeddedCollection]:
+    """Opens a collection with so many random points, whole or quantized, and a lowered index threshold."""
     store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
 
-    def filled(count: int) -> EmbeddedCollection:
-        manifest = manifest_of(Distance.EUCLID, INDEX_DIMENSION)
+    def filled(count: int, quantize: VectorQuantization = VectorQuantization.NONE) -> EmbeddedCollection:
+        manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
         store.create(manifest)
         vectors = random_vectors(count, INDEX_DIMENSION)
         with store.open(manifest.collection) as collection:
@@ -383,19 +383,11 @@ def test_replaced_points_need_a_new_index(
 
 @pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
 def test_an_index_over_quantized_vectors_finds_the_same_neighbours(
-    store: EmbeddedStore,
-    manifest_of: NewManifest,
-    point_of: NewPoint,
-    random_vectors: RandomVectors,
-    quantize: VectorQuantization,
+    unindexed: Callable[..., EmbeddedCollection], random_vectors: RandomVectors, quantize: VectorQuantization
 ) -> None:
     """Quantized hits are rescored by whole vectors, so scores are those of an exact search."""
-    store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
-    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
-    store.create(manifest)
     vectors = random_vectors(1000, INDEX_DIMENSION)
-    with store.open(manifest.collection) as collection:
-        collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
+    with unindexed(1000, quantize) as collection:
         collection.upkeep.build_index(lambda: None)
         assert collection.indexed_count() == 1000
         found = 0
@@ -569,19 +561,10 @@ def test_payload_indexes_stay_in_files(store: EmbeddedStore, manifest_of: NewMan
 
 @pytest.mark.parametrize("quantize", VectorQuantization)
 def test_opening_a_collection_reads_no_vectors(
-    store: EmbeddedStore,
-    manifest_of: NewManifest,
-    point_of: NewPoint,
-    random_vectors: RandomVectors,
-    quantize: VectorQuantization,
+    store: EmbeddedStore, unindexed: Callable[..., EmbeddedCollection], quantize: VectorQuantization
 ) -> None:
     """By the engine's default all would be read; with a graph and without one, they stay in mapped files."""
-    store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
-    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
-    store.create(manifest)
-    with store.open(manifest.collection) as collection:
-        vectors = random_vectors(1000, INDEX_DIMENSION)
-        collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
+    with unindexed(1000, quantize) as collection:
         collection.upkeep.build_index(lambda: None)
     segments = store.directory.rglob("segment.json")
     vectors_of = [json.loads(each.read_bytes())["config"]["vector_data"][""] for each in segments]
