@@ -16,7 +16,7 @@ from lookalike_core.hints import Argument
 
 _SUFFIX = ".partial"
 PARTIALS = f".*{_SUFFIX}"
-"""The glob pattern of the temporary files of `atomic_path`."""
+"""The glob pattern of the temporary files of `atomic_path` and folders of `atomic_files`."""
 
 
 def parse_path(text: str, origin: Argument | str) -> Path:
@@ -83,6 +83,29 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_files(*targets: Path) -> Iterator[Path]:
+    """Yields a temporary folder, files in which replace the targets of their names when the block ends.
+
+    They do so in the order of the targets, which are all in one folder: whoever finds the last finds the
+    others, too. One that was not written is left out. Contents and renames are synced as by `atomic_path`.
+    """
+    parent = targets[-1].parent
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = parent / _name_partial(targets[-1])
+    temporary.mkdir()
+    try:
+        yield temporary
+        for target in targets:
+            written = temporary / target.name
+            if written.exists():
+                _sync(written)
+                written.replace(target)
+        sync_folder(parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def may_write(*paths: Path) -> bool:
     """Returns whether this process may write to all of those paths that exist."""
     return all(os.access(path, os.W_OK) for path in paths if path.exists())
@@ -118,13 +141,13 @@ def remove(path: Path) -> None:
 
 
 def sweep_partials(folder: Path, *, older_than_s: float | None = None) -> None:
-    """Removes temporary files of `atomic_path` that killed processes left in a folder.
+    """Removes what killed processes left of `atomic_path` and `atomic_files` in a folder.
 
     Only the holder of the lock under which that folder is written may omit the minimum age.
     """
     for left_over in folder.glob(PARTIALS):
         if older_than_s is None or left_over.stat().st_mtime < time.time() - older_than_s:
-            left_over.unlink(missing_ok=True)
+            remove(left_over)
 
 
 def sync_folder(folder: Path) -> None:

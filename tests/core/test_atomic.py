@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.atomic import (
+    atomic_files,
     atomic_path,
     parse_json,
     parse_path,
     remove,
+    sweep_partials,
     sync_folder,
     sync_tree,
     write_json,
@@ -54,6 +56,55 @@ def test_a_failed_write_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="broken"), atomic_path(tmp_path / "new" / "model.onnx"):
         raise ValueError("broken")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def write_together(folder: Path, *names: str, error: type[BaseException] | None = None) -> None:
+    """Writes new content to files of these names at once, or raises before the end."""
+    with atomic_files(*(folder / name for name in ("model.weights", "model.onnx"))) as temporary:
+        for name in names:
+            (temporary / name).write_text("new", encoding="utf-8")
+        if error is not None:
+            raise error
+
+
+def test_files_are_replaced_together(tmp_path: Path) -> None:
+    """One that is not written stays as it is; one that is no target is dropped."""
+    (tmp_path / "model.weights").write_text("old", encoding="utf-8")
+    write_together(tmp_path, "model.onnx", "other")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "model.weights": "old",
+        "model.onnx": "new",
+    }
+    write_together(tmp_path, "model.weights", "model.onnx")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "model.weights": "new",
+        "model.onnx": "new",
+    }
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_all_old_files_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    """None of them is replaced, nor is the temporary folder left."""
+    (tmp_path / "model.onnx").write_text("old", encoding="utf-8")
+    with pytest.raises(error):
+        write_together(tmp_path, "model.weights", "model.onnx", error=error)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    """Files and folders, from a minimum age on if one is given."""
+    names = (".a.1.partial", ".b.2.partial")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.weights").touch()
+        (tmp_path / f"{name}.partial").touch()
+    for each in tmp_path.glob(".a*"):
+        os.utime(each, (0, 0))
+    sweep_partials(tmp_path, older_than_s=3600)
+    assert {each.name[:2] for each in tmp_path.iterdir()} == {".b"}
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:

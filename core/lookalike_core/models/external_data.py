@@ -20,6 +20,7 @@ _DEEPEST = 20
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _METADATA, _KEY, _VALUE = 14, 1, 2
+_LOCATION = "location"
 
 _INSIDE: Mapping[str, Mapping[int, str]] = MappingProxyType(
     {
@@ -30,7 +31,6 @@ _INSIDE: Mapping[str, Mapping[int, str]] = MappingProxyType(
         "node": {5: "attribute"},
         "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
         "sparse": {1: "tensor", 2: "tensor"},
-        "tensor": {},
     }
 )
 """Message -> field number -> submessage, for all messages that may contain a tensor."""
@@ -43,19 +43,30 @@ def check_self_contained(path: Path) -> None:
         ModelError: it does, or it is not an ONNX file.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        try:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                names_others = _names_other_files(data, 0, len(data), "model", 0)
-        except (ValueError, IndexError) as error:  # an empty file cannot be mapped, either
-            raise ModelError(
-                f"{path} cannot be loaded (it is not an ONNX file); remove it and try again", path=path
-            ) from error
-    if names_others:
+    if list_external_files(path):
         raise ModelError(
             f"{path} reads values from other files, which exported models never do; remove it and try again",
             path=path,
         )
+
+
+def list_external_files(path: Path) -> set[str]:
+    """Returns the names of all files that a model takes values from, as they are in it.
+
+    One whose name is missing is returned as an empty string.
+
+    Raises:
+        ModelError: it is not an ONNX file.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return set(_external_files(data, 0, len(data), "model", 0))
+        except (ValueError, IndexError) as error:  # an empty file cannot be mapped, either
+            raise ModelError(
+                f"{path} cannot be loaded (it is not an ONNX file); remove it and try again", path=path
+            ) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -102,21 +113,29 @@ def _encode_varint(value: int) -> bytes:
     return bytes([low | 0x80]) + _encode_varint(rest) if rest else bytes([low])
 
 
-def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:
-    """Returns whether a tensor anywhere in a message refers to another file.
+def _external_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:
+    """Yields the name of a file for each reference to one in the tensors anywhere in a message.
 
     Raises:
         ValueError: the message is malformed.
     """
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
+    if message == "tensor":
+        yield from _files_of_tensor(data, start, end)
+        return
     inside = _INSIDE[message]
     for number, first, last in _fields(data, start, end):
-        if message == "tensor" and number in (_EXTERNAL_DATA, _DATA_LOCATION):
-            return True
-        if number in inside and _names_other_files(data, first, last, inside[number], depth + 1):
-            return True
-    return False
+        if number in inside:
+            yield from _external_files(data, first, last, inside[number], depth + 1)
+
+
+def _files_of_tensor(data: mmap.mmap, start: int, end: int) -> list[str]:
+    """Returns the names of the files that a tensor refers to; an empty one if it refers to none by a name."""
+    found = [field for field in _fields(data, start, end) if field[0] in (_EXTERNAL_DATA, _DATA_LOCATION)]
+    entries = [dict(_texts(data, first, last)) for number, first, last in found if number == _EXTERNAL_DATA]
+    names = [entry.get(_VALUE, "") for entry in entries if entry.get(_KEY) == _LOCATION]
+    return names or [""] * bool(found)
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:

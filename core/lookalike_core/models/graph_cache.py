@@ -1,10 +1,12 @@
 """The cache of graphs that ONNX Runtime has optimized, so that the next process need not do it again.
 
-    HOME/models/optimized/MODEL.KEY.onnx
+    HOME/models/optimized/MODEL.KEY.onnx       the graph's nodes
+    HOME/models/optimized/MODEL.KEY.weights    their values, which the runtime maps instead of reading them
 
-An entry is a copy of the model with other nodes and about as many bytes, made for one processor and one
-version of the runtime: `KEY` is a hash of all that it was made from, and is stored in the entry, too. There
-is one for each model. If it is missing, broken or of another model, the model itself is used.
+An entry takes about as many bytes as the model. It is made for one kind of processor and one version of the
+runtime: `KEY` has a hash of the processor's features and one of all that the entry was made from, and is
+stored in the graph, too. For each model and kind of processor there is one entry. If it is missing, broken or
+of another model, the model itself is used.
 """
 
 import hashlib
@@ -16,14 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lookalike_core.atomic import atomic_path, sweep_partials
+from lookalike_core.atomic import atomic_files, sweep_partials
 from lookalike_core.errors import ModelError
-from lookalike_core.models.external_data import append_metadata, read_metadata
+from lookalike_core.models.external_data import append_metadata, list_external_files, read_metadata
 
 _MADE_OF = "lookalike-optimized"
 """The metadata key of an entry's own key."""
 
-_RECIPE = 2
+_WEIGHTS = "lookalike-weights"
+"""The metadata key of the size and the time of the file of values."""
+
+_RECIPE = 3
 """To be increased when sessions are opened with other options than entries were made with."""
 
 _SPARE_BYTES = 2**30
@@ -40,23 +45,31 @@ def entry_path(model: Path, folder: Path, *, runtime: str) -> Path:
     """
     stat = model.stat()
     file = [str(model.resolve()), stat.st_size, stat.st_mtime_ns, read_metadata(model)]
-    made_of = [_RECIPE, runtime, _describe_processor(), *file]
-    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-    return folder / f"{model.stem}.{key}.onnx"
+    made_of = hashlib.sha256(json.dumps([_RECIPE, runtime, *file]).encode()).hexdigest()
+    processor = hashlib.sha256(_describe_processor().encode()).hexdigest()
+    return folder / f"{model.stem}.{processor[:8]}-{made_of[:16]}.onnx"
+
+
+def weights_path(entry: Path) -> Path:
+    """Returns the path of the values of a cached graph; a graph of few values has no such file."""
+    return entry.with_suffix(".weights")
 
 
 @contextmanager
 def write_entry(entry: Path, model: Path) -> Iterator[Path]:
-    """Yields the path to write an entry to, which is renamed when the block ends; older entries are removed.
+    """Yields a path to write an entry to, with its values beside it under their own name; removes older ones.
 
     Raises:
         OSError: nothing can be written there, or less than a gigabyte would stay free.
     """
-    with atomic_path(entry) as temporary:
-        if shutil.disk_usage(entry.parent).free < _SPARE_BYTES + 2 * model.stat().st_size:
+    weights = weights_path(entry)
+    with atomic_files(weights, entry) as folder:  # a graph that is there has its values
+        if shutil.disk_usage(folder).free < _SPARE_BYTES + 2 * model.stat().st_size:
             raise OSError("too little disk space is free to cache a graph")
-        yield temporary
-        append_metadata(temporary, _MADE_OF, _key(entry))
+        graph = folder / entry.name
+        yield graph
+        append_metadata(graph, _MADE_OF, _key(entry))
+        append_metadata(graph, _WEIGHTS, _describe_state(folder / weights.name))
     with suppress(OSError):
         _remove_stale(entry, model)
 
@@ -65,23 +78,43 @@ def require_own(entry: Path, model: Path) -> None:
     """Refuses an entry whose key is of another model, of other bytes of it, or of another runtime.
 
     Raises:
-        ModelError: the key differs.
+        ModelError: the key differs, the values are not those that were written with the graph, or the graph
+            takes some from another file.
         ValueError: the file is not a complete ONNX file.
         OSError: the file does not exist.
     """
-    if read_metadata(entry) != {**read_metadata(model), _MADE_OF: _key(entry)}:
+    own = {_MADE_OF: _key(entry), _WEIGHTS: _describe_state(weights_path(entry))}
+    if read_metadata(entry) != {**read_metadata(model), **own}:
         raise ModelError(f"{entry} was not made from {model}")
+    if list_external_files(entry) - {weights_path(entry).name}:
+        raise ModelError(f"{entry} reads values from other files than its own")
 
 
 def _key(entry: Path) -> str:
     return entry.name.rsplit(".", 2)[1]
 
 
+def _describe_state(weights: Path) -> str:
+    """Returns the size and the time of a file of values; nothing of it is read, which would take as long."""
+    try:
+        stat = weights.stat()
+    except FileNotFoundError:
+        return "none"
+    return f"{stat.st_size} bytes at {stat.st_mtime_ns}"
+
+
 def _remove_stale(entry: Path, model: Path) -> None:
-    """Removes entries of former states of the model, of deleted models, and of killed processes."""
-    for other in entry.parent.glob("*.onnx"):
-        name = other.name.rsplit(".", 2)[0]
-        if other != entry and (name == model.stem or not model.with_name(f"{name}.onnx").exists()):
+    """Removes entries of former states of the model, of deleted models, and of killed processes.
+
+    Those of other processors stay: another machine that shares the folder may have mapped one, and a file
+    that is removed there from afar ends its process.
+    """
+    processor, _, _ = _key(entry).partition("-")
+    for other in [*entry.parent.glob("*.onnx"), *entry.parent.glob("*.weights")]:
+        name, key, _ = other.name.rsplit(".", 2)
+        other_processor, _, made_of = key.partition("-")
+        is_of_model = name == model.stem and (not made_of or other_processor == processor)
+        if other.stem != entry.stem and (is_of_model or not model.with_name(f"{name}.onnx").exists()):
             other.unlink(missing_ok=True)
     sweep_partials(entry.parent, older_than_s=_ABANDONED_S)
 

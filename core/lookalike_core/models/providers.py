@@ -23,7 +23,7 @@ from lookalike_core.errors import ModelError, ProviderError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.external_data import check_self_contained
-from lookalike_core.models.graph_cache import entry_path, require_own, write_entry
+from lookalike_core.models.graph_cache import entry_path, require_own, weights_path, write_entry
 from lookalike_core.processor import gains_by_openvino
 from lookalike_core.settings import ProviderChoice
 
@@ -32,6 +32,11 @@ CUDA = "CUDAExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
 
 _FATAL = 4
+
+_WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
+_WEIGHTS_FROM = "session.optimized_model_external_initializers_min_size_in_bytes"
+_SMALL_BYTES = 1024
+"""Values of fewer bytes are stored in the graph: shapes and the like, which the runtime looks at."""
 
 PLUGIN_WOULD_GAIN = (
     "this processor computes in bfloat16, with which OpenVINO's plugin embeds about five times as fast; "
@@ -247,9 +252,11 @@ def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) 
 def _open_and_cache(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
     """Opens a session and caches its optimized graph if possible; None if neither worked."""
     session = None
-    with suppress(Exception), write_entry(entry, path) as temporary:
+    with suppress(Exception), write_entry(entry, path) as graph:
         options = _make_options(threads)
-        options.optimized_model_filepath = str(temporary)
+        options.optimized_model_filepath = str(graph)
+        options.add_session_config_entry(_WEIGHTS_FILE, weights_path(graph).name)
+        options.add_session_config_entry(_WEIGHTS_FROM, str(_SMALL_BYTES))
         session = _open(path, options, [CPU])
     return session
 
@@ -261,7 +268,6 @@ def _open_cached(entry: Path, model: Path, threads: int | None) -> Any:  # noqa:
         Exception: the graph is missing, damaged, or of another model.
     """
     require_own(entry, model)
-    check_self_contained(entry)
     options = _make_options(threads)
     options.graph_optimization_level = load_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
     return _open(entry, options, [CPU])

@@ -10,7 +10,8 @@ import pytest
 from lookalike_core.errors import ModelError
 from lookalike_core.models import graph_cache as optimized
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.graph_cache import entry_path
+from lookalike_core.models.external_data import list_external_files, read_metadata
+from lookalike_core.models.graph_cache import entry_path, weights_path
 from lookalike_core.models.providers import load_runtime
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import ensure_exported
@@ -39,8 +40,11 @@ def load(model: Path) -> Embedder:
 
 
 def entries(model: Path) -> list[Path]:
-    """Returns the files in the cache folder."""
-    return sorted(model.parent.glob("optimized/*"))
+    """Returns the graphs in the cache folder; each has its values there, and nothing else is."""
+    files = set(model.parent.glob("optimized/*"))
+    graphs = {file for file in files if file.suffix != ".weights"}
+    assert files - graphs == {weights_path(graph) for graph in graphs}
+    return sorted(graphs)
 
 
 def test_a_cached_graph_gives_the_same_vectors(model: Path) -> None:
@@ -53,13 +57,18 @@ def test_a_cached_graph_gives_the_same_vectors(model: Path) -> None:
 
 
 def test_the_cached_graph_is_the_one_opened(model: Path) -> None:
-    """Replacing the entry by another model's graph changes the vectors."""
+    """It is not written again."""
+    load(model)
+    assert_is_opened(model)
+
+
+def test_values_are_beside_the_graph(model: Path) -> None:
+    """The runtime maps them from there; the graph itself is small."""
     load(model)
     [entry] = entries(model)
-    written = entry.stat().st_mtime_ns
-    load(model)
-    assert entries(model) == [entry]
-    assert entry.stat().st_mtime_ns == written
+    assert list_external_files(entry) == {weights_path(entry).name}
+    assert entry.stat().st_size < weights_path(entry).stat().st_size / 10
+    assert weights_path(entry).stat().st_size > model.stat().st_size / 2
 
 
 def truncate(entry: Path) -> None:
@@ -67,66 +76,118 @@ def truncate(entry: Path) -> None:
     os.truncate(entry, entry.stat().st_size // 2)
 
 
+def flip_in_place(entry: Path) -> None:
+    """Changes bytes of a file, whose size stays."""
+    with entry.open("r+b") as file:
+        file.write(bytes(byte ^ 255 for byte in file.read(1000)))
+        file.seek(0)
+        file.write(os.urandom(1000))
+
+
+@pytest.mark.parametrize("of", ["graph", "values"])
 @pytest.mark.parametrize(
     "harm",
     [
         truncate,
+        flip_in_place,
         Path.unlink,
-        lambda entry: entry.write_bytes(b""),
-        lambda entry: entry.write_bytes(bytes(1000)),
-        lambda entry: entry.write_bytes(os.urandom(1000)),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(bytes(1000)),
+        lambda file: file.write_bytes(os.urandom(1000)),
     ],
 )
-def test_a_broken_entry_is_replaced(model: Path, harm: Callable[[Path], object]) -> None:
+def test_a_broken_entry_is_replaced(model: Path, harm: Callable[[Path], object], of: str) -> None:
     """The model itself is loaded, without an error."""
     plain = load(model).embed(PIXELS)
     [entry] = entries(model)
-    whole = entry.read_bytes()
-    harm(entry)
+    values = weights_path(entry)
+    whole = values.read_bytes()
+    harm(entry if of == "graph" else values)
     assert np.array_equal(load(model).embed(PIXELS), plain)
-    assert entry.read_bytes() == whole
+    assert entries(model) == [entry]
+    assert values.read_bytes() == whole
+    assert_is_opened(model)
+
+
+def assert_is_opened(model: Path) -> None:
+    """Asserts that the entry is opened and not written again."""
+    [entry] = entries(model)
+    written = entry.stat().st_mtime_ns
+    load(model)
+    assert entry.stat().st_mtime_ns == written
+
+
+def test_an_open_session_keeps_its_values(model: Path) -> None:
+    """They are mapped; another process that writes the entry again or removes it does not change them."""
+    load(model)
+    opened = load(model)
+    expected = opened.embed(PIXELS)
+    [entry] = entries(model)
+    entry.write_bytes(b"")
+    load(model)
+    assert np.array_equal(opened.embed(PIXELS), expected)
+    weights_path(entry).unlink()
+    assert np.array_equal(opened.embed(PIXELS), expected)
 
 
 def test_an_entry_of_another_model_is_replaced(model: Path, tiny_weights: Path, home: Settings) -> None:
     """Copied under this model's name, it is intact but has another key."""
     plain = load(model).embed(PIXELS)
     [entry] = entries(model)
-    own = entry.read_bytes()
     spec = ModelSpec.of("vgg", layer="block1_pool", pooling="max", weights=str(tiny_weights))
     other = ensure_exported(spec, settings=home).path
     load(other)
-    shutil.copyfile(entries(other)[0], entry)
+    [others] = entries(other)
+    copy_entry(others, entry)
     assert np.array_equal(load(model).embed(PIXELS), plain)
-    assert entry.read_bytes() == own
+    assert_is_opened(model)
+
+
+def copy_entry(entry: Path, to: Path) -> None:
+    """Copies graph and values, with their times."""
+    shutil.copy2(entry, to)
+    shutil.copy2(weights_path(entry), weights_path(to))
 
 
 def test_an_entry_of_another_runtime_is_replaced(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is stored under this runtime's name, but its key is for another."""
+    """It is stored under this processor's name, but its key is for another."""
     load(model)
     [here] = entries(model)
-    own = here.read_bytes()
     monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
     load(model)
-    [there] = entries(model)
+    [there] = [entry for entry in entries(model) if entry != here]
     monkeypatch.undo()
-    there.rename(here)
+    copy_entry(there, here)
+    before = here.stat().st_mtime_ns
     load(model)
-    assert here.read_bytes() == own
+    assert here.stat().st_mtime_ns != before
+    assert_own(here)
+
+
+def assert_own(entry: Path) -> None:
+    """Asserts that an entry has the key of its name."""
+    assert entry.name.rsplit(".", 2)[1] in read_metadata(entry).values()
 
 
 def test_an_entry_that_names_other_files_is_not_opened(model: Path) -> None:
-    """The rule for models applies to cached graphs too."""
+    """Values are taken from the entry's own file only; it is made again."""
     import onnx
 
-    load(model)
+    plain = load(model).embed(PIXELS)
     [entry] = entries(model)
-    whole = entry.read_bytes()
-    graph = onnx.load(entry)
-    onnx.save(graph, entry, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    graph = onnx.load(entry, load_external_data=False)
+    shutil.copy2(weights_path(entry), model.parent / "other.weights")
+    for tensor in graph.graph.initializer:
+        for each in tensor.external_data:
+            each.value = "../other.weights" if each.key == "location" else each.value
+    entry.write_bytes(graph.SerializeToString())
+    assert list_external_files(entry) == {"../other.weights"}
     with pytest.raises(ModelError, match="from other files"):
         Embedder.load(entry, provider="cpu")
-    load(model)
-    assert entry.read_bytes() == whole
+    with pytest.raises(ModelError, match="from other files than its own"):
+        optimized.require_own(entry, model)
+    assert np.array_equal(load(model).embed(PIXELS), plain)
+    assert list_external_files(entry) == {weights_path(entry).name}
 
 
 def test_the_entry_of_a_replaced_model_is_removed(model: Path) -> None:
@@ -143,15 +204,25 @@ def test_entries_of_deleted_models_are_removed(model: Path) -> None:
     """So are old temporary files of killed processes, but not a new one of another process."""
     folder = model.parent / "optimized"
     folder.mkdir()
-    (folder / "gone.0123.onnx").touch()
-    left, being_written = folder / ".a.1.partial", folder / ".b.2.partial"
+    for name in (
+        "gone.0123.onnx",
+        "gone.4567-0123.onnx",
+        "gone.4567-0123.weights",
+        f"{model.stem}.0123.onnx",
+    ):
+        (folder / name).touch()
+    left, left_folder, being_written = (folder / f".{name}.1.partial" for name in "abc")
     left.touch()
-    os.utime(left, (0, 0))
-    being_written.touch()
+    left_folder.mkdir()
+    (left_folder / "gone.0123.weights").touch()
+    for each in (left, left_folder):
+        os.utime(each, (0, 0))
+    being_written.mkdir()
     load(model)
-    assert {entry.name.partition(".")[0] for entry in entries(model)} == {"", model.stem}
-    assert not left.exists()
-    assert being_written.exists()
+    assert {each.name.partition(".")[0] for each in folder.iterdir()} == {"", model.stem}
+    assert list(folder.glob(".*")) == [being_written]
+    being_written.rmdir()
+    assert len(entries(model)) == 1
 
 
 def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +232,19 @@ def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch
     assert entry_path(model, model.parent, runtime="1.1") != here
     monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
     assert entry_path(model, model.parent, runtime="1.0") != here
+
+
+def test_entries_of_other_processors_are_kept(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that share a folder do not remove what others have mapped; each removes its own old ones."""
+    load(model)
+    [here] = entries(model)
+    monkeypatch.setattr(optimized, "_describe_processor", lambda: "x86_64 sse2")
+    load(model)
+    assert len(entries(model)) == 2
+    os.utime(model, ns=(1, 1))
+    load(model)
+    assert here in entries(model)
+    assert len(entries(model)) == 2
 
 
 def test_an_unwritable_graph_cache_is_ignored(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +261,7 @@ def test_no_graph_is_cached_on_a_nearly_full_disk(model: Path, monkeypatch: pyte
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
     load(model)
     assert entries(model) == []
+    assert list((model.parent / "optimized").iterdir()) == []
 
 
 def test_an_invalid_model_is_refused_and_not_cached(tmp_path: Path) -> None:
