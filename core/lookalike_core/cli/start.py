@@ -1,7 +1,5 @@
 """Start of a console command: sets how Ctrl-C is handled before any slow import."""
 
-from importlib import import_module
-
 from lookalike_core import own_process
 from lookalike_core.cli.interrupt import leave_on_interrupt
 
@@ -14,7 +12,8 @@ def start(package: str, *, line_every_s: float | None = None, prog_name: str | N
     """
     leave_on_interrupt()
     own_process.claim()
+    app = own_process.load_module(f"{package}.commands.app").app
     from lookalike_core.cli.console import run_command
 
     every = {} if line_every_s is None else {"line_every_s": line_every_s}
-    run_command(import_module(f"{package}.commands.app").app, prog_name=prog_name, **every)
+    run_command(app, prog_name=prog_name, **every)

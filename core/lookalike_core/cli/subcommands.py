@@ -1,13 +1,13 @@
 """Command groups whose subcommands are modules that are imported only when they are run."""
 
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from lookalike_core import own_process
 from lookalike_core.cli.console import command_app
 from lookalike_core.cli.interrupt import StartsOverError
 
@@ -58,14 +58,14 @@ def lazy_app(
 
 
 def _import(name: str, package: str) -> Any:  # noqa: ANN401
-    module = vars(import_module(f"{package}.{name}"))
+    module = vars(own_process.load_module(f"{package}.{name}"))
     one = command_app("")
     one.command(name)(module.get(f"{name}_") or module[name])
     return get_command(one).get_command(None, name)  # type: ignore[attr-defined]
 
 
 def _import_group(name: str, package: str) -> Any:  # noqa: ANN401
-    group = get_command(import_module(f"{package}.app").app)
+    group = get_command(own_process.load_module(f"{package}.app").app)
     group.name = name
     return group
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.images.folder_rules import FolderRules
@@ -14,8 +14,12 @@ from lookalike_core.stores.cluster_layout import ClusterLayout
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.local_folder import LocalFolder
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
-from lookalike_core.stores.server_cluster import ServerCluster
 from lookalike_core.stores.unfinished_copy import UnfinishedCopy
+
+if TYPE_CHECKING:
+    from lookalike_core.stores.server_cluster import (
+        ServerCluster,
+    )  # with what speaks HTTP; only servers need it
 
 _Opened = TypeVar("_Opened")
 
@@ -225,7 +229,7 @@ class Store(Protocol):
         """The folder that contains the collections; None for a server."""
 
     @property
-    def cluster(self) -> ServerCluster | None:
+    def cluster(self) -> "ServerCluster | None":
         """The server, as one peer of a cluster or alone; None for an embedded store."""
 
     @property
