@@ -28,11 +28,14 @@ def mark(step):
     marks.append((step, now()))
 import atexit, json, sys
 sys.argv[0] = "search"
-import lookalike_core.cli.start, lookalike_core.cli.console
+import lookalike_core.cli.start
+from lookalike_core import own_process
+own_process.claim()
+own_process.load_module("lookalike_core.cli.console")
 mark("importing the command line and Typer")
-import numpy
+own_process.load_module("numpy")
 mark("importing numpy")
-import lookalike_search.commands.query
+own_process.load_module("lookalike_search.commands.query")
 mark("importing the query")
 from lookalike_core.models import embedder, providers
 from lookalike_core.stores.embedded import EmbeddedStore
