@@ -23,7 +23,8 @@ BACKBONE ?=
 WEIGHTS ?=
 DEMO := .demo
 MEASURED :=
-INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Modules are compiled when they are first imported: most never are, and pip would take half of its time for it.
+INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
