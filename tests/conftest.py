@@ -261,6 +261,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def pytest_report_header() -> str:
+    """Returns where tests' folders are: on a disk, tests that write collections wait for it."""
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ:
+        return f"folders of tests: below {os.environ['PYTEST_DEBUG_TEMPROOT']}"
+    return f"folders of tests: on a disk, since {MEMORY} has less than {MEMORY_BYTES // 2**30} GB free"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the tests of `SLOW`; where several workers share the tests, orders them by `_turn`."""
     for item in items:

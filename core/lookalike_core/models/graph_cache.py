@@ -59,6 +59,8 @@ def weights_path(entry: Path) -> Path:
 def write_entry(entry: Path, model: Path) -> Iterator[Path]:
     """Yields a path to write an entry to, with its values beside it under their own name; removes older ones.
 
+    If another process has written the entry meanwhile, that one stays: it may be mapped already.
+
     Raises:
         OSError: nothing can be written there, or less than a gigabyte would stay free.
     """
@@ -70,6 +72,9 @@ def write_entry(entry: Path, model: Path) -> Iterator[Path]:
         yield graph
         append_metadata(graph, _MADE_OF, _key(entry))
         append_metadata(graph, _WEIGHTS, _describe_state(folder / weights.name))
+        if _is_own(entry, model):
+            for each in folder.iterdir():
+                each.unlink()
     with suppress(OSError):
         _remove_stale(entry, model)
 
@@ -88,6 +93,14 @@ def require_own(entry: Path, model: Path) -> None:
         raise ModelError(f"{entry} was not made from {model}")
     if list_external_files(entry) - {weights_path(entry).name}:
         raise ModelError(f"{entry} reads values from other files than its own")
+
+
+def _is_own(entry: Path, model: Path) -> bool:
+    try:
+        require_own(entry, model)
+    except (ModelError, ValueError, OSError):
+        return False
+    return True
 
 
 def _key(entry: Path) -> str:

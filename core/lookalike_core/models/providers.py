@@ -245,6 +245,8 @@ def _open_on_processor(path: Path, threads: int | None, cache_dir: Path | None) 
         except Exception as error:
             if is_out_of_memory(error):  # the model itself takes as much
                 raise memory_error(error, f"loading {entry}") from error
+            with suppress(OSError):
+                entry.unlink(missing_ok=True)  # or it would be left as that of another process
             session = _open_and_cache(path, entry, threads)
     return session or _open(path, _make_options(threads), [CPU]), False
 

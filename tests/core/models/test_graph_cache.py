@@ -117,6 +117,34 @@ def assert_is_opened(model: Path) -> None:
     assert entry.stat().st_mtime_ns == written
 
 
+def test_a_damaged_graph_with_whole_metadata_is_replaced(model: Path) -> None:
+    """Its key and the state of its values are right, and the runtime cannot open it."""
+    plain = load(model).embed(PIXELS)
+    [entry] = entries(model)
+    content = entry.read_bytes()
+    assert content.count(b"ReduceMean") > 0
+    entry.write_bytes(content.replace(b"ReduceMean", b"ReduceNone"))
+    optimized.require_own(entry, model)
+    assert np.array_equal(load(model).embed(PIXELS), plain)
+    assert b"ReduceNone" not in entry.read_bytes()
+    assert_is_opened(model)
+
+
+def test_of_two_processes_that_write_an_entry_the_first_one_counts(model: Path, tmp_path: Path) -> None:
+    """Others may have mapped its values, which are the same; on a file system of a network they must stay."""
+    load(model)
+    [entry] = entries(model)
+    again = copy_entry(entry, to=tmp_path / "copies")
+    entry.unlink()
+    with optimized.write_entry(entry, model) as late:
+        load(model)
+        before = [file.stat().st_ino for file in (entry, weights_path(entry))]
+        shutil.copyfile(again, late)
+        shutil.copyfile(weights_path(again), weights_path(late))
+    assert [file.stat().st_ino for file in (entry, weights_path(entry))] == before
+    assert_is_opened(model)
+
+
 def test_an_open_session_keeps_its_values(model: Path) -> None:
     """They are mapped; another process that writes the entry again or removes it does not change them."""
     load(model)
@@ -138,15 +166,18 @@ def test_an_entry_of_another_model_is_replaced(model: Path, tiny_weights: Path, 
     other = ensure_exported(spec, settings=home).path
     load(other)
     [others] = entries(other)
-    copy_entry(others, entry)
+    copy_entry(others, to=entry.parent, name=entry.name)
     assert np.array_equal(load(model).embed(PIXELS), plain)
     assert_is_opened(model)
 
 
-def copy_entry(entry: Path, to: Path) -> None:
-    """Copies graph and values, with their times."""
-    shutil.copy2(entry, to)
-    shutil.copy2(weights_path(entry), weights_path(to))
+def copy_entry(entry: Path, *, to: Path, name: str | None = None) -> Path:
+    """Copies graph and values to a folder, with their times; returns the path of the copied graph."""
+    to.mkdir(exist_ok=True)
+    copied = to / (name or entry.name)
+    shutil.copy2(entry, copied)
+    shutil.copy2(weights_path(entry), weights_path(copied))
+    return copied
 
 
 def test_an_entry_of_another_runtime_is_replaced(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +188,7 @@ def test_an_entry_of_another_runtime_is_replaced(model: Path, monkeypatch: pytes
     load(model)
     [there] = [entry for entry in entries(model) if entry != here]
     monkeypatch.undo()
-    copy_entry(there, here)
+    copy_entry(there, to=here.parent, name=here.name)
     before = here.stat().st_mtime_ns
     load(model)
     assert here.stat().st_mtime_ns != before
