@@ -119,12 +119,12 @@ def _describe_state(weights: Path) -> str:
 def _remove_stale(entry: Path, model: Path) -> None:
     """Removes entries of former states of the model, of deleted models, and of killed processes.
 
-    Those of other processors stay: another machine that shares the folder may have mapped one, and a file
-    that is removed there from afar ends its process.
+    Those of other processors stay: another machine that shares the folder may have mapped one, and its
+    process ends when such a file is removed over the network.
     """
     processor, _, _ = _key(entry).partition("-")
     for other in [*entry.parent.glob("*.onnx"), *entry.parent.glob("*.weights")]:
-        name, key, _ = other.name.rsplit(".", 2)
+        name, _, key = other.stem.rpartition(".")
         other_processor, _, made_of = key.partition("-")
         is_of_model = name == model.stem and (not made_of or other_processor == processor)
         if other.stem != entry.stem and (is_of_model or not model.with_name(f"{name}.onnx").exists()):
