@@ -87,8 +87,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def atomic_files(*targets: Path) -> Iterator[Path]:
     """Yields a temporary folder, files in which replace the targets of their names when the block ends.
 
-    They do so in the order of the targets, which are all in one folder: whoever finds the last finds the
-    others, too. One that was not written is left out. Contents and renames are synced as by `atomic_path`.
+    They do so one after the other, in the order of the targets, which are all in one folder. One that was not
+    written is left out. A reader may meet files of two writings; the last one should say which others it
+    belongs to. Contents and renames are synced as by `atomic_path`.
     """
     parent = targets[-1].parent
     parent.mkdir(parents=True, exist_ok=True)

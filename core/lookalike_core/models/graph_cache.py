@@ -57,15 +57,17 @@ def weights_path(entry: Path) -> Path:
 
 @contextmanager
 def write_entry(entry: Path, model: Path) -> Iterator[Path]:
-    """Yields a path to write an entry to, with its values beside it under their own name; removes older ones.
+    """Yields a path to write an entry to, with its values beside it under their own name.
 
-    If another process has written the entry meanwhile, that one stays: it may be mapped already.
+    If another process has written the entry meanwhile, that one stays: it may be mapped already. Entries that
+    nobody needs any more are removed (`_remove_stale`).
 
     Raises:
-        OSError: nothing can be written there, or less than a gigabyte would stay free.
+        OSError: nothing can be written there, or too little disk space is free: a gigabyte and twice the
+            model's size.
     """
     weights = weights_path(entry)
-    with atomic_files(weights, entry) as folder:  # a graph that is there has its values
+    with atomic_files(weights, entry) as folder:  # values first; `require_own` finds a graph of other ones
         if shutil.disk_usage(folder).free < _SPARE_BYTES + 2 * model.stat().st_size:
             raise OSError("too little disk space is free to cache a graph")
         graph = folder / entry.name
@@ -75,8 +77,7 @@ def write_entry(entry: Path, model: Path) -> Iterator[Path]:
         if _is_own(entry, model):
             for each in folder.iterdir():
                 each.unlink()
-    with suppress(OSError):
-        _remove_stale(entry, model)
+    _remove_stale(entry, model)
 
 
 def require_own(entry: Path, model: Path) -> None:
@@ -120,7 +121,7 @@ def _remove_stale(entry: Path, model: Path) -> None:
     """Removes entries of former states of the model, of deleted models, and of killed processes.
 
     Those of other processors stay: another machine that shares the folder may have mapped one, and its
-    process ends when such a file is removed over the network.
+    process ends when such a file is removed over the network. What cannot be removed is left.
     """
     processor, _, _ = _key(entry).partition("-")
     for other in [*entry.parent.glob("*.onnx"), *entry.parent.glob("*.weights")]:
@@ -128,8 +129,10 @@ def _remove_stale(entry: Path, model: Path) -> None:
         other_processor, _, made_of = key.partition("-")
         is_of_model = name == model.stem and (not made_of or other_processor == processor)
         if other.stem != entry.stem and (is_of_model or not model.with_name(f"{name}.onnx").exists()):
-            other.unlink(missing_ok=True)
-    sweep_partials(entry.parent, older_than_s=_ABANDONED_S)
+            with suppress(OSError):
+                other.unlink(missing_ok=True)
+    with suppress(OSError):
+        sweep_partials(entry.parent, older_than_s=_ABANDONED_S)
 
 
 def _describe_processor() -> str:
