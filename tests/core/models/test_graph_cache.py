@@ -256,6 +256,21 @@ def test_entries_of_deleted_models_are_removed(model: Path) -> None:
     assert len(entries(model)) == 1
 
 
+def test_one_that_cannot_be_removed_does_not_keep_the_others(model: Path) -> None:
+    """A folder has the name of an entry."""
+    folder = model.parent / "optimized"
+    (folder / "dir.onnx").mkdir(parents=True)
+    left = folder / ".a.partial"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    for name in ("gone.0123.onnx", "zz.weights"):
+        (folder / name).touch()
+    load(model)
+    (folder / "dir.onnx").rmdir()
+    assert {each.name.partition(".")[0] for each in folder.iterdir()} == {model.stem}
+    assert len(entries(model)) == 1
+
+
 def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs are optimized for one processor's vector width and one version's kernels."""
     here = entry_path(model, model.parent, runtime="1.0")
