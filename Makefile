@@ -23,7 +23,7 @@ BACKBONE ?=
 WEIGHTS ?=
 DEMO := .demo
 MEASURED :=
-# Modules are compiled when they are first imported: most never are, and pip would take half of its time for it.
+# Modules are compiled when they are first imported. Most never are, and pip takes long to compile them all.
 INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

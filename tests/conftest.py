@@ -265,7 +265,7 @@ def pytest_report_header() -> str:
     """Returns where tests' folders are: on a disk, tests that write collections wait for it."""
     if "PYTEST_DEBUG_TEMPROOT" in os.environ:
         return f"folders of tests: below {os.environ['PYTEST_DEBUG_TEMPROOT']}"
-    return f"folders of tests: on a disk, since {MEMORY} has less than {MEMORY_BYTES // 2**30} GB free"
+    return f"folders of tests: on a disk, for want of {MEMORY} with {MEMORY_BYTES // 2**30} GB free"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -133,9 +133,10 @@ def _external_files(data: mmap.mmap, start: int, end: int, message: str, depth: 
 def _files_of_tensor(data: mmap.mmap, start: int, end: int) -> list[str]:
     """Returns the names of the files that a tensor refers to; an empty one if it refers to none by a name."""
     found = [field for field in _fields(data, start, end) if field[0] in (_EXTERNAL_DATA, _DATA_LOCATION)]
+    if not found:
+        return []
     entries = [dict(_texts(data, first, last)) for number, first, last in found if number == _EXTERNAL_DATA]
-    names = [entry.get(_VALUE, "") for entry in entries if entry.get(_KEY) == _LOCATION]
-    return names or [""] * bool(found)
+    return [entry.get(_VALUE, "") for entry in entries if entry.get(_KEY) == _LOCATION] or [""]
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:

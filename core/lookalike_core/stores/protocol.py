@@ -16,10 +16,8 @@ from lookalike_core.stores.local_folder import LocalFolder
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.unfinished_copy import UnfinishedCopy
 
-if TYPE_CHECKING:
-    from lookalike_core.stores.server_cluster import (
-        ServerCluster,
-    )  # with what speaks HTTP; only servers need it
+if TYPE_CHECKING:  # it imports what speaks HTTP, which only servers need
+    from lookalike_core.stores.server_cluster import ServerCluster
 
 _Opened = TypeVar("_Opened")
 
